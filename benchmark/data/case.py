@@ -1,0 +1,22 @@
+"""One volume of a task, as every later stage sees it."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled volume.
+
+    Attributes:
+        name: The case's name, unique within its task.
+        image: (c, D, H, W) float32, normalised intensities.
+        labels: (D, H, W) uint8, 0 is background, 1 .. k-1 are the classes.
+        spacing: (3,) mm, in the array's axis order.
+    """
+
+    name: str
+    image: Tensor
+    labels: Tensor
+    spacing: tuple[float, ...]
