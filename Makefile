@@ -1,0 +1,65 @@
+# Every target is described by the comment on its line; `make` alone prints them.
+# `make bench` and `make test` set up what they need, so that each works as the first command on a fresh clone.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= dev,ray,slurm,postgres
+
+EXPERIMENT ?= scans
+LAUNCHER ?= joblib
+DEVICE ?=
+TRACKING ?=
+HOST := 127.0.0.1
+PORT ?= 5000
+ARGS ?=
+
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+STORE := $(or $(TRACKING),sqlite:///mlflow.db)
+# Hydra's own quotes let a URI hold "=" and "?".
+CHOICES := experiment=$(EXPERIMENT) hydra/launcher=$(LAUNCHER) \
+	$(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench test lint ui system-deps clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  make bench takes EXPERIMENT=$(EXPERIMENT) LAUNCHER=$(LAUNCHER) DEVICE=cpu|cuda TRACKING=URI; any target ARGS='...';"
+	@echo "  make ui takes TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
+
+setup: $(STAMP) ## Create .venv and install the pinned versions, again only after a change of pyproject.toml or constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "PYTHON must be Python 3.11 or newer, got \"$(PYTHON)\" ($$($(PYTHON) --version 2>&1 | tail -n 1)): try make $(or $(MAKECMDGOALS),setup) PYTHON=python3.11" >&2; \
+		exit 1; }
+	@echo "Installing the pinned packages into $(VENV): about 2 GB, some minutes the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --disable-pip-version-check $(if $(MAKE_TERMOUT),,--quiet) -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+bench: $(STAMP) ## Run the whole study on the embedded suite, then print the table and where the plots are
+	@$(RUN) -m benchmark.bench $(CHOICES) $(ARGS)
+
+test: export OMP_NUM_THREADS = 1
+test: $(STAMP) ## Run all tests that this machine can run, doctests included
+	@$(RUN) -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, format and types
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+
+ui: $(STAMP) ## Open the results in MLflow on this machine's loopback address
+	@echo "MLflow shows $(STORE) at http://$(HOST):$(PORT) (stop it with Ctrl-C)"
+	@$(RUN) -m mlflow server --backend-store-uri '$(STORE)' --artifacts-destination mlartifacts \
+		--host $(HOST) --port $(PORT) --workers 1 $(ARGS)
+
+system-deps: ## Install what some tests need beside Python: Chromium, PostgreSQL, Slurm (Debian, as root)
+	@.ci/system-deps chromium chromium-driver postgresql slurm-wlm munge
+
+clean: ## Remove the environment and the caches; results (data, outputs, mlflow.db, mlartifacts) stay
+	@rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find $(wildcard benchmark baselines analysis conf tests) -name __pycache__ -type d -prune -exec rm -rf {} +
