@@ -1,0 +1,307 @@
+"""The house rules that a reader of one file cannot see: import arrows, sizes, names, prints.
+
+Each rule is a function from a tree on disk to a list of offences, so that it is also shown to fail, on a small tree of
+offenders. The arrows: data, sources -> features -> core, statistics -> metric, ccfv, baselines -> records -> analysis.
+"""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("benchmark", "baselines", "analysis")
+MAX_FILE_LINES = 250
+MAX_FUNCTION_LINES = 60
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
+
+# Stage -> the stages it may import beside itself. Data flows along DESIGN's arrows; a stage knows those that come
+# before it, never those that come after. Two exceptions: `core` is a library of pure operations that knows nobody, so
+# that `features` may gather with it; `features` feeds the accumulators of `statistics`, so it knows them, and they know
+# its windows by shape alone.
+ARROWS = {
+    "benchmark.data": set(),
+    "benchmark.sources": {"benchmark.data"},
+    "benchmark.core": set(),
+    "benchmark.statistics": {"benchmark.core"},
+    "benchmark.features": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.statistics"},
+    "benchmark.metric": {"benchmark.core", "benchmark.statistics"},
+    "benchmark.ccfv": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
+    "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.features"},
+    "benchmark.records": {"benchmark.metric"},
+    "benchmark.tracking": {"benchmark.records"},
+    "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
+    "analysis": {"benchmark.records", "benchmark.tracking"},
+}
+EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
+MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py"}
+MAY_IMPORT_MLFLOW = {"benchmark/tracking.py"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file: its path within the tree, its dotted name, its text and its syntax tree."""
+
+    path: str
+    name: str
+    text: str
+    tree: ast.Module
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.endswith("__init__.py")
+
+    @property
+    def is_command(self) -> bool:
+        return any(
+            isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in self.tree.body
+        )
+
+
+def read_modules(root: Path) -> list[Module]:
+    modules = []
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            relative = path.relative_to(root)
+            parts = relative.with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            text = path.read_text(encoding="utf-8")
+            modules.append(Module(relative.as_posix(), name, text, ast.parse(text)))
+    return modules
+
+
+def imported(module: Module) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of all that a module imports, relative imports and `import_module("...")` included."""
+    package = module.name if module.is_package else module.name.rpartition(".")[0]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+                base = f"{above}.{base}".rstrip(".")
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            yield from ((node.lineno, text) for text in texts)
+
+
+def inside(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def stage(name: str) -> str | None:
+    """The stage of ARROWS that a dotted name belongs to, if any."""
+    return next((stage for stage in ARROWS if inside(name, stage)), None)
+
+
+def arrows(root: Path) -> list[str]:
+    """A stage imports itself, what ARROWS allows, and EVERYWHERE; nothing else of the three packages."""
+    offences = []
+    for module in read_modules(root):
+        if (own := stage(module.name)) is None:
+            continue
+        allowed = {own} | ARROWS[own] | EVERYWHERE
+        for line, name in imported(module):
+            ours = any(inside(name, package) for package in PACKAGES)
+            if ours and not any(inside(name, package) for package in allowed):
+                offences.append(f"{module.path}:{line}: {own} imports {name}")
+    return offences
+
+
+def benchmark_knows_no_baseline(root: Path) -> list[str]:
+    """Hydra's `_target_` joins the two."""
+    return [
+        f"{module.path}:{line}: imports {name}"
+        for module in read_modules(root)
+        if inside(module.name, "benchmark")
+        for line, name in imported(module)
+        if inside(name, "baselines")
+    ]
+
+
+def only_some_import(package: str, within: tuple[str, ...], allowed: set[str]) -> Callable[[Path], list[str]]:
+    def rule(root: Path) -> list[str]:
+        return [
+            f"{module.path}:{line}: imports {name}"
+            for module in read_modules(root)
+            if module.path.startswith(within) and module.path not in allowed
+            for line, name in imported(module)
+            if inside(name, package)
+        ]
+
+    return rule
+
+
+def file_length(root: Path) -> list[str]:
+    return [
+        f"{module.path}: {lines} lines, at most {MAX_FILE_LINES}"
+        for module in read_modules(root)
+        if (lines := len(module.text.splitlines())) > MAX_FILE_LINES
+    ]
+
+
+def function_length(root: Path) -> list[str]:
+    return [
+        f"{module.path}:{node.lineno}: {node.name} has {lines} lines, at most {MAX_FUNCTION_LINES}"
+        for module in read_modules(root)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := node.end_lineno - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+
+
+def telling_names(root: Path) -> list[str]:
+    return [
+        f"{module.path}: {word} does not say what is inside"
+        for module in read_modules(root)
+        for word in sorted(VAGUE_NAMES & set(module.name.rpartition(".")[2].strip("_").split("_")))
+    ]
+
+
+def module_docstrings(root: Path) -> list[str]:
+    return [f"{module.path}: no docstring" for module in read_modules(root) if not ast.get_docstring(module.tree)]
+
+
+def no_bare_except(root: Path) -> list[str]:
+    return [
+        f"{module.path}:{node.lineno}: bare except"
+        for module in read_modules(root)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+
+
+def print_in_commands_only(root: Path) -> list[str]:
+    return [
+        f"{module.path}:{node.lineno}: print outside the command-line layer"
+        for module in read_modules(root)
+        if not module.is_command
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+
+
+def no_global_seed(root: Path) -> list[str]:
+    """Randomness is a Generator handed in; a command may seed its own process."""
+    seeders = ("manual_seed", "np.random.seed", "numpy.random.seed", "random.seed", "set_determinism")
+    globals_ = ("torch", "np.random", "numpy.random", "random", "monai.utils", "torch.random", "torch.cuda")
+    return [
+        f"{module.path}:{node.lineno}: {name} seeds the whole process"
+        for module in read_modules(root)
+        if not module.is_command
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and (name := ast.unparse(node.func)).endswith(seeders)
+        and (name in seeders or name.rpartition(".")[0] in globals_)
+    ]
+
+
+RULES = {
+    "arrows": arrows,
+    "benchmark_knows_no_baseline": benchmark_knows_no_baseline,
+    "analysis_enters_at_bench_and_rank": only_some_import("analysis", ("benchmark", "baselines"), MAY_IMPORT_ANALYSIS),
+    "mlflow_enters_at_tracking": only_some_import("mlflow", PACKAGES, MAY_IMPORT_MLFLOW),
+    "file_length": file_length,
+    "function_length": function_length,
+    "telling_names": telling_names,
+    "module_docstrings": module_docstrings,
+    "no_bare_except": no_bare_except,
+    "print_in_commands_only": print_in_commands_only,
+    "no_global_seed": no_global_seed,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_house_keeps(rule):
+    assert RULES[rule](ROOT) == []
+
+
+def test_every_stage_of_the_arrows_exists():
+    names = {module.name for module in read_modules(ROOT)}
+    assert sorted(set(ARROWS) | EVERYWHERE) == sorted((set(ARROWS) | EVERYWHERE) & names)
+
+
+def test_the_arrows_hold_no_circle():
+    seen: set[str] = set()
+    while free := {name for name, needs in ARROWS.items() if needs <= seen} - seen:
+        seen |= free
+    assert seen == set(ARROWS)
+
+
+DOC = '"""A module."""\n'
+MAIN = 'if __name__ == "__main__":\n    print("hello")\n'
+LONG = "def f():\n" + "    x = 1\n" * 60
+
+# rule -> files that break it; the same tree without them, or the file in `GOOD`, does not
+OFFENDERS = {
+    "arrows": {
+        "benchmark/data/scans.py": DOC + "from benchmark.features import taps\n",
+        "benchmark/core/energy.py": DOC + "from benchmark.statistics.moments import ClassMoments\n",
+        "benchmark/core/deep/kernel.py": DOC + "from ...metric import Score\n",
+        "benchmark/statistics/moments.py": DOC + "from benchmark import ClassMoments\n",
+        "benchmark/metric.py": DOC + "from .ccfv import ccfv_score\n",
+        "baselines/leep.py": DOC + "import benchmark.ccfv\n",
+        "analysis/tables.py": DOC + "def f():\n    from baselines import logme_score\n",
+        "analysis/plots.py": DOC + "from benchmark.data.case import Case\n",
+    },
+    "benchmark_knows_no_baseline": {
+        "benchmark/score.py": DOC + "def f():\n    import baselines.logme\n",
+        "benchmark/bench.py": DOC + 'import importlib\nimportlib.import_module("baselines")\n',
+    },
+    "analysis_enters_at_bench_and_rank": {
+        "benchmark/score.py": DOC + "from analysis import weighted_kendall\n",
+        "baselines/leep.py": DOC + "import analysis\n",
+    },
+    "mlflow_enters_at_tracking": {
+        "benchmark/truth.py": DOC + "import mlflow\n",
+        "analysis/report.py": DOC + "from mlflow.entities import Metric\n",
+    },
+    "file_length": {"benchmark/score.py": DOC + "x = 1\n" * MAX_FILE_LINES},
+    "function_length": {"benchmark/score.py": DOC + LONG},
+    "telling_names": {"benchmark/utils.py": DOC, "analysis/plot_helpers.py": DOC, "baselines/manager.py": DOC},
+    "module_docstrings": {"benchmark/score.py": "x = 1\n", "benchmark/data/__init__.py": ""},
+    "no_bare_except": {"benchmark/score.py": DOC + "try:\n    x = 1\nexcept:\n    pass\n"},
+    "print_in_commands_only": {"benchmark/metric.py": DOC + "def f():\n    print(1)\n"},
+    "no_global_seed": {
+        "benchmark/ccfv.py": DOC + "import torch\ntorch.manual_seed(0)\n",
+        "baselines/leep.py": DOC + "import numpy as np\nnp.random.seed(0)\n",
+    },
+}
+GOOD = {
+    "benchmark/features/stream.py": DOC + "from benchmark.core.gather import gather\nfrom ..data import case\n",
+    "benchmark/data/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
+    "benchmark/rank.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
+    "benchmark/tracking.py": DOC + "import mlflow\nfrom benchmark.records import TruthRow\n",
+    "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n",
+    "analysis/correlate.py": DOC + "from benchmark.records import frames\nfrom analysis.tables import table\n",
+    "baselines/logme.py": DOC + "from benchmark.statistics import ClassMoments\n" + LONG.replace("    x = 1\n", "", 1),
+}
+
+
+def plant(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_every_rule_has_offenders():
+    assert set(OFFENDERS) == set(RULES)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_well_kept_tree_passes(rule, tmp_path):
+    plant(tmp_path, GOOD)
+    assert RULES[rule](tmp_path) == []
+
+
+@pytest.mark.parametrize(("rule", "path"), [(rule, path) for rule, files in OFFENDERS.items() for path in files])
+def test_an_offender_is_found(rule, path, tmp_path):
+    plant(tmp_path, GOOD | {path: OFFENDERS[rule][path]})
+    offences = RULES[rule](tmp_path)
+    assert offences
+    assert all(offence.startswith(path) for offence in offences)
