@@ -1,0 +1,168 @@
+"""Every yaml under conf/ composes through a command that uses it, and every `_target_` accepts the keys beside it."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig
+
+CONF = Path(__file__).parent.parent / "conf"
+# Hydra's own keys of a node that names a target
+RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+# Groups whose nodes are cheap to build, from the yaml alone
+LIGHT = ("metric",)
+
+
+def roots(conf: Path = CONF) -> list[str]:
+    return sorted(path.stem for path in conf.glob("*.yaml"))
+
+
+def choices(conf: Path = CONF) -> list[str]:
+    """`group/name` of every yaml that can be chosen; names with a leading underscore are bases of others."""
+    names = (path.relative_to(conf).with_suffix("").as_posix() for path in conf.glob("*/**/*.yaml"))
+    return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
+
+
+def defaults(name: str, conf: Path = CONF) -> dict[str, object]:
+    """A yaml's defaults list as group -> what it names; `override` and `optional` are Hydra's words, no group's."""
+    content = yaml.safe_load((conf / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    found: dict[str, object] = {}
+    for entry in content.get("defaults", []):
+        for key, value in (entry if isinstance(entry, dict) else {entry: None}).items():
+            found[key.split()[-1].split("@")[0].lstrip("/")] = value
+    return found
+
+
+def first(group: str, conf: Path = CONF) -> str:
+    return next(name.rpartition("/")[2] for name in choices(conf) if name.rpartition("/")[0] == group)
+
+
+def required(root: str, conf: Path = CONF) -> dict[str, str]:
+    """The groups that a command leaves to its caller (`???`), each with the first choice there is."""
+    return {group: first(group, conf) for group, value in defaults(root, conf).items() if value == "???"}
+
+
+def command_of(group: str, conf: Path = CONF) -> str | None:
+    """A root whose defaults list names the group."""
+    return next((root for root in roots(conf) if group in defaults(root, conf)), None)
+
+
+@contextmanager
+def hydra_over(conf: Path) -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        yield
+
+
+def compose_choice(choice: str, conf: Path = CONF) -> DictConfig:
+    """The config of a command that uses this choice, with Hydra's own node where the choice is one of Hydra's."""
+    group, _, name = choice.rpartition("/")
+    root = command_of(group, conf)
+    if root is None:
+        raise LookupError(f"no command has {group} in its defaults list")
+    listed = isinstance(defaults(root, conf)[group], list)
+    given = required(root, conf) | {group: f"[{name}]" if listed else name}
+    with hydra_over(conf):
+        overrides = [f"{group}={value}" for group, value in given.items()]
+        return compose(root, overrides, return_hydra_config=group.startswith("hydra"))
+
+
+def compose_root(root: str, conf: Path = CONF) -> DictConfig:
+    with hydra_over(conf):
+        return compose(root, [f"{group}={value}" for group, value in required(root, conf).items()])
+
+
+def targets(node: object, path: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every node with a `_target_`, with its path in the config."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            yield path, node
+        children = [(key, node._get_node(key)) for key in node]
+    elif isinstance(node, ListConfig):
+        children = [(index, node._get_node(index)) for index in range(len(node))]
+    else:
+        return
+    for key, child in children:
+        yield from targets(child, f"{path}.{key}".lstrip("."))
+
+
+def mismatches(config: DictConfig) -> list[str]:
+    """Targets that cannot be imported, or that do not take the keys that their yaml gives."""
+    found = []
+    for path, node in targets(config):
+        name = node._get_node("_target_")._value()
+        try:
+            signature = inspect.signature(get_object(name))
+            signature.bind_partial(**dict.fromkeys(set(map(str, node)) - RESERVED))
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            found.append(f"{path}: {name}: {error}")
+    return found
+
+
+def test_the_tree_is_there():
+    assert roots()
+    assert choices()
+
+
+@pytest.mark.parametrize("root", roots())
+def test_a_command_composes(root):
+    config = compose_root(root)
+    assert mismatches(config) == []
+
+
+@pytest.mark.parametrize("choice", choices())
+def test_a_choice_composes_through_a_command(choice):
+    config = compose_choice(choice)
+    assert mismatches(config) == []
+
+
+@pytest.mark.parametrize("choice", [choice for choice in choices() if choice.startswith(LIGHT)])
+def test_a_light_choice_is_built_from_its_yaml(choice):
+    group = choice.rpartition("/")[0]
+    nodes = [node for path, node in targets(compose_choice(choice)) if path.startswith(group)]
+    assert nodes, f"{choice} names no _target_"
+    for node in nodes:
+        assert instantiate(node).name
+
+
+def test_every_base_is_used():
+    bases = {path.relative_to(CONF).with_suffix("") for path in CONF.glob("**/_*.yaml")}
+    used = set()
+    for path in CONF.glob("**/*.yaml"):
+        name = path.relative_to(CONF).with_suffix("")
+        used |= {name.parent / entry for entry in defaults(name.as_posix())}
+    assert bases <= used
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A small tree with one right and three wrong choices."""
+    files = {
+        "run.yaml": "defaults:\n  - part: ???\n  - many: [good]\n  - _self_\n",
+        "part/good.yaml": "_target_: fractions.Fraction\nnumerator: 1\n",
+        "part/nowhere.yaml": "inner:\n  - _target_: fractions.NoSuchName\n",
+        "part/wrong_key.yaml": "_target_: fractions.Fraction\nnumerators: 1\n",
+        "many/good.yaml": "good:\n  _target_: fractions.Fraction\n",
+        "lonely/alone.yaml": "x: 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_what_is_wrong_is_found(broken):
+    assert mismatches(compose_root("run", broken)) == []
+    assert mismatches(compose_choice("part/good", broken)) == []
+    assert mismatches(compose_choice("many/good", broken)) == []
+    assert "fractions.NoSuchName" in mismatches(compose_choice("part/nowhere", broken))[0]
+    assert "numerators" in mismatches(compose_choice("part/wrong_key", broken))[0]
+    with pytest.raises(LookupError, match="no command has lonely"):
+        compose_choice("lonely/alone", broken)
