@@ -52,6 +52,8 @@ lint: $(STAMP) ## Check style, format and types
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
 
+# MLflow's job runners serve features that nobody here uses, with seven processes.
+ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
 ui: $(STAMP) ## Open the results in MLflow on this machine's loopback address
 	@echo "MLflow shows $(STORE) at http://$(HOST):$(PORT) (stop it with Ctrl-C)"
 	@$(RUN) -m mlflow server --backend-store-uri '$(STORE)' --artifacts-destination mlartifacts \
