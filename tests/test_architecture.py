@@ -32,7 +32,8 @@ ARROWS = {
     "benchmark.ccfv": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
     "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.features"},
     "benchmark.records": {"benchmark.metric"},
-    "benchmark.tracking": {"benchmark.records"},
+    "benchmark.provenance": set(),
+    "benchmark.tracking": {"benchmark.records", "benchmark.provenance"},
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
     "analysis": {"benchmark.records", "benchmark.tracking"},
 }

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig
+
+from benchmark.command import prepare_config
 
 CONF = Path(__file__).parent.parent / "conf"
 # Hydra's own keys of a node that names a target
@@ -19,18 +22,24 @@ RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 LIGHT = ("metric",)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def command_line():
+    """The resolvers and the choices that commands make for themselves."""
+    prepare_config()
+
+
 def roots(conf: Path = CONF) -> list[str]:
-    return sorted(path.stem for path in conf.glob("*.yaml"))
+    """The commands; a root with a leading underscore is a base of others."""
+    return sorted(path.stem for path in conf.glob("[!_]*.yaml"))
 
 
 def choices(conf: Path = CONF) -> list[str]:
     """`group/name` of every yaml that can be chosen; names with a leading underscore are bases of others."""
-    names = (path.relative_to(conf).with_suffix("").as_posix() for path in conf.glob("*/**/*.yaml"))
-    return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
+    return sorted(path.relative_to(conf).with_suffix("").as_posix() for path in conf.glob("*/**/[!_]*.yaml"))
 
 
-def defaults(name: str, conf: Path = CONF) -> dict[str, object]:
-    """A yaml's defaults list as group -> what it names; `override` and `optional` are Hydra's words, no group's."""
+def entries(name: str, conf: Path = CONF) -> dict[str, object]:
+    """A yaml's own defaults list as group -> what it names; `override` and `optional` are Hydra's words, no group's."""
     content = yaml.safe_load((conf / f"{name}.yaml").read_text(encoding="utf-8")) or {}
     found: dict[str, object] = {}
     for entry in content.get("defaults", []):
@@ -39,8 +48,17 @@ def defaults(name: str, conf: Path = CONF) -> dict[str, object]:
     return found
 
 
+def defaults(root: str, conf: Path = CONF) -> dict[str, object]:
+    """A root's defaults list, with those of the bases that it names."""
+    own = entries(root, conf)
+    bases = [name for name in own if (conf / f"{name}.yaml").is_file()]
+    return {group: value for name in bases for group, value in defaults(name, conf).items()} | own
+
+
 def first(group: str, conf: Path = CONF) -> str:
-    return next(name.rpartition("/")[2] for name in choices(conf) if name.rpartition("/")[0] == group)
+    """The first choice of a group, on disk or made by the commands themselves."""
+    on_disk = [name.rpartition("/")[2] for name in choices(conf) if name.rpartition("/")[0] == group]
+    return (on_disk or [Path(name).stem for name in ConfigStore.instance().list(group)])[0]
 
 
 def required(root: str, conf: Path = CONF) -> dict[str, str]:
@@ -136,7 +154,7 @@ def test_every_base_is_used():
     used = set()
     for path in CONF.glob("**/*.yaml"):
         name = path.relative_to(CONF).with_suffix("")
-        used |= {name.parent / entry for entry in defaults(name.as_posix())}
+        used |= {name.parent / entry for entry in entries(name.as_posix())}
     assert bases <= used
 
 
