@@ -1,0 +1,1 @@
+"""The operations that everything is computed with, each a folder: checks and dispatch, a torch reference, a kernel."""

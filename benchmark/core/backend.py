@@ -1,0 +1,52 @@
+"""Which implementation of an operation runs: by device only, said plainly, and never a silent fallback."""
+
+import importlib.util
+from typing import Literal, TypeAlias, cast
+
+import torch
+
+Backend: TypeAlias = Literal["auto", "torch", "triton"]
+Resolved: TypeAlias = Literal["torch", "triton"]
+
+
+def resolve_backend(backend: str, device: torch.device | str) -> Resolved:
+    """The backend that an operation with a Triton kernel runs on a device.
+
+    Args:
+        backend: "auto" (Triton on CUDA where Triton is installed, else torch), "torch" or "triton".
+        device: where the data lies.
+
+    Returns:
+        "torch" or "triton".
+
+    Raises:
+        ValueError: if the name is unknown, or "triton" is asked for and cannot run there.
+
+    Example:
+        >>> resolve_backend("auto", "cpu")
+        'torch'
+        >>> resolve_backend("cuda", "cpu")
+        Traceback (most recent call last):
+        ValueError: `backend` must be "auto", "torch" or "triton", got 'cuda'
+    """
+    kind = torch.device(device).type
+    if backend not in ("auto", "torch", "triton"):
+        raise ValueError(f'`backend` must be "auto", "torch" or "triton", got {backend!r}')
+    if backend == "auto":
+        return "triton" if kind == "cuda" and _has_triton() else "torch"
+    if backend == "triton" and not _has_triton():
+        raise ValueError('`backend` must be one that can run here: "triton" is not installed')
+    if backend == "triton" and kind != "cuda" and not _interprets():
+        raise ValueError(f'`backend` must be one that can run here: "triton" needs a CUDA device, got {kind}')
+    return cast(Resolved, backend)
+
+
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _interprets() -> bool:
+    """Triton's interpreter runs kernels on the CPU: slow, for tests."""
+    import triton
+
+    return bool(triton.knobs.runtime.interpret)

@@ -1,0 +1,31 @@
+"""The joint histogram in plain torch: the specification of the operation, on every device."""
+
+import torch
+from torch import Tensor
+
+BLOCK_ROWS = 65536
+
+
+def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Soft and hard joint, summed in float64 block by block.
+
+    Args:
+        probabilities: (n, z) floating point.
+        labels: (n,) integers in 0 .. k - 1.
+        k: number of target classes.
+
+    Returns:
+        Soft and hard sums, (k, z) float64 each.
+    """
+    z = probabilities.shape[1]
+    soft = torch.zeros(k, z, dtype=torch.float64, device=probabilities.device)
+    hard = torch.zeros(k * z, dtype=torch.int64, device=probabilities.device)
+    blocks = zip(torch.split(probabilities, BLOCK_ROWS), torch.split(labels.long(), BLOCK_ROWS), strict=True)
+    for rows, row_labels in blocks:
+        torch.split(probabilities, BLOCK_ROWS), torch.split(labels.long(), BLOCK_ROWS), strict=True
+    ):
+        soft.index_add_(0, row_labels, rows.double())
+        hard += torch.bincount(row_labels * z + rows.argmax(dim=1), minlength=k * z)
+    counts = hard.view(k, z).double()
+    counts[:, ~soft.isfinite().all(dim=0)] = torch.nan
+    return soft, counts

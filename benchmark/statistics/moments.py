@@ -1,0 +1,220 @@
+"""ClassMoments: what a stream of features and labels amounts to for every metric that reads class Gaussians."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeAlias
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.core.moments import Moments, class_moments, merge_moments
+from benchmark.statistics.files import read_tensors, write_tensors
+from benchmark.statistics.protocol import Scene, Window
+
+Array: TypeAlias = NDArray[Any] | Tensor
+
+
+class ClassMoments:
+    """Count, mean, scatter, cubes and quartics of k classes, over any number of voxels, in float64.
+
+    Memory is k (d^2 + 2 d) numbers. `merge` equals one pass over both up to float64 rounding.
+
+    Args:
+        k: number of classes.
+        layer: which tap `update` reads, -1 the finest.
+
+    Example:
+        >>> moments = ClassMoments(2)
+        >>> moments.add(torch.tensor([[1.0], [3.0]]), torch.tensor([0, 0]))
+        >>> moments.add(torch.tensor([[8.0], [4.0]]), torch.tensor([0, 1]))
+        >>> moments.count.tolist(), moments.mean.ravel().tolist(), moments.scatter.ravel().tolist()
+        ([3, 1], [4.0, 4.0], [26.0, 0.0])
+    """
+
+    def __init__(self, k: int, *, layer: int = -1) -> None:
+        self.layer = layer
+        self._moments = _empty(k, 0)
+
+    @classmethod
+    def from_samples(cls, features: Array, labels: Array, k: int) -> Self:
+        """The moments of arrays.
+
+        Args:
+            features: (n, d) real numbers, numpy or torch.
+            labels: (n,) integers in 0 .. k - 1.
+            k: number of classes.
+
+        Returns:
+            Their moments.
+
+        Raises:
+            ValueError: if a shape, a type or a label breaks its rule.
+        """
+        moments = cls(k)
+        moments.add(features, labels)
+        return moments
+
+    @property
+    def k(self) -> int:
+        """Number of classes."""
+        return self._moments.mean.shape[0]
+
+    @property
+    def d(self) -> int:
+        """Feature dimensions; 0 as long as nothing was added."""
+        return self._moments.mean.shape[1]
+
+    @property
+    def n(self) -> int:
+        """Number of rows of all classes."""
+        return int(self.count.sum())
+
+    @property
+    def count(self) -> Tensor:
+        """(k,) int64 rows of each class."""
+        return self._moments.count
+
+    @property
+    def mean(self) -> Tensor:
+        """(k, d) float64; 0 for a class without rows."""
+        return self._moments.mean
+
+    @property
+    def scatter(self) -> Tensor:
+        """(k, d, d) float64, sum of (x - mean)(x - mean)'."""
+        return self._moments.scatter
+
+    @property
+    def cubes(self) -> Tensor:
+        """(k, d) float64, sum of |x - mean|^2 (x - mean)."""
+        return self._moments.cubes
+
+    @property
+    def quartics(self) -> Tensor:
+        """(k,) float64, sum of |x - mean|^4."""
+        return self._moments.quartics
+
+    def add(self, features: Array, labels: Array) -> None:
+        """Take in rows.
+
+        Args:
+            features: (n, d) real numbers, numpy or torch; d as before.
+            labels: (n,) integers in 0 .. k - 1.
+
+        Raises:
+            ValueError: if a shape, a type or a label breaks its rule.
+        """
+        rows = torch.as_tensor(features)
+        rows = rows if rows.is_floating_point() else rows.double()
+        self._take(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k))
+
+    def begin(self, case: str, labels: Tensor) -> None:
+        """Nothing to prepare for a case."""
+
+    def update(self, window: Window) -> None:
+        """Take in all voxels that a window owns.
+
+        Args:
+            window: of any case.
+        """
+        self.add(window.dense(self.layer), window.labels.reshape(-1))
+
+    def end(self, case: str) -> None:
+        """Nothing to finish for a case."""
+
+    def merge(self, other: Self) -> Self:
+        """The moments of both.
+
+        Args:
+            other: of as many classes and, unless one is empty, dimensions.
+
+        Returns:
+            A new statistic.
+
+        Raises:
+            ValueError: if k or d differ.
+        """
+        merged = type(self)(self.k, layer=self.layer)
+        merged._moments = self._moments
+        merged._take(other._moments)
+        return merged
+
+    def total(self) -> Self:
+        """The moments of all rows as one class: k = 1.
+
+        Returns:
+            A new statistic.
+        """
+        pooled = type(self)(1, layer=self.layer)
+        for label in range(self.k):
+            pooled._take(_slice(self._moments, label))
+        return pooled
+
+    def save(self, folder: Path) -> None:
+        """Write `moments.safetensors`.
+
+        Args:
+            folder: exists.
+        """
+        tensors = {field.name: getattr(self._moments, field.name) for field in fields(Moments)}
+        write_tensors(folder / "moments.safetensors", tensors | {"layer": torch.tensor(self.layer)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: with `moments.safetensors`.
+
+        Returns:
+            The statistic.
+        """
+        tensors = read_tensors(folder / "moments.safetensors")
+        moments = cls(len(tensors["count"]), layer=int(tensors.pop("layer")))
+        moments._moments = Moments(**tensors)
+        return moments
+
+    def _take(self, other: Moments) -> None:
+        arrived = Moments(*(getattr(other, field.name).cpu() for field in fields(Moments)))
+        if self.d == 0:
+            self._moments = merge_moments(_empty(self.k, arrived.mean.shape[1]), arrived)
+        elif arrived.mean.shape != (self.k, 0):
+            self._moments = merge_moments(self._moments, arrived)
+
+
+@dataclass(frozen=True)
+class ClassMomentsRequest:
+    """Asks for the class moments of one layer over all voxels.
+
+    Attributes:
+        layer: -1 the finest tap, the input of the finest segmentation head.
+    """
+
+    kind: ClassVar[type] = ClassMoments
+    layer: int = -1
+
+    def start(self, scene: Scene) -> ClassMoments:
+        """An empty statistic.
+
+        Args:
+            scene: of the stream.
+
+        Returns:
+            Moments of its k classes.
+        """
+        return ClassMoments(scene.k, layer=self.layer)
+
+
+def _empty(k: int, d: int) -> Moments:
+    return Moments(
+        count=torch.zeros(k, dtype=torch.int64),
+        mean=torch.zeros(k, d, dtype=torch.float64),
+        scatter=torch.zeros(k, d, d, dtype=torch.float64),
+        cubes=torch.zeros(k, d, dtype=torch.float64),
+        quartics=torch.zeros(k, dtype=torch.float64),
+    )
+
+
+def _slice(moments: Moments, label: int) -> Moments:
+    return Moments(*(getattr(moments, field.name)[label : label + 1] for field in fields(Moments)))
