@@ -22,8 +22,6 @@ def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> tuple[Tens
     hard = torch.zeros(k * z, dtype=torch.int64, device=probabilities.device)
     blocks = zip(torch.split(probabilities, BLOCK_ROWS), torch.split(labels.long(), BLOCK_ROWS), strict=True)
     for rows, row_labels in blocks:
-        torch.split(probabilities, BLOCK_ROWS), torch.split(labels.long(), BLOCK_ROWS), strict=True
-    ):
         soft.index_add_(0, row_labels, rows.double())
         hard += torch.bincount(row_labels * z + rows.argmax(dim=1), minlength=k * z)
     counts = hard.view(k, z).double()
