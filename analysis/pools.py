@@ -1,0 +1,130 @@
+"""Which sources stand in a target's pool, and the sub-pools that keep a table honest.
+
+A pool is what the truth holds: every source that was fine-tuned on the target, with every seed. Very bad sources
+(scratch, hardly trained ones) are easy to rank; they raise the reliability and flatter every metric, so everything is
+also computed on the sub-pool without them.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
+WEAK_LENGTHS = ("scratch", "short")
+FEWEST_SOURCES = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The truth of one target.
+
+    Attributes:
+        target: The task that the sources were moved to.
+        tune: What was fine-tuned.
+        sources: (n,) names, sorted.
+        seeds: (s,) the fine-tuning seeds, sorted.
+        dice: (n, s) float64 in [0, 1].
+        left_out: The sources that have truth on this target and stand outside its pool, each with the reason.
+    """
+
+    target: str
+    tune: str
+    sources: tuple[str, ...]
+    seeds: tuple[int, ...]
+    dice: NDArray[np.float64]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(n,) the mean Dice over the seeds: the truth that a metric has to rank."""
+        mean: NDArray[np.float64] = self.dice.mean(axis=1)
+        return mean
+
+    @property
+    def spread(self) -> float:
+        """Best minus worst mean Dice."""
+        return float(np.ptp(self.mean))
+
+    def only(self, names: Collection[str]) -> "Pool":
+        """The same pool with the named sources alone."""
+        kept = [place for place, name in enumerate(self.sources) if name in names]
+        sources = tuple(self.sources[place] for place in kept)
+        return Pool(self.target, self.tune, sources, self.seeds, self.dice[kept], self.left_out)
+
+
+def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
+    """The pool of each target and each choice of what is tuned.
+
+    The seeds of a target are those that at least half of its sources have; a source that lacks one of them, or whose
+    Dice is NaN, stands outside and is named in `left_out`.
+
+    Args:
+        truth: Columns source, target, seed, tune, dice; Dice as a fraction.
+
+    Returns:
+        The pools, by tune and target.
+
+    Raises:
+        ValueError: A column is missing, a row stands twice, or a Dice is outside [0, 1].
+
+    Example:
+        >>> rows = [(s, "liver", seed, "last", d) for s, d in (("a", 0.2), ("b", 0.4)) for seed in (0, 1)]
+        >>> [pool] = pools(pd.DataFrame(rows, columns=list(TRUTH_COLUMNS)))
+        >>> pool.sources, pool.seeds, pool.mean.tolist()
+        (('a', 'b'), (0, 1), [0.2, 0.4])
+    """
+    _check(truth)
+    groups = truth.groupby(["tune", "target"], sort=True)
+    return tuple(_pool(str(target), str(tune), rows) for (tune, target), rows in groups)
+
+
+def main_tune(every: Collection[Pool]) -> str:
+    """What was tuned on most targets (the first by name, of several): the study; other choices stand beside it."""
+    tunes = sorted(pool.tune for pool in every)
+    if not tunes:
+        raise ValueError("`truth` must hold at least one row, got none")
+    return max(dict.fromkeys(tunes), key=tunes.count)
+
+
+def without_weak(sources: pd.DataFrame) -> frozenset[str]:
+    """The names of the sources that are neither from scratch nor of short pre-training."""
+    return frozenset(sources.loc[~sources["length"].isin(WEAK_LENGTHS), "source"])
+
+
+def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """The groups of at least three sources that share architecture and width, by a name such as "dynunet, width 8"."""
+    groups = sources.groupby(["arch", "width"], sort=True)["source"]
+    large = {key: frozenset(names) for key, names in groups if len(names) >= FEWEST_SOURCES}
+    return {f"{arch}, width {width}": names for (arch, width), names in large.items()}
+
+
+def _check(truth: pd.DataFrame) -> None:
+    if missing := [name for name in TRUTH_COLUMNS if name not in truth.columns]:
+        raise ValueError(f"`truth` must have the columns {', '.join(TRUTH_COLUMNS)}, lacks {', '.join(missing)}")
+    twice = truth[truth.duplicated(["source", "target", "seed", "tune"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise ValueError(
+            f"`truth` must hold each source, target, seed and tune once, got {first['source']} on {first['target']} "
+            f"with seed {first['seed']} and tune {first['tune']} again"
+        )
+    if bool(((truth["dice"] < 0) | (truth["dice"] > 1)).any()):
+        raise ValueError(
+            f"`truth` must hold Dice as fractions in [0, 1], got {truth['dice'].min():g} to {truth['dice'].max():g}"
+        )
+
+
+def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
+    table = rows.pivot_table(index="source", columns="seed", values="dice", dropna=False)
+    table = table.loc[:, table.notna().mean() >= 0.5]
+    gaps = table[table.isna().any(axis=1)]
+    left_out = {
+        str(source): "no Dice with seed " + ", ".join(map(str, row.index[row.isna()]))
+        for source, row in gaps.iterrows()
+    }
+    kept = table.dropna()
+    seeds = tuple(int(seed) for seed in kept.columns)
+    return Pool(target, tune, tuple(map(str, kept.index)), seeds, kept.to_numpy(dtype=np.float64), left_out)

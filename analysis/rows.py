@@ -1,0 +1,66 @@
+"""Evaluations and qualities as flat rows, the form that tables, CSV and the tracking store take."""
+
+from analysis.evaluate import Evaluation
+from analysis.intervals import Interval, bca_interval, fisher_interval, percentile_interval, permutation_p
+from analysis.measures import MEASURES, PEARSON, PRIMARY, Measure
+from analysis.quality import Quality
+
+Row = dict[str, str | float]
+
+
+def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) -> Row:
+    """One row of the table of agreement.
+
+    For each measure M: M, M_low, M_high; for the primary ones also M_p (one-sided, by permutation), M_ceiling and
+    M_share (of the ceiling; NaN where that is 0).
+
+    Args:
+        found: The agreement of one metric.
+        truth: The quality of the truth that it was measured with.
+        subset: The name of the sub-pool.
+        kind: "metric" or "control".
+
+    Returns:
+        Column -> value.
+    """
+    row: Row = {"subset": subset, "target": found.target, "tune": found.tune, "metric": found.metric, "kind": kind}
+    row |= {"targets": found.targets, "sources": found.sources, "counted": found.counted}
+    for measure in MEASURES:
+        value, interval = found.agreement.value[measure.name], _interval(found, measure)
+        row |= {measure.name: value, f"{measure.name}_low": interval.low, f"{measure.name}_high": interval.high}
+    for measure in PRIMARY:
+        value, top = found.agreement.value[measure.name], truth.ceiling[measure.name]
+        row[f"{measure.name}_p"] = permutation_p(value, found.agreement.null[measure.name])
+        row[f"{measure.name}_ceiling"] = top
+        row[f"{measure.name}_share"] = value / top if top > 0 else float("nan")
+    return row | {"seconds": found.seconds, "reason": found.reason}
+
+
+def reliability_row(truth: Quality, *, subset: str) -> Row:
+    """One row of the table of reliability: for each primary measure M: M, M_low, M_high and M_ceiling.
+
+    Args:
+        truth: The quality of the truth.
+        subset: The name of the sub-pool.
+
+    Returns:
+        Column -> value.
+    """
+    row: Row = {"subset": subset, "target": truth.target, "tune": truth.tune}
+    row |= {"targets": truth.targets, "sources": truth.sources, "seeds": truth.seeds}
+    row |= {"spread": truth.spread, "seed_sd": truth.seed_sd}
+    for measure in PRIMARY:
+        name, interval = measure.name, percentile_interval(truth.resampled[measure.name])
+        row |= {name: truth.reliability[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row[f"{name}_ceiling"] = truth.ceiling[name]
+    return row | {"reason": truth.reason}
+
+
+def _interval(found: Evaluation, measure: Measure) -> Interval:
+    """Fisher's z for Pearson on one target, BCa for its mean, percentiles for all else."""
+    value, resampled = found.agreement.value[measure.name], found.agreement.resampled[measure.name]
+    if measure is not PEARSON:
+        return percentile_interval(resampled)
+    if found.targets == 1:
+        return fisher_interval(value, int(found.counted))
+    return bca_interval(value, resampled, found.agreement.jackknife)
