@@ -1,0 +1,79 @@
+"""Read a scan and its labels from any medical image format onto one grid (SimpleITK), and write NIfTI.
+
+Axis order changes here and nowhere else: arrays are (x, y, z) in the patient's left-posterior-superior directions.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from benchmark.errors import InputError
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan and its labels on one grid.
+
+    Attributes:
+        image: (X, Y, Z) float32 intensities.
+        labels: (X, Y, Z) int16 label values.
+        spacing: mm between voxels, in the array's axis order.
+    """
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.int16]
+    spacing: float
+
+
+def read_scan(image: Path, labels: Path, *, spacing: float) -> Scan:
+    """Read a scan (a file, or a folder with one DICOM series) and resample it and its labels to one isotropic grid.
+
+    Intensities are interpolated linearly, labels by the nearest voxel in the patient's space, so that a label file
+    whose axes run another way than the image's still lands where it belongs.
+
+    Args:
+        image: A volume that SimpleITK reads, or a folder of DICOM files.
+        labels: The label volume.
+        spacing: mm of the new grid.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    moving = sitk.DICOMOrient(_read(image), "LPS")
+    old = np.array(moving.GetSpacing())
+    size = np.maximum(1, np.round(np.array(moving.GetSize()) * old / spacing)).astype(int)
+    grid = sitk.Image([int(n) for n in size], sitk.sitkFloat32)
+    grid.SetSpacing([spacing] * 3)
+    grid.SetDirection(moving.GetDirection())
+    start = moving.TransformContinuousIndexToPhysicalPoint([float(0.5 * (spacing / s - 1)) for s in old])
+    grid.SetOrigin(start)
+    floor = float(sitk.GetArrayViewFromImage(moving).min())
+    resampled = sitk.Resample(sitk.Cast(moving, sitk.sitkFloat32), grid, sitk.Transform(), sitk.sitkLinear, floor)
+    classes = sitk.Resample(_read(labels), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    return Scan(
+        sitk.GetArrayFromImage(resampled).transpose(2, 1, 0).astype(np.float32),
+        sitk.GetArrayFromImage(classes).transpose(2, 1, 0).astype(np.int16),
+        spacing,
+    )
+
+
+def write_nifti(array: NDArray[np.generic], path: Path, *, spacing: float) -> None:
+    """Write an (X, Y, Z) array in left-posterior-superior order as NIfTI, the spacing in its affine."""
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    nib.save(nib.Nifti1Image(array, affine), path)
+
+
+def _read(path: Path) -> sitk.Image:
+    try:
+        if path.is_dir():
+            reader = sitk.ImageSeriesReader()
+            reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
+            return reader.Execute()
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        detail = str(error).strip().splitlines()[-1]
+        raise InputError(f"{path} must be an image that SimpleITK reads, got: {detail}") from error

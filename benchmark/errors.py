@@ -1,0 +1,12 @@
+"""What a user can mend: bad input, told in one line."""
+
+
+class InputError(ValueError):
+    """Bad input: the message names the file or field, the rule and the value in one line.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """
+
+
+class SkipPair(Exception):  # noqa: N818 - a skip is an outcome, not an error
+    """A source and a target that cannot be paired; the message is the reason shown in the table."""

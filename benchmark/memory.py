@@ -1,0 +1,30 @@
+"""The largest memory that a job took."""
+
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+MEGABYTE = 2**20
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start measuring anew, so that earlier jobs of the same process do not count."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # Linux alone can reset the peak
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(device: str) -> float:
+    """Megabytes: of the device's allocator on CUDA, else the process's resident set."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / MEGABYTE
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) / 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0

@@ -1,0 +1,59 @@
+"""Make a task ready: fetch, cut, check, picture; `python -m benchmark.prepare -m task=liver,spleen`."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.command import resolved, run_command
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.jobs import job_key, targets
+from benchmark.progress import Reporter
+
+log = logging.getLogger(__name__)
+
+
+def prepare_key(task: DictConfig) -> str:
+    """The key of the job that prepares a task."""
+    settings = resolved(task)
+    return job_key("prepare", "benchmark.prepare", {"task": settings}, code=targets(settings))
+
+
+def run(cfg: DictConfig) -> None:
+    """Prepare one task and log its picture; a task that is there is only checked."""
+    store = instantiate(cfg.tracking)
+    store.prepare()
+    task: DecathlonTask = instantiate(cfg.task)
+    key = prepare_key(cfg.task)
+    reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
+    made = task.prepare(Path(cfg.data_dir) / "packages")
+    if made or store.find(key) is None:
+        config = resolved(cfg.task)
+        with store.run("prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name) as run:
+            run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
+            run.log(tags={"data_digest": task.digest()})
+            run.file(Path(task.folder) / "dataset.json")
+            with tempfile.TemporaryDirectory() as folder:
+                run.file(_picture(task, Path(folder)), "pictures")
+    log.info("task %s: %s in %s", task.name, "cut" if made else "was there", task.folder)
+    reporter.finish(key)
+
+
+def _picture(task: DecathlonTask, folder: Path) -> Path:
+    from benchmark.pictures import three_slices, write_picture
+
+    case = next(case for case in task.cases("train") if bool(case.labels.any()))
+    path = folder / f"{task.name}.png"
+    write_picture(three_slices(case.image[0], case.labels), path)
+    return path
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("prepare", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Pre-train one source model; `python -m benchmark.pretrain -m source=liver_long,lung_long`."""
+
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from benchmark.command import resolved, run_command
+from benchmark.errors import InputError
+from benchmark.jobs import job_key, targets
+from benchmark.progress import Reporter
+from benchmark.provenance import provenance
+from benchmark.sources.checkpoint import SIDECAR, Checkpoint, load_checkpoint, save_checkpoint
+from benchmark.sources.pool import PoolSource
+from benchmark.tracking import Store
+from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.training.loop import train
+
+log = logging.getLogger(__name__)
+
+
+def pretrain_key(source: DictConfig) -> str:
+    """The key of the job that pre-trains a source; its data are part of it."""
+    settings = resolved(source)
+    task = instantiate(source.task)
+    inputs = {"source": settings, "data": task.digest() if task else None}
+    return job_key("pretrain", "benchmark.pretrain", inputs, code=targets(settings))
+
+
+def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoint:
+    """A pre-trained source's checkpoint: from the cache, or else from the artifacts of its finished run.
+
+    Raises:
+        InputError: The source has no finished run.
+    """
+    key = pretrain_key(source)
+    folder = cache / "sources" / key[:16]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not (folder / SIDECAR).is_file():
+            row = store.find(key)
+            if row is None:
+                raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
+            with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+                store.download(row.run, "source", Path(partial)).rename(folder)
+        return load_checkpoint(folder)
+
+
+def run(cfg: DictConfig) -> None:
+    """Pre-train the source, unless a finished run with its key is in the store."""
+    store: Store = instantiate(cfg.tracking)
+    source: PoolSource = instantiate(cfg.source)
+    key = pretrain_key(cfg.source)
+    reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", max(1, source.budget.steps))
+    if store.find(key) is not None:
+        log.info("source %s: finished before", source.name)
+        reporter.finish(key)
+        return
+    params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
+              "width": source.arch.width, "length": source.length, "seed": source.seed,
+              "steps": source.budget.steps}  # fmt: skip
+    with store.run("pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name) as run:
+        start = time.perf_counter()
+        done = _train(source, cfg.device.name, reporter)
+        run.curve("loss", done.losses)
+        run.log(metrics={
+            "dice": done.dice,
+            "parameters": sum(p.numel() for p in done.network.parameters()),
+            "cases": len(source.task.names("source_train")) if source.task and source.budget.steps else 0,
+            "seconds": time.perf_counter() - start,
+        })  # fmt: skip
+        if math.isnan(done.dice):
+            run.log(tags={"reason/dice": "initial weights, trained on no task"})
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "source"
+            save_checkpoint(done.network, _facts(cfg.source, source), place)
+            run.file(place, "source")
+    log.info("source %s: validation Dice %.3f", source.name, done.dice)
+    reporter.finish(key)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A pre-trained network, its losses and its validation Dice (NaN for initial weights)."""
+
+    network: nn.Module
+    losses: list[float]
+    dice: float
+
+
+def _train(source: PoolSource, device: str, reporter: Reporter) -> Trained:
+    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
+    network.to(device, memory_format=torch.channels_last_3d)
+    if source.task is None or source.budget.steps == 0:
+        return Trained(network, [], math.nan)
+    cases = source.task.cases("source_train")
+    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step)
+    held_out = source.task.cases("source_validation")
+    logits = predict(network, held_out, window=cases[0].image.shape[1:])
+    dice = [case_dice(found, case.labels) for case, found in zip(held_out, logits, strict=True)]
+    return Trained(network, losses, mean_dice(dice))
+
+
+def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
+    """The sidecar of a checkpoint."""
+    config = resolved(node)
+    spacing = source.task.cases("source_train")[0].spacing if source.task else None
+    return {
+        "name": source.name,
+        "architecture": config["arch"],
+        "channels": source.channels,
+        "classes": source.classes,
+        "labels": {str(value): name for value, name in source.labels.items()},
+        "spacing": spacing,
+        "normalisation": config["task"]["normalisation"] if source.task else None,
+        "taps": list(source.arch.taps),
+        "config": config,
+        "git_commit": provenance().tags["git_commit"],
+        "data_digest": source.task.digest() if source.task else None,
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("pretrain", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Where a job stands: jobs append lines to one file, and whoever shows the progress reads them."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PAUSE = 0.5  # seconds between two reports of one job
+
+
+@dataclass
+class Reporter:
+    """Appends a job's steps to a file; short lines, so that appends of several processes do not mix.
+
+    Attributes:
+        path: The file, or None to report nothing.
+        job: The job's readable name.
+        total: Steps of the job.
+    """
+
+    path: Path | None
+    job: str
+    total: int
+    _last: float = field(default=0.0, init=False)
+
+    def step(self, done: int, loss: float = 0.0) -> None:
+        """Report that `done` steps are done; at most twice a second. `loss` lets it serve as a training callback."""
+        now = time.monotonic()
+        if self.path is None or (now - self._last < PAUSE and done < self.total):
+            return
+        self._last = now
+        self._append({"job": self.job, "pid": os.getpid(), "done": done, "total": self.total})
+
+    def finish(self, key: str) -> None:
+        """Report that the job with this key is finished."""
+        if self.path is not None:
+            self._append({"finished": key, "pid": os.getpid()})
+
+    def _append(self, entry: dict[str, object]) -> None:
+        assert self.path is not None  # noqa: S101 - both callers have looked
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")

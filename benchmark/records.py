@@ -1,0 +1,90 @@
+"""The rows that every command writes, and the tables that the analysis reads."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+STAGES = ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finished job, as any tracking store holds it.
+
+    Attributes:
+        stage: One of STAGES.
+        key: The job's key.
+        name: Readable name.
+        params: What was asked for: source, target, seed and so on.
+        metrics: What came out; NaN where undefined.
+        tags: Further facts; `reason/<metric>` says why a metric is NaN.
+        run: The store's identifier of the run; empty before it is stored.
+    """
+
+    stage: str
+    key: str
+    name: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
+
+
+def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """A line for each fine-tuning: source, target, seed, tune, dice, external_dice (NaN without another patient)."""
+    return pd.DataFrame(
+        [
+            {
+                "source": row.params["source"],
+                "target": row.params["target"],
+                "seed": int(row.params["seed"]),
+                "tune": row.params["tune"],
+                "dice": row.metrics.get("dice", math.nan),
+                "external_dice": row.metrics.get("external_dice", math.nan),
+                "seconds": row.metrics.get("seconds", math.nan),
+            }
+            for row in rows
+        ],
+        columns=["source", "target", "seed", "tune", "dice", "external_dice", "seconds"],
+    )
+
+
+def score_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """A line for each (source, target, metric): score, the reason of a NaN, and the seconds that it cost."""
+    return pd.DataFrame(
+        [
+            {
+                "source": row.params["source"],
+                "target": row.params["target"],
+                "metric": metric,
+                "score": row.metrics.get(metric, math.nan),
+                "reason": row.tags.get(f"reason/{metric}", ""),
+                "seconds": row.metrics.get(f"seconds/{metric}", math.nan),
+            }
+            for row in rows
+            for metric in row.params["metrics"].split(",")
+        ],
+        columns=["source", "target", "metric", "score", "reason", "seconds"],
+    )
+
+
+def source_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """A line for each source: source, task, arch, width, length, parameters, source_dice, source_cases."""
+    return pd.DataFrame(
+        [
+            {
+                "source": row.params["source"],
+                "task": row.params["task"],
+                "arch": row.params["arch"],
+                "width": int(row.params["width"]),
+                "length": row.params["length"],
+                "parameters": row.metrics["parameters"],
+                "source_dice": row.metrics.get("dice", math.nan),
+                "source_cases": row.metrics["cases"],
+            }
+            for row in rows
+        ],
+        columns=["source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases"],
+    )

@@ -1,0 +1,80 @@
+"""A source's weights on disk: safetensors with a JSON sidecar."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark.errors import InputError
+
+WEIGHTS = "weights.safetensors"
+SIDECAR = "source.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights and what is known of them.
+
+    Attributes:
+        weights: The state dict.
+        facts: The sidecar: architecture, labels, spacing, normalisation, taps, config, commit, data digest.
+    """
+
+    weights: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
+    """Write weights and sidecar into a new folder; a folder that is there is whole, or not there at all.
+
+    Args:
+        network: Its state dict is written.
+        facts: The sidecar's content.
+        folder: The folder to make; replaced if it is there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+        made = Path(partial) / folder.name
+        made.mkdir()
+        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, made / WEIGHTS)
+        sidecar = dict(facts) | {"sha256": _sha256(made / WEIGHTS)}
+        (made / SIDECAR).write_text(json.dumps(sidecar, indent=1, default=str), encoding="utf-8")
+        for name in (WEIGHTS, SIDECAR):
+            with (made / name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read weights and sidecar.
+
+    Raises:
+        InputError: A file is missing or unreadable, or the weights are not those that the sidecar names.
+    """
+    try:
+        facts = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        found = _sha256(folder / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} must hold {WEIGHTS} and {SIDECAR}, got: {error}") from error
+    if found != facts.get("sha256"):
+        raise InputError(f"{folder / WEIGHTS} must have SHA-256 {facts.get('sha256')} as its sidecar says, got {found}")
+    try:
+        return Checkpoint(load_file(folder / WEIGHTS), facts)
+    except SafetensorError as error:
+        raise InputError(f"{folder / WEIGHTS} must be a safetensors file, got: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

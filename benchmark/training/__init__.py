@@ -1,0 +1,1 @@
+"""The truth: fine-tuning, inference and Dice."""

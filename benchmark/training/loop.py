@@ -1,0 +1,112 @@
+"""One training run: seeded batches of patches, DiceCE, AdamW, a learning rate that falls to zero."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss
+from monai.transforms import Compose, RandCropByPosNegLabeld, RandFlipd, RandScaleIntensityd, RandShiftIntensityd
+from torch import Tensor, nn
+
+from benchmark.data.case import Case
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how a network is trained.
+
+    Attributes:
+        steps: Optimiser steps; 0 leaves the weights as they are.
+        batch: Patches a step.
+        patch: (3,) voxels of a patch.
+        lr: Largest learning rate; it rises over the first tenth of the steps and falls to 0 along a cosine.
+        weight_decay: Of AdamW.
+        augment: Flips and changes of intensity beside the random crop.
+    """
+
+    steps: int
+    batch: int = 2
+    patch: tuple[int, int, int] = (32, 32, 32)
+    lr: float = 3e-3
+    weight_decay: float = 1e-4
+    augment: bool = True
+
+
+def train(
+    network: nn.Module,
+    cases: Sequence[Case],
+    *,
+    budget: Budget,
+    seed: int,
+    report: Callable[[int, float], None] = lambda step, loss: None,
+) -> list[float]:
+    """Train the parameters that require a gradient.
+
+    Args:
+        network: Maps (b, c, D, H, W) to logits (b, k, D, H, W); changed in place.
+        cases: The training cases.
+        budget: Steps, batches and learning rate.
+        seed: Seed of batch order, crops and augmentation: equal seeds see equal batches, whatever the network.
+        report: Called after each step with the step and the loss.
+
+    Returns:
+        The loss at each step.
+    """
+    device = next(network.parameters()).device
+    tuned = [p for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(tuned, lr=budget.lr, weight_decay=budget.weight_decay)
+    loss_function = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)
+    losses = []
+    network.train()
+    for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed)):
+        for group in optimiser.param_groups:
+            group["lr"] = budget.lr * schedule(step, budget.steps)
+        optimiser.zero_grad(set_to_none=True)
+        logits = network(image.to(device, memory_format=torch.channels_last_3d))
+        loss = loss_function(logits, labels.to(device))
+        loss.backward()
+        nn.utils.clip_grad_norm_(tuned, 12.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        report(step + 1, losses[-1])
+    network.eval()
+    return losses
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the largest learning rate: linear warm-up over a tenth of the steps, then a cosine to 0."""
+    warm = max(1, steps // 10)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
+
+
+def batches(cases: Sequence[Case], *, budget: Budget, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Seeded batches: images (b, c, *patch) float32 and labels (b, 1, *patch) int64."""
+    rng = np.random.default_rng([seed, 1])
+    crop = _patches(budget)
+    crop.set_random_state(seed)
+    items = [{"image": case.image, "labels": case.labels[None]} for case in cases]
+    order: list[int] = []
+    for _ in range(budget.steps):
+        drawn = []
+        for _ in range(budget.batch):
+            order = order or [int(i) for i in rng.permutation(len(items))]
+            drawn.append(crop(items[order.pop()])[0])
+        yield (
+            torch.stack([torch.as_tensor(one["image"]) for one in drawn]).float(),
+            torch.stack([torch.as_tensor(one["labels"]) for one in drawn]).long(),
+        )
+
+
+def _patches(budget: Budget) -> Compose:
+    both = ["image", "labels"]
+    steps: list[object] = [
+        RandCropByPosNegLabeld(both, "labels", budget.patch, pos=1, neg=1, num_samples=1, allow_smaller=True)
+    ]
+    if budget.augment:
+        steps += [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)]
+        steps += [RandScaleIntensityd("image", factors=0.2, prob=0.5), RandShiftIntensityd("image", 0.2, prob=0.5)]
+    return Compose(steps)

@@ -1,0 +1,102 @@
+"""The MONAI trainer: a source's weights fine-tuned on a target's labelled cases, measured on its test cases."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.case import Case
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.sources.architecture import Architecture
+from benchmark.sources.transfer import Transfer, transfer
+from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.training.loop import Budget, train
+from benchmark.training.tune import freeze
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one fine-tuning gave.
+
+    Attributes:
+        dice: Test case -> Dice of each foreground class; NaN for a class that the case does not hold.
+        external: The same for another patient's cases; empty where there are none.
+        losses: The training loss at each step.
+        transfer: What was taken over from the source.
+        examples: The worst and the best test case with the predicted labels (D, H, W) uint8.
+    """
+
+    dice: Mapping[str, Sequence[float]]
+    external: Mapping[str, Sequence[float]]
+    losses: Sequence[float]
+    transfer: Transfer
+    examples: Mapping[str, tuple[Case, Tensor]]
+
+
+@dataclass(frozen=True)
+class MonaiTrainer:
+    """How the truth is made.
+
+    Attributes:
+        tune: What is tuned: all, decoder, last or head.
+        budget: Steps, batches and learning rate.
+        window: (3,) voxels of the sliding window at inference.
+        overlap: Share by which neighbouring windows overlap.
+    """
+
+    tune: str
+    budget: Budget
+    window: tuple[int, int, int] = (32, 32, 32)
+    overlap: float = 0.25
+
+    def fine_tune(
+        self,
+        arch: Architecture,
+        weights: Mapping[str, Tensor],
+        target: DecathlonTask,
+        *,
+        seed: int,
+        device: str = "cpu",
+        report: Callable[[int, float], None] = lambda step, loss: None,
+    ) -> Outcome:
+        """Fine-tune one source on one target with one seed; Dice is that of the last step.
+
+        The seed decides the new head, the order of batches and the augmentation, alike for every source.
+
+        Args:
+            arch: The source's network.
+            weights: The source's state dict.
+            target: The target; its split `train` is tuned on, `test` and `external` are measured.
+            seed: The fine-tuning seed.
+            device: Where it runs.
+            report: Called after each step with the step and the loss.
+        """
+        cases = target.cases("train")
+        network = arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed)
+        network.to(device, memory_format=torch.channels_last_3d)
+        taken = transfer(network, weights, head=arch.head)
+        freeze(network, arch, tune=self.tune)
+        losses = train(network, cases, budget=self.budget, seed=seed, report=report)
+        test = target.cases("test")
+        logits = self._predict(network, test)
+        dice = {case.name: case_dice(found, case.labels) for case, found in zip(test, logits, strict=True)}
+        others = target.cases("external") if target.has("external") else []
+        external = {
+            case.name: case_dice(found, case.labels)
+            for case, found in zip(others, self._predict(network, others), strict=True)
+        }
+        return Outcome(dice, external, losses, taken, _examples(test, logits, dice))
+
+    def _predict(self, network: nn.Module, cases: Sequence[Case]) -> list[Tensor]:
+        return predict(network, cases, window=self.window, overlap=self.overlap)
+
+
+def _examples(
+    cases: Sequence[Case], logits: Sequence[Tensor], dice: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[Case, Tensor]]:
+    order = sorted(range(len(cases)), key=lambda index: mean_dice([dice[cases[index].name]]))
+    return {
+        kind: (cases[index], logits[index].argmax(0).to(torch.uint8).cpu())
+        for kind, index in (("worst", order[0]), ("best", order[-1]))
+    }

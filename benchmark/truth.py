@@ -1,0 +1,106 @@
+"""Fine-tune one source on one target for the true Dice; `python -m benchmark.truth -m source=a,b target=c,d`."""
+
+import logging
+import math
+import tempfile
+import time
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.command import resolved, run_command
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.jobs import job_key, targets
+from benchmark.memory import peak_memory, reset_peak_memory
+from benchmark.pictures import three_slices, write_picture
+from benchmark.pretrain import fetch_checkpoint, pretrain_key
+from benchmark.progress import Reporter
+from benchmark.sources.pool import PoolSource
+from benchmark.tracking import Run, Store
+from benchmark.training.dice import mean_dice
+from benchmark.training.monai import MonaiTrainer, Outcome
+
+log = logging.getLogger(__name__)
+
+
+def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> dict[int, str]:
+    """The key of each seed's fine-tuning.
+
+    Args:
+        cfg: The command's config.
+        pretrained: The source's key, where it is known already.
+        data: The target's digest, where it is known already.
+    """
+    settings = {name: resolved(cfg[name]) for name in ("target", "trainer")}
+    inputs = settings | {
+        "source": pretrained or pretrain_key(cfg.source),
+        "data": data or instantiate(cfg.target).digest(),
+    }
+    code = targets(settings)
+    return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
+
+
+def run(cfg: DictConfig) -> None:
+    """Fine-tune with every seed that has no finished run yet; a run in the store for each."""
+    store: Store = instantiate(cfg.tracking)
+    keys = truth_keys(cfg)
+    source: PoolSource = instantiate(cfg.source)
+    target: DecathlonTask = instantiate(cfg.target)
+    trainer: MonaiTrainer = instantiate(cfg.trainer)
+    checkpoint = fetch_checkpoint(cfg.source, store, Path(cfg.output_dir))
+    for seed, key in keys.items():
+        name = f"{source.name} to {target.name}, seed {seed}"
+        reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.budget.steps)
+        if store.find(key) is None:
+            params = {"source": source.name, "target": target.name, "seed": seed, "tune": trainer.tune}
+            config = {part: resolved(cfg[part]) for part in ("source", "target", "trainer")} | {"seed": seed}
+            with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
+                reset_peak_memory(cfg.device.name)
+                start = time.perf_counter()
+                done = trainer.fine_tune(
+                    source.arch, checkpoint.weights, target, seed=seed, device=cfg.device.name, report=reporter.step
+                )
+                seconds = time.perf_counter() - start
+                _log(tracked, done, target)
+                tracked.log(metrics={"seconds": seconds, "peak_memory_mb": peak_memory(cfg.device.name)})
+            log.info("%s: Dice %.3f (%s)", name, mean_dice(list(done.dice.values())), done.transfer)
+        reporter.finish(key)
+
+
+def _log(tracked: Run, done: Outcome, target: DecathlonTask) -> None:
+    cases = list(done.dice.values())
+    metrics = {"dice": mean_dice(cases), "loaded": len(done.transfer.loaded), "fresh": len(done.transfer.fresh)}
+    for index, name in sorted(target.labels.items())[1:]:
+        metrics[f"dice/{name}"] = mean_dice([[case[index - 1]] for case in cases])
+    tags = {}
+    if done.external:
+        metrics["external_dice"] = mean_dice(list(done.external.values()))
+    if math.isnan(metrics["dice"]):
+        tags["reason/dice"] = "no test case holds a foreground voxel"
+    tracked.log(metrics=metrics, tags=tags)
+    tracked.curve("loss", done.losses)
+    names = [name for _, name in sorted(target.labels.items())[1:]]
+    tracked.json(
+        {
+            split: {case: dict(zip(names, values, strict=True)) for case, values in dice.items()}
+            for split, dice in (("test", done.dice), ("external", done.external))
+        },
+        "dice.json",
+    )
+    tracked.json({"loaded": done.transfer.loaded, "fresh": done.transfer.fresh, "unused": done.transfer.unused},
+                 "transfer.json")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, (case, predicted) in done.examples.items():
+            picture = three_slices(case.image[0], case.labels, predicted)
+            write_picture(picture, Path(folder) / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
+        tracked.file(Path(folder), "pictures")
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("truth", run)
+
+
+if __name__ == "__main__":
+    main()
