@@ -1,0 +1,79 @@
+"""EEP: the expected empirical prediction of the true class, LEEP without its logarithm.
+
+    EEP = mean_i sum_z P(y_i given z) p_iz = sum_(c, z) P(c given z) J(c, z)
+
+Higher is better; it lies in (0, 1]. One pass: it is a function of the soft joint.
+
+Reference: the quantity inside the logarithm of Nguyen, Hassner, Seeger, Archambeau, "LEEP: A New Measure to Evaluate
+Transferability of Learned Representations", ICML 2020, arXiv 2002.12462. No released code has it as a score.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.samples import Array, undefined, value_or_warn
+from benchmark.metric import JointMetric, Score
+from benchmark.statistics import JointHistogram
+
+
+def eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+    """Mean expected empirical prediction of the true class.
+
+    Args:
+        softmax: (n, z) source probabilities.
+        labels: (n,) integers, 0 .. k - 1.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> eep_score(np.eye(2), np.array([0, 1]))
+        1.0
+    """
+    return value_or_warn(_score(softmax_joint(softmax, labels, foreground=foreground, balanced=balanced)))
+
+
+def eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
+    """EEP of a joint histogram; the arguments are those of `eep_score`.
+
+    Args:
+        histogram: soft joint of the target's labels and the source's softmax.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
+    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced))
+
+
+def _score(joint: Joint) -> Score:
+    if joint.undefined:
+        return undefined(joint.undefined)
+    return Score(float(np.sum(joint.conditional() * joint.joint)), reason=joint.note)
+
+
+class EEP(JointMetric):
+    """EEP as a metric of one pass; arguments as `eep_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    name = "eep"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, histogram: JointHistogram) -> Score:
+        return eep_from_joint(histogram, **self.options)

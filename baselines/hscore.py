@@ -1,0 +1,127 @@
+"""H-score: how much of the features' variance the classes explain, in the features' own metric.
+
+    H = tr(pinv(cov X) cov(E[X | y])),  both covariances with 1/(n - 1)
+
+Higher is better; it lies in [0, min(k - 1, d)] and reaches k - 1 when n <= d, where it says nothing.
+
+Reference: Bao, Li, Huang, Zhang, Zheng, Zamir, Guibas, "An Information-Theoretic Approach to Transferability in Task
+Transfer Learning", ICIP 2019, DOI 10.1109/ICIP.2019.8803726.
+
+Deviation: none in value. Channels are scaled to unit variance before the pseudo-inverse, which leaves H as it is and
+makes the cut of null directions independent of the channels' units. (The elementwise product of one released version
+is not the H-score.)
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.gaussians import read_moments, sample_moments
+from baselines.samples import Array, Floats, undefined, value_or_warn
+from benchmark.metric import MomentMetric, Score
+from benchmark.statistics import ClassMoments
+
+# root of the summed squared rounding of a constant channel, over its value and the root of a million samples
+ROUNDING_OF_A_CONSTANT = 1e-12
+
+
+def h_score(
+    features: Array, labels: Array, *, rcond: float = 1e-10, foreground: bool = False, balanced: bool = False
+) -> float:
+    """tr(pinv(cov X) cov(E[X | y])).
+
+    Args:
+        features: (n, d) real numbers.
+        labels: (n,) integers, 0 .. k - 1.
+        rcond: directions with less than this share of the largest variance (of unit-variance channels) count as null.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number in [0, k - 1]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> h_score(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
+        1.0
+    """
+    moments = sample_moments(features, labels)
+    return value_or_warn(h_score_from_moments(moments, rcond=rcond, foreground=foreground, balanced=balanced))
+
+
+def h_score_from_moments(
+    moments: ClassMoments, *, rcond: float = 1e-10, foreground: bool = False, balanced: bool = False
+) -> Score:
+    """H-score of class moments; the arguments are those of `h_score`.
+
+    Args:
+        moments: class moments of k classes.
+        rcond: least share of the largest variance.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score, with the number of directions kept as part "rank"; NaN where all features are equal.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+    """
+    if not 0 <= rcond < 1:
+        raise ValueError(f"`rcond` must lie in [0, 1), got {rcond}")
+    kept = read_moments(moments, foreground=foreground, balanced=balanced)
+    if kept.undefined:
+        return undefined(kept.undefined)
+    between = kept.between()
+    values, vectors = unit_spectrum(kept.within() + between, kept.total_mean(), rcond)
+    if not len(values):
+        return undefined("the features do not vary")
+    # both 1/(n - 1) cancel
+    return Score(
+        float(np.einsum("dr,de,er,r->", vectors, between, vectors, 1 / values, optimize=True)),
+        reason=kept.note,
+        parts={"rank": float(len(values))},
+    )
+
+
+def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, Floats]:
+    """Eigenvalues (r,) that are not null, and V (d, r), such that V diag(1 / values) V' is a generalised inverse.
+
+    Channels are scaled to unit variance before the decomposition and V is scaled back; a channel whose scatter is the
+    rounding of a constant is left out.
+    """
+    deviation = np.sqrt(np.maximum(np.diagonal(scatter), 0))
+    varies = deviation > ROUNDING_OF_A_CONSTANT * np.abs(mean)
+    scale = np.where(varies, 1 / np.where(varies, deviation, 1), 0)
+    values, vectors = np.linalg.eigh(scatter * scale[:, None] * scale)
+    kept = values > max(rcond, len(mean) * np.finfo(np.float64).eps) * values.max()
+    return values[kept], scale[:, None] * vectors[:, kept]
+
+
+class HScore(MomentMetric):
+    """H-score as a metric of one pass; arguments as `h_score`.
+
+    Args:
+        rcond: least share of the largest variance.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+        layer: -1 the input of the finest segmentation head.
+    """
+
+    name = "h_score"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift", "duplication", "channel_scale"})
+
+    def __init__(
+        self,
+        *,
+        rcond: float = 1e-10,
+        foreground: bool = False,
+        balanced: bool = False,
+        layer: int = -1,
+    ) -> None:
+        super().__init__(layer=layer)
+        self.options: dict[str, Any] = {"rcond": rcond, "foreground": foreground, "balanced": balanced}
+
+    def _score(self, moments: ClassMoments) -> Score:
+        return h_score_from_moments(moments, **self.options)

@@ -1,0 +1,87 @@
+"""kNN: leave-one-out accuracy of the k nearest neighbours in feature space.
+
+    kNN = mean_i [majority label of the k nearest other samples = y_i]
+
+Euclidean distance on the raw features; of equally frequent labels the smallest is predicted, of equally near samples
+the one with the smallest label is taken, so that the order of the samples does not matter. Higher is better; it lies
+in [0, 1].
+
+Reference: as a transferability baseline in Bolya, Mittapalli, Hoffman, "Scalable Diverse Model Selection for Accessible
+Transfer Learning", NeurIPS 2021, arXiv 2111.06977.
+
+Deviation: with `released_ties`, as in the authors' code, a sample whose k neighbours all differ in label scores 1/k.
+"""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined, value_or_warn
+from benchmark.metric import Score
+
+# Rows whose distances to all samples are held at once: 512 rows of 2,000 distances are 8 MB
+BLOCK = 512
+
+
+def knn_score(features: Array, labels: Array, *, k: int = 5, released_ties: bool = False) -> float:
+    """Leave-one-out accuracy of the k nearest neighbours.
+
+    Args:
+        features: (n, d) real numbers.
+        labels: (n,) integers, 0 .. k - 1.
+        k: neighbours that vote.
+        released_ties: a sample whose k neighbours all differ scores 1/k.
+
+    Returns:
+        A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> knn_score(np.array([[0.0], [1.0], [5.0], [6.0]]), np.array([0, 0, 1, 1]), k=1)
+        1.0
+    """
+    return value_or_warn(knn_from_samples(read_samples(features, labels), k=k, released_ties=released_ties))
+
+
+def knn_from_samples(samples: Samples, *, k: int = 5, released_ties: bool = False) -> Score:
+    """KNN of checked samples; the arguments are those of `knn_score`.
+
+    Args:
+        samples: features and labels.
+        k: neighbours that vote.
+        released_ties: a sample whose k neighbours all differ scores 1/k.
+
+    Returns:
+        The score; NaN where there are not more than k samples.
+
+    Raises:
+        ValueError: if `k` is less than 1.
+    """
+    if k < 1:
+        raise ValueError(f"`k` must be at least 1, got {k}")
+    if samples.undefined:
+        return undefined(samples.undefined)
+    if len(samples.rows) <= k:
+        return undefined(f"{len(samples.rows)} samples are not enough for {k} neighbours each")
+    votes = neighbour_labels(samples.rows, samples.labels, k)
+    count = (votes[:, :, None] == np.arange(samples.k)).sum(axis=1)
+    right = (count.argmax(axis=1) == samples.labels).astype(np.float64)
+    if released_ties and k > 1:
+        right[count.max(axis=1) == 1] = 1 / k
+    return Score(float(right.mean()))
+
+
+def neighbour_labels(rows: Floats, labels: Integers, k: int) -> Integers:
+    """(n, k) labels of the nearest other samples; equally near ones in the order of their labels."""
+    found = np.empty((len(rows), k), dtype=np.int64)
+    for start in range(0, len(rows), BLOCK):
+        distance = cdist(rows[start : start + BLOCK], rows)
+        own = np.arange(len(distance))
+        distance[own, start + own] = np.inf
+        reach = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+        for place, near in enumerate(distance <= reach):
+            candidates = np.flatnonzero(near)
+            order = np.lexsort((labels[candidates], distance[place, candidates]))
+            found[start + place] = labels[candidates[order[:k]]]
+    return found

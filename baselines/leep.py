@@ -1,0 +1,87 @@
+"""LEEP: the log-likelihood of the labels under the expected empirical prediction.
+
+    LEEP = mean_i log sum_z P(y_i given z) p_iz,   P(c given z) from the soft joint J
+
+Higher (closer to 0) is better. Two looks at the source's softmax: the joint first, then a logarithm per sample.
+
+Reference: Nguyen, Hassner, Seeger, Archambeau, "LEEP: A New Measure to Evaluate Transferability of Learned
+Representations", ICML 2020, arXiv 2002.12462.
+
+Deviation: a source class of probability zero takes no part; two of the released versions divide by its zero and return
+NaN.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from baselines.predictions import Joint, joint_mass, read_joint
+from baselines.samples import Array, read_softmax, to_numpy, undefined, value_or_warn
+from benchmark.metric import Score
+from benchmark.statistics import JointHistogram
+
+# A true class that got no probability at all (half-precision underflow) counts as this much, not as log 0
+LEAST = np.finfo(np.float64).tiny
+
+
+def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+    """Mean log expected empirical prediction of the true class.
+
+    Args:
+        softmax: (n, z) source probabilities.
+        labels: (n,) integers, 0 .. k - 1.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> leep_score(np.eye(2), np.array([0, 1]))
+        0.0
+        >>> round(leep_score(np.ones((4, 1)), np.array([0, 0, 1, 1])) - float(np.log(0.5)), 12)
+        0.0
+    """
+    samples = read_softmax(softmax, labels)
+    joint = read_joint(joint_mass(samples), foreground=foreground, balanced=balanced)
+    return value_or_warn(_score(joint, [(samples.rows, samples.labels)]))
+
+
+def leep_from_softmax(
+    histogram: JointHistogram,
+    cases: Iterable[tuple[Array, Array]],
+    *,
+    foreground: bool = False,
+    balanced: bool = False,
+) -> Score:
+    """LEEP of a joint histogram and a second look at the softmax that it was made of.
+
+    Args:
+        histogram: soft joint of the target's labels and the source's softmax.
+        cases: (n, z) softmax and (n,) labels of each case.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
+    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced), cases)
+
+
+def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
+    if joint.undefined:
+        return undefined(joint.undefined)
+    conditional = joint.conditional()
+    count, total = np.zeros(len(joint.classes)), np.zeros(len(joint.classes))
+    for softmax, labels in cases:
+        rows, target = to_numpy(softmax), to_numpy(labels)
+        for place, label in enumerate(joint.classes):
+            of_class = rows[target == label].astype(np.float64, copy=False)
+            count[place] += len(of_class)
+            total[place] += np.log(np.maximum(of_class @ conditional[place], LEAST)).sum()
+    if not count.all():
+        return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
+    return Score(float(joint.weight @ (total / count)), reason=joint.note)

@@ -1,0 +1,85 @@
+"""NCE: minus the conditional entropy of the target's label given the source's predicted class.
+
+    NCE = - H(y | argmax p) = sum_(c, z) J(c, z) log P(c given z),  J the hard joint, in nats
+
+Higher (closer to 0) is better. One pass: it is a function of the hard joint.
+
+Reference: Tran, Nguyen, Hassner, "Transferability and Hardness of Supervised Classification Tasks", ICCV 2019,
+arXiv 1908.08142. Deviation: none.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.samples import Array, read_labels, to_numpy, undefined, value_or_warn
+from benchmark.metric import JointMetric, Score
+from benchmark.statistics import JointHistogram
+
+
+def nce_score(predictions: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+    """Minus the entropy of the label given the predicted source class.
+
+    Args:
+        predictions: (n,) integers, the predicted source classes, or (n, z) softmax, whose argmax is taken.
+        labels: (n,) integers, 0 .. k - 1.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number in [-log k, 0]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> nce_score(np.array([3, 3, 1]), np.array([0, 0, 1]))
+        0.0
+    """
+    table = to_numpy(predictions)
+    if table.ndim == 1:
+        classes = read_labels(table, len(table), name="predictions")
+        table = np.eye(int(classes.max(initial=0)) + 1)[classes]
+    return value_or_warn(_score(softmax_joint(table, labels, hard=True, foreground=foreground, balanced=balanced)))
+
+
+def nce_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
+    """NCE of a joint histogram; the arguments are those of `nce_score`.
+
+    Args:
+        histogram: hard joint of the target's labels and the source's predicted classes.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
+    return _score(read_joint(histogram.hard, foreground=foreground, balanced=balanced))
+
+
+def _score(joint: Joint) -> Score:
+    if joint.undefined:
+        return undefined(joint.undefined)
+    conditional = joint.conditional()
+    logs = np.log(conditional, out=np.zeros_like(conditional), where=conditional > 0)
+    return Score(float(np.sum(joint.joint * logs)), reason=joint.note)
+
+
+class NCE(JointMetric):
+    """NCE as a metric of one pass; arguments as `nce_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    name = "nce"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, histogram: JointHistogram) -> Score:
+        return nce_from_joint(histogram, **self.options)

@@ -1,0 +1,94 @@
+"""PARC: rank correlation of the samples' dissimilarity in features with that in labels.
+
+    D_x = 1 - corrcoef(standardised features), D_y = 1 - corrcoef(one-hot labels), both (n, n), between samples
+    PARC = 100 Spearman(D_x, D_y) over one triangle
+
+Higher is better; it lies in [-100, 100]. D_y has two values only (0 within a class, one other between classes), and
+ties are ties.
+
+Reference: Bolya, Mittapalli, Hoffman, "Scalable Diverse Model Selection for Accessible Transfer Learning", NeurIPS
+2021, arXiv 2111.06977.
+
+Deviation: the authors' code computes the correlations of one-hot labels in floating point, whose rounding splits the
+ties and moves their value by up to 45%; ours treats ties as ties. `pca` is exact, theirs randomised.
+"""
+
+import numpy as np
+from scipy.stats import rankdata
+
+from baselines.samples import Array, Floats, Samples, read_samples, undefined, value_or_warn
+from benchmark.metric import Score
+
+
+def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> float:
+    """100 times the Spearman correlation of feature and label dissimilarities.
+
+    Args:
+        features: (n, d) real numbers, d at least 2.
+        labels: (n,) integers, 0 .. k - 1.
+        pca: principal components to keep, at most min(n, d), or None for the features themselves.
+
+    Returns:
+        A number in [-100, 100]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> labels = np.repeat([0, 1], 20)
+        >>> noise = np.random.default_rng(0).normal(size=(40, 3))
+        >>> parc_score(noise + np.array([9, 0, 0]) * labels[:, None], labels) > parc_score(noise, labels)
+        True
+    """
+    return value_or_warn(parc_from_samples(read_samples(features, labels), pca=pca))
+
+
+def parc_from_samples(samples: Samples, *, pca: int | None = None) -> Score:
+    """PARC of checked samples; the arguments are those of `parc_score`.
+
+    Args:
+        samples: features and labels.
+        pca: principal components to keep, or None.
+
+    Returns:
+        The score; NaN where a sample has no variance over its channels.
+
+    Raises:
+        ValueError: if `pca` is less than 2.
+    """
+    if pca is not None and pca < 2:
+        raise ValueError(f"`pca` must be at least 2 components, got {pca}")
+    if samples.undefined:
+        return undefined(samples.undefined)
+    rows = _reduced(standardised(samples.rows), pca)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    flat = length <= rows.shape[1] * np.finfo(np.float64).eps * np.abs(rows).max(initial=0)
+    if flat.any():
+        return undefined(f"{int(flat.sum())} samples have the same value in all channels: no correlation")
+    rows = rows / length[:, None]
+    first, second = np.triu_indices(len(rows), 1)
+    differ = samples.labels[first] != samples.labels[second]
+    if differ.all():
+        return undefined("no two samples share a class")
+    ranks = rankdata(1 - (rows @ rows.T)[first, second])
+    deviation = ranks - ranks.mean()
+    spread = np.sqrt(np.sum(deviation**2) * np.sum((differ - differ.mean()) ** 2))
+    if spread == 0:
+        return undefined("all pairs of samples are equally dissimilar")
+    return Score(100 * float(deviation[differ].sum() / spread))
+
+
+def standardised(rows: Floats) -> Floats:
+    """(n, d) channels of mean 0 and variance 1; a constant channel becomes 0."""
+    centred = rows - rows.mean(axis=0)
+    deviation = np.sqrt(np.mean(centred**2, axis=0))
+    varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(rows).max(axis=0)
+    return np.where(varies, centred / np.where(varies, deviation, 1), 0)
+
+
+def _reduced(rows: Floats, pca: int | None) -> Floats:
+    if pca is None:
+        return rows
+    left, singular, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    return np.asarray(left[:, :pca] * singular[:pca])

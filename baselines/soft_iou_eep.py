@@ -1,0 +1,82 @@
+"""SoftIoU-EEP: the soft intersection over union of the expected empirical prediction with the label, mean over classes.
+
+    e_ic = sum_z P(c given z) p_iz,   I_c = mean_i [y_i = c] e_ic = sum_z P(c given z) J(c, z)
+    U_c = P(c) + mean_i e_ic - I_c = 2 P(c) - I_c,   SoftIoU-EEP = mean_c I_c / U_c
+
+Higher is better; it lies in (0, 1]. One pass: it is a function of the soft joint. Made for segmentation, where classes
+are rare.
+
+Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for Selecting Source Model Ensembles",
+CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.samples import Array, undefined, value_or_warn
+from benchmark.metric import JointMetric, Score
+from benchmark.statistics import JointHistogram
+
+
+def soft_iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+    """Mean over classes of the soft IoU of the expected empirical prediction.
+
+    Args:
+        softmax: (n, z) source probabilities.
+        labels: (n,) integers, 0 .. k - 1.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> soft_iou_eep_score(np.eye(2), np.array([1, 0]))
+        1.0
+    """
+    return value_or_warn(_score(softmax_joint(softmax, labels, foreground=foreground, balanced=balanced)))
+
+
+def soft_iou_eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
+    """SoftIoU-EEP of a joint histogram; the arguments are those of `soft_iou_eep_score`.
+
+    Args:
+        histogram: soft joint of the target's labels and the source's softmax.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
+    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced))
+
+
+def _score(joint: Joint) -> Score:
+    if joint.undefined:
+        return undefined(joint.undefined)
+    intersection = np.sum(joint.conditional() * joint.joint, axis=1)
+    return Score(float(np.mean(intersection / (2 * joint.weight - intersection))), reason=joint.note)
+
+
+class SoftIoUEEP(JointMetric):
+    """SoftIoU-EEP as a metric of one pass; arguments as `soft_iou_eep_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    name = "soft_iou_eep"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, histogram: JointHistogram) -> Score:
+        return soft_iou_eep_from_joint(histogram, **self.options)

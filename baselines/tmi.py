@@ -1,0 +1,82 @@
+"""TMI: how compact the classes are, as minus their total variance.
+
+    TMI = - sum_c prior_c tr(cov_c),   cov_c with 1/n_c
+
+Higher (closer to 0) is better: tighter classes.
+
+Reference: Xu, Kang, "Fast and Accurate Transferability Measurement by Evaluating Intra-class Feature Variance",
+ICCV 2023, arXiv 2308.05986.
+
+Deviation: the plain weighted variance, in squared feature units, in place of the entropy that the paper estimates; no
+released code is compared with. It depends on the scale of the features, and compactness is not separation: features
+that are all equal score best, so read it beside another estimate.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from baselines.gaussians import read_moments, sample_moments
+from baselines.samples import Array, undefined, value_or_warn
+from benchmark.metric import MomentMetric, Score
+from benchmark.statistics import ClassMoments
+
+
+def tmi_score(features: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+    """Minus the prior-weighted mean of the classes' total variance.
+
+    Args:
+        features: (n, d) real numbers.
+        labels: (n,) integers, 0 .. k - 1.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> tmi_score(np.array([[0.0], [2.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
+        -0.5
+    """
+    moments = sample_moments(features, labels)
+    return value_or_warn(tmi_from_moments(moments, foreground=foreground, balanced=balanced))
+
+
+def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balanced: bool = False) -> Score:
+    """TMI of class moments; the arguments are those of `tmi_score`.
+
+    Args:
+        moments: class moments of k classes.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
+    kept = read_moments(moments, foreground=foreground, balanced=balanced)
+    if kept.undefined:
+        return undefined(kept.undefined)
+    return Score(-float(np.trace(kept.within()) / kept.n), reason=kept.note)
+
+
+class TMI(MomentMetric):
+    """TMI as a metric of one pass; arguments as `tmi_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+        layer: -1 the input of the finest segmentation head.
+    """
+
+    name = "tmi"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
+        super().__init__(layer=layer)
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, moments: ClassMoments) -> Score:
+        return tmi_from_moments(moments, **self.options)
