@@ -58,6 +58,20 @@ class Study:
         rows = rows.sort_values(["kind", "weighted_kendall"], ascending=[False, False], kind="stable")
         return rows.set_index("metric")
 
+    def agreement_targets(self, metric: str, *, subset: str = ALL) -> pd.DataFrame:
+        """The rows of one metric on the targets of the study proper, means left out, indexed by target.
+
+        Args:
+            metric: A metric or control.
+            subset: `all` or `without_weak`.
+
+        Returns:
+            The rows, targets in the order of the pools.
+        """
+        rows = self.agreement
+        rows = rows[(rows["metric"] == metric) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
+        return rows[~rows["target"].isin(MEANS)].set_index("target")
+
     def reliability_of(self, target: str = MEAN, *, subset: str = ALL) -> "pd.Series[float]":
         """The row of one target or mean in the study proper.
 

@@ -1,0 +1,86 @@
+"""Tables for the terminal (rich) and for Markdown; the frames of a study as CSV."""
+
+from collections.abc import Collection
+from textwrap import fill
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from analysis.study import Study
+from analysis.tables import HEADLINE, Table, result_table, target_table, truth_table
+
+
+def study_tables(study: Study, *, intervals: Collection[str] = ("weighted_kendall",)) -> tuple[Table, ...]:
+    """All tables of a study in reading order: the truth first.
+
+    Args:
+        study: What `correlate` found.
+        intervals: The measures that show their interval in the table of results.
+
+    Returns:
+        Truth, result, and weighted Kendall and Pearson by target.
+    """
+    by_target = (target_table(study, measure=measure) for measure in ("weighted_kendall", "pearson"))
+    return (truth_table(study), result_table(study, intervals=intervals), *by_target)
+
+
+def terminal(table: Table) -> RenderableType:
+    """The table for `rich.console.Console.print`.
+
+    Args:
+        table: The table.
+
+    Returns:
+        Title, table and notes.
+    """
+    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    drawn.collapse_padding, drawn.pad_edge = True, False
+    cells = zip(*(row for group in table.groups for row in group), strict=True)
+    for place, (column, below) in enumerate(zip(table.columns, cells, strict=True)):
+        width = max(len(text) for text in (*below, *column.split()))  # a head wraps between words before a cell does
+        drawn.add_column(Text(fill(column, width)), justify="right" if place else "left", overflow="fold")
+    for group in table.groups:
+        for row in group:
+            drawn.add_row(*map(Text, row))  # Text: a bracket in a cell is no markup
+        drawn.add_section()
+    return Group(drawn, *(Text(note, style="dim") for note in table.notes))
+
+
+def markdown(table: Table) -> str:
+    """The table in GitHub's Markdown, the title as a heading, the notes as a list.
+
+    Args:
+        table: The table.
+
+    Returns:
+        The text, ending in a newline.
+
+    Example:
+        >>> print(markdown(Table("Title", ("metric", "tau"), ((("ccfv", "0.50"),),))))
+        ### Title
+        <BLANKLINE>
+        | metric | tau |
+        |---|---|
+        | ccfv | 0.50 |
+        <BLANKLINE>
+    """
+    rows = [row for group in table.groups for row in group]
+    lines = [_row(table.columns), "|" + "---|" * len(table.columns), *map(_row, rows)]
+    notes = ["", *(f"- {note}" for note in table.notes)] if table.notes else []
+    return "\n".join([f"### {table.title}", "", *lines, *notes, ""])
+
+
+def study_markdown(study: Study) -> str:
+    """All tables of a study in Markdown, with the intervals of all three headline measures."""
+    return "\n".join(map(markdown, study_tables(study, intervals=HEADLINE)))
+
+
+def study_csv(study: Study) -> str:
+    """Every row of the agreement as CSV: each subset, target, mean and metric, with all that qualifies it."""
+    return study.agreement.to_csv(index=False)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
