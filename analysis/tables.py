@@ -65,8 +65,8 @@ def truth_table(study: Study) -> Table:
     notes = [
         "r: reliability, the mean agreement between the rankings by two halves of the seeds, over all splits; interval "
         f"by bootstrap over the sources, {study.resamples} draws, the same ones in every target.",
-        "ceiling (Kendall / Pearson / weighted Kendall): the expected agreement of a perfect predictor with the mean over all "
-        "seeds. spread: best minus worst Dice. without weak: without scratch and short sources.",
+        "ceiling (Kendall / Pearson / weighted Kendall): the expected agreement of a perfect predictor with the mean "
+        "over all seeds. spread: best minus worst Dice. without weak: without scratch and short sources.",
         *(f"{row['target']}: {row['reason']}" for row in _each(groups[1]) if row["reason"]),
     ]
     if study.tune == "head":
@@ -91,7 +91,7 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
     by_scan, strong = study.agreement_of(MEAN_BY_SCAN), study.agreement_of(MEAN, subset=WITHOUT_WEAK)
     beside = {"without weak": strong, "by scan": by_scan} if len(by_scan) else {"without weak": strong}
     columns = ["metric", *(f"{LABELS[name]} [95%]" if name in intervals else LABELS[name] for name in HEADLINE)]
-    columns += ["of ceiling", "p", "regret", *beside, "published", "undefined", "seconds"]
+    columns += ["of ceiling", "p", "regret", *beside, "published", "NaN", "seconds"]
     groups = []
     for kind in ("metric", "control"):
         rows = []
@@ -103,7 +103,7 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
     notes = (
         "Intervals: over sources (Pearson BCa, rank measures percentile bootstrap). of ceiling, p (one-sided, by "
         "permutation), without weak (without scratch and short sources), by scan (mean over scans): weighted Kendall. "
-        "regret: Dice points lost by taking the top source.",
+        "regret: Dice points lost by taking the top source. NaN: scores that are undefined.",
         f"published: Pearson, weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
         *_metric_reasons(study),
     )
