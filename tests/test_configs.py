@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from benchmark.command import prepare_config
 
@@ -66,11 +67,6 @@ def required(root: str, conf: Path = CONF) -> dict[str, str]:
     return {group: first(group, conf) for group, value in defaults(root, conf).items() if value == "???"}
 
 
-def command_of(group: str, conf: Path = CONF) -> str | None:
-    """A root whose defaults list names the group."""
-    return next((root for root in roots(conf) if group in defaults(root, conf)), None)
-
-
 @contextmanager
 def hydra_over(conf: Path) -> Iterator[None]:
     GlobalHydra.instance().clear()
@@ -78,22 +74,35 @@ def hydra_over(conf: Path) -> Iterator[None]:
         yield
 
 
+def compose_root(root: str, conf: Path = CONF, *, hydra: bool = False, **given: str) -> DictConfig:
+    """A command's config; `given` are further choices, group or group@package -> name."""
+    overrides = [f"{group}={value}" for group, value in (required(root, conf) | given).items()]
+    with hydra_over(conf):
+        return compose(root, overrides, return_hydra_config=hydra)
+
+
+@cache
+def nested(root: str, conf: Path = CONF) -> dict[str, str]:
+    """Group -> group@package, for the groups that a command reaches through another choice."""
+    return {key.partition("@")[0]: key for key in compose_root(root, conf, hydra=True).hydra.runtime.choices}
+
+
+def command_of(group: str, conf: Path = CONF) -> tuple[str, str] | None:
+    """A command that lets its caller choose from this group, and the key that does so on its command line."""
+    own = ((root, group) for root in roots(conf) if group in defaults(root, conf))
+    inner = ((root, nested(root, conf)[group]) for root in roots(conf) if group in nested(root, conf))
+    return next(own, None) or next(inner, None)
+
+
 def compose_choice(choice: str, conf: Path = CONF) -> DictConfig:
-    """The config of a command that uses this choice, with Hydra's own node where the choice is one of Hydra's."""
+    """The config of the first command that lets its caller make this choice."""
     group, _, name = choice.rpartition("/")
-    root = command_of(group, conf)
-    if root is None:
+    found = command_of(group, conf)
+    if found is None:
         raise LookupError(f"no command has {group} in its defaults list")
-    listed = isinstance(defaults(root, conf)[group], list)
-    given = required(root, conf) | {group: f"[{name}]" if listed else name}
-    with hydra_over(conf):
-        overrides = [f"{group}={value}" for group, value in given.items()]
-        return compose(root, overrides, return_hydra_config=group.startswith("hydra"))
-
-
-def compose_root(root: str, conf: Path = CONF) -> DictConfig:
-    with hydra_over(conf):
-        return compose(root, [f"{group}={value}" for group, value in required(root, conf).items()])
+    root, key = found
+    listed = isinstance(defaults(root, conf).get(group), list)
+    return compose_root(root, conf, hydra=group.startswith("hydra"), **{key: f"[{name}]" if listed else name})
 
 
 def targets(node: object, path: str = "") -> Iterator[tuple[str, DictConfig]]:
@@ -131,6 +140,7 @@ def test_the_tree_is_there():
 @pytest.mark.parametrize("root", roots())
 def test_a_command_composes(root):
     config = compose_root(root)
+    assert OmegaConf.to_container(config, resolve=True)  # every interpolation leads somewhere
     assert mismatches(config) == []
 
 
@@ -147,6 +157,12 @@ def test_a_light_choice_is_built_from_its_yaml(choice):
     assert nodes, f"{choice} names no _target_"
     for node in nodes:
         assert instantiate(node).name
+
+
+def test_metrics_chosen_together_keep_apart():
+    names = [choice.removeprefix("metric/") for choice in choices() if choice.startswith("metric/")]
+    config = compose_root("score", metric=f"[{','.join(names)}]")
+    assert sorted(config.metric) == names
 
 
 def test_every_base_is_used():
