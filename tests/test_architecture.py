@@ -38,6 +38,7 @@ ARROWS = {
     "analysis": {"benchmark.records", "benchmark.tracking"},
 }
 EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
+FOR_COMMANDS = {"benchmark.command", "benchmark.jobs"}  # what makes a module a command, such as analysis.correlate
 MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py"}
 MAY_IMPORT_MLFLOW = {"benchmark/tracking.py"}
 
@@ -101,12 +102,12 @@ def stage(name: str) -> str | None:
 
 
 def arrows(root: Path) -> list[str]:
-    """A stage imports itself, what ARROWS allows, and EVERYWHERE; nothing else of the three packages."""
+    """A stage imports itself, what ARROWS allows, and EVERYWHERE; its commands also what makes them commands."""
     offences = []
     for module in read_modules(root):
         if (own := stage(module.name)) is None:
             continue
-        allowed = {own} | ARROWS[own] | EVERYWHERE
+        allowed = {own} | ARROWS[own] | EVERYWHERE | (FOR_COMMANDS if module.is_command else set())
         for line, name in imported(module):
             ours = any(inside(name, package) for package in PACKAGES)
             if ours and not any(inside(name, package) for package in allowed):
@@ -233,7 +234,7 @@ def test_the_house_keeps(rule):
 
 def test_every_stage_of_the_arrows_exists():
     names = {module.name for module in read_modules(ROOT)}
-    assert sorted(set(ARROWS) | EVERYWHERE) == sorted((set(ARROWS) | EVERYWHERE) & names)
+    assert (set(ARROWS) | EVERYWHERE | FOR_COMMANDS) - names == set()
 
 
 def test_the_arrows_hold_no_circle():
@@ -258,6 +259,7 @@ OFFENDERS = {
         "baselines/leep.py": DOC + "import benchmark.ccfv\n",
         "analysis/tables.py": DOC + "def f():\n    from baselines import logme_score\n",
         "analysis/plots.py": DOC + "from benchmark.data.case import Case\n",
+        "analysis/report.py": DOC + "from benchmark.command import run_command\n",
     },
     "benchmark_knows_no_baseline": {
         "benchmark/score.py": DOC + "def f():\n    import baselines.logme\n",
@@ -290,7 +292,10 @@ GOOD = {
     "benchmark/tracking.py": DOC + "import mlflow\nfrom benchmark.records import TruthRow\n",
     "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n",
     "benchmark/sources/arch.py": DOC + "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)\n",
-    "analysis/correlate.py": DOC + "from benchmark.records import frames\nfrom analysis.tables import table\n",
+    "analysis/tables.py": DOC + "from benchmark.records import frames\nfrom analysis.plots import figure\n",
+    "analysis/correlate.py": DOC
+    + "from benchmark.command import run_command\nfrom benchmark.jobs import job_key\n"
+    + MAIN,
     "baselines/logme.py": DOC + "from benchmark.statistics import ClassMoments\n" + LONG.replace("    x = 1\n", "", 1),
 }
 
