@@ -16,7 +16,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from baselines.predictions import Joint, joint_mass, read_joint
-from baselines.samples import Array, read_softmax, to_numpy, undefined, value_or_warn
+from baselines.samples import Array, Samples, read_softmax, to_numpy, undefined, value_or_warn
 from benchmark.metric import Score
 from benchmark.statistics import JointHistogram
 
@@ -46,8 +46,22 @@ def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balan
         0.0
     """
     samples = read_softmax(softmax, labels)
+    return value_or_warn(leep_from_samples(samples, foreground=foreground, balanced=balanced))
+
+
+def leep_from_samples(samples: Samples, *, foreground: bool = False, balanced: bool = False) -> Score:
+    """LEEP of checked samples; the arguments are those of `leep_score`.
+
+    Args:
+        samples: softmax and labels.
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+
+    Returns:
+        The score.
+    """
     joint = read_joint(joint_mass(samples), foreground=foreground, balanced=balanced)
-    return value_or_warn(_score(joint, [(samples.rows, samples.labels)]))
+    return _score(joint, [(samples.rows, samples.labels)])
 
 
 def leep_from_softmax(

@@ -1,0 +1,167 @@
+"""CRank: how consistent a source's foreground prediction is when the input is perturbed. No labels.
+
+u, p: foreground probability of a voxel, unperturbed and perturbed; conf_x = max(x, 1 - x); H2 in bits;
+the mask is (u > 1/2) or (p > 1/2).
+
+    difference            |sqrt u - sqrt p|
+    effective_invariance  sqrt(conf_u conf_p) where both lie on one side of 1/2, else 0
+    entropy               H2((u + p) / 2)
+    kl_divergence         u log2(u/p) + (1 - u) log2((1 - u)/(1 - p))
+    cross_entropy         - u log2 p - (1 - u) log2(1 - p)
+    hamming               share of the mask on which the two predictions differ, of one image
+
+`crank_map` gives them voxel by voxel, `crank_mean` averages over the mask of the whole batch (hamming: over images),
+and `crank_score` is that mean turned so that higher is better: minus all but effective_invariance.
+
+Reference: Talks, Kreshuk, "Ranking pre-trained segmentation models for zero-shot transferability", 2025, arXiv
+2503.00450.
+
+Needs a forward pass more for each perturbation, so it takes no part in the one-pass benchmark.
+"""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import rel_entr, xlogy
+
+from baselines.samples import Array, Floats, to_numpy, undefined, value_or_warn
+
+Measure: TypeAlias = Literal[
+    "difference", "effective_invariance", "entropy", "kl_divergence", "cross_entropy", "hamming"
+]
+# A probability of exactly 0 or 1 would make the logarithms infinite; this is below what float32 softmax resolves near 1
+LEAST_PROBABILITY = 1e-8
+
+
+def crank_score(unperturbed: Array, perturbed: Array, *, measure: Measure = "effective_invariance") -> float:
+    """Consistency of two predictions, higher is better.
+
+    Args:
+        unperturbed: (b, ...) foreground probability of b images or volumes.
+        perturbed: (b, ...) the same under a perturbation of the input, mapped back.
+        measure: which consistency.
+
+    Returns:
+        The score; NaN with an `UndefinedScoreWarning` where neither prediction has foreground.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> crank_score(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
+        1.0
+    """
+    mean = crank_mean(unperturbed, perturbed, measure=measure)
+    if np.isnan(mean):
+        return value_or_warn(undefined("neither prediction has foreground"))
+    return mean if measure == "effective_invariance" else -mean
+
+
+def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> float:
+    """A measure's mean over the mask of the whole batch, not turned; hamming: its mean over images.
+
+    Args:
+        unperturbed: (b, ...) foreground probability.
+        perturbed: (b, ...) the same under a perturbation.
+        measure: which consistency.
+
+    Returns:
+        The mean; NaN where the mask is empty.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> round(crank_mean(np.array([[0.81, 0.0]]), np.array([[0.64, 0.0]]), measure="difference"), 12)
+        0.1
+    """
+    if measure == "hamming":
+        shares = crank_hamming(unperturbed, perturbed)
+        return float(np.mean(shares[~np.isnan(shares)])) if (~np.isnan(shares)).any() else float("nan")
+    mask = crank_mask(unperturbed, perturbed)
+    values = crank_map(unperturbed, perturbed, measure=measure)
+    return float(values[mask].mean()) if mask.any() else float("nan")
+
+
+def crank_map(unperturbed: Array, perturbed: Array, *, measure: Measure) -> Floats:
+    """A measure voxel by voxel.
+
+    Args:
+        unperturbed: (b, ...) foreground probability.
+        perturbed: (b, ...) the same under a perturbation.
+        measure: which consistency, all but "hamming".
+
+    Returns:
+        (b, ...) float64.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> crank_map(np.array([[0.5]]), np.array([[0.5]]), measure="entropy").tolist()
+        [[1.0]]
+    """
+    if measure not in MAPS:
+        raise ValueError(f"`measure` must be one of {', '.join(MAPS)}, got {measure!r}")
+    u, p = _probabilities(unperturbed, perturbed)
+    return np.asarray(MAPS[measure](u, p))
+
+
+def crank_mask(unperturbed: Array, perturbed: Array) -> NDArray[np.bool_]:
+    """(b, ...) where either prediction is foreground."""
+    u, p = _probabilities(unperturbed, perturbed)
+    return np.asarray((u > 0.5) | (p > 0.5))
+
+
+def crank_hamming(unperturbed: Array, perturbed: Array) -> Floats:
+    """(b,) share of each image's mask on which the two predictions differ; NaN where its mask is empty."""
+    u, p = _probabilities(unperturbed, perturbed)
+    axes = tuple(range(1, u.ndim))
+    size = ((u > 0.5) | (p > 0.5)).sum(axis=axes)
+    differ = ((u > 0.5) != (p > 0.5)).sum(axis=axes)
+    return np.asarray(np.where(size > 0, differ / np.maximum(size, 1), np.nan))
+
+
+def _probabilities(unperturbed: Array, perturbed: Array) -> tuple[Floats, Floats]:
+    u, p = (to_numpy(values).astype(np.float64) for values in (unperturbed, perturbed))
+    if u.shape != p.shape or u.ndim < 2:
+        raise ValueError(f"`perturbed` must have the shape (b, ...) of `unperturbed` {u.shape}, got {p.shape}")
+    for name, values in (("unperturbed", u), ("perturbed", p)):
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"`{name}` must lie in [0, 1], got {values.min():.6g} .. {values.max():.6g}")
+    return u, p
+
+
+def _difference(u: Floats, p: Floats) -> Floats:
+    return np.asarray(np.abs(np.sqrt(u) - np.sqrt(p)))
+
+
+def _effective_invariance(u: Floats, p: Floats) -> Floats:
+    confidence = np.sqrt(np.maximum(u, 1 - u) * np.maximum(p, 1 - p))
+    return np.asarray(np.where((u > 0.5) == (p > 0.5), confidence, 0.0))
+
+
+def _entropy(u: Floats, p: Floats) -> Floats:
+    mean = (u + p) / 2
+    return np.asarray(-(xlogy(mean, mean) + xlogy(1 - mean, 1 - mean)) / np.log(2))
+
+
+def _cross_entropy(u: Floats, p: Floats) -> Floats:
+    p = np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.asarray(-(xlogy(u, p) + xlogy(1 - u, 1 - p)) / np.log(2))
+
+
+def _kl_divergence(u: Floats, p: Floats) -> Floats:
+    p = np.clip(p, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.asarray((rel_entr(u, p) + rel_entr(1 - u, 1 - p)) / np.log(2))
+
+
+MAPS: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "difference": _difference,
+    "effective_invariance": _effective_invariance,
+    "entropy": _entropy,
+    "kl_divergence": _kl_divergence,
+    "cross_entropy": _cross_entropy,
+}

@@ -1,0 +1,73 @@
+"""GRTD: how much shorter the spanning tree gets when it may jump between classes, mean over classes.
+
+T is the Euclidean minimum spanning tree of all samples and lambda the median of their pairwise distances. For class c,
+over the edges of T that touch it,
+
+    delta_c = (sum w - sum over cross-class edges of min(w, lambda)) / (sum w + 1e-8),   GRTD = - mean_c delta_c
+
+It lies in [-1, 0]. The sign is the paper's, higher is better; yet the value falls towards -1 as classes separate: the
+only cross-class edges left are the few that connect the classes. So read a negative agreement with care.
+
+Reference: Tang, Zhang, Wang, Zhou, Liu, Chen, "Topology-Driven Transferability Estimation of Medical Foundation Models
+for Segmentation", 2026, arXiv 2602.23916 (global part).
+
+Deviation: the released spanning tree drops every edge to sample 0; ours is complete. Where several trees are minimal
+(equal distances), which of them is taken depends on the order of the samples.
+"""
+
+import numpy as np
+
+from baselines.samples import Array, Samples, read_samples, undefined, value_or_warn
+from baselines.topology import SpanningTree, pairwise_distances, spanning_tree
+from benchmark.metric import Score
+
+
+def grtd_score(features: Array, labels: Array) -> float:
+    """Minus the mean over classes of the share of tree length that jumps cannot save.
+
+    Args:
+        features: (n, d) real numbers.
+        labels: (n,) integers, 0 .. k - 1.
+
+    Returns:
+        A number in [-1, 0]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if a shape or a type is wrong.
+
+    Example:
+        >>> round(grtd_score(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1])), 6)
+        -0.5
+    """
+    return value_or_warn(grtd_from_samples(read_samples(features, labels)))
+
+
+def grtd_from_samples(samples: Samples) -> Score:
+    """GRTD of checked samples.
+
+    Args:
+        samples: features and labels.
+
+    Returns:
+        The score, with the parts "tree_length" and "crossing" (share of edges between classes); NaN where all samples
+        coincide.
+    """
+    if samples.undefined:
+        return undefined(samples.undefined)
+    distances = pairwise_distances(samples.rows)
+    tree = spanning_tree(distances)
+    if not tree.lengths.any():
+        return undefined("all samples coincide")
+    limit = float(np.median(distances[np.triu_indices(len(distances), 1)]))
+    crossing = tree.crossing(samples.labels)
+    gains = [_gain(tree, samples, label, limit) for label in np.unique(samples.labels)]
+    parts = {"tree_length": float(tree.lengths.sum()), "crossing": float(crossing.mean())}
+    return Score(-float(np.mean(gains)), parts=parts)
+
+
+def _gain(tree: SpanningTree, samples: Samples, label: int, limit: float) -> float:
+    touches = (samples.labels[tree.ends] == label).any(axis=1)
+    crossing = touches & tree.crossing(samples.labels)
+    whole = tree.lengths[touches].sum()
+    saved = np.minimum(tree.lengths[crossing], limit).sum()
+    return float((whole - saved) / (whole + 1e-8))

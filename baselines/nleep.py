@@ -1,0 +1,98 @@
+"""NLEEP: LEEP in which a Gaussian mixture on the features takes the place of the source's classifier.
+
+    X <- PCA that keeps 80% of the variance;   p_i = posterior of x_i under a full-covariance mixture of 5k components
+    NLEEP = LEEP(p, y)
+
+Higher (closer to 0) is better.
+
+Reference: Li, Jia, Sang, Zhu, Green, Wang, Gong, "Ranking Neural Checkpoints", CVPR 2021, arXiv 2011.11200.
+
+Deviation: none in the method. The mixture is fitted by EM from k-means, in float32 as the released code does, so the
+value depends on `random_state`, on the order of the samples and on scikit-learn's version. A mixture that collapses on
+few samples gives NaN.
+"""
+
+import warnings
+
+import numpy as np
+
+from baselines.leep import leep_from_samples
+from baselines.samples import Array, Floats, Samples, read_samples, undefined, value_or_warn
+from benchmark.metric import Score
+
+
+def nleep_score(
+    features: Array, labels: Array, *, pca: float | None = 0.8, components: int | None = None, random_state: int = 123
+) -> float:
+    """LEEP of the posteriors of a Gaussian mixture.
+
+    Args:
+        features: (n, d) real numbers.
+        labels: (n,) integers, 0 .. k - 1.
+        pca: share of the variance to keep in (0, 1), or None for the features themselves.
+        components: of the mixture; 5 a class if None.
+        random_state: seed of k-means.
+
+    Returns:
+        A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> labels = np.repeat([0, 1], 60)
+        >>> noise = np.random.default_rng(0).normal(size=(120, 2))
+        >>> nleep_score(noise + 9 * labels[:, None], labels) > nleep_score(noise, labels)
+        True
+    """
+    samples = read_samples(features, labels)
+    return value_or_warn(nleep_from_samples(samples, pca=pca, components=components, random_state=random_state))
+
+
+def nleep_from_samples(
+    samples: Samples, *, pca: float | None = 0.8, components: int | None = None, random_state: int = 123
+) -> Score:
+    """NLEEP of checked samples; the arguments are those of `nleep_score`.
+
+    Args:
+        samples: features and labels.
+        pca: share of the variance to keep, or None.
+        components: of the mixture, or None.
+        random_state: seed of k-means.
+
+    Returns:
+        The score; NaN with the reason where the mixture cannot be fitted.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+    """
+    if pca is not None and not 0 < pca < 1:
+        raise ValueError(f"`pca` must lie in (0, 1) or be None, got {pca}")
+    if components is not None and components < 1:
+        raise ValueError(f"`components` must be at least 1, got {components}")
+    if samples.undefined:
+        return undefined(samples.undefined)
+    wanted = components if components is not None else 5 * len(np.unique(samples.labels))
+    if len(samples.rows) < wanted:
+        return undefined(f"{len(samples.rows)} samples are fewer than the {wanted} components of the mixture")
+    if not np.ptp(samples.rows, axis=0).any():
+        return undefined("the features do not vary")
+    try:
+        posterior = _responsibilities(samples.rows, pca, wanted, random_state)
+    except ValueError as error:
+        return undefined(f"the mixture cannot be fitted: {str(error).split('(')[0].strip()}")
+    return leep_from_samples(Samples(posterior, samples.labels, ""))
+
+
+def _responsibilities(rows: Floats, pca: float | None, components: int, random_state: int) -> Floats:
+    from sklearn.decomposition import PCA
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    reduced = (rows - rows.mean(axis=0)).astype(np.float32)
+    if pca is not None:
+        reduced = PCA(n_components=pca, svd_solver="full").fit_transform(reduced)
+    mixture = GaussianMixture(n_components=components, covariance_type="full", random_state=random_state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps are part of the method
+        return np.asarray(mixture.fit(reduced).predict_proba(reduced), dtype=np.float64)

@@ -1,0 +1,78 @@
+"""Zero-shot Dice: how well the source's own prediction already covers the target's classes.
+
+    Dice(c, z) = 2 |y = c and argmax p = z| / (|y = c| + |argmax p = z|)
+    score = max over one-to-one matchings of foreground classes to source classes of mean_c Dice(c, matched z)
+
+Higher is better; it lies in [0, 1]. A target class without a source class left scores 0. One pass: it is a function of
+the hard joint, so voxels are pooled over cases.
+
+Reference: the trivial estimate of segmentation, that a source which already finds the target needs little tuning; no
+paper.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from baselines.predictions import joint_mass
+from baselines.samples import Array, Floats, read_softmax, to_numpy, undefined, value_or_warn
+from benchmark.metric import JointMetric, Score
+from benchmark.statistics import JointHistogram
+
+
+def zero_shot_dice_score(softmax: Array, labels: Array) -> float:
+    """Mean foreground Dice of the source's prediction under the best matching of labels.
+
+    Args:
+        softmax: (n, z) source probabilities.
+        labels: (n,) integers, 0 .. k - 1; 0 is background.
+
+    Returns:
+        A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> zero_shot_dice_score(np.eye(3)[[0, 2, 2, 1]], np.array([0, 1, 1, 1]))
+        0.8
+    """
+    return value_or_warn(_score(joint_mass(read_softmax(softmax, labels), hard=True)))
+
+
+def zero_shot_dice_from_joint(histogram: JointHistogram) -> Score:
+    """Zero-shot Dice of a joint histogram.
+
+    Args:
+        histogram: hard joint of the target's labels and the source's predicted classes.
+
+    Returns:
+        The score.
+    """
+    return _score(to_numpy(histogram.hard))
+
+
+class ZeroShotDice(JointMetric):
+    """Zero-shot Dice as a metric of one pass."""
+
+    name = "zero_shot_dice"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def _score(self, histogram: JointHistogram) -> Score:
+        return zero_shot_dice_from_joint(histogram)
+
+
+def _score(hard: Floats) -> Score:
+    if not np.isfinite(hard).all():
+        return undefined(
+            f"{int((~np.isfinite(hard)).any(axis=0).sum())} of {hard.shape[1]} source classes hold NaN or inf"
+        )
+    labels = np.flatnonzero(hard[1:].sum(axis=1)) + 1
+    if not len(labels):
+        return undefined("no foreground samples")
+    dice = 2 * hard[labels] / (hard[labels].sum(axis=1)[:, None] + hard.sum(axis=0))
+    matched = dice[linear_sum_assignment(dice, maximize=True)]
+    empty = sorted(set(range(1, len(hard))) - set(labels.tolist()))
+    note = f"classes without samples left out: {empty}" if empty else ""
+    return Score(float(matched.sum() / len(labels)), reason=note)
