@@ -37,9 +37,10 @@ def terminal(table: Table) -> RenderableType:
     """
     drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     drawn.collapse_padding, drawn.pad_edge = True, False
-    cells = zip(*(row for group in table.groups for row in group), strict=True)
-    for place, (column, below) in enumerate(zip(table.columns, cells, strict=True)):
-        width = max(len(text) for text in (*below, *column.split()))  # a head wraps between words before a cell does
+    rows = [row for group in table.groups for row in group]
+    for place, column in enumerate(table.columns):
+        # a head wraps between words before a cell does
+        width = max(len(text) for text in (*column.split(), *(row[place] for row in rows)))
         drawn.add_column(Text(fill(column, width)), justify="right" if place else "left", overflow="fold")
     for group in table.groups:
         for row in group:

@@ -91,7 +91,7 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
     by_scan, strong = study.agreement_of(MEAN_BY_SCAN), study.agreement_of(MEAN, subset=WITHOUT_WEAK)
     beside = {"without weak": strong, "by scan": by_scan} if len(by_scan) else {"without weak": strong}
     columns = ["metric", *(f"{LABELS[name]} [95%]" if name in intervals else LABELS[name] for name in HEADLINE)]
-    columns += ["of ceiling", "p", "regret", *beside, "published", "NaN", "seconds"]
+    columns += ["share", "p", "regret", *beside, "paper", "NaN", "cost [s]"]
     groups = []
     for kind in ("metric", "control"):
         rows = []
@@ -101,10 +101,10 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
             rows.append((name, *_result_cells(row, intervals), *others, _published(name), *_cost(study, row)))
         groups.append(tuple(rows))
     notes = (
-        "Intervals: over sources (Pearson BCa, rank measures percentile bootstrap). of ceiling, p (one-sided, by "
-        "permutation), without weak (without scratch and short sources), by scan (mean over scans): weighted Kendall. "
+        "Intervals: over sources (Pearson BCa, rank measures percentile bootstrap). share (of the ceiling), p (one-sided, "
+        "by permutation), without weak (without scratch and short sources), by scan (mean over scans): weighted Kendall. "
         "regret: Dice points lost by taking the top source. NaN: scores that are undefined.",
-        f"published: Pearson, weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
+        f"paper: Pearson, weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
         *_metric_reasons(study),
     )
     return Table(_result_title(study), tuple(columns), tuple(groups), notes)
@@ -178,16 +178,17 @@ def _cost(study: Study, row: Row) -> tuple[str, str]:
 
 
 def _metric_reasons(study: Study) -> list[str]:
-    """A line for each target on which a metric lacks a score or is undefined."""
+    """A line for each metric and reason for which it is undefined or lacks a score, with the targets."""
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
     rows = rows[~rows["target"].isin(MEANS) & (rows["reason"] != "")]
-    return [f"{row['metric']} on {row['target']}: {row['reason']}" for row in _each(rows)]
+    groups = rows.groupby(["metric", "reason"], sort=False)["target"]
+    return [f"{metric} on {', '.join(targets)}: {reason}" for (metric, reason), targets in groups]
 
 
 def _published(metric: str) -> str:
     if metric not in PUBLISHED:
         return ""
-    return ", ".join(_number(PUBLISHED[metric][measure]) for measure in ("pearson", "weighted_kendall"))
+    return ", ".join(_number(PUBLISHED[metric][measure]).lstrip("0") for measure in ("pearson", "weighted_kendall"))
 
 
 def _each(rows: pd.DataFrame) -> list[Row]:
