@@ -7,16 +7,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchmark.ccfv import CCFV, CCFVReleased, LayerSamples, ccfv_released_score, ccfv_score, gaussian_wasserstein2
+    from benchmark.features import reduce_stream
     from benchmark.metric import Metric, Score, UndefinedScoreWarning
-    from benchmark.statistics import ClassMoments, JointHistogram, Statistics
+    from benchmark.statistics import ClassMoments, JointHistogram, PointSample, Statistics
 
 _HOMES = {
+    "CCFV": "benchmark.ccfv",
+    "CCFVReleased": "benchmark.ccfv",
     "ClassMoments": "benchmark.statistics",
     "JointHistogram": "benchmark.statistics",
+    "LayerSamples": "benchmark.statistics",
     "Metric": "benchmark.metric",
+    "PointSample": "benchmark.statistics",
     "Score": "benchmark.metric",
     "Statistics": "benchmark.statistics",
     "UndefinedScoreWarning": "benchmark.metric",
+    "ccfv_released_score": "benchmark.ccfv",
+    "ccfv_score": "benchmark.ccfv",
+    "gaussian_wasserstein2": "benchmark.ccfv",
+    "reduce_stream": "benchmark.features",
 }
 
 
@@ -30,4 +40,19 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-__all__ = ["ClassMoments", "JointHistogram", "Metric", "Score", "Statistics", "UndefinedScoreWarning"]
+__all__ = [
+    "CCFV",
+    "CCFVReleased",
+    "ClassMoments",
+    "JointHistogram",
+    "LayerSamples",
+    "Metric",
+    "PointSample",
+    "Score",
+    "Statistics",
+    "UndefinedScoreWarning",
+    "ccfv_released_score",
+    "ccfv_score",
+    "gaussian_wasserstein2",
+    "reduce_stream",
+]

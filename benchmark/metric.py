@@ -5,6 +5,7 @@ Higher is better for every one.
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,21 @@ class Score:
     def __post_init__(self) -> None:
         if math.isnan(self.value) and not self.reason:
             raise ValueError("`reason` must say why `value` is NaN, got ''")
+
+
+def value_or_warn(score: Score, *, stacklevel: int = 3) -> float:
+    """The number of a score, as a sample door returns it; a warning tells why it is NaN.
+
+    Args:
+        score: what a statistics door returned.
+        stacklevel: frames from here to the caller's caller.
+
+    Returns:
+        The score's value.
+    """
+    if math.isnan(score.value):
+        warnings.warn(score.reason, UndefinedScoreWarning, stacklevel=stacklevel)
+    return score.value
 
 
 @runtime_checkable

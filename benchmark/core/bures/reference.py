@@ -124,7 +124,7 @@ def nuclear_norms(matrices: Tensor) -> Tensor:
         return matrices.new_zeros(matrices.shape[0])
     values = torch.linalg.eigvalsh(matrices @ matrices.mT).clamp(min=0)
     roots = values.sqrt()
-    norms = roots.sum(dim=1)
+    norms: Tensor = roots.sum(dim=1)
     error = r * EPS * values[:, -1:]
     below, above = roots - (values - error).clamp(min=0).sqrt(), (values + error).sqrt() - roots
     coarse = torch.maximum(below, above).sum(dim=1) > GRAM_ERROR * norms

@@ -1,0 +1,30 @@
+"""CC-FV, the subject of this project: the paper's formula, the released code's, and the distances beneath both."""
+
+from benchmark.ccfv.layers import class_consistency, feature_variety, layer_distances
+from benchmark.ccfv.metrics import CCFV, CCFVReleased
+from benchmark.ccfv.paper import ccfv_from_layers, ccfv_score
+from benchmark.ccfv.released import (
+    ccfv_released_from_layers,
+    ccfv_released_score,
+    released_distance,
+    released_variety,
+)
+from benchmark.ccfv.wasserstein import gaussian_wasserstein2, gaussian_wasserstein2_from_moments
+from benchmark.statistics.layer import LayerSamples
+
+__all__ = [
+    "CCFV",
+    "CCFVReleased",
+    "LayerSamples",
+    "ccfv_from_layers",
+    "ccfv_released_from_layers",
+    "ccfv_released_score",
+    "ccfv_score",
+    "class_consistency",
+    "feature_variety",
+    "gaussian_wasserstein2",
+    "gaussian_wasserstein2_from_moments",
+    "layer_distances",
+    "released_distance",
+    "released_variety",
+]

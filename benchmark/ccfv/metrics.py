@@ -1,0 +1,175 @@
+"""CC-FV as metrics: what they ask of a pass over a target, and what they make of it."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+from benchmark.ccfv.layers import Missing, Reduction, Space
+from benchmark.ccfv.paper import ccfv_from_layers
+from benchmark.ccfv.released import ccfv_released_from_layers
+from benchmark.metric import Score
+from benchmark.statistics import CasePointsRequest, Request, ScenePointsRequest, Statistics
+from benchmark.statistics.layer import LayerSamples
+
+
+class LayerMetric(ABC):
+    """What the two share: sampled layers, of a pass or handed in.
+
+    Args:
+        counts: points a class and case, of the tapped layers coarse to fine.
+        seed: of the sampling.
+    """
+
+    name: str
+
+    def __init__(self, *, counts: Sequence[int] = (100, 200, 400), seed: int = 0) -> None:
+        self.counts = tuple(counts)
+        self.seed = seed
+        self._held: list[LayerSamples] = []
+
+    @property
+    @abstractmethod
+    def requires(self) -> tuple[Request, ...]:
+        """The statistics that `compute` reads."""
+
+    @abstractmethod
+    def _layers(self, statistics: Statistics) -> Iterable[LayerSamples]: ...
+
+    @abstractmethod
+    def _score(self, layers: Iterable[LayerSamples]) -> Score: ...
+
+    def compute(self, statistics: Statistics | None = None) -> Score:
+        """The score of a pass over a target, or without an argument of the cases updated with.
+
+        Args:
+            statistics: what `requires` asks for; None for the cases updated with.
+
+        Returns:
+            The score; its reason says when a network has fewer layers than `counts`.
+        """
+        if statistics is None:
+            return self._score(self._held) if self._held else Score(math.nan, reason="no cases")
+        score = self._score(self._layers(statistics))
+        if len(statistics.taps) >= len(self.counts):
+            return score
+        fewer = f"{len(statistics.taps)} layers instead of {len(self.counts)}"
+        return Score(score.value, reason="; ".join(filter(None, [fewer, score.reason])), parts=score.parts)
+
+    def update(self, layers: Sequence[LayerSamples]) -> None:
+        """Take in cases.
+
+        Args:
+            layers: the same layers in every call, with other cases.
+
+        Raises:
+            ValueError: if the number of layers differs from before.
+        """
+        if self._held and len(layers) != len(self._held):
+            raise ValueError(f"`layers` must be {len(self._held)} as before, got {len(layers)}")
+        before = self._held or [LayerSamples([], []) for _ in layers]
+        self._held = [
+            LayerSamples([*old.classes, *new.classes], [*old.scenes, *new.scenes])
+            for old, new in zip(before, layers, strict=True)
+        ]
+
+    def merge(self, other: Self) -> Self:
+        """Take in the cases that another metric was updated with.
+
+        Args:
+            other: of the same class; not changed.
+
+        Returns:
+            This metric.
+        """
+        if other._held:
+            self.update(other._held)
+        return self
+
+    def reset(self) -> None:
+        """Forget all cases."""
+        self._held = []
+
+
+class CCFV(LayerMetric):
+    """CC-FV by the paper's formula; the arguments are those of `ccfv_score` and of the sampling.
+
+    Args:
+        counts: points a class and case, of the tapped layers coarse to fine.
+        scene_count: points a case, uniform over its voxels, for the variety.
+        seed: of the sampling.
+        space: "unit" or "raw".
+        energy: "mean" or "sum".
+        s: exponent of the energy.
+        floor: smallest distance of the energy.
+        missing: "undefined" or "skip".
+    """
+
+    name = "ccfv"
+
+    def __init__(
+        self,
+        *,
+        counts: Sequence[int] = (100, 200, 400),
+        scene_count: int = 1000,
+        seed: int = 0,
+        space: Space = "unit",
+        energy: Reduction = "mean",
+        s: int = 1,
+        floor: float = 1e-3,
+        missing: Missing = "undefined",
+    ) -> None:
+        super().__init__(counts=counts, seed=seed)
+        self.scene_count = scene_count
+        self.space: Space = space
+        self.energy: Reduction = energy
+        self.s = s
+        self.floor = floor
+        self.missing: Missing = missing
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """Points of each class and case, and points of each case."""
+        return self._points, self._scenes
+
+    @property
+    def _points(self) -> CasePointsRequest:
+        return CasePointsRequest(counts=self.counts, seed=self.seed)
+
+    @property
+    def _scenes(self) -> ScenePointsRequest:
+        return ScenePointsRequest(count=self.scene_count, layers=len(self.counts), seed=self.seed)
+
+    def _layers(self, statistics: Statistics) -> Iterable[LayerSamples]:
+        points, scenes = statistics[self._points], statistics[self._scenes]
+        for layer in range(-points.n_layers, 0):
+            yield LayerSamples(points.classes(layer), scenes.scenes(layer))
+
+    def _score(self, layers: Iterable[LayerSamples]) -> Score:
+        return ccfv_from_layers(
+            layers, space=self.space, energy=self.energy, s=self.s, floor=self.floor, missing=self.missing
+        )
+
+
+class CCFVReleased(LayerMetric):
+    """CC-FV as released; `g_i` is the mean of the points of all classes of a case, background included.
+
+    Args:
+        counts: points a class and case, of the tapped layers coarse to fine.
+        seed: of the sampling.
+    """
+
+    name = "ccfv_released"
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """Points of each class and case."""
+        return (CasePointsRequest(counts=self.counts, seed=self.seed),)
+
+    def _layers(self, statistics: Statistics) -> Iterable[LayerSamples]:
+        points = statistics[self.requires[0]]
+        for layer in range(-points.n_layers, 0):
+            yield LayerSamples(points.classes(layer), points.scenes(layer))
+
+    def _score(self, layers: Iterable[LayerSamples]) -> Score:
+        return ccfv_released_from_layers(layers)

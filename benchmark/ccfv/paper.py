@@ -1,0 +1,96 @@
+"""CC-FV by the paper's formula.
+
+For decoder layer l, case i and foreground class c let F(i, c, l) be the Gaussian fitted to the features sampled at
+voxels of class c. With W2 the Gaussian 2-Wasserstein distance and E_s the hyperspherical energy of a case's voxels,
+
+    C_l = sum over c of the mean over pairs i != j of W2(F(i, c, l), F(j, c, l))
+    V_l = mean over cases of 1 / E_s
+    score = mean over layers of log(V_l / C_l)                                                   higher is better
+
+Reference: Yang et al., "Pick the Best Pre-trained Model: Towards Transferability Estimation for Medical Image
+Segmentation", MICCAI 2023, arXiv 2307.11958. What the paper leaves open is a parameter: by default the energy is of
+features on the unit sphere, a mean over pairs, s = 1, with distances floored at 1e-3 so that coincident ReLU features
+do not decide the score. `ccfv_released_score` is what the authors' released code computes; the two are never mixed.
+"""
+
+import math
+from collections.abc import Iterable
+
+from benchmark.ccfv.layers import Missing, Reduction, Space, class_consistency, feature_variety
+from benchmark.metric import Score, value_or_warn
+from benchmark.statistics.layer import LayerSamples
+
+
+def ccfv_score(
+    layers: Iterable[LayerSamples],
+    *,
+    space: Space = "unit",
+    energy: Reduction = "mean",
+    s: int = 1,
+    floor: float = 1e-3,
+    missing: Missing = "undefined",
+) -> float:
+    """CC-FV of sampled features.
+
+    Args:
+        layers: sampled features of each layer, in any order.
+        space: energy of features on the unit sphere, or as they are ("raw").
+        energy: mean over pairs, or sum over ordered pairs.
+        s: exponent of the energy.
+        floor: smallest distance of the energy.
+        missing: a class without a counted pair makes the score NaN, or is left out ("skip").
+
+    Returns:
+        The score; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> import torch
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> rows = [torch.randn(50, 4, generator=draw) for _ in range(3)]
+        >>> near = LayerSamples([{1: row} for row in rows], rows)
+        >>> far = LayerSamples([{1: row + 5 * i} for i, row in enumerate(rows)], rows)
+        >>> ccfv_score([near]) > ccfv_score([far])
+        True
+    """
+    return value_or_warn(ccfv_from_layers(layers, space=space, energy=energy, s=s, floor=floor, missing=missing))
+
+
+def ccfv_from_layers(
+    layers: Iterable[LayerSamples],
+    *,
+    space: Space = "unit",
+    energy: Reduction = "mean",
+    s: int = 1,
+    floor: float = 1e-3,
+    missing: Missing = "undefined",
+) -> Score:
+    """CC-FV with its parts; the arguments are those of `ccfv_score`.
+
+    Args:
+        layers: sampled features of each layer, coarse to fine; read once.
+        space: "unit" or "raw".
+        energy: "mean" or "sum".
+        s: exponent of the energy.
+        floor: smallest distance of the energy.
+        missing: "undefined" or "skip".
+
+    Returns:
+        The score, with parts consistency_1, variety_1, pairs_1 of the first layer and so on.
+    """
+    logs: list[float] = []
+    reasons: list[str] = []
+    parts: dict[str, float] = {}
+    for place, layer in enumerate(layers, start=1):
+        consistency = class_consistency(layer, missing=missing)
+        variety = feature_variety(layer.scenes, space=space, energy=energy, s=s, floor=floor)
+        parts[f"consistency_{place}"], parts[f"variety_{place}"] = consistency.value, variety
+        parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
+        logs.append(math.log(variety / consistency.value))
+        reason = consistency.reason or ("variety: no case with 2 finite voxels" if math.isnan(variety) else "")
+        reasons += [f"layer {place}: {reason}"] if reason else []
+    if not logs:
+        return Score(math.nan, reason="no layers")
+    return Score(sum(logs) / len(logs), reason="; ".join(reasons), parts=parts)

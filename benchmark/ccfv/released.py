@@ -1,0 +1,114 @@
+"""CC-FV as the authors' released code computes it, so that published numbers can be checked.
+
+    score = sum over layers of log(var_f / w)                                                    higher is better
+    var_f = mean over pairs of cases of (|g_i - g_j|^2 + 1e-3)^(-1/2), g_i the mean sampled feature of case i
+    w starts at 0; for each foreground class in order:  w += sum over pairs of W2;  then  w += 2 w / (m^2 k)
+
+k counts the foreground classes, and g_i is taken over all sampled voxels of a case, background included.
+
+Against the paper: var_f is an energy and not its inverse, of case means and not of voxels; the sum over pairs is
+divided by nothing but compounds from class to class; layers are summed. So the score depends on m, on k and on the
+scale of the features, and is to be compared within one target only.
+
+Known faults of the released pipeline, which this one does not have: its forward hooks are removed after the first
+window batch, so that later windows reuse stale features; labels are not permuted with the image, nor padded with it; a
+missing label raises; a failed checkpoint load is swallowed and random weights are scored. Here a pair of cases that
+lacks a class is not counted, and the reason says so.
+
+Reference: Yang et al., MICCAI 2023, arXiv 2307.11958; github.com/EndoluminalSurgicalVision-IMR/CCFV, commit ba07768.
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from benchmark.ccfv.layers import class_consistency, layer_distances
+from benchmark.metric import Score, value_or_warn
+from benchmark.statistics.layer import Array, LayerSamples
+
+# Under the square root, as released: the score is not free of scale
+EPSILON = 1e-3
+
+
+def ccfv_released_score(layers: Iterable[LayerSamples]) -> float:
+    """CC-FV of sampled features, as released.
+
+    Args:
+        layers: sampled features of each layer; `scenes` hold all sampled voxels of a case, background included.
+
+    Returns:
+        The score; NaN with an `UndefinedScoreWarning` where undefined.
+
+    Example:
+        >>> one, two = torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [5.0]])
+        >>> round(ccfv_released_score([LayerSamples([{1: one}, {1: two}], [one, two])]), 4)  # log(1 / 3 / 4.5)
+        -2.6027
+    """
+    return value_or_warn(ccfv_released_from_layers(layers))
+
+
+def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
+    """CC-FV as released, with its parts.
+
+    Args:
+        layers: as `ccfv_released_score`; read once.
+
+    Returns:
+        The score, with parts w_1 and var_f_1 of the first layer and so on.
+    """
+    total = 0.0
+    reasons: list[str] = []
+    parts: dict[str, float] = {}
+    for place, layer in enumerate(layers, start=1):
+        consistency = class_consistency(layer)
+        w = released_distance(layer_distances(layer)) if math.isfinite(consistency.value) else math.nan
+        means = [torch.as_tensor(scene).double().mean(dim=0) for scene in layer.scenes]
+        variety = released_variety(torch.stack(means)) if means else math.nan
+        parts[f"w_{place}"], parts[f"var_f_{place}"] = w, variety
+        total += math.log(variety / w)
+        reason = consistency.reason or ("a case without finite voxels" if math.isnan(variety) else "")
+        reasons += [f"layer {place}: {reason}"] if reason else []
+    if not parts:
+        return Score(math.nan, reason="no layers")
+    return Score(total, reason="; ".join(reasons), parts=parts)
+
+
+def released_distance(distances: dict[int, Tensor]) -> float:
+    """The compounding sum w of one layer.
+
+    Args:
+        distances: by foreground label (m, m) W2, as `layer_distances` gives them; NaN is not counted.
+
+    Returns:
+        w; 0 without a class.
+
+    Example:
+        >>> pair = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
+        >>> released_distance({1: pair}), released_distance({1: pair, 2: pair})  # 3 x 1.5, (3 x 1.25 + 3) x 1.25
+        (4.5, 8.4375)
+    """
+    w = 0.0
+    for label in sorted(distances):
+        matrix = distances[label]
+        w += float(matrix.triu(diagonal=1).nansum())
+        w += w * 2 / (len(matrix) ** 2 * len(distances))
+    return w
+
+
+def released_variety(points: Array) -> float:
+    """Mean over pairs of points of (|a - b|^2 + 1e-3)^(-1/2).
+
+    Args:
+        points: (n, d) real numbers.
+
+    Returns:
+        var_f; NaN for fewer than 2 points, or where a number is NaN or inf.
+
+    Example:
+        >>> round(released_variety(torch.tensor([[0.0], [2.0]])), 6)
+        0.499938
+    """
+    rows = torch.as_tensor(points).double()
+    return float((torch.pdist(rows).square() + EPSILON).rsqrt().mean())

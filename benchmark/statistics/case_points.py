@@ -1,0 +1,180 @@
+"""CasePoints: features at sampled voxels of each case, kept on disk one file a case."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import torch
+from torch import Tensor
+
+from benchmark.statistics.case_files import CaseClasses, Lazy, OpenCase, read_layer, write_layers
+from benchmark.statistics.draws import draw_voxels, inside
+from benchmark.statistics.files import link_or_copy, read_json, write_json, write_tensors
+from benchmark.statistics.protocol import Window
+
+MANIFEST = "case_points.json"
+
+
+class CasePoints:
+    """Features of the last layers at sampled voxels, by case; memory does not grow with the number of cases.
+
+    Voxels are grouped by class, or form one group of the whole image. Of each group a layer takes as many as its
+    count says, those of smallest priority (see `draws`): the voxels of a coarse layer are among those of a finer one.
+
+    Args:
+        counts: most voxels a group, of each layer, coarse to fine, the last one being tap -1.
+        groups: labels of the groups; (None,) for the whole image.
+        seed: of the sampling.
+        folder: where the cases' files go.
+    """
+
+    def __init__(
+        self, *, counts: Sequence[int], groups: Sequence[int | None], seed: int = 0, folder: Path | None = None
+    ) -> None:
+        self.counts = tuple(counts)
+        self.groups = tuple(groups)
+        self.seed = seed
+        self.folder = folder
+        self._files: dict[str, Path] = {}
+        self._open: OpenCase | None = None
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers sampled."""
+        return len(self.counts)
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Names of the cases, sorted."""
+        return tuple(sorted(self._files))
+
+    def classes(self, layer: int) -> Sequence[Mapping[int, Tensor]]:
+        """Features by class, of each case in the order of `cases`; read from disk when indexed.
+
+        Args:
+            layer: -1 the finest.
+
+        Returns:
+            For each case, (n, d) float32 by label.
+        """
+        paths = [self._files[case] for case in self.cases]
+        return Lazy(len(self._files), lambda at: CaseClasses(paths[at], layer, self.groups, self.counts[layer]))
+
+    def scenes(self, layer: int) -> Sequence[Tensor]:
+        """Features of all groups together, of each case in the order of `cases`; read from disk when indexed.
+
+        Args:
+            layer: -1 the finest.
+
+        Returns:
+            For each case, (n, d) float32.
+        """
+        paths = [self._files[case] for case in self.cases]
+        return Lazy(len(self._files), lambda at: read_layer(paths[at], layer))
+
+    def begin(self, case: str, labels: Tensor) -> None:
+        """Choose the voxels of a case, from its labels alone.
+
+        Args:
+            case: its name.
+            labels: (D, H, W) integers.
+
+        Raises:
+            ValueError: if the case was taken in before.
+        """
+        if case in self._files:
+            raise ValueError(f"`case` must be new, got {case!r} twice")
+        draws = [
+            draw_voxels(labels, group, max(self.counts), seed=self.seed, case=case).positions for group in self.groups
+        ]
+        ranks = torch.cat([torch.arange(len(draw)) for draw in draws])
+        rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]
+        self._open = OpenCase(torch.cat(draws), rows, sizes=torch.tensor([len(draw) for draw in draws]))
+
+    def update(self, window: Window) -> None:
+        """Gather the chosen voxels that a window owns.
+
+        Args:
+            window: of the case begun last.
+        """
+        opened = self._opened()
+        owned = inside(opened.positions, window.start, tuple(window.labels.shape))
+        for place, rows in enumerate(opened.rows):
+            at = torch.nonzero(owned[rows]).squeeze(1)
+            if len(at):
+                features = window.at(place - self.n_layers, opened.positions[rows[at]])
+                opened.put(place, at, features.float().cpu())
+
+    def end(self, case: str) -> None:
+        """Write a case's file.
+
+        Args:
+            case: the case begun last.
+
+        Raises:
+            RuntimeError: if a chosen voxel lay in no window.
+        """
+        opened, self._open = self._opened(), None
+        missing = sum(len(rows) - count for rows, count in zip(opened.rows, opened.filled, strict=True))
+        if missing:
+            raise RuntimeError(f"case {case!r}: {missing} sampled voxels lie in no window")
+        if self.folder is None:
+            raise RuntimeError("CasePoints needs a `folder` to take in cases")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{quote(case, safe='')}.safetensors"
+        common = {"positions": opened.positions, "sizes": opened.sizes}
+        write_tensors(path, write_layers(opened.features) | common)
+        self._files[case] = path
+
+    def merge(self, other: Self) -> Self:
+        """The points of the cases of both.
+
+        Args:
+            other: sampled alike, with other cases.
+
+        Returns:
+            A new statistic, on the same files.
+
+        Raises:
+            ValueError: if it was sampled otherwise, or a case is in both.
+        """
+        if (self.counts, self.groups, self.seed) != (other.counts, other.groups, other.seed):
+            raise ValueError("`other` must be sampled with the same counts, groups and seed")
+        if both := sorted(set(self._files) & set(other._files)):
+            raise ValueError(f"`other` must hold other cases, got {both} twice")
+        merged = type(self)(counts=self.counts, groups=self.groups, seed=self.seed, folder=self.folder)
+        merged._files = self._files | other._files
+        return merged
+
+    def save(self, folder: Path) -> None:
+        """Put the cases' files and a manifest into a folder.
+
+        Args:
+            folder: exists.
+        """
+        for path in self._files.values():
+            link_or_copy(path, folder / path.name)
+        files = {case: path.name for case, path in self._files.items()}
+        values = {"counts": self.counts, "groups": self.groups, "seed": self.seed, "files": files}
+        write_json(folder / MANIFEST, values)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: with its manifest.
+
+        Returns:
+            The statistic, on the files of that folder.
+        """
+        values = read_json(folder / MANIFEST)
+        points = cls(counts=values["counts"], groups=values["groups"], seed=values["seed"], folder=folder)
+        points._files = {case: folder / name for case, name in values["files"].items()}
+        return points
+
+    def _opened(self) -> OpenCase:
+        if self._open is None:
+            raise RuntimeError("CasePoints: no case was begun")
+        return self._open

@@ -1,0 +1,99 @@
+"""Which voxels are sampled: a bottom-k sketch, so that windows, cases and merges cannot change the choice.
+
+Each voxel of a class has an independent uniform priority, drawn in raster order from a generator seeded by (seed, case,
+class); the voxels of smallest priority are kept. What is kept of a union is what is kept of both parts.
+
+Reference: Cohen, Kaplan, "Summarizing data using bottom-k sketches", PODC 2007, doi 10.1145/1281100.1281133.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Sampled voxels, smallest priority first.
+
+    Attributes:
+        positions: (n, 3) int64 voxel coordinates, in the array's axis order.
+        priorities: (n,) float64 in [0, 1).
+    """
+
+    positions: Tensor
+    priorities: Tensor
+
+
+def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, case: str) -> Draw:
+    """Up to `count` voxels of one class of a case, uniform without replacement.
+
+    Args:
+        labels: (D, H, W) integers.
+        label: the class; None for all voxels.
+        count: most voxels.
+        seed: of the sampling.
+        case: the case's name.
+
+    Returns:
+        The voxels of smallest priority.
+
+    Example:
+        >>> labels = torch.tensor([[[0, 1], [1, 1]]])
+        >>> draw_voxels(labels, 1, 2, seed=0, case="a").positions.shape
+        torch.Size([2, 3])
+        >>> draw_voxels(labels, 2, 2, seed=0, case="a").positions.shape
+        torch.Size([0, 3])
+    """
+    flat = labels.reshape(-1).cpu()
+    members = None if label is None else torch.nonzero(flat == label).squeeze(1)
+    n = flat.numel() if members is None else members.numel()
+    priorities = torch.rand(n, dtype=torch.float64, generator=_generator(seed, case, label))
+    kept = torch.topk(priorities, min(count, n), largest=False, sorted=True)
+    chosen = kept.indices if members is None else members[kept.indices]
+    return Draw(torch.stack(torch.unravel_index(chosen, labels.shape), dim=1), kept.values)
+
+
+def _generator(seed: int, case: str, label: int | None) -> torch.Generator:
+    digest = hashlib.sha256(f"{seed}/{case}/{label}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+
+
+def inside(positions: Tensor, start: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
+    """Which positions lie in a box.
+
+    Args:
+        positions: (n, 3) voxel coordinates.
+        start: first voxel of the box.
+        shape: its size.
+
+    Returns:
+        (n,) bool.
+    """
+    low = torch.tensor(start)
+    return ((positions >= low) & (positions < low + torch.tensor(shape))).all(dim=1)
+
+
+def on_boundary(labels: Tensor, positions: Tensor) -> Tensor:
+    """Which voxels have a face neighbour of another class.
+
+    Args:
+        labels: (D, H, W) integers.
+        positions: (n, 3) voxel coordinates.
+
+    Returns:
+        (n,) bool.
+
+    Example:
+        >>> on_boundary(torch.tensor([[[0, 0, 1]]]), torch.tensor([[0, 0, 0], [0, 0, 1]])).tolist()
+        [False, True]
+    """
+    own = labels[tuple(positions.T)]
+    boundary = torch.zeros(len(positions), dtype=torch.bool)
+    for axis, size in enumerate(labels.shape):
+        for step in (-1, 1):
+            neighbour = positions.clone()
+            neighbour[:, axis] = (neighbour[:, axis] + step).clamp(0, size - 1)
+            boundary |= labels[tuple(neighbour.T)] != own
+    return boundary

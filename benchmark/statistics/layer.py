@@ -1,0 +1,49 @@
+"""LayerSamples: the sampled features of one layer, case by case, as CC-FV reads them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array: TypeAlias = NDArray[Any] | Tensor
+
+
+@dataclass(frozen=True)
+class LayerSamples:
+    """Features of one layer at sampled voxels; the sequences run over the same cases in the same order.
+
+    Attributes:
+        classes: for each case, (n, d) features of each class by its label; class 0, the background, may be among them.
+        scenes: for each case, (n, d) features at voxels of the whole image.
+
+    Example:
+        >>> import torch
+        >>> cases = [{1: torch.zeros(5, 8)}, {1: torch.zeros(4, 8)}]
+        >>> layer = LayerSamples(classes=cases, scenes=[torch.zeros(9, 8)] * 2)
+        >>> layer.foreground
+        (1,)
+        >>> LayerSamples(classes=[{}], scenes=[])
+        Traceback (most recent call last):
+        ValueError: `scenes` must hold as many cases as `classes`, 1, got 0
+    """
+
+    classes: Sequence[Mapping[int, Array]]
+    scenes: Sequence[Array]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != len(self.scenes):
+            raise ValueError(
+                f"`scenes` must hold as many cases as `classes`, {len(self.classes)}, got {len(self.scenes)}"
+            )
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases."""
+        return len(self.classes)
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """Labels above 0 that some case names, in order."""
+        return tuple(sorted({label for case in self.classes for label in case if label > 0}))

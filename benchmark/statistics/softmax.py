@@ -1,0 +1,183 @@
+"""StoredSoftmax: the source's softmax of every voxel, kept on disk as float16 for a second look.
+
+LEEP takes a logarithm of a sum over source classes that only the finished joint defines; it reads the softmax again
+from here instead of running the network again. float16 keeps 3 digits and nothing below 6e-8.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.statistics.files import link_or_copy, read_json, write_json
+from benchmark.statistics.protocol import Scene, Window
+
+MANIFEST = "softmax.json"
+# Voxels read at once: 16 classes in float32 are 16 MB
+BLOCK_VOXELS = 262144
+
+
+@dataclass(frozen=True)
+class SoftmaxRows:
+    """Some voxels of one case.
+
+    Attributes:
+        case: its name.
+        softmax: (n, z) float32.
+        labels: (n,) int64.
+    """
+
+    case: str
+    softmax: Tensor
+    labels: Tensor
+
+
+class StoredSoftmax:
+    """Two files a case: softmax (z, D, H, W) float16 and labels (D, H, W) uint8, in numpy's format.
+
+    Args:
+        z: source classes.
+        folder: where the cases' files go.
+    """
+
+    def __init__(self, z: int, *, folder: Path) -> None:
+        self.z = z
+        self.folder = folder
+        self._files: dict[str, tuple[Path, Path]] = {}
+        self._open: NDArray[np.float16] | None = None
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Names of the cases, sorted."""
+        return tuple(sorted(self._files))
+
+    def rows(self, case: str | None = None) -> Iterator[SoftmaxRows]:
+        """The voxels again, block by block in raster order, case after case.
+
+        Args:
+            case: only this one.
+
+        Yields:
+            Blocks of voxels.
+
+        Raises:
+            KeyError: if the case is unknown.
+        """
+        for name in self.cases if case is None else (case,):
+            probabilities, targets = (np.load(path, mmap_mode="r") for path in self._files[name])
+            flat, labels = probabilities.reshape(self.z, -1), targets.reshape(-1)
+            for first in range(0, labels.size, BLOCK_VOXELS):
+                block = slice(first, first + BLOCK_VOXELS)
+                softmax = torch.from_numpy(flat[:, block].astype(np.float32)).T
+                yield SoftmaxRows(name, softmax, torch.from_numpy(labels[block].astype(np.int64)))
+
+    def begin(self, case: str, labels: Tensor) -> None:
+        """Open the files of a case.
+
+        Args:
+            case: its name.
+            labels: (D, H, W) integers.
+
+        Raises:
+            ValueError: if the case was taken in before.
+        """
+        if case in self._files:
+            raise ValueError(f"`case` must be new, got {case!r} twice")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = [self.folder / f"{quote(case, safe='')}.{what}.npy" for what in ("softmax", "labels")]
+        shape = (self.z, *labels.shape)
+        self._open = np.lib.format.open_memmap(names[0], mode="w+", dtype=np.float16, shape=shape)
+        np.save(names[1], labels.cpu().numpy().astype(np.uint8))
+        self._files[case] = (names[0], names[1])
+
+    def update(self, window: Window) -> None:
+        """Write the voxels that a window owns.
+
+        Args:
+            window: of the case begun last.
+        """
+        if self._open is None:
+            raise RuntimeError("StoredSoftmax: no case was begun")
+        box = tuple(slice(a, a + n) for a, n in zip(window.start, window.labels.shape, strict=True))
+        self._open[(slice(None), *box)] = window.softmax.half().cpu().numpy()
+
+    def end(self, case: str) -> None:
+        """Flush the files of a case and let go of its memory.
+
+        Args:
+            case: the case begun last.
+        """
+        if isinstance(self._open, np.memmap):
+            self._open.flush()
+        self._open = None
+
+    def merge(self, other: Self) -> Self:
+        """The softmax of the cases of both.
+
+        Args:
+            other: of as many source classes, with other cases.
+
+        Returns:
+            A new statistic, on the same files.
+
+        Raises:
+            ValueError: if z differs, or a case is in both.
+        """
+        if self.z != other.z:
+            raise ValueError(f"`other` must have z {self.z}, got {other.z}")
+        if both := sorted(set(self._files) & set(other._files)):
+            raise ValueError(f"`other` must hold other cases, got {both} twice")
+        merged = type(self)(self.z, folder=self.folder)
+        merged._files = self._files | other._files
+        return merged
+
+    def save(self, folder: Path) -> None:
+        """Put the cases' files and a manifest into a folder.
+
+        Args:
+            folder: exists.
+        """
+        for path in (path for pair in self._files.values() for path in pair):
+            link_or_copy(path, folder / path.name)
+        files = {case: [path.name for path in pair] for case, pair in self._files.items()}
+        values: dict[str, Any] = {"z": self.z, "files": files}
+        write_json(folder / MANIFEST, values)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: with its manifest.
+
+        Returns:
+            The statistic, on the files of that folder.
+        """
+        values = read_json(folder / MANIFEST)
+        stored = cls(values["z"], folder=folder)
+        stored._files = {case: (folder / a, folder / b) for case, (a, b) in values["files"].items()}
+        return stored
+
+
+@dataclass(frozen=True)
+class SoftmaxRequest:
+    """Asks for the source's softmax of every voxel, on disk."""
+
+    kind: ClassVar[type] = StoredSoftmax
+
+    def start(self, scene: Scene) -> StoredSoftmax:
+        """An empty statistic.
+
+        Args:
+            scene: of the stream.
+
+        Returns:
+            A store of its z source classes.
+        """
+        return StoredSoftmax(scene.z, folder=scene.folder)
