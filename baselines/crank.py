@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
-from baselines.samples import Array, Floats, to_numpy, undefined, value_or_warn
+from baselines.samples import Array, Floats, to_numpy, undefined
+from benchmark.metric import value_or_warn
 
 Measure: TypeAlias = Literal[
     "difference", "effective_invariance", "entropy", "kl_divergence", "cross_entropy", "hamming"

@@ -17,8 +17,8 @@ import numpy as np
 
 from baselines.leep import LEAST
 from baselines.predictions import joint_mass, read_joint
-from baselines.samples import Array, Samples, read_softmax, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Samples, read_softmax, undefined
+from benchmark.metric import Score, value_or_warn
 
 
 def e_leep_score(

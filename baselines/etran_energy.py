@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy.special import logsumexp
 
-from baselines.samples import Array, Floats, read_rows, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, read_rows, undefined
+from benchmark.metric import Score, value_or_warn
 
 Tail: TypeAlias = Literal["bot", "top"]
 

@@ -17,9 +17,9 @@ Deviation: the released spanning tree drops every edge to sample 0; ours is comp
 
 import numpy as np
 
-from baselines.samples import Array, Samples, read_samples, undefined, value_or_warn
+from baselines.samples import Array, Samples, read_samples, undefined
 from baselines.topology import SpanningTree, pairwise_distances, spanning_tree
-from benchmark.metric import Score
+from benchmark.metric import Score, value_or_warn
 
 
 def grtd_score(features: Array, labels: Array) -> float:

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from baselines.predictions import Joint, joint_mass, read_joint
-from baselines.samples import Array, Floats, Samples, read_softmax, to_numpy, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Samples, read_softmax, to_numpy, undefined
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 

@@ -15,8 +15,8 @@ Deviation: with `released_ties`, as in the authors' code, a sample whose k neigh
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
 
 # Rows whose distances to all samples are held at once: 512 rows of 2,000 distances are 8 MB
 BLOCK = 512

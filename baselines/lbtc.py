@@ -15,9 +15,9 @@ Deviation: the released spanning tree drops every edge to sample 0; ours is comp
 
 import numpy as np
 
-from baselines.samples import Array, Floats, Integers, read_labels, read_rows, undefined, value_or_warn
+from baselines.samples import Array, Floats, Integers, read_labels, read_rows, undefined
 from baselines.topology import pairwise_distances, spanning_tree
-from benchmark.metric import Score
+from benchmark.metric import Score, value_or_warn
 
 
 def lbtc_score(

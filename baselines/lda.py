@@ -20,8 +20,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
-from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
 
 LEAST_SHRINKAGE = 1e-10
 

@@ -26,8 +26,8 @@ import numpy as np
 
 from baselines.evidence import EvidenceSettings, maximise_evidence
 from baselines.gaussians import ClassGaussians, read_moments, sample_moments
-from baselines.samples import Array, Floats, undefined, value_or_warn
-from benchmark.metric import MomentMetric, Score
+from baselines.samples import Array, Floats, undefined
+from benchmark.metric import MomentMetric, Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 Form: TypeAlias = Literal["icml", "fixed_point"]

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from baselines.leep import leep_from_samples
-from baselines.samples import Array, read_softmax, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, read_softmax, undefined
+from benchmark.metric import Score, value_or_warn
 
 
 def ms_leep_score(

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.predictions import Joint, read_joint, softmax_joint
-from baselines.samples import Array, read_labels, to_numpy, undefined, value_or_warn
-from benchmark.metric import JointMetric, Score
+from baselines.samples import Array, read_labels, to_numpy, undefined
+from benchmark.metric import JointMetric, Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 

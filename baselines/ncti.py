@@ -18,8 +18,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from baselines.pool import minmax, pooled
-from baselines.samples import Array, Floats, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
 
 LEAST_SHRINKAGE = 1e-10
 

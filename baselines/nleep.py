@@ -17,8 +17,11 @@ import warnings
 import numpy as np
 
 from baselines.leep import leep_from_samples
-from baselines.samples import Array, Floats, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
+
+# float32 has 7 digits: an offset of so many standard deviations is taken off before, smaller ones are left as released
+FAR = 1000
 
 
 def nleep_score(
@@ -89,7 +92,9 @@ def _responsibilities(rows: Floats, pca: float | None, components: int, random_s
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    reduced = (rows - rows.mean(axis=0)).astype(np.float32)
+    offset = rows.mean(axis=0)
+    far = np.abs(offset) > FAR * rows.std(axis=0)
+    reduced = (rows - np.where(far, offset, 0)).astype(np.float32)
     if pca is not None:
         reduced = PCA(n_components=pca, svd_solver="full").fit_transform(reduced)
     mixture = GaussianMixture(n_components=components, covariance_type="full", random_state=random_state)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.samples import Array, read_labels, read_rows, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, read_labels, read_rows, undefined
+from benchmark.metric import Score, value_or_warn
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ ties and moves their value by up to 45%; ours treats ties as ties. `pca` is exac
 import numpy as np
 from scipy.stats import rankdata
 
-from baselines.samples import Array, Floats, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Floats, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
 
 
 def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> float:

@@ -22,9 +22,9 @@ import numpy as np
 
 from baselines.gaussians import sample_moments
 from baselines.logme import logme_from_moments
-from baselines.samples import Array, Floats, Integers, Samples, read_rows, read_samples, undefined, value_or_warn
+from baselines.samples import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
 from baselines.sfda import sfda_from_samples
-from benchmark.metric import Score
+from benchmark.metric import Score, value_or_warn
 
 Base: TypeAlias = Literal["sfda", "logme"]
 

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.gaussians import ClassGaussians, read_moments, sample_moments
-from baselines.samples import Array, Floats, undefined, value_or_warn
-from benchmark.metric import MomentMetric, Score
+from baselines.samples import Array, Floats, undefined
+from benchmark.metric import MomentMetric, Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 

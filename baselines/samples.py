@@ -1,6 +1,5 @@
 """What the sample doors of all estimates share: checked arrays in, a float (or NaN with a warning) out."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -9,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.metric import Score, UndefinedScoreWarning
+from benchmark.metric import Score
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -142,21 +141,6 @@ def read_softmax(softmax: Array, labels: Array) -> Samples:
                 f"`softmax` must have rows that sum to 1 within {ROW_SUM_TOLERANCE}, got a row of sum {worst:.6g}"
             )
     return samples
-
-
-def value_or_warn(score: Score, *, stacklevel: int = 3) -> float:
-    """The number of a score; a warning tells why it is NaN.
-
-    Args:
-        score: what a statistics door returned.
-        stacklevel: frames from here to the caller's caller.
-
-    Returns:
-        The score's value.
-    """
-    if np.isnan(score.value):
-        warnings.warn(score.reason, UndefinedScoreWarning, stacklevel=stacklevel)
-    return score.value
 
 
 def undefined(reason: str) -> Score:

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.special import softmax
 
 from baselines.lda import fit_discriminant
-from baselines.samples import Array, Samples, read_samples, undefined, value_or_warn
-from benchmark.metric import Score
+from baselines.samples import Array, Samples, read_samples, undefined
+from benchmark.metric import Score, value_or_warn
 
 
 def sfda_score(features: Array, labels: Array) -> float:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from baselines.gaussians import read_moments, sample_moments
-from baselines.samples import Array, undefined, value_or_warn
-from benchmark.metric import MomentMetric, Score
+from baselines.samples import Array, undefined
+from benchmark.metric import MomentMetric, Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 

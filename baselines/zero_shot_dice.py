@@ -16,8 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from baselines.predictions import joint_mass
-from baselines.samples import Array, Floats, read_softmax, to_numpy, undefined, value_or_warn
-from benchmark.metric import JointMetric, Score
+from baselines.samples import Array, Floats, read_softmax, to_numpy, undefined
+from benchmark.metric import JointMetric, Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
