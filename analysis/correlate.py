@@ -1,17 +1,29 @@
 """Scores against the truth: the agreement of every metric and control on every target, with all that qualifies it."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
 
 from analysis.controls import SCORE_COLUMNS
 from analysis.evaluate import Missing
 from analysis.pools import main_tune, pools, without_weak
+from analysis.publish import publish, summary_metrics
+from analysis.render import study_tables, terminal
 from analysis.study import ALL, WITHOUT_WEAK, Study
 from analysis.subset import Settings, rows_of
+from benchmark.command import resolved, run_command
+from benchmark.errors import InputError
+from benchmark.jobs import job_key
+from benchmark.records import Row, score_frame, source_frame, truth_frame
+from benchmark.tracking import Store
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
+TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
 RESAMPLES = 2000  # the ends of a 95% interval move by about 0.01 from seed to seed
 
 
@@ -77,3 +89,71 @@ def _check(frame: pd.DataFrame, name: str, columns: Sequence[str], key: list[str
     if len(twice):
         first = ", ".join(map(str, twice.iloc[0][key]))
         raise ValueError(f"`{name}` must hold each {', '.join(key)} once, got {first} again")
+
+
+def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Compare all that the store holds of the suite, log it, and print the tables.
+
+    Args:
+        cfg: The command's config.
+        keys: Stage -> keys of the jobs that count; without it every finished job of the suite's sources and targets.
+
+    Raises:
+        InputError: The store holds no truth or no scores of the suite.
+    """
+    store: Store = instantiate(cfg.tracking)
+    rows = {stage: _rows(store, stage, cfg, keys) for stage in ("truth", "score", "pretrain")}
+    scans = {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
+    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
+    used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
+    key = job_key("summary", "analysis.correlate", {"jobs": used, "settings": settings})
+    study = correlate(
+        truth_frame(rows["truth"])[list(TRUTH_COLUMNS)],
+        score_frame(rows["score"]),
+        source_frame(rows["pretrain"]),
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+        scans=scans,
+    )
+    folder = Path(cfg.output_dir) / "study" / str(cfg.suite.name)
+    if store.find(key) is None:
+        publish(study, store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
+    show(study, folder)
+
+
+def show(study: Study, folder: Path) -> None:
+    """Print the tables, the reliability's verdict first, and where everything is."""
+    console = Console()
+    found = summary_metrics(study)
+    console.print(
+        f"\ntruth: split-half reliability {found['reliability']:.2f} "
+        f"[{found['reliability_low']:.2f}, {found['reliability_high']:.2f}] (mean over targets of Kendall's tau), "
+        f"ceiling of Kendall {found['ceiling']:.2f}; tuned: {study.tune}\n",
+        highlight=False,
+    )
+    for table in study_tables(study):
+        console.print(terminal(table))
+    console.print(f"tables and figures: {folder}", highlight=False)
+
+
+def _rows(store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None) -> list[Row]:
+    found = store.finished(stage)
+    if keys is not None:
+        return [found[key] for key in keys[stage] if key in found]
+    mine = {(*[row.params.get(name) for name in ("source", "target", "seed", "tune")],): row for row in found.values()}
+    rows = [row for row in mine.values() if row.params["source"] in cfg.suite.sources
+            and row.params.get("target", next(iter(cfg.suite.targets))) in cfg.suite.targets]  # fmt: skip
+    if not rows:
+        raise InputError(
+            f"tracking.uri: {store.uri} must hold finished {stage} jobs of suite {cfg.suite.name}, got none"
+        )
+    return rows
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("correlate", run)
+
+
+if __name__ == "__main__":
+    main()

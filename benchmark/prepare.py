@@ -31,7 +31,9 @@ def run(cfg: DictConfig) -> None:
     made = task.prepare(Path(cfg.data_dir) / "packages")
     if made or store.find(key) is None:
         config = resolved(cfg.task)
-        with store.run("prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name) as run:
+        with store.run(
+            "prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name
+        ) as run:
             run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
             run.log(tags={"data_digest": task.digest()})
             run.file(Path(task.folder) / "dataset.json")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -69,7 +68,9 @@ def run(cfg: DictConfig) -> None:
     params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
               "width": source.arch.width, "length": source.length, "seed": source.seed,
               "steps": source.budget.steps}  # fmt: skip
-    with store.run("pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name) as run:
+    with store.run(
+        "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
+    ) as run:
         start = time.perf_counter()
         done = _train(source, cfg.device.name, reporter)
         run.curve("loss", done.losses)
@@ -99,8 +100,7 @@ class Trained:
 
 
 def _train(source: PoolSource, device: str, reporter: Reporter) -> Trained:
-    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
-    network.to(device, memory_format=torch.channels_last_3d)
+    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
     cases = source.task.cases("source_train")

@@ -43,7 +43,7 @@ class Store:
 
     def prepare(self) -> str:
         """Create or upgrade the store and the experiment, one process at a time, and return the experiment's id."""
-        return self._experiment.experiment_id
+        return str(self._experiment.experiment_id)
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -52,6 +52,7 @@ class Store:
         Raises:
             InputError: The store cannot be opened.
         """
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # jobs run under one live line
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
             path = Path(self.uri.removeprefix("sqlite:///")).absolute()
@@ -88,7 +89,11 @@ class Store:
 
     def find(self, key: str) -> Row | None:
         """The newest finished run of a job, or None."""
-        return next(reversed(list(self._search(f" and tags.job_key = '{key}'"))), None)
+        return self.find_tag("job_key", key)
+
+    def find_tag(self, tag: str, value: str) -> Row | None:
+        """The newest finished run with this value of a tag, or None."""
+        return next(reversed(list(self._search(f" and tags.{tag} = '{value}'"))), None)
 
     def _search(self, condition: str) -> Iterator[Row]:
         """Finished runs, oldest first."""

@@ -127,12 +127,12 @@ class ScansTask(DecathlonTask):
                     continue
                 files, size = self.external, self.external_size
                 volume = _open(files, self.external_from, cache)
-            description[self.splits[split]] = self._write(folder, split, count, volume, tuple(size), files)
+            description[self.splits[split]] = self._write(folder, split, count, volume, size, files)
         description |= {"numTraining": len(description["training"]), "numTest": len(description["test"])}
         (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
     def _write(
-        self, folder: Path, split: str, count: int, scan: Scan, size: tuple[int, ...], files: ScanFiles
+        self, folder: Path, split: str, count: int, scan: Scan, size: tuple[int, int, int], files: ScanFiles
     ) -> list[dict[str, str]]:
         part = "Ts" if split in {"test", "external"} else "Tr"
         entries = []
@@ -140,9 +140,7 @@ class ScansTask(DecathlonTask):
             (folder / f"{kind}{part}").mkdir(exist_ok=True)
         for index in range(count):
             seed = np.random.SeedSequence([self.seed, SPLIT_SEEDS[split], index]).generate_state(1)[0]
-            image, labels = derive(
-                scan, size=size, window=tuple(files.window), deformation=self.deformation, seed=int(seed)
-            )  # type: ignore[arg-type]
+            image, labels = derive(scan, size=size, window=files.window, deformation=self.deformation, seed=int(seed))
             name = f"{self.name}_{split}_{index:02d}.nii.gz"
             write_nifti(image, folder / f"images{part}" / name, spacing=scan.spacing)
             write_nifti(labels, folder / f"labels{part}" / name, spacing=scan.spacing)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from benchmark.data.decathlon import DecathlonTask
 from benchmark.sources.architecture import Architecture
-from benchmark.training.loop import Budget
+from benchmark.sources.budget import Budget
 
 SCRATCH_CLASSES = 2  # a network that was never trained has no label set; its head must have some width
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,27 +10,7 @@ from monai.transforms import Compose, RandCropByPosNegLabeld, RandFlipd, RandSca
 from torch import Tensor, nn
 
 from benchmark.data.case import Case
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long and how a network is trained.
-
-    Attributes:
-        steps: Optimiser steps; 0 leaves the weights as they are.
-        batch: Patches a step.
-        patch: (3,) voxels of a patch.
-        lr: Largest learning rate; it rises over the first tenth of the steps and falls to 0 along a cosine.
-        weight_decay: Of AdamW.
-        augment: Flips and changes of intensity beside the random crop.
-    """
-
-    steps: int
-    batch: int = 2
-    patch: tuple[int, int, int] = (32, 32, 32)
-    lr: float = 3e-3
-    weight_decay: float = 1e-4
-    augment: bool = True
+from benchmark.sources.budget import Budget
 
 
 def train(

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from benchmark.data.case import Case
 from benchmark.data.decathlon import DecathlonTask
 from benchmark.sources.architecture import Architecture
+from benchmark.sources.budget import Budget
 from benchmark.sources.transfer import Transfer, transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
-from benchmark.training.loop import Budget, train
+from benchmark.training.loop import train
 from benchmark.training.tune import freeze
 
 
@@ -73,8 +74,7 @@ class MonaiTrainer:
             report: Called after each step with the step and the loss.
         """
         cases = target.cases("train")
-        network = arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed)
-        network.to(device, memory_format=torch.channels_last_3d)
+        network = arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
         taken = transfer(network, weights, head=arch.head)
         freeze(network, arch, tune=self.tune)
         losses = train(network, cases, budget=self.budget, seed=seed, report=report)

@@ -1,0 +1,106 @@
+"""A study into the tracking store: one flat run for each target and metric, one summary with tables and figures."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.plots import MOST_PANELS, bars, heat_map, scatter
+from analysis.render import study_csv, study_markdown
+from analysis.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
+from benchmark.jobs import job_key
+from benchmark.tracking import Store
+
+SCALES = ("pearson", "kendall", "weighted_kendall", "spearman", "rel_1", "rel_3", "top1_regret", "ndcg")
+
+
+def publish(study: Study, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
+    """Log a study: the agreement runs first, so that a finished summary means that all of it is there.
+
+    Args:
+        study: What `correlate` found.
+        store: Where it goes.
+        key: The key of the summary's job.
+        suite: The suite's name.
+        config: The resolved settings.
+        folder: Where tables and figures are also written.
+    """
+    rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
+    for row in rows.to_dict("records"):
+        _agreement(row, store, key=key, suite=suite)
+    files = write_files(study, folder)
+    with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:
+        run.log(metrics=summary_metrics(study))
+        for path in files:
+            run.file(path, "figures" if path.suffix == ".png" else "")
+
+
+def summary_metrics(study: Study) -> dict[str, float]:
+    """Reliability, its interval and the ceiling, with and without weak sources, and each metric's weighted Kendall."""
+    found: dict[str, float] = {}
+    for subset, suffix in ((ALL, ""), (WITHOUT_WEAK, f"/{WITHOUT_WEAK}")):
+        row = study.reliability_of(MEAN, subset=subset)
+        found |= {
+            f"reliability{suffix}": float(row["kendall"]),
+            f"reliability_low{suffix}": float(row["kendall_low"]),
+            f"reliability_high{suffix}": float(row["kendall_high"]),
+            f"ceiling{suffix}": float(row["kendall_ceiling"]),
+            f"ceiling_pearson{suffix}": float(row["pearson_ceiling"]),
+            f"ceiling_weighted_kendall{suffix}": float(row["weighted_kendall_ceiling"]),
+        }
+        for metric, agreement in study.agreement_of(MEAN, subset=subset).iterrows():
+            found[f"weighted_kendall/{metric}{suffix}"] = float(agreement["weighted_kendall"])
+    return found
+
+
+def write_files(study: Study, folder: Path) -> list[Path]:
+    """Write the tables (CSV, Markdown) and the figures (PNG) and return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "agreement.csv": study_csv(study),
+        "scores.csv": study.scores.to_csv(index=False),
+        "reliability.csv": study.reliability.to_csv(index=False),
+        "table.md": study_markdown(study),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    figures = {"agreement.png": bars(study), "dice.png": heat_map(study)}
+    kinds = study.agreement_of(MEAN)["kind"]
+    most = max(1, MOST_PANELS // len(study.pools))
+    for kind, names in ((str(kind), list(group.index)) for kind, group in kinds.groupby(kinds)):
+        for start in range(0, len(names), most):
+            figures[f"scatter_{kind}_{start // most + 1}.png"] = scatter(study, metrics=names[start : start + most])
+    for name, figure in figures.items():
+        figure.savefig(folder / name, dpi=110)
+    return [folder / name for name in (*texts, *figures)]
+
+
+def _agreement(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
+    params = {name: row[name] for name in ("target", "metric", "kind", "tune", "targets")}
+    params["sources"] = f"{row['sources']:g}"
+    mine = job_key("agreement", "analysis.publish", {"summary": key, "target": row["target"], "metric": row["metric"]})
+    values = {name: float(row[name]) for name in SCALES}
+    values |= {f"{name}_{end}": float(row[f"{name}_{end}"]) for name in SCALES for end in ("low", "high")}
+    values |= {name: float(value) for name, value in row.items() if str(name).endswith(("_p", "_ceiling", "_share"))}
+    values["seconds"] = 0.0 if pd.isna(row["seconds"]) else float(row["seconds"])
+    name = f"{row['metric']} on {row['target']}"
+    with store.run("agreement", mine, name, params=params, config=dict(params), suite=suite) as run:
+        run.log(metrics=values)
+        if math.isnan(values["weighted_kendall"]) or row["reason"]:
+            run.log(tags={f"reason/{row['metric']}": str(row["reason"])})
+
+
+def _facts(study: Study) -> dict[str, Any]:
+    row = study.reliability_of(MEAN)
+    return {
+        "tune": study.tune,
+        "targets": len(study.pools),
+        "sources": f"{row['sources']:g}",
+        "seeds": f"{row['seeds']:g}",
+        "resamples": study.resamples,
+        "seed": study.seed,
+        "subsets": ", ".join(SUBSETS.values()),
+        "means": f"{MEAN}, {MEAN_BY_SCAN}" if study.scans else MEAN,
+    }

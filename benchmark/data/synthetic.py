@@ -1,0 +1,74 @@
+"""Small made-up tasks for tests and trials: MONAI's synthetic volumes of balls, no download."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from monai.data import create_test_image_3d
+
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.volumes import write_nifti
+
+SPACING = 1.0  # mm
+
+
+@dataclass(frozen=True)
+class SyntheticTask(DecathlonTask):
+    """A task in MSD layout that makes its own volumes.
+
+    Attributes:
+        organs: Class names; each class is a ball intensity of its own.
+        size: Voxels a side.
+        counts: Split -> number of cases.
+        seed: Seed of the task.
+        noise: Largest noise, of an intensity range of 1.
+    """
+
+    organs: tuple[str, ...] = ("ball",)
+    size: int = 24
+    counts: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    noise: float = 0.3
+
+    def prepare(self, cache: Path) -> bool:  # noqa: ARG002 - nothing is fetched
+        """Make the volumes, unless they are there.
+
+        Args:
+            cache: Not used; other tasks fetch packages into it.
+
+        Returns:
+            True if volumes were made.
+        """
+        folder = Path(self.folder)
+        if (folder / "dataset.json").is_file():
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+            made = Path(partial) / folder.name
+            for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+                (made / name).mkdir(parents=True)
+            self._make(made)
+            shutil.move(made, folder)
+        return True
+
+    def _make(self, folder: Path) -> None:
+        random = np.random.RandomState(self.seed)  # MONAI's function takes this older generator
+        lists: dict[str, list[dict[str, str]]] = {}
+        for split, count in self.counts.items():
+            part = "Ts" if split in {"test", "external"} else "Tr"
+            for index in range(count):
+                image, labels = create_test_image_3d(
+                    *[self.size] * 3, num_objs=4, rad_max=6, rad_min=3, num_seg_classes=len(self.organs),
+                    noise_max=self.noise, random_state=random,
+                )  # fmt: skip
+                name = f"{self.name}_{split}_{index:02d}.nii.gz"
+                write_nifti(image.astype(np.float32), folder / f"images{part}" / name, spacing=SPACING)
+                write_nifti(labels.astype(np.uint8), folder / f"labels{part}" / name, spacing=SPACING)
+                pair = {"image": f"./images{part}/{name}", "label": f"./labels{part}/{name}"}
+                lists.setdefault(self.splits[split], []).append(pair)
+        names = {"0": "background"} | {str(value): name for value, name in enumerate(self.organs, 1)}
+        description = {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, **lists}
+        (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")

@@ -1,0 +1,110 @@
+"""The jobs of the whole study: who is paired with whom, in which order, and what is finished."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.prepare import prepare_key
+from benchmark.pretrain import pretrain_key
+from benchmark.score import score_keys
+from benchmark.truth import truth_keys
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job to launch.
+
+    Attributes:
+        overrides: The job's own overrides.
+        keys: The keys that it finishes; several where one job serves several seeds.
+        work: Its share of the work, in optimiser steps of a narrow network; only for the remaining time.
+    """
+
+    overrides: tuple[str, ...]
+    keys: tuple[str, ...]
+    work: float
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Composes each stage's configs with the bench's overrides and works out keys.
+
+    Attributes:
+        suite: The suite: tasks, targets, sources, seeds, pool.
+        overrides: Stage -> overrides of each of its jobs.
+    """
+
+    suite: DictConfig
+    overrides: Mapping[str, Sequence[str]]
+
+    def prepare(self) -> list[Job]:
+        """A job for each task."""
+        return [
+            Job((f"task={task}",), (prepare_key(self._compose("prepare", f"task={task}").task),), 100.0)
+            for task in self.suite.tasks
+        ]
+
+    def pretrain(self) -> list[Job]:
+        """A job for each source, the longest first so that no core waits for a late long one."""
+        jobs = []
+        for name in self.suite.sources:
+            source = self._compose("pretrain", f"source={name}").source
+            jobs.append(Job((f"source={name}",), (pretrain_key(source),), _work(source, source.budget.steps)))
+        return sorted(jobs, key=lambda job: -job.work)
+
+    def pools(self) -> dict[str, list[str]]:
+        """Target -> the sources that may be moved to it."""
+        sources = {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
+        labels = {name: _classes(instantiate(node.task)) if node.task else set() for name, node in sources.items()}
+        found = {}
+        for target in self.suite.targets:
+            own = _classes(instantiate(self._compose("truth", f"target={target}").target))
+            same = self.suite.pool == "include_same_class"
+            found[target] = [
+                name
+                for name, node in sources.items()
+                if not (node.task and node.task.name == target) and (same or not labels[name] & own)
+            ]
+        return found
+
+    def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
+        """A job for each source and target, with every seed."""
+        jobs = []
+        seeds = ",".join(str(seed) for seed in self.suite.seeds)
+        for target, sources in pools.items():
+            cfg = self._compose("truth", f"target={target}", f"seeds=[{seeds}]")
+            data = instantiate(cfg.target).digest()
+            for source in sources:
+                keys = truth_keys(cfg, pretrained=pretrained[source], data=data)
+                overrides = (f"source={source}", f"target={target}", f"seeds=[{seeds}]")
+                jobs.append(Job(overrides, tuple(keys.values()), 1.0 * cfg.trainer.budget.steps * len(keys)))
+        return jobs
+
+    def score(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
+        """A job for each source and target."""
+        jobs = []
+        for target, sources in pools.items():
+            cfg = self._compose("score", f"target={target}")
+            data = instantiate(cfg.target).digest()
+            for source in sources:
+                key, _ = score_keys(cfg, pretrained=pretrained[source], data=data)
+                jobs.append(Job((f"source={source}", f"target={target}"), (key,), 20.0))
+        return jobs
+
+    def _compose(self, stage: str, *overrides: str) -> DictConfig:
+        return compose(stage, [*self.overrides[stage], *overrides])
+
+
+def _work(source: DictConfig, steps: int) -> float:
+    width: float = source.arch.width
+    return 1.0 + steps * width / 8.0
+
+
+def _classes(task: object) -> set[str]:
+    """Class names in one spelling: `Liver` and `liver ` are one organ."""
+    labels: Mapping[int, str] = getattr(task, "labels", {})
+    return {re.sub(r"[\s_-]+", " ", name.strip().lower()) for value, name in labels.items() if value != 0}

@@ -1,0 +1,135 @@
+"""Score one source for one target, every metric from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
+
+import logging
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.command import resolved, run_command
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.features.stream import reduce_stream
+from benchmark.jobs import job_key, targets
+from benchmark.metric import Metric, Score
+from benchmark.pretrain import fetch_checkpoint, pretrain_key
+from benchmark.progress import Reporter
+from benchmark.sources.pool import PoolSource
+from benchmark.statistics import Request, Statistics
+from benchmark.tracking import Run, Store
+
+log = logging.getLogger(__name__)
+
+
+def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> tuple[str, str]:
+    """The job's key, and the key of the pass whose statistics it reads.
+
+    Args:
+        cfg: The command's config.
+        pretrained: The source's key, where it is known already.
+        data: The target's digest, where it is known already.
+    """
+    inputs = {
+        "source": pretrained or pretrain_key(cfg.source),
+        "target": resolved(cfg.target),
+        "data": data or instantiate(cfg.target).digest(),
+        "stream": resolved(cfg.stream),
+        "amp": cfg.device.amp,
+    }
+    code = targets(inputs["target"])
+    streamed = job_key("score", "benchmark.features.stream", inputs, code=code)
+    metrics = resolved(cfg.metric)
+    return job_key("score", "benchmark.score", {"pass": streamed, "metric": metrics}, code=targets(metrics)), streamed
+
+
+def run(cfg: DictConfig) -> None:
+    """Stream the target once through the source, or read an earlier pass's statistics, and compute every metric."""
+    store: Store = instantiate(cfg.tracking)
+    key, streamed = score_keys(cfg)
+    source: PoolSource = instantiate(cfg.source)
+    target: DecathlonTask = instantiate(cfg.target)
+    name = f"{source.name} on {target.name}"
+    reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
+    if store.find(key) is None:
+        metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
+        params = {"source": source.name, "target": target.name, "metrics": ",".join(metrics)}
+        config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "metric")}
+        with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
+             tempfile.TemporaryDirectory() as folder:  # fmt: skip
+            tracked.log(tags={"pass_key": streamed})
+            requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
+            found = _earlier(store, streamed, requests, Path(folder))
+            start = time.perf_counter()
+            statistics = found or _stream(cfg, source, target, requests, Path(folder))
+            seconds = time.perf_counter() - start
+            tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
+            statistics.save(Path(folder) / "statistics")
+            tracked.file(Path(folder) / "statistics", "statistics")
+            _compute(tracked, metrics, statistics, seconds, reporter)
+        log.info("%s: scored by %s", name, ", ".join(metrics))
+    reporter.finish(key)
+
+
+def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> Statistics | None:
+    """The statistics of an earlier pass that hold all that is asked for."""
+    row = store.find_tag("pass_key", streamed)
+    if row is None:
+        return None
+    statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
+    return statistics if set(requests) <= set(statistics) else None
+
+
+def _stream(
+    cfg: DictConfig, source: PoolSource, target: DecathlonTask, requests: Sequence[Request], folder: Path
+) -> Statistics:
+    checkpoint = fetch_checkpoint(cfg.source, instantiate(cfg.tracking), Path(cfg.output_dir))
+    network = source.arch.build(
+        channels=source.channels, classes=source.classes, seed=source.seed, device=cfg.device.name
+    )
+    network.load_state_dict(dict(checkpoint.weights))
+    network.eval()
+    return reduce_stream(
+        network,
+        source.arch.taps,
+        target.cases("train"),
+        requests,
+        patch_size=tuple(cfg.stream.window),
+        overlap=cfg.stream.overlap,
+        batch=cfg.stream.batch,
+        k=target.classes,
+        z=source.classes,
+        device=cfg.device.name,
+        amp=cfg.device.amp,
+        folder=folder / "spill",
+    )
+
+
+def _compute(
+    tracked: Run, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
+) -> None:
+    values: dict[str, float] = {}
+    tags: dict[str, str] = {"backend": statistics.backend}
+    parts: dict[str, Any] = {}
+    for index, (name, metric) in enumerate(metrics.items(), 1):
+        start = time.perf_counter()
+        score: Score = metric.compute(statistics)
+        values[name] = score.value
+        values[f"seconds/{name}"] = seconds + time.perf_counter() - start
+        parts[name] = dict(score.parts)
+        if score.reason:
+            tags[f"reason/{name}"] = score.reason
+        reporter.step(index)
+    tracked.log(metrics=values, tags=tags)
+    tracked.json(parts, "parts.json")
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("score", run)
+
+
+if __name__ == "__main__":
+    main()
