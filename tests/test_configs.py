@@ -159,6 +159,24 @@ def test_a_light_choice_is_built_from_its_yaml(choice):
         assert instantiate(node).name
 
 
+def names_in(group: str) -> list[str]:
+    return [choice.rpartition("/")[2] for choice in choices() if choice.rpartition("/")[0] == group]
+
+
+@pytest.mark.parametrize("root", [root for root in roots() if "experiment" in defaults(root)])
+@pytest.mark.parametrize("experiment", names_in("experiment"))
+def test_an_experiment_fits_every_command_that_takes_one(root, experiment):
+    assert mismatches(compose_root(root, experiment=experiment)) == []
+
+
+@pytest.mark.parametrize("suite", names_in("suite"))
+def test_a_suite_names_tasks_and_sources_that_exist(suite):
+    config = compose_choice(f"suite/{suite}").suite
+    assert set(config.tasks) <= set(names_in("task"))
+    assert set(config.targets) <= set(config.tasks)
+    assert set(config.sources) <= set(names_in("source"))
+
+
 def test_metrics_chosen_together_keep_apart():
     names = [choice.removeprefix("metric/") for choice in choices() if choice.startswith("metric/")]
     config = compose_root("score", metric=f"[{','.join(names)}]")
