@@ -4,25 +4,25 @@ from baselines.controls import parameters_score, random_score, source_cases_scor
 from baselines.crank import crank_hamming, crank_map, crank_mask, crank_mean, crank_score
 from baselines.e_leep import e_leep_score
 from baselines.eep import EEP, eep_from_joint, eep_score
-from baselines.etran_energy import etran_energy_score
+from baselines.etran_energy import EtranEnergy, etran_energy_score
 from baselines.gbc import GBC, gbc_from_moments, gbc_score
-from baselines.grtd import grtd_score
+from baselines.grtd import GRTD, grtd_score
 from baselines.hscore import HScore, h_score, h_score_from_moments
-from baselines.iou_eep import iou_eep_score
-from baselines.knn import knn_score
-from baselines.lbtc import lbtc_score
-from baselines.lda import lda_score
-from baselines.leep import leep_from_softmax, leep_score
+from baselines.iou_eep import IoUEEP, iou_eep_from_softmax, iou_eep_score
+from baselines.knn import KNN, knn_score
+from baselines.lbtc import LBTC, lbtc_score
+from baselines.lda import LDA, lda_score
+from baselines.leep import LEEP, leep_from_softmax, leep_score
 from baselines.logme import LogME, logme_from_moments, logme_score
 from baselines.ms_leep import ms_leep_score
 from baselines.nce import NCE, nce_from_joint, nce_score
-from baselines.ncti import combine_ncti, ncti_score
-from baselines.nleep import nleep_score
-from baselines.otce import OtceElements, otce_elements, otce_score
-from baselines.parc import parc_score
-from baselines.ped import ped_score
+from baselines.ncti import NCTI, combine_ncti, ncti_score
+from baselines.nleep import NLEEP, nleep_score
+from baselines.otce import OTCE, OtceElements, otce_elements, otce_score
+from baselines.parc import PARC, parc_score
+from baselines.ped import PED, ped_score
 from baselines.regularized_hscore import RegularizedHScore, regularized_h_score, regularized_h_score_from_moments
-from baselines.sfda import sfda_score
+from baselines.sfda import SFDA, sfda_score
 from baselines.soft_iou_eep import SoftIoUEEP, soft_iou_eep_from_joint, soft_iou_eep_score
 from baselines.tmi import TMI, tmi_from_moments, tmi_score
 from baselines.transrate import TransRate, transrate_from_moments, transrate_score
@@ -31,9 +31,22 @@ from baselines.zero_shot_dice import ZeroShotDice, zero_shot_dice_from_joint, ze
 __all__ = [
     "EEP",
     "GBC",
+    "GRTD",
+    "KNN",
+    "LBTC",
+    "LDA",
+    "LEEP",
     "NCE",
+    "NCTI",
+    "NLEEP",
+    "OTCE",
+    "PARC",
+    "PED",
+    "SFDA",
     "TMI",
+    "EtranEnergy",
     "HScore",
+    "IoUEEP",
     "LogME",
     "OtceElements",
     "RegularizedHScore",
@@ -55,6 +68,7 @@ __all__ = [
     "grtd_score",
     "h_score",
     "h_score_from_moments",
+    "iou_eep_from_softmax",
     "iou_eep_score",
     "knn_score",
     "lbtc_score",

@@ -12,13 +12,16 @@ Deviation: `percent` is literally per cent, as in the authors' code, whose defau
 is 50. This is the energy alone; the published ETran adds a classification term, normalised over the pool.
 """
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from scipy.special import logsumexp
 
-from baselines.samples import Array, Floats, read_rows, undefined
+from baselines.points import PointMetric
+from baselines.samples import Array, Floats, Samples, read_rows, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
+from benchmark.statistics import PointSample
 
 Tail: TypeAlias = Literal["bot", "top"]
 
@@ -70,3 +73,33 @@ def etran_energy_from_logits(logits: Floats, *, percent: float = 50, tail: Tail 
     energy = np.sort(logsumexp(logits, axis=1))
     chosen = energy[:count] if tail == "bot" else energy[-count:]
     return Score(float(chosen.mean()), parts={"samples": float(count)})
+
+
+class EtranEnergy(PointMetric):
+    """ETran energy as a metric of sampled points; arguments as `etran_energy_score`. It reads logits and no labels.
+
+    Args:
+        percent: size of the tail, in per cent of the samples.
+        tail: lowest ("bot") or highest ("top") energies.
+        count: most points, as many of each class as there are.
+        layer: -1; the sample is shared with the metrics that read this layer's features.
+        seed: of the sampling.
+    """
+
+    name = "etran_energy"
+    reads: ClassVar[str] = "logits"
+    row_name: ClassVar[str] = "logits"
+    invariances: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[Mapping[str, str]] = {"separation": "it does not look at the labels"}
+
+    def __init__(
+        self, *, percent: float = 50, tail: Tail = "bot", count: int = 2000, layer: int = -1, seed: int = 0
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"percent": percent, "tail": tail}
+
+    def _read(self, points: PointSample) -> Samples:
+        return read_samples(points.logits, points.labels, name=self.row_name)
+
+    def _score(self, samples: Samples) -> Score:
+        return etran_energy_from_logits(samples.rows, **self.options)

@@ -15,8 +15,11 @@ Deviation: the released spanning tree drops every edge to sample 0; ours is comp
 (equal distances), which of them is taken depends on the order of the samples.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
+from baselines.points import PointMetric
 from baselines.samples import Array, Samples, read_samples, undefined
 from baselines.topology import SpanningTree, pairwise_distances, spanning_tree
 from benchmark.metric import Score, value_or_warn
@@ -71,3 +74,19 @@ def _gain(tree: SpanningTree, samples: Samples, label: int, limit: float) -> flo
     whole = tree.lengths[touches].sum()
     saved = np.minimum(tree.lengths[crossing], limit).sum()
     return float((whole - saved) / (whole + 1e-8))
+
+
+class GRTD(PointMetric):
+    """GRTD as a metric of sampled points; arguments as `grtd_score`.
+
+    Args:
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "grtd"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
+
+    def _score(self, samples: Samples) -> Score:
+        return grtd_from_samples(samples)

@@ -11,11 +11,13 @@ CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code
 """
 
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from baselines.predictions import Joint, joint_mass, read_joint
 from baselines.samples import Array, Floats, Samples, read_softmax, to_numpy, undefined
+from baselines.second_look import SecondLookMetric
 from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
@@ -99,3 +101,22 @@ def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
 def _mean_iou(confusion: Floats) -> float:
     both = np.diagonal(confusion)
     return float(np.mean(both / (confusion.sum(axis=0) + confusion.sum(axis=1) - both)))
+
+
+class IoUEEP(SecondLookMetric):
+    """IoU-EEP as a metric of one pass and a second look; arguments as `iou_eep_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    name = "iou_eep"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
+        return iou_eep_from_softmax(histogram, cases, **self.options)

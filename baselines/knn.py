@@ -12,9 +12,12 @@ Transfer Learning", NeurIPS 2021, arXiv 2111.06977.
 Deviation: with `released_ties`, as in the authors' code, a sample whose k neighbours all differ in label scores 1/k.
 """
 
+from typing import Any, ClassVar
+
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from baselines.points import PointMetric
 from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
@@ -85,3 +88,33 @@ def neighbour_labels(rows: Floats, labels: Integers, k: int) -> Integers:
             order = np.lexsort((labels[candidates], distance[place, candidates]))
             found[start + place] = labels[candidates[order[:k]]]
     return found
+
+
+class KNN(PointMetric):
+    """kNN as a metric of sampled points; arguments as `knn_score`.
+
+    Args:
+        k: neighbours that vote.
+        released_ties: a sample whose k neighbours all differ scores 1/k.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "knn"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
+
+    def __init__(
+        self,
+        *,
+        k: int = 5,
+        released_ties: bool = False,
+        count: int = 2000,
+        layer: int = -1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"k": k, "released_ties": released_ties}
+
+    def _score(self, samples: Samples) -> Score:
+        return knn_from_samples(samples, **self.options)

@@ -13,11 +13,15 @@ for Segmentation", 2026, arXiv 2602.23916 (local part).
 Deviation: the released spanning tree drops every edge to sample 0; ours is complete.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
-from baselines.samples import Array, Floats, Integers, read_labels, read_rows, undefined
+from baselines.points import PointMetric
+from baselines.samples import Array, Floats, Integers, Samples, read_labels, read_rows, to_numpy, undefined
 from baselines.topology import pairwise_distances, spanning_tree
 from benchmark.metric import Score, value_or_warn
+from benchmark.statistics import PointSample, Statistics
 
 
 def lbtc_score(
@@ -85,3 +89,41 @@ def lbtc_from_points(
     if not leaks:
         return undefined(f"none of {int(boundary.sum())} patches holds two classes")
     return Score(1 - float(np.mean(leaks)), parts={"patches": float(len(leaks))})
+
+
+class LBTC(PointMetric):
+    """LBTC as a metric of sampled points, some of which lie on a boundary; arguments as `lbtc_score`.
+
+    Args:
+        patch: samples in a neighbourhood.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "lbtc"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
+
+    def __init__(self, *, patch: int = 16, count: int = 2000, layer: int = -1, seed: int = 0) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.patch = patch
+
+    def compute(self, statistics: Statistics | None = None) -> Score:
+        """The score of a pass over a target, or without an argument of the samples updated with.
+
+        Args:
+            statistics: what `requires` asks for; None for the samples, all of which count as boundary then.
+
+        Returns:
+            The score.
+        """
+        if statistics is None:
+            return super().compute()
+        points: PointSample = statistics[self.requires[0]]
+        if points.table is None:
+            return undefined("no samples")
+        samples = self._read(points)
+        return lbtc_from_points(samples.rows, samples.labels, to_numpy(points.boundary), patch=self.patch)
+
+    def _score(self, samples: Samples) -> Score:
+        return lbtc_from_points(samples.rows, samples.labels, np.ones(len(samples.labels), bool), patch=self.patch)

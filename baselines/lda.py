@@ -15,11 +15,13 @@ which makes it the nearest class mean with priors; ours is the discriminant itse
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
+from baselines.points import PointMetric
 from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
@@ -123,3 +125,31 @@ def fit_discriminant(rows: Floats, places: Integers, shrinkage: float | None) ->
     coefficients = cho_solve(cho_factor(shrunk), shifted.T).T
     intercept = np.log(count / len(rows)) - np.einsum("cd,cd->c", shifted, coefficients) / 2
     return Discriminant(centre, means, coefficients, intercept, shrinkage)
+
+
+class LDA(PointMetric):
+    """LDA as a metric of sampled points; arguments as `lda_score`.
+
+    Args:
+        shrinkage: in (0, 1], or None for the adaptive one.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "lda"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+
+    def __init__(
+        self,
+        *,
+        shrinkage: float | None = None,
+        count: int = 2000,
+        layer: int = -1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"shrinkage": shrinkage}
+
+    def _score(self, samples: Samples) -> Score:
+        return lda_from_samples(samples, **self.options)

@@ -12,11 +12,13 @@ NaN.
 """
 
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from baselines.predictions import Joint, joint_mass, read_joint
 from baselines.samples import Array, Samples, read_softmax, to_numpy, undefined
+from baselines.second_look import SecondLookMetric
 from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
@@ -99,3 +101,22 @@ def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
     if not count.all():
         return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
     return Score(float(joint.weight @ (total / count)), reason=joint.note)
+
+
+class LEEP(SecondLookMetric):
+    """LEEP as a metric of one pass and a second look; arguments as `leep_score`.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    name = "leep"
+    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+
+    def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
+        return leep_from_softmax(histogram, cases, **self.options)

@@ -14,9 +14,11 @@ ours keeps what there is.
 """
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from baselines.points import PointMetric
 from baselines.pool import minmax, pooled
 from baselines.samples import Array, Floats, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
@@ -114,3 +116,42 @@ def _discriminant(rows: Floats, samples: Samples, shrinkage: float) -> tuple[Flo
         analysis = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage)
     projected = analysis.fit(rows, samples.labels).transform(rows)
     return np.asarray(projected), np.asarray(analysis.predict_proba(rows))
+
+
+class NCTI(PointMetric):
+    """NCTI as a metric of sampled points; arguments as `ncti_score`.
+
+    Args:
+        pca: principal components to keep at most.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "ncti"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift"})
+
+    def __init__(
+        self,
+        *,
+        pca: int = 64,
+        count: int = 2000,
+        layer: int = -1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"pca": pca}
+
+    def _score(self, samples: Samples) -> Score:
+        return ncti_from_samples(samples, **self.options)
+
+    def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
+        """NCTI of all sources of one target.
+
+        Args:
+            scores: of each source, as `compute` returned them.
+
+        Returns:
+            Elements normalised over the sources, and added up.
+        """
+        return combine_ncti(scores)

@@ -13,10 +13,13 @@ few samples gives NaN.
 """
 
 import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from baselines.leep import leep_from_samples
+from baselines.points import PointMetric
 from baselines.samples import Array, Floats, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
@@ -101,3 +104,38 @@ def _responsibilities(rows: Floats, pca: float | None, components: int, random_s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps are part of the method
         return np.asarray(mixture.fit(reduced).predict_proba(reduced), dtype=np.float64)
+
+
+class NLEEP(PointMetric):
+    """NLEEP as a metric of sampled points; arguments as `nleep_score`.
+
+    Args:
+        pca: share of the variance to keep, or None.
+        components: of the mixture; 5 a class if None.
+        random_state: seed of k-means.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "nleep"
+    invariances: ClassVar[frozenset[str]] = frozenset({})
+    exempt: ClassVar[Mapping[str, str]] = {
+        "order": "EM starts from k-means, which draws its centres by position",
+    }
+
+    def __init__(
+        self,
+        *,
+        pca: float | None = 0.8,
+        components: int | None = None,
+        random_state: int = 123,
+        count: int = 2000,
+        layer: int = -1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"pca": pca, "components": components, "random_state": random_state}
+
+    def _score(self, samples: Samples) -> Score:
+        return nleep_from_samples(samples, **self.options)

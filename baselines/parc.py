@@ -13,9 +13,12 @@ Deviation: the authors' code computes the correlations of one-hot labels in floa
 ties and moves their value by up to 45%; ours treats ties as ties. `pca` is exact, theirs randomised.
 """
 
+from typing import Any, ClassVar
+
 import numpy as np
 from scipy.stats import rankdata
 
+from baselines.points import PointMetric
 from baselines.samples import Array, Floats, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
@@ -92,3 +95,31 @@ def _reduced(rows: Floats, pca: int | None) -> Floats:
         return rows
     left, singular, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     return np.asarray(left[:, :pca] * singular[:pca])
+
+
+class PARC(PointMetric):
+    """PARC as a metric of sampled points; arguments as `parc_score`.
+
+    Args:
+        pca: principal components to keep, or None.
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "parc"
+    invariances: ClassVar[frozenset[str]] = frozenset({"scale", "shift", "channel_scale"})
+
+    def __init__(
+        self,
+        *,
+        pca: int | None = None,
+        count: int = 2000,
+        layer: int = -1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
+        self.options: dict[str, Any] = {"pca": pca}
+
+    def _score(self, samples: Samples) -> Score:
+        return parc_from_samples(samples, **self.options)

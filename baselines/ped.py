@@ -16,7 +16,7 @@ fixed-point form. Source features are needed; without them the target's own stat
 estimate.
 """
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from baselines.logme import logme_from_moments
 from baselines.samples import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
 from baselines.sfda import sfda_from_samples
 from benchmark.metric import Score, value_or_warn
+from benchmark.statistics import BalancedPointsRequest, Request, Statistics
 
 Base: TypeAlias = Literal["sfda", "logme"]
 
@@ -56,15 +57,28 @@ def ped_score(features: Array, labels: Array, source_features: Array, *, base: B
         >>> ped_score(noise + 9 * labels[:, None], labels, noise) > ped_score(noise, labels, noise)
         True
     """
-    if base not in ("sfda", "logme"):
-        raise ValueError(f'`base` must be "sfda" or "logme", got {base!r}')
     samples, source = read_samples(features, labels), read_rows(source_features, name="source_features")
     if source.shape[1] != samples.rows.shape[1]:
         raise ValueError(f"`source_features` must have {samples.rows.shape[1]} channels, got {source.shape[1]}")
-    return value_or_warn(_score(samples, source, base))
+    return value_or_warn(ped_from_samples(samples, source, base=base))
 
 
-def _score(samples: Samples, source: Floats, base: Base) -> Score:
+def ped_from_samples(samples: Samples, source: Floats, *, base: Base = "sfda") -> Score:
+    """PED of checked samples; the arguments are those of `ped_score`.
+
+    Args:
+        samples: features and labels of the target.
+        source: (s, d) features of the source's data.
+        base: what scores the moved features.
+
+    Returns:
+        The base's score.
+
+    Raises:
+        ValueError: if `base` is neither.
+    """
+    if base not in ("sfda", "logme"):
+        raise ValueError(f'`base` must be "sfda" or "logme", got {base!r}')
     if samples.undefined:
         return undefined(samples.undefined)
     if not len(source) or not np.isfinite(source).all():
@@ -109,3 +123,43 @@ def _push(means: Floats, radius: Floats) -> Floats:
     force = np.maximum(SIGMAS * (radius[:, None] + radius[None]) - distance, 0)
     share = np.divide(np.minimum(STEP * force, force), distance, out=np.zeros_like(distance), where=distance > 0)
     return np.asarray((share[:, :, None] * apart).sum(axis=1))
+
+
+class PED:
+    """PED as a metric of two passes through one source: over the target, and over the source's own data.
+
+    Args:
+        base: what scores the moved features.
+        count: most points of each, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "ped"
+    needs: ClassVar[tuple[str, ...]] = ("source data",)
+
+    def __init__(self, *, base: Base = "sfda", count: int = 2000, layer: int = -1, seed: int = 0) -> None:
+        self.base: Base = base
+        self.request = BalancedPointsRequest(count=count, layer=layer, seed=seed)
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """One class-balanced sample of points, of the target and of the source's data."""
+        return (self.request,)
+
+    def compute(self, statistics: Statistics, *, source: Statistics | None = None) -> Score:
+        """The score of a pass over a target and one over the source's own data.
+
+        Args:
+            statistics: of the target.
+            source: of the source's data through the same network.
+
+        Returns:
+            The score; NaN without the second.
+        """
+        if source is None:
+            return undefined("needs a pass over the source's own data")
+        here, there = statistics[self.request], source[self.request]
+        if here.table is None or there.table is None:
+            return undefined("no samples")
+        return ped_from_samples(read_samples(here.features, here.labels), read_rows(there.features), base=self.base)

@@ -15,10 +15,13 @@ Deviation: none from the authors' code. The shrinkage s depends on the scale of 
 none.
 """
 
+from typing import ClassVar
+
 import numpy as np
 from scipy.special import softmax
 
 from baselines.lda import fit_discriminant
+from baselines.points import PointMetric
 from baselines.samples import Array, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
@@ -71,3 +74,19 @@ def sfda_from_samples(samples: Samples) -> Score:
     value = float(second.posterior(mixed)[own, places].mean())
     parts = {"shrinkage": first.shrinkage, "first": float(posterior[own, places].mean())}
     return Score(value, parts=parts)
+
+
+class SFDA(PointMetric):
+    """SFDA as a metric of sampled points; arguments as `sfda_score`.
+
+    Args:
+        count: most points, as many of each class as there are.
+        layer: -1 the input of the finest segmentation head.
+        seed: of the sampling.
+    """
+
+    name = "sfda"
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+
+    def _score(self, samples: Samples) -> Score:
+        return sfda_from_samples(samples)
