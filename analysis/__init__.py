@@ -18,7 +18,7 @@ _PUBLIC = {
     "split_half_reliability": "reliability",
     "pearson_ceiling": "ceiling",
     "simulated_ceiling": "ceiling",
-    "correlate": "correlate",
+    "published_truth": "published",
     "Study": "study",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605 -- the table above is the one list of public names

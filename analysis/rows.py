@@ -26,8 +26,7 @@ def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) 
     row: Row = {"subset": subset, "target": found.target, "tune": found.tune, "metric": found.metric, "kind": kind}
     row |= {"targets": found.targets, "sources": found.sources, "counted": found.counted}
     for measure in MEASURES:
-        value, interval = found.agreement.value[measure.name], _interval(found, measure)
-        row |= {measure.name: value, f"{measure.name}_low": interval.low, f"{measure.name}_high": interval.high}
+        row |= measured(found, measure)
     for measure in PRIMARY:
         value, top = found.agreement.value[measure.name], truth.ceiling[measure.name]
         row[f"{measure.name}_p"] = permutation_p(value, found.agreement.null[measure.name])
@@ -54,6 +53,20 @@ def reliability_row(truth: Quality, *, subset: str) -> Row:
         row |= {name: truth.reliability[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
         row[f"{name}_ceiling"] = truth.ceiling[name]
     return row | {"reason": truth.reason}
+
+
+def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
+    """One measure with its interval: M, M_low and M_high.
+
+    Args:
+        found: The agreement of one metric.
+        measure: M.
+
+    Returns:
+        Column -> value.
+    """
+    name, interval = measure.name, _interval(found, measure)
+    return {name: found.agreement.value[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _interval(found: Evaluation, measure: Measure) -> Interval:

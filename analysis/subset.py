@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
 from analysis.controls import SCORE_COLUMNS, control_scores
 from analysis.draws import draw
@@ -63,9 +64,15 @@ def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator
     Returns:
         The rows; none where the sub-pool is empty.
     """
-    union = [name for pool in every for name in pool.sources]
-    if not union:
+    if not any(pool.sources for pool in every):
         return Rows(settings.scores.iloc[:0], [], [])
+    # the matrix products are small: on a busy machine waiting for BLAS threads costs twenty times the work
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _evaluated(every, subset, settings, generator)
+
+
+def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
+    union = [name for pool in every for name in pool.sources]
     draws = draw(union, resamples=settings.resamples, generator=generator)
     main = [pool for pool in every if pool.tune == settings.tune]
     tables, agreement, reliability = [], [], []
