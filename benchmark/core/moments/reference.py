@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Rows centred and multiplied at once: 8 MB in float64 at d = 32, which a cache still helps with.
-BLOCK_ROWS = 32768
+# Rows centred and multiplied at once: 2 MB in float64 at d = 32, which a cache holds; larger blocks are up to three
+# times slower, smaller ones cost more calls.
+BLOCK_ROWS = 8192
 
 
 def class_moments(features: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...]:
@@ -27,16 +28,21 @@ def class_moments(features: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...
 def _one_class(features: Tensor, rows: Tensor) -> list[Tensor]:
     total = _block(features[:0])
     for chosen in torch.split(rows, BLOCK_ROWS):
-        total = merge(total, _block(features.index_select(0, chosen)))
+        total = merge(total, _block(_select(features, chosen)))
     return total
+
+
+def _select(features: Tensor, rows: Tensor) -> Tensor:
+    """Some rows; of a transposed channels-first map along its contiguous axis, which is four times as fast."""
+    return features.T.index_select(1, rows).T if features.stride(0) == 1 else features.index_select(0, rows)
 
 
 def _block(rows: Tensor) -> list[Tensor]:
     """Moments of one class's rows, each with a leading axis of one class; centred in float64 before any product."""
-    x = rows.double()
+    x = rows.to(torch.float64, copy=True)
     n = x.shape[0]
     mean = x.sum(dim=0) / max(n, 1)
-    x = x - mean
+    x -= mean
     square = (x * x).sum(dim=1)
     count = torch.tensor([n], dtype=torch.int64, device=x.device)
     return [count, mean[None], (x.T @ x)[None], (square @ x)[None], (square @ square)[None]]

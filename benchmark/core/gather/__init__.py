@@ -1,0 +1,82 @@
+"""Trilinear features at voxels, gathered from a low-resolution map by its eight corners, without upsampling it.
+
+A voxel at p of a volume of size N lies in a map of size M at u = max((p + 1/2) M / N - 1/2, 0); its value is the
+average of the corners floor(u) and floor(u) + 1 (clamped to M - 1) weighted by how near they are: what trilinear
+interpolation with align_corners=False to size N, then indexing, gives.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from benchmark.core.gather import reference
+
+
+def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
+    """Features at points.
+
+    Args:
+        features: (d, *map) floating point, a map over a volume, in one to three spatial dimensions.
+        points: (n, dims) int64 voxel coordinates, 0 <= points < size.
+        size: voxels of the volume along each axis.
+
+    Returns:
+        (n, d) float32 (float64 for a float64 map).
+
+    Raises:
+        ValueError: if a shape, a type or a point breaks its rule.
+
+    Example:
+        >>> import torch
+        >>> gather(torch.tensor([[0.0, 4.0]]), torch.tensor([[0], [1], [2], [3]]), (4,)).ravel().tolist()
+        [0.0, 1.0, 3.0, 4.0]
+    """
+    if features.ndim != len(size) + 1 or not features.is_floating_point() or 0 in features.shape[1:]:
+        raise ValueError(
+            f"`features` must be floating point of shape (d, *map) over {len(size)} axes, "
+            f"got {features.dtype} {tuple(features.shape)}"
+        )
+    check_points(points, size)
+    return reference.gather(features, points, size)
+
+
+def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int], size: Sequence[int]) -> Tensor:
+    """Features at every voxel of a box, by one small product an axis.
+
+    Args:
+        features: (d, *map) floating point, as for `gather`.
+        start: first voxel of the box.
+        shape: its voxels along each axis.
+        size: voxels of the volume along each axis.
+
+    Returns:
+        (d, *shape) float32 (float64 for a float64 map).
+
+    Example:
+        >>> import torch
+        >>> interpolate_box(torch.tensor([[0.0, 4.0]]), (1,), (2,), (4,)).tolist()
+        [[1.0, 3.0]]
+    """
+    return reference.interpolate_box(features, start, shape, size)
+
+
+def check_points(points: Tensor, size: Sequence[int]) -> None:
+    """Raise unless points are voxel coordinates inside a volume.
+
+    Args:
+        points: (n, dims) int64.
+        size: voxels along each axis.
+
+    Raises:
+        ValueError: with the rule that is broken.
+    """
+    if points.ndim != 2 or points.shape[1] != len(size) or points.is_floating_point():
+        raise ValueError(
+            f"`points` must be integers of shape (n, {len(size)}), got {points.dtype} {tuple(points.shape)}"
+        )
+    if len(points) and (points.min() < 0 or (points >= points.new_tensor(list(size))).any()):
+        low, high = points.amin(dim=0).tolist(), points.amax(dim=0).tolist()
+        raise ValueError(f"`points` must lie in a volume of size {tuple(size)}, got {low} to {high}")
+
+
+__all__ = ["gather", "interpolate_box"]

@@ -1,0 +1,151 @@
+"""One pass of cases through a network, reduced window by window to the statistics that were asked for."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.core.backend import resolve_backend
+from benchmark.data.case import Case
+from benchmark.features.taps import Taps
+from benchmark.features.windows import Grid, Window, crop, pad
+from benchmark.statistics import Request, Scene, Statistic, Statistics
+from benchmark.statistics.bag import start
+
+
+def reduce_stream(
+    network: nn.Module,
+    taps: Sequence[str],
+    cases: Iterable[Case],
+    requests: Iterable[Request],
+    *,
+    patch_size: Sequence[int],
+    overlap: float = 0.25,
+    batch: int = 1,
+    classes: int,
+    device: torch.device | str = "cpu",
+    backend: str = "auto",
+    amp: torch.dtype | None = None,
+    folder: Path,
+) -> Statistics:
+    """Stream cases through a network once and reduce what comes out to the statistics asked for.
+
+    Args:
+        network: (b, c, D, H, W) -> logits (b, z, D, H, W); evaluated in eval mode, and put back as it was.
+        taps: names of modules whose output is the input of a segmentation head, coarse to fine.
+        cases: read one at a time; names are unique.
+        requests: equal ones are accumulated once.
+        patch_size: voxels of a window along each axis; a smaller case is padded with zeros, which do not count.
+        overlap: share of a window that its neighbour covers at least, in [0, 1).
+        batch: windows a forward pass.
+        classes: k, the target's classes with background.
+        device: where the network runs.
+        backend: "auto", "torch" or "triton", for operations that have a kernel.
+        amp: dtype of the forward pass under autocast; None for full precision. Statistics stay float64.
+        folder: for what does not fit in memory; must outlive the statistics.
+
+    Returns:
+        The statistics, by request.
+
+    Raises:
+        ValueError: if an argument breaks its rule, there is no case, or a name appears twice.
+
+    Example:
+        >>> import tempfile
+        >>> from benchmark.statistics import ClassMomentsRequest
+        >>> network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.Conv3d(4, 2, 1))
+        >>> case = Case("a", torch.zeros(1, 6, 6, 6), torch.zeros(6, 6, 6, dtype=torch.uint8), (1.0, 1.0, 1.0))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     statistics = reduce_stream(network, ["0"], [case], [ClassMomentsRequest()], patch_size=(4, 4, 4),
+        ...                                classes=2, folder=Path(folder))
+        >>> statistics[ClassMomentsRequest()].count.tolist()
+        [216, 0]
+    """
+    if batch < 1:
+        raise ValueError(f"`batch` must be positive, got {batch}")
+    with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
+        forward = _Forward(network, captured, tuple(patch_size), overlap, batch, torch.device(device), amp)
+        scene = Scene(classes, 0, captured.names, folder, resolve_backend(backend, device))
+        return _reduce(forward, cases, list(requests), scene)
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """How the windows of a case go through the network; the fields are the arguments of `reduce_stream`."""
+
+    network: nn.Module
+    captured: Taps
+    patch: tuple[int, ...]
+    overlap: float
+    batch: int
+    device: torch.device
+    amp: torch.dtype | None
+
+    def windows(self, case: Case) -> Iterator[Window]:
+        """The windows of one case, forwarded some at a time."""
+        grid = Grid(tuple(case.labels.shape), self.patch, self.overlap)
+        image = pad(case.image, grid)
+        places = grid.places
+        for first in range(0, len(places), self.batch):
+            chosen = places[first : first + self.batch]
+            views = torch.stack([crop(image, place, self.patch) for place in chosen])
+            logits = _logits(self.network, views.to(self.device), self.amp)
+            maps = self.captured.take()
+            for row, place in enumerate(chosen):
+                yield Window(case.name, place, case.labels, logits[row], [layer[row] for layer in maps])
+
+
+def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: Scene) -> Statistics:
+    """Statistics start with the first window, which tells the number of source classes."""
+    names: list[str] = []
+    held: dict[Request, Statistic] = {}
+    for case in cases:
+        _check_case(case, names, len(forward.patch), scene.k)
+        for at, window in enumerate(forward.windows(case)):
+            if not names and at == 0:
+                scene = replace(scene, z=len(window.logits))
+                held = start(requests, scene)
+            for statistic in held.values():
+                if at == 0:
+                    statistic.begin(case.name, case.labels)
+                statistic.update(window)
+        for statistic in held.values():
+            statistic.end(case.name)
+        names.append(case.name)
+    if not names:
+        raise ValueError("`cases` must hold at least one case, got none")
+    return Statistics(held, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend)
+
+
+def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:
+    with torch.autocast(views.device.type, dtype=amp, enabled=amp is not None):
+        logits = network(views)
+    if not isinstance(logits, Tensor) or logits.shape[2:] != views.shape[2:]:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"`network` must give logits (b, z, *patch) for {tuple(views.shape)}, got {got}")
+    return logits
+
+
+def _check_case(case: Case, names: list[str], dims: int, classes: int) -> None:
+    if case.name in names:
+        raise ValueError(f"`cases` must have distinct names, got {case.name!r} twice")
+    if case.image.ndim != dims + 1 or case.image.shape[1:] != case.labels.shape:
+        shapes = f"{tuple(case.image.shape)} and {tuple(case.labels.shape)}"
+        raise ValueError(f"case {case.name!r}: image and labels must be (c, D, H, W) and (D, H, W), got {shapes}")
+    if int(case.labels.max()) >= classes:
+        raise ValueError(f"case {case.name!r}: labels must be in 0 .. {classes - 1}, got {int(case.labels.max())}")
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every module gets back the mode that it had."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

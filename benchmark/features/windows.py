@@ -1,0 +1,187 @@
+"""Windows over a volume: where they lie, which voxels each owns, and what it knows of them.
+
+Windows overlap; each voxel is counted once, in the window whose centre is nearest (of two equally near, the first). The
+windows form a grid, so the nearest centre is the nearest one along each axis, and what a window owns is a box.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+
+import torch
+from torch import Tensor
+
+from benchmark.core.gather import gather, interpolate_box
+
+Triple = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One window of a grid.
+
+    Attributes:
+        first: its first voxel in the padded volume.
+        start: first voxel that it owns, in the volume.
+        shape: voxels that it owns along each axis.
+        offset: first voxel that it owns, in the window itself.
+    """
+
+    first: Triple
+    start: Triple
+    shape: Triple
+    offset: Triple
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The windows over one volume.
+
+    Args:
+        shape: the volume's voxels along each axis.
+        patch: a window's voxels along each axis.
+        overlap: share of a window that its neighbour covers at least, in [0, 1).
+
+    Raises:
+        ValueError: if an argument breaks its rule.
+
+    Example:
+        >>> [(place.start, place.shape) for place in Grid((5,), (4,), 0.5).places]
+        [((0,), (3,)), ((3,), (2,))]
+    """
+
+    shape: Triple
+    patch: Triple
+    overlap: float = 0.25
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != len(self.patch) or min(self.patch) < 1 or min(self.shape) < 1:
+            raise ValueError(f"`patch` must be positive along each axis of {self.shape}, got {self.patch}")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(f"`overlap` must be in [0, 1), got {self.overlap}")
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """Voxels added before and after each axis of a volume smaller than a window, evenly."""
+        missing = [max(p - n, 0) for n, p in zip(self.shape, self.patch, strict=True)]
+        return tuple((gap // 2, gap - gap // 2) for gap in missing)
+
+    @property
+    def places(self) -> list[Place]:
+        """All windows, in raster order; what they own fills the volume once."""
+        axes = [
+            _axis_places(n, patch, self.overlap, before)
+            for n, patch, (before, _) in zip(self.shape, self.patch, self.padding, strict=True)
+        ]
+        return [Place(*(tuple(field) for field in zip(*choice, strict=True))) for choice in product(*axes)]
+
+
+def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[int, int, int, int]]:
+    """First voxel, first owned voxel, owned voxels and their offset, of each window along one axis of n voxels."""
+    if n <= patch:
+        return [(0, 0, n, before)]
+    step = max(int(patch * (1 - overlap)), 1)
+    firsts = [*range(0, n - patch, step), n - patch]
+    # the centres of windows at a and b are equally far from (a + b + patch - 1) / 2
+    bounds = [0, *((a + b + patch - 1) // 2 + 1 for a, b in pairwise(firsts)), n]
+    return [(first, low, high - low, low - first) for first, (low, high) in zip(firsts, pairwise(bounds), strict=True)]
+
+
+def pad(image: Tensor, grid: Grid) -> Tensor:
+    """A volume at least as large as a window, zeros around it.
+
+    Args:
+        image: (c, *shape).
+        grid: of the volume.
+
+    Returns:
+        (c, *padded).
+    """
+    widths = [width for pair in reversed(grid.padding) for width in pair]
+    return torch.nn.functional.pad(image, widths) if any(widths) else image
+
+
+def crop(image: Tensor, place: Place, patch: Sequence[int]) -> Tensor:
+    """What a window sees of a padded volume.
+
+    Args:
+        image: (c, *padded).
+        place: the window's.
+        patch: its size.
+
+    Returns:
+        (c, *patch).
+    """
+    return image[(slice(None), *(slice(a, a + n) for a, n in zip(place.first, patch, strict=True)))]
+
+
+class Window:
+    """The voxels that one window owns: labels, the source's predictions, and features of the tapped layers.
+
+    Args:
+        case: the case's name.
+        place: where the window lies, and what it owns.
+        labels: (D, H, W) of the whole volume.
+        output: (z, *patch) logits of the whole window.
+        maps: (d, *map) of each tap over the whole window, coarse to fine.
+
+    Attributes:
+        case: the case's name.
+        start: first owned voxel in the volume.
+        labels: (D, H, W) of the owned box, on the device of the output.
+    """
+
+    def __init__(self, case: str, place: Place, labels: Tensor, output: Tensor, maps: Sequence[Tensor]) -> None:
+        self.case = case
+        self.start = place.start
+        self.labels = labels[_box(place.start, place.shape)].to(output.device)
+        self._place = place
+        self._output = output
+        self._maps = maps
+        self._dense: dict[int, Tensor] = {}
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(z, D, H, W) float32 of the owned box."""
+        return self._output[(slice(None), *_box(self._place.offset, self._place.shape))].float()
+
+    @cached_property
+    def softmax(self) -> Tensor:
+        """(z, D, H, W) float32 of the owned box."""
+        return self.logits.softmax(dim=0)
+
+    def dense(self, layer: int) -> Tensor:
+        """Features of a layer at every owned voxel, trilinear where the layer is coarser.
+
+        Args:
+            layer: -1 the finest tap.
+
+        Returns:
+            (n, d) float32 in raster order; computed once.
+        """
+        if layer not in self._dense:
+            box = interpolate_box(self._maps[layer], self._place.offset, self._place.shape, self._size)
+            self._dense[layer] = box.flatten(1).T
+        return self._dense[layer]
+
+    def at(self, layer: int, points: Tensor) -> Tensor:
+        """Features of a layer at some owned voxels.
+
+        Args:
+            layer: -1 the finest tap.
+            points: (n, 3) int64 coordinates in the volume.
+
+        Returns:
+            (n, d) float32.
+        """
+        local = points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)
+        return gather(self._maps[layer], local, self._size)
+
+    @property
+    def _size(self) -> Triple:
+        return tuple(self._output.shape[1:])
+
+
+def _box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))
