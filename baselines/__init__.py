@@ -1,7 +1,7 @@
 """Transferability estimates besides CC-FV, one a file: a function of samples, one of statistics, and a metric class."""
 
 from baselines.controls import parameters_score, random_score, source_cases_score, source_dice_score, static_leaderboard
-from baselines.crank import crank_hamming, crank_map, crank_mask, crank_mean, crank_score
+from baselines.crank import CRank, crank_hamming, crank_map, crank_mask, crank_mean, crank_score
 from baselines.e_leep import e_leep_score
 from baselines.eep import EEP, eep_from_joint, eep_score
 from baselines.etran_energy import EtranEnergy, etran_energy_score
@@ -44,6 +44,7 @@ __all__ = [
     "PED",
     "SFDA",
     "TMI",
+    "CRank",
     "EtranEnergy",
     "HScore",
     "IoUEEP",

@@ -20,14 +20,15 @@ Needs a forward pass more for each perturbation, so it takes no part in the one-
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
 from baselines.samples import Array, Floats, to_numpy, undefined
-from benchmark.metric import value_or_warn
+from benchmark.metric import Score, value_or_warn
+from benchmark.statistics import Request, SoftmaxRequest, Statistics
 
 Measure: TypeAlias = Literal[
     "difference", "effective_invariance", "entropy", "kl_divergence", "cross_entropy", "hamming"
@@ -166,3 +167,59 @@ MAPS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "kl_divergence": _kl_divergence,
     "cross_entropy": _cross_entropy,
 }
+
+
+class CRank:
+    """CRank as a metric of two passes over the target: as it is, and perturbed (by noise, say, that moves no voxel).
+
+    Args:
+        measure: which consistency.
+    """
+
+    name = "crank"
+    needs: ClassVar[tuple[str, ...]] = ("perturbed pass",)
+
+    def __init__(self, *, measure: Measure = "effective_invariance") -> None:
+        self.measure: Measure = measure
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """The softmax of every voxel; the foreground's probability is what class 0 leaves."""
+        return (SoftmaxRequest(),)
+
+    def compute(self, statistics: Statistics, *, perturbed: Statistics | None = None) -> Score:
+        """The score of a pass over a target and one over its perturbed images.
+
+        Args:
+            statistics: of the target.
+            perturbed: of the same cases with perturbed images, through the same network.
+
+        Returns:
+            `crank_score` of all voxels, with the share of voxels in the mask as part "mask"; NaN without the second
+            pass.
+
+        Raises:
+            ValueError: if the cases differ.
+        """
+        if perturbed is None:
+            return undefined("needs a pass over perturbed images")
+        one, two = (bag[self.requires[0]] for bag in (statistics, perturbed))
+        if one.cases != two.cases:
+            raise ValueError(f"`perturbed` must hold the cases {one.cases}, got {two.cases}")
+        means, voxels = [], []
+        for case in one.cases:
+            u, p = (
+                np.concatenate([1 - to_numpy(block.softmax)[:, 0] for block in bag.rows(case)])[None].clip(0, 1)
+                for bag in (one, two)
+            )
+            if not (np.isfinite(u).all() and np.isfinite(p).all()):
+                return undefined(f"the softmax of case {case} holds NaN or inf")
+            means.append(crank_mean(u, p, measure=self.measure))
+            voxels.append((int(crank_mask(u, p).sum()), u.size))
+        inside = np.array([count for count, _ in voxels], dtype=np.float64)
+        if not inside.any():
+            return undefined("neither prediction has foreground")
+        weights = (inside > 0).astype(np.float64) if self.measure == "hamming" else inside
+        mean = float(np.average(np.nan_to_num(means), weights=weights))
+        value = mean if self.measure == "effective_invariance" else -mean
+        return Score(value, parts={"mask": float(inside.sum() / sum(size for _, size in voxels))})

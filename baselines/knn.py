@@ -12,6 +12,7 @@ Transfer Learning", NeurIPS 2021, arXiv 2111.06977.
 Deviation: with `released_ties`, as in the authors' code, a sample whose k neighbours all differ in label scores 1/k.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -103,6 +104,10 @@ class KNN(PointMetric):
 
     name = "knn"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
+    exempt: ClassVar[Mapping[str, str]] = {
+        "foreground_order": "of equally frequent labels the smallest wins",
+        "class_order": "of equally frequent labels the smallest wins",
+    }
 
     def __init__(
         self,

@@ -165,7 +165,7 @@ class LogME(MomentMetric):
     """
 
     name = "logme"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "duplication"})
+    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale"})
 
     def __init__(
         self,

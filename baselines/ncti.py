@@ -13,6 +13,7 @@ Dataset Informs their Transferability", ICCV 2023. Deviation: the authors' code 
 ours keeps what there is.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -68,9 +69,9 @@ def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
         return undefined(samples.undefined)
     if len(samples.rows) <= len(np.unique(samples.labels)):
         return undefined(f"{len(samples.rows)} samples are not more than the classes")
-    rows, variances = _principal(samples.rows, pca)
-    if not variances.sum() > 0:
+    if not np.ptp(samples.rows, axis=0).any():
         return undefined("the features do not vary")
+    rows, variances = _principal(samples.rows, pca)
     projected, posterior = _discriminant(rows, samples, max(float(np.exp(-variances[:32].sum())), LEAST_SHRINKAGE))
     if not (np.isfinite(projected).all() and np.isfinite(posterior).all()):
         return undefined("the discriminant analysis is singular")
@@ -114,7 +115,9 @@ def _discriminant(rows: Floats, samples: Samples, shrinkage: float) -> tuple[Flo
         analysis = LinearDiscriminantAnalysis(solver="svd")
     else:
         analysis = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage)
-    projected = analysis.fit(rows, samples.labels).transform(rows)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Only one sample", UserWarning)  # its class has no covariance, as it should
+        projected = analysis.fit(rows, samples.labels).transform(rows)
     return np.asarray(projected), np.asarray(analysis.predict_proba(rows))
 
 

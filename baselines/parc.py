@@ -22,6 +22,9 @@ from baselines.points import PointMetric
 from baselines.samples import Array, Floats, Samples, read_samples, undefined
 from benchmark.metric import Score, value_or_warn
 
+# Correlations that differ by less are ties split by rounding: of two channels all correlations are -1 or 1
+DECIMALS = 11
+
 
 def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> float:
     """100 times the Spearman correlation of feature and label dissimilarities.
@@ -74,7 +77,7 @@ def parc_from_samples(samples: Samples, *, pca: int | None = None) -> Score:
     differ = samples.labels[first] != samples.labels[second]
     if differ.all():
         return undefined("no two samples share a class")
-    ranks = rankdata(1 - (rows @ rows.T)[first, second])
+    ranks = rankdata(np.round(1 - (rows @ rows.T)[first, second], DECIMALS))
     deviation = ranks - ranks.mean()
     spread = np.sqrt(np.sum(deviation**2) * np.sum((differ - differ.mean()) ** 2))
     if spread == 0:

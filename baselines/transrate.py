@@ -11,6 +11,7 @@ Deviation: as the Transfer-Learning-Library's code, the mean over classes is not
 absolute, so the score depends on the scale of the features.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,6 +94,9 @@ class TransRate(MomentMetric):
 
     name = "transrate"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+    exempt: ClassVar[Mapping[str, str]] = {
+        "separation": "unweighted over classes, a small one far away outweighs the whole",
+    }
 
     def __init__(self, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
         super().__init__(layer=layer)

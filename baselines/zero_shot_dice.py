@@ -10,6 +10,7 @@ Reference: the trivial estimate of segmentation, that a source which already fin
 paper.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -58,6 +59,9 @@ class ZeroShotDice(JointMetric):
 
     name = "zero_shot_dice"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+    exempt: ClassVar[Mapping[str, str]] = {
+        "class_order": "class 0 is the background",
+    }
 
     def _score(self, histogram: JointHistogram) -> Score:
         return zero_shot_dice_from_joint(histogram)
