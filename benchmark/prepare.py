@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
 from benchmark.data.decathlon import DecathlonTask
-from benchmark.jobs import job_key, targets
+from benchmark.jobs import code_digest, job_key, targets
 from benchmark.progress import Reporter
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,11 @@ def prepare_key(task: DictConfig) -> str:
     return job_key("prepare", "benchmark.prepare", {"task": settings}, code=targets(settings))
 
 
+def cutting_code(task: DictConfig) -> str:
+    """The digest of the code that makes a task's cases."""
+    return code_digest(tuple(sorted(set(targets(resolved(task))))))
+
+
 def run(cfg: DictConfig) -> None:
     """Prepare one task and log its picture; a task that is there is only checked."""
     store = instantiate(cfg.tracking)
@@ -28,7 +33,7 @@ def run(cfg: DictConfig) -> None:
     task: DecathlonTask = instantiate(cfg.task)
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
-    made = task.prepare(Path(cfg.data_dir) / "packages")
+    made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
     if made or store.find(key) is None:
         config = resolved(cfg.task)
         with store.run(

@@ -1,7 +1,9 @@
 """A task in the layout of the Medical Segmentation Decathlon (Antonelli et al., Nature Communications 2022)."""
 
+import hashlib
 import json
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import nibabel.affines
 import nibabel.filebasedimages
+import nibabel.spatialimages
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +21,17 @@ from benchmark.data.digest import files_digest
 from benchmark.data.normalise import Normalisation
 from benchmark.errors import InputError
 
+MOST_CLASSES = 256  # labels travel as uint8
 AFFINE_TOLERANCE = 1e-3  # mm; headers store float32, and writers round differently
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.spatialimages.ImageDataError,
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,13 @@ class DecathlonTask:
             raise InputError(f"{path} must be UTF-8 JSON, got: {error}") from error
         if not isinstance(found, dict) or "labels" not in found or "training" not in found:
             raise InputError(f"{path} must be an object with the keys labels and training")
+        labels = found["labels"]
+        if not isinstance(labels, dict) or set(labels) != {str(value) for value in range(max(1, len(labels)))}:
+            raise InputError(
+                f"{path}: labels must map the values 0, 1, 2, ... to names, 0 the background, got {labels}"
+            )
+        if len(labels) > MOST_CLASSES:
+            raise InputError(f"{path}: labels must be at most {MOST_CLASSES}, got {len(labels)}")
         return found
 
     @property
@@ -63,17 +83,31 @@ class DecathlonTask:
         """The number of classes k, background included."""
         return max(self.labels) + 1
 
-    def prepare(self, cache: Path) -> bool:  # noqa: ARG002 - a task that is fetched keeps packages there
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
         """Check that dataset.json is there and whole; data of your own need no more.
 
         Args:
             cache: The folder of fetched packages.
+            code: Digest of the code that makes a task; a task that was made by other code is made anew.
 
         Returns:
             False: nothing was made.
         """
         self.description  # noqa: B018 - reading it is the check
         return False
+
+    def is_made(self, *, code: str = "") -> bool:
+        """Whether `prepare` has nothing to make."""
+        return (Path(self.folder) / "dataset.json").is_file()
+
+    def recipe(self, code: str = "") -> str:
+        """SHA-256 of all settings that decide what a task that makes itself holds, and of the code that makes it."""
+        settings = {key: value for key, value in asdict(self).items() if key not in {"folder", "normalisation"}}
+        return hashlib.sha256(json.dumps([settings, code], sort_keys=True, default=list).encode()).hexdigest()
+
+    def _follows(self, recipe: str) -> bool:
+        """Whether what lies in the folder was made by this recipe; dataset.json is read anew, as it may be replaced."""
+        return replace(self).description.get("recipe") == recipe
 
     def digest(self) -> str:
         """SHA-256 over dataset.json and every file that it lists."""
@@ -93,11 +127,13 @@ class DecathlonTask:
         """Read every case of a split.
 
         Raises:
-            InputError: A file is missing or corrupt, shapes or affines differ, a voxel is NaN, a label value is not
-                in dataset.json, or no case of the split has a foreground voxel.
+            InputError: The split lists no case, a file is missing or corrupt, shapes or affines differ, a voxel is
+                NaN, a label value is not in dataset.json, or no case of the split has a foreground voxel.
         """
         cases = [self._read(image, labels) for image, labels in self._pairs(self._key(split))]
-        if cases and not any(bool(case.labels.any()) for case in cases):
+        if not cases:
+            raise InputError(f"{self.folder}/dataset.json: {self._key(split)} must list at least one case, got none")
+        if not any(bool(case.labels.any()) for case in cases):
             raise InputError(f"{self.folder}: split {split} must hold a foreground voxel in some case, got none")
         return cases
 
@@ -107,11 +143,14 @@ class DecathlonTask:
         return self.splits[split]
 
     def _pairs(self, key: str) -> list[tuple[Path, Path]]:
+        entries = self.description.get(key, [])
         pairs = []
-        for entry in self.description.get(key, []):
-            if not isinstance(entry, dict) or not {"image", "label"} <= set(entry):
-                raise InputError(f"{self.folder}/dataset.json: {key} must list objects with image and label")
-            pairs.append((self._inside(entry["image"]), self._inside(entry["label"])))
+        for entry in entries if isinstance(entries, list) else [entries]:
+            paths = [entry.get(part) for part in ("image", "label")] if isinstance(entry, dict) else [None]
+            if not all(isinstance(path, str) for path in paths):
+                raise InputError(f"{self.folder}/dataset.json: {key} must list objects with the paths image and label, "
+                                 f"got {entry}")  # fmt: skip
+            pairs.append((self._inside(paths[0]), self._inside(paths[1])))
         return pairs
 
     def _inside(self, relative: str) -> Path:
@@ -163,8 +202,8 @@ def _load(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
         return np.asarray(volume.dataobj), np.asarray(volume.affine)
     except FileNotFoundError:
         raise InputError(f"{path} must exist, since dataset.json lists it") from None
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise InputError(f"{path} must be a readable NIfTI volume, got: {str(error).splitlines()[0]}") from error
+    except UNREADABLE as error:
+        raise InputError(f"{path} must be a readable NIfTI volume, got: {' '.join(str(error).split())}") from error
 
 
 def _stem(path: Path) -> str:

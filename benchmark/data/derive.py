@@ -29,7 +29,8 @@ class Deformation:
         bias: Largest coefficient of the bias field.
         gamma: Contrast exponents lie in [1/gamma, gamma].
         noise: Standard deviation of the added noise, in the units of `window`'s width.
-        jitter: Largest shift of the crop's centre from a foreground voxel, voxels.
+        jitter: Largest shift of the crop's centre from a foreground voxel, voxels; at most a quarter of the crop, so
+            that the voxel stays inside.
     """
 
     rotate: float = 0.25
@@ -65,7 +66,10 @@ def derive(
     rng = np.random.default_rng(seed)
     margin = tuple(int(np.ceil(n * 1.5)) for n in size)
     foreground = np.argwhere(scan.labels > 0)
-    centre = foreground[rng.integers(len(foreground))] + rng.integers(-deformation.jitter, deformation.jitter + 1, 3)
+    voxel = foreground[rng.integers(len(foreground))]
+    shift = rng.integers(-deformation.jitter, deformation.jitter + 1, 3)
+    most = np.array(size) // 4
+    centre = voxel + np.clip(shift, -most, most)
     low, high = window
     image = _crop((np.clip(scan.image, low, high) - low) / (high - low), centre, margin)
     labels = _crop(scan.labels, centre, margin)

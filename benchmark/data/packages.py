@@ -75,7 +75,8 @@ def _download(package: Package, archive: Path) -> None:
     kind = ["--no-binary", package.name] if package.source else ["--only-binary", package.name]
     with tempfile.TemporaryDirectory(dir=archive.parent) as partial:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", *kind, "--dest", partial]
-        done = subprocess.run([*command, f"{package.name}=={package.version}"], capture_output=True, text=True)
+        command += [f"{package.name}=={package.version}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         fetched = Path(partial) / package.file
         if done.returncode or not fetched.is_file():
             lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no file came"]
@@ -93,7 +94,7 @@ def _check(package: Package, archive: Path) -> None:
 
 
 def _unpack(package: Package, archive: Path, target: Path) -> None:
-    found = {member: False for member in package.members}
+    found = dict.fromkeys(package.members, False)
     for path, content in _files(archive):
         for member in package.members:
             if path == PurePosixPath(member) or PurePosixPath(member) in path.parents:

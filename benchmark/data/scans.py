@@ -4,11 +4,10 @@ Each case is a seeded deformation of one scan, so these tasks are a demonstratio
 about other patients.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +71,12 @@ class ScansTask(DecathlonTask):
     external_from: dict[str, list[int]] = field(default_factory=dict)
     external_size: tuple[int, int, int] = (32, 32, 8)
 
-    def prepare(self, cache: Path) -> bool:
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
         """Fetch the scan and cut the cases, unless they are there; nothing is overwritten in place.
 
         Args:
             cache: The folder of fetched packages.
+            code: Digest of the code that cuts cases; those that other code cut are cut anew.
 
         Returns:
             True if cases were cut, False if they were there.
@@ -85,24 +85,20 @@ class ScansTask(DecathlonTask):
             InputError: The scan cannot be fetched or read, or lacks a class.
         """
         folder = Path(self.folder)
-        recipe = self.recipe()
-        if (folder / "dataset.json").is_file():
-            there = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-            if there.get("recipe") == recipe:
-                return False
+        if self.is_made(code=code):
+            return False
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
             made = Path(partial) / folder.name
             made.mkdir()
-            self._cut(made, cache, recipe)
+            self._cut(made, cache, self.recipe(code))
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
         return True
 
-    def recipe(self) -> str:
-        """SHA-256 of all that decides the cases."""
-        content = {key: value for key, value in asdict(self).items() if key not in {"folder", "normalisation"}}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+    def is_made(self, *, code: str = "") -> bool:
+        """Whether the cases are there, cut with these settings by this code."""
+        return super().is_made() and self._follows(self.recipe(code))
 
     def _cut(self, folder: Path, cache: Path, recipe: str) -> None:
         if self.scan is None:
@@ -125,13 +121,16 @@ class ScansTask(DecathlonTask):
             if split == "external":
                 if self.external is None:
                     continue
+                if set(self.external_from) != set(self.classes_from):
+                    raise InputError(f"task {self.name}: external_from must name the classes of classes_from "
+                                     f"{list(self.classes_from)}, got {list(self.external_from)}")  # fmt: skip
                 files, size = self.external, self.external_size
-                volume = _open(files, self.external_from, cache)
+                volume = _open(files, {name: self.external_from[name] for name in self.classes_from}, cache)
             description[self.splits[split]] = self._write(folder, split, count, volume, size, files)
         description |= {"numTraining": len(description["training"]), "numTest": len(description["test"])}
         (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
-    def _write(
+    def _write(  # noqa: PLR0917 - one line of a task's contents
         self, folder: Path, split: str, count: int, scan: Scan, size: tuple[int, int, int], files: ScanFiles
     ) -> list[dict[str, str]]:
         part = "Ts" if split in {"test", "external"} else "Tr"

@@ -33,28 +33,34 @@ class SyntheticTask(DecathlonTask):
     seed: int = 0
     noise: float = 0.3
 
-    def prepare(self, cache: Path) -> bool:  # noqa: ARG002 - nothing is fetched
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
         """Make the volumes, unless they are there.
 
         Args:
             cache: Not used; other tasks fetch packages into it.
+            code: Digest of the code that makes volumes; those that other code made are made anew.
 
         Returns:
             True if volumes were made.
         """
         folder = Path(self.folder)
-        if (folder / "dataset.json").is_file():
+        if self.is_made(code=code):
             return False
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
             made = Path(partial) / folder.name
             for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
                 (made / name).mkdir(parents=True)
-            self._make(made)
-            shutil.move(made, folder)
+            self._make(made, self.recipe(code))
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
         return True
 
-    def _make(self, folder: Path) -> None:
+    def is_made(self, *, code: str = "") -> bool:
+        """Whether the volumes are there, made with these settings by this code."""
+        return super().is_made() and self._follows(self.recipe(code))
+
+    def _make(self, folder: Path, recipe: str) -> None:
         random = np.random.RandomState(self.seed)  # MONAI's function takes this older generator
         lists: dict[str, list[dict[str, str]]] = {}
         for split, count in self.counts.items():
@@ -70,5 +76,5 @@ class SyntheticTask(DecathlonTask):
                 pair = {"image": f"./images{part}/{name}", "label": f"./labels{part}/{name}"}
                 lists.setdefault(self.splits[split], []).append(pair)
         names = {"0": "background"} | {str(value): name for value, name in enumerate(self.organs, 1)}
-        description = {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, **lists}
+        description = {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, "recipe": recipe, **lists}
         (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
