@@ -146,7 +146,7 @@ class DecathlonTask:
         entries = self.description.get(key, [])
         pairs = []
         for entry in entries if isinstance(entries, list) else [entries]:
-            paths = [entry.get(part) for part in ("image", "label")] if isinstance(entry, dict) else [None]
+            paths: list[Any] = [entry.get(part) for part in ("image", "label")] if isinstance(entry, dict) else [None]
             if not all(isinstance(path, str) for path in paths):
                 raise InputError(f"{self.folder}/dataset.json: {key} must list objects with the paths image and label, "
                                  f"got {entry}")  # fmt: skip

@@ -40,20 +40,30 @@ def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) 
         network: Its state dict is written.
         facts: The sidecar's content.
         folder: The folder to make; replaced if it is there.
+
+    Raises:
+        InputError: The disk is full or the folder cannot be written; what was there stays.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-        made = Path(partial) / folder.name
-        made.mkdir()
-        tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
-        save_file(tensors, made / WEIGHTS)
-        sidecar = dict(facts) | {"sha256": _sha256(made / WEIGHTS)}
-        (made / SIDECAR).write_text(json.dumps(sidecar, indent=1, default=str), encoding="utf-8")
-        for name in (WEIGHTS, SIDECAR):
-            with (made / name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            made = Path(partial) / folder.name
+            _write(network, facts, made)
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
+    except (OSError, SafetensorError) as error:  # safetensors tells a full disk in its own words
+        raise InputError(f"{folder} must be writable, got: {error}") from error
+
+
+def _write(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
+    folder.mkdir()
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    sidecar = dict(facts) | {"sha256": _sha256(folder / WEIGHTS)}
+    (folder / SIDECAR).write_text(json.dumps(sidecar, indent=1, default=str), encoding="utf-8")
+    for name in (WEIGHTS, SIDECAR):
+        with (folder / name).open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -64,11 +74,12 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     try:
         facts = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+        named = facts.get("sha256")
         found = _sha256(folder / WEIGHTS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{folder} must hold {WEIGHTS} and {SIDECAR}, got: {error}") from error
-    if found != facts.get("sha256"):
-        raise InputError(f"{folder / WEIGHTS} must have SHA-256 {facts.get('sha256')} as its sidecar says, got {found}")
+    if found != named:
+        raise InputError(f"{folder / WEIGHTS} must have SHA-256 {named} as its sidecar says, got {found}")
     try:
         return Checkpoint(load_file(folder / WEIGHTS), facts)
     except SafetensorError as error:
