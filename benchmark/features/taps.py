@@ -1,6 +1,7 @@
 """Taps: the outputs of named modules, captured on every forward pass by hooks that are gone afterwards."""
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,11 +30,12 @@ class Taps:
 
     def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
         modules = dict(network.named_modules())
-        unknown = [name for name in names if name not in modules]
-        if not names or unknown or len(set(names)) != len(names):
-            wrong = f"no module {unknown}" if unknown else f"{list(names)}"
-            known = ", ".join(name for name in modules if name)
-            raise ValueError(f"`taps` must be distinct names of modules, got {wrong}; there are: {known}")
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"`taps` must be distinct names of modules, got {list(names)}")
+        for name in names:
+            if name not in modules:
+                near = ", ".join(get_close_matches(name, modules, n=4, cutoff=0.3)) or "none"
+                raise ValueError(f"`taps` must be names of the network's modules, got {name!r}; like it: {near}")
         self._modules = {name: modules[name] for name in names}
         self._handles: list[RemovableHandle] = []
         self._captured: dict[str, Any] = {}

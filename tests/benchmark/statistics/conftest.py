@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ class Volume:
     def windows(self, edges: tuple[int, ...] = (3, 4)) -> list["Box"]:
         """Boxes that fill the volume, cut along the first axis."""
         bounds = [0, *edges, self.labels.shape[0]]
-        return [Box(self, a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [Box(self, a, b) for a, b in pairwise(bounds)]
 
     def feed(self, statistic, order: int = 1, edges: tuple[int, ...] = (3, 4)) -> None:
         statistic.begin(self.name, self.labels)

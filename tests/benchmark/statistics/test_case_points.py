@@ -105,7 +105,7 @@ def test_a_voxel_without_a_window_is_an_error(tmp_path, make_volume):
     points = start(CasePointsRequest(), tmp_path)
     points.begin("a", volume.labels)
     points.update(volume.windows()[0])
-    with pytest.raises(RuntimeError, match="case 'a': [0-9]+ sampled voxels lie in no window"):
+    with pytest.raises(RuntimeError, match=r"case 'a': [0-9]+ sampled voxels lie in no window"):
         points.end("a")
 
 
