@@ -111,7 +111,7 @@ def gbc_from_moments(
     if not np.isfinite(distance).all():
         return undefined("a class has no variance in some direction, and `var_floor` is 0")
     others = ~np.eye(len(kept.count), dtype=bool)
-    return Score(-float(np.exp(-distance[others]).sum()), reason=kept.note)
+    return Score(0.0 - float(np.exp(-distance[others]).sum()), reason=kept.note)
 
 
 def _distances(kept: ClassGaussians, gaussian: Gaussian, floor: float) -> Floats:

@@ -66,7 +66,7 @@ def grtd_from_samples(samples: Samples) -> Score:
     crossing = tree.crossing(samples.labels)
     gains = [_gain(tree, samples, label, limit) for label in np.unique(samples.labels)]
     parts = {"tree_length": float(tree.lengths.sum()), "crossing": float(crossing.mean())}
-    return Score(-float(np.mean(gains)), parts=parts)
+    return Score(0.0 - float(np.mean(gains)), parts=parts)
 
 
 def _gain(tree: SpanningTree, samples: Samples, label: int, limit: float) -> float:

@@ -71,14 +71,16 @@ def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
         return undefined(f"{len(samples.rows)} samples are not more than the classes")
     if not np.ptp(samples.rows, axis=0).any():
         return undefined("the features do not vary")
+    _, places = np.unique(samples.labels, return_inverse=True)
+    if not any(np.ptp(samples.rows[places == place], axis=0).any() for place in range(places.max() + 1)):
+        return undefined("no class varies in any channel")
     rows, variances = _principal(samples.rows, pca)
     projected, posterior = _discriminant(rows, samples, max(float(np.exp(-variances[:32].sum())), LEAST_SHRINKAGE))
     if not (np.isfinite(projected).all() and np.isfinite(posterior).all()):
         return undefined("the discriminant analysis is singular")
-    labels, places = np.unique(samples.labels, return_inverse=True)
     seli = float(np.linalg.norm(projected - projected.mean(axis=0), ord="nuc"))
     ncc = float(posterior[np.arange(len(places)), places].mean())
-    nuclear = [np.linalg.norm(posterior[places == place], ord="nuc") for place in range(len(labels))]
+    nuclear = [np.linalg.norm(posterior[places == place], ord="nuc") for place in range(places.max() + 1)]
     vc = float(np.log(np.sum(nuclear)))
     return Score(ncc + seli - vc, parts={"seli": seli, "ncc": ncc, "vc": vc})
 

@@ -9,7 +9,7 @@ Reference: Li, Jia, Sang, Zhu, Green, Wang, Gong, "Ranking Neural Checkpoints", 
 
 Deviation: none in the method. The mixture is fitted by EM from k-means, in float32 as the released code does, so the
 value depends on `random_state`, on the order of the samples and on scikit-learn's version. A mixture that collapses on
-few samples gives NaN.
+few samples gives NaN. scikit-learn adds 1e-6 to variances, so features much smaller than 1e-3 look alike.
 """
 
 import warnings

@@ -59,7 +59,7 @@ def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balance
     kept = read_moments(moments, foreground=foreground, balanced=balanced)
     if kept.undefined:
         return undefined(kept.undefined)
-    return Score(-float(np.trace(kept.within()) / kept.n), reason=kept.note)
+    return Score(0.0 - float(np.trace(kept.within()) / kept.n), reason=kept.note)
 
 
 class TMI(MomentMetric):

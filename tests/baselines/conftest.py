@@ -1,8 +1,26 @@
-"""What the golden test tells below the results: the entries that decide nothing, each with its reason."""
+"""Samples that several tests share, and what the golden test tells below the results."""
 
+import numpy as np
 import pytest
 
 UNREQUIRED = pytest.StashKey[dict]()
+
+
+@pytest.fixture
+def samples():
+    """Features (60, 4) of three unequal classes that overlap somewhat, in no order."""
+    generator = np.random.default_rng(5)
+    labels = generator.permutation(np.repeat([0, 1, 2], [30, 20, 10]))
+    return generator.normal(size=(60, 4)) + 2 * np.eye(3, 4)[labels], labels
+
+
+@pytest.fixture
+def predictions():
+    """Softmax (60, 4) over four source classes that follow three target classes somewhat, in no order."""
+    generator = np.random.default_rng(6)
+    labels = generator.permutation(np.repeat([0, 1, 2], [30, 20, 10]))
+    powers = np.exp(generator.normal(size=(60, 4)) + 2 * np.eye(3, 4)[labels])
+    return powers / powers.sum(axis=1, keepdims=True), labels
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every estimate that takes samples must keep to, as functions of a metric and a seed, and which metrics there are.
+"""What every estimate that takes samples must keep to, as functions of a metric and a seed.
 
 A metric is found by its yaml alone. It says what theory promises of it as data:
 

@@ -1,6 +1,7 @@
 """Our functions against the authors' released code, one test an entry of index.json that scope.csv requires.
 
-`pytest tests/baselines/test_golden.py --golden DIR` reads any folder of the same format. Nothing depends on a file's name.
+`pytest tests/baselines/test_golden.py --golden DIR` reads any folder of the same format. Nothing depends on a file's
+name.
 """
 
 import json
