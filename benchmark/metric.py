@@ -122,15 +122,15 @@ class _SampleMetric(ABC):
         Args:
             rows: (n, d) features, or (n, z) softmax, as the metric reads.
             labels: (n,) integers in 0 .. k - 1.
-            k: number of classes; all updates name it, or their labels all reach k - 1.
+            k: number of classes; one more than the largest label seen unless named.
 
         Raises:
             ValueError: if a shape, a type or a label breaks its rule.
         """
         targets = torch.as_tensor(labels)
-        classes = k if k is not None else int(targets.max()) + 1
+        classes = k if k is not None else (int(targets.max()) + 1 if len(targets) else 1)
         fresh = self._reduce(torch.as_tensor(rows), targets, classes)
-        self._held = fresh if self._held is None else self._held.merge(fresh)
+        self._held = fresh if self._held is None else _union(self._held, fresh)
 
     def merge(self, other: Self) -> Self:
         """Take in the samples that another metric was updated with.
@@ -142,7 +142,7 @@ class _SampleMetric(ABC):
             This metric.
         """
         if other._held is not None:
-            self._held = other._held if self._held is None else self._held.merge(other._held)
+            self._held = other._held if self._held is None else _union(self._held, other._held)
         return self
 
     def reset(self) -> None:
@@ -163,6 +163,12 @@ class _SampleMetric(ABC):
         if self._held is None:
             return Score(math.nan, reason="no samples")
         return self._score(self._held)
+
+
+def _union(a: Any, b: Any) -> Any:
+    """Two statistics merged, of as many classes as the wider one has."""
+    k = max(a.k, b.k)
+    return a.widened(k).merge(b.widened(k))
 
 
 class MomentMetric(_SampleMetric):

@@ -121,6 +121,20 @@ class JointHistogram:
         merged.count = self.count + other.count
         return merged
 
+    def widened(self, k: int) -> Self:
+        """The same histogram with empty target classes after the last.
+
+        Args:
+            k: target classes, at least as many as there are.
+
+        Returns:
+            A new statistic.
+        """
+        wider = type(self)(k, self.z)
+        for mine, theirs in ((wider.soft, self.soft), (wider.hard, self.hard), (wider.count, self.count)):
+            mine[: self.k] = theirs
+        return wider
+
     def save(self, folder: Path) -> None:
         """Write `joint.safetensors`.
 

@@ -14,6 +14,8 @@ from benchmark.statistics.protocol import Scene, Window
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
+FIELDS = tuple(field.name for field in fields(Moments))
+
 
 class ClassMoments:
     """Count, mean, scatter, cubes and quartics of k classes, over any number of voxels, in float64.
@@ -140,6 +142,21 @@ class ClassMoments:
         merged._take(other._moments)
         return merged
 
+    def widened(self, k: int) -> Self:
+        """The same moments with empty classes after the last.
+
+        Args:
+            k: number of classes, at least as many as there are.
+
+        Returns:
+            A new statistic.
+        """
+        wider = type(self)(k, layer=self.layer)
+        empty = _empty(k - self.k, self.d)
+        joined = (torch.cat([getattr(self._moments, name), getattr(empty, name)]) for name in FIELDS)
+        wider._moments = Moments(*joined)
+        return wider
+
     def total(self) -> Self:
         """The moments of all rows as one class: k = 1.
 
@@ -157,7 +174,7 @@ class ClassMoments:
         Args:
             folder: exists.
         """
-        tensors = {field.name: getattr(self._moments, field.name) for field in fields(Moments)}
+        tensors = {name: getattr(self._moments, name) for name in FIELDS}
         write_tensors(folder / "moments.safetensors", tensors | {"layer": torch.tensor(self.layer)})
 
     @classmethod
@@ -176,7 +193,7 @@ class ClassMoments:
         return moments
 
     def _take(self, other: Moments) -> None:
-        arrived = Moments(*(getattr(other, field.name).cpu() for field in fields(Moments)))
+        arrived = Moments(*(getattr(other, name).cpu() for name in FIELDS))
         if self.d == 0:
             self._moments = merge_moments(_empty(self.k, arrived.mean.shape[1]), arrived)
         elif arrived.mean.shape != (self.k, 0):
@@ -217,4 +234,4 @@ def _empty(k: int, d: int) -> Moments:
 
 
 def _slice(moments: Moments, label: int) -> Moments:
-    return Moments(*(getattr(moments, field.name)[label : label + 1] for field in fields(Moments)))
+    return Moments(*(getattr(moments, name)[label : label + 1] for name in FIELDS))
