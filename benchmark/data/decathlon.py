@@ -127,12 +127,15 @@ class DecathlonTask:
         """Read every case of a split.
 
         Raises:
-            InputError: The split lists no case, a file is missing or corrupt, shapes or affines differ, a voxel is
-                NaN, a label value is not in dataset.json, or no case of the split has a foreground voxel.
+            InputError: The split lists no case or one twice, a file is missing or corrupt, shapes or affines differ, a
+                voxel is NaN, a label value is not in dataset.json, or no case of the split has a foreground voxel.
         """
-        cases = [self._read(image, labels) for image, labels in self._pairs(self._key(split))]
-        if not cases:
+        names = self.names(split)
+        if not names:
             raise InputError(f"{self.folder}/dataset.json: {self._key(split)} must list at least one case, got none")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"{self.folder}/dataset.json: {self._key(split)} must name each case once, got {twice[0]}")
+        cases = [self._read(image, labels) for image, labels in self._pairs(self._key(split))]
         if not any(bool(case.labels.any()) for case in cases):
             raise InputError(f"{self.folder}: split {split} must hold a foreground voxel in some case, got none")
         return cases
