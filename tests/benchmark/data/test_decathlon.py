@@ -193,7 +193,13 @@ def _absolute(made):
     made.describe(training=[{"image": "imagesTr/case_0.nii.gz", "label": "/etc/passwd"}])
 
 
+def _twice(made):
+    pair = {"image": "imagesTr/case_0.nii.gz", "label": "labelsTr/case_0.nii.gz"}
+    made.describe(training=[pair, pair])
+
+
 READING = {
+    "twice": (_twice, r"dataset\.json: training must name each case once, got case_0"),
     "truncated": (_truncated, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
     "flipped bytes": (_flipped_bytes, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
     "broken header": (_broken_header, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: .*1234"),

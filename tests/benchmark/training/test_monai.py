@@ -1,0 +1,89 @@
+"""The MONAI trainer: one fine-tuning from a source's weights to Dice on every test case."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.normalise import Normalisation
+from benchmark.sources.budget import Budget
+from benchmark.training.monai import MonaiTrainer
+
+TRAINER = MonaiTrainer("decoder", Budget(steps=2, batch=2, patch=(16, 16, 16)), window=(24, 24, 24))
+
+
+@pytest.fixture(scope="module")
+def arch(compose_command):
+    return instantiate(compose_command("pretrain", "source=scratch", "source.arch.width=4").source.arch)
+
+
+@pytest.fixture(scope="module")
+def weights(arch):
+    return arch.build(channels=1, classes=5, seed=42).state_dict()
+
+
+@pytest.fixture(scope="module")
+def target(prepared):
+    return DecathlonTask("synthetic_ball", prepared / "synthetic" / "synthetic_ball", Normalisation((0.0, 1.0)))
+
+
+@pytest.fixture(scope="module")
+def outcome(arch, weights, target):
+    steps = []
+    done = TRAINER.fine_tune(arch, weights, target, seed=0, report=lambda step, loss: steps.append(step))
+    assert steps == [1, 2]
+    return done
+
+
+def test_an_outcome_is_complete(outcome, target):
+    names = target.names("test")
+    assert list(outcome.dice) == names
+    assert all(len(values) == target.classes - 1 for values in outcome.dice.values())
+    assert all(0.0 <= value <= 1.0 for values in outcome.dice.values() for value in values)
+    assert outcome.external == {}
+    assert len(outcome.losses) == 2
+    assert set(outcome.examples) == {"worst", "best"}
+    for case, predicted in outcome.examples.values():
+        assert case.name in names
+        assert predicted.dtype == torch.uint8
+        assert predicted.shape == case.labels.shape
+    worst, best = (sum(outcome.dice[outcome.examples[kind][0].name]) for kind in ("worst", "best"))
+    assert worst <= best
+
+
+def test_all_but_the_head_came_from_the_source(outcome, weights):
+    assert outcome.transfer.loaded
+    assert all(name.startswith(("output_block", "heads", "skip_layers")) for name in outcome.transfer.fresh)
+    assert {name for name in weights if name.startswith("output_block")} <= set(outcome.transfer.fresh)
+    assert set(outcome.transfer.loaded) | set(outcome.transfer.fresh) == set(weights)
+
+
+def test_equal_seeds_give_equal_outcomes_and_other_seeds_others(arch, weights, target, outcome):
+    again = TRAINER.fine_tune(arch, weights, target, seed=0)
+    assert again.losses == outcome.losses
+    assert again.dice == outcome.dice
+    assert TRAINER.fine_tune(arch, weights, target, seed=1).losses != outcome.losses
+
+
+def test_the_source_s_weights_are_not_changed(arch, weights, target):
+    before = {name: value.clone() for name, value in weights.items()}
+    replace(TRAINER, tune="all").fine_tune(arch, weights, target, seed=0)
+    assert all(torch.equal(before[name], value) for name, value in weights.items())
+
+
+def test_another_patient_is_measured_beside_the_test_cases(arch, weights, target, tmp_path, outcome):
+    """The test cases listed as another patient's: their Dice must come out alike, and count for nothing else."""
+    import json
+
+    folder = shutil.copytree(target.folder, tmp_path / "task")
+    path = folder / "dataset.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(description | {"external": description["test"]}), encoding="utf-8")
+    splits = {"train": "training", "test": "test", "external": "external"}
+    both = DecathlonTask("both", folder, target.normalisation, splits=splits)
+    found = TRAINER.fine_tune(arch, weights, both, seed=0)
+    assert found.external == outcome.dice
+    assert found.dice == outcome.dice
