@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+OURS = Path(__file__).parents[1] / "golden"
 # scope.csv names the layers and pairs of its own vectors; others of the same format may have more of them
 NUMBERED = ((r"^dec\d+__", "dec0__"), (r"^(w2_pair|w2_self|variety_a)\d+$", r"\g<1>0"))
 # A golden 0 is met to the rounding of float64 arithmetic on numbers of the size of the entry's others, or of 1
@@ -82,7 +83,12 @@ def read_entries(folder: Path) -> tuple[Entry, ...]:
 
 
 def read_scope(folder: Path) -> dict[str, Scope]:
-    with (folder / "scope.csv").open(encoding="utf-8", newline="") as file:
+    """The rows of a folder's scope.csv by method; a folder of vectors alone is judged by that of our own vectors."""
+    with (
+        (folder if (folder / "scope.csv").exists() else OURS)
+        .joinpath("scope.csv")
+        .open(encoding="utf-8", newline="") as file
+    ):
         return {
             row["method"]: Scope(
                 row["status"], row["function"], _number(row["rtol"]), _number(row["atol"]), row["note"]

@@ -14,7 +14,7 @@ import pytest
 
 from benchmark.metric import UndefinedScoreWarning
 from tests.baselines.golden_adapters import compute, has_adapter, layers_of
-from tests.baselines.golden_entries import ROUNDING, Entry, read_entries
+from tests.baselines.golden_entries import NUMBERED, ROUNDING, Entry, read_entries
 
 pytestmark = pytest.mark.golden
 
@@ -118,7 +118,8 @@ def test_entries_without_a_verdict_are_listed_with_their_reason(golden, record_u
 @pytest.fixture
 def moved(golden, tmp_path):
     """The golden vectors under other file names, of layers and pairs that scope.csv does not list."""
-    shutil.copy(golden / "scope.csv", tmp_path)
+    if (golden / "scope.csv").exists():
+        shutil.copy(golden / "scope.csv", tmp_path)
     index = json.loads((golden / "index.json").read_text(encoding="utf-8"))
     for number, file in enumerate(index["files"]):
         shutil.copy(golden / file["file"], tmp_path / f"{number}.npz")
@@ -137,17 +138,17 @@ def test_nothing_depends_on_file_names(golden, moved):
 
 
 def test_an_unknown_layer_takes_the_row_of_the_first():
-    folder = read_entries.__wrapped__.__globals__  # the module, for its pattern
-    generic = "dec17__w2_matrix"
-    for pattern, first in folder["NUMBERED"]:
-        generic = re.sub(pattern, first, generic)
-    assert generic == "dec0__w2_matrix"
+    generic = ["dec17__w2_matrix", "variety_a12"]
+    for pattern, first in NUMBERED:
+        generic = [re.sub(pattern, first, method) for method in generic]
+    assert generic == ["dec0__w2_matrix", "variety_a0"]
 
 
 def test_a_wrong_value_is_noticed(golden):
     seen = {}
     for entry in required(golden):
-        seen.setdefault((entry.kind, entry.rtol), entry)
+        if np.isfinite(reference(entry).value).all():
+            seen.setdefault((entry.kind, entry.rtol), entry)
     for entry in seen.values():
         expected = np.asarray(reference(entry).value, dtype=np.float64)
         shift = 3 * max(entry.rtol, reference(entry).rtol) * np.abs(expected).max() + 10 * ROUNDING
