@@ -1,5 +1,6 @@
 """A study into the tracking store: one flat run for each target and metric, one summary with tables and figures."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ import pandas as pd
 from analysis.plots import MOST_PANELS, bars, heat_map, scatter
 from analysis.render import study_csv, study_markdown
 from analysis.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
-from benchmark.jobs import job_key
 from benchmark.tracking import Store
 
 SCALES = ("pearson", "kendall", "weighted_kendall", "spearman", "rel_1", "rel_3", "top1_regret", "ndcg")
@@ -80,7 +80,7 @@ def write_files(study: Study, folder: Path) -> list[Path]:
 def _agreement(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
     params = {name: row[name] for name in ("target", "metric", "kind", "tune", "targets")}
     params["sources"] = f"{row['sources']:g}"
-    mine = job_key("agreement", "analysis.publish", {"summary": key, "target": row["target"], "metric": row["metric"]})
+    mine = hashlib.sha256(f"{key}/{row['target']}/{row['metric']}".encode()).hexdigest()
     values = {name: float(row[name]) for name in SCALES}
     values |= {f"{name}_{end}": float(row[f"{name}_{end}"]) for name in SCALES for end in ("low", "high")}
     values |= {name: float(value) for name, value in row.items() if str(name).endswith(("_p", "_ceiling", "_share"))}

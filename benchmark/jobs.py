@@ -33,7 +33,7 @@ def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterabl
 def code_digest(modules: tuple[str, ...]) -> str:
     """SHA-256 over the syntax trees of modules and of all they import from this project.
 
-    Comments and layout do not change it; what only records and shows results is left out.
+    Comments, docstrings and layout do not change it; what only records and shows results is left out.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -44,7 +44,7 @@ def code_digest(modules: tuple[str, ...]) -> str:
         path = _path(name)
         if path is None:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = _without_docstrings(ast.parse(path.read_text(encoding="utf-8")))
         seen[name] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
         waiting += _imports(tree, name, is_package=path.name == "__init__.py")
     return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
@@ -55,6 +55,13 @@ def _without_places(settings: Any) -> Any:
     if isinstance(settings, Mapping):
         return {key: _without_places(value) for key, value in settings.items() if key != "folder"}
     return [_without_places(value) for value in settings] if isinstance(settings, list | tuple) else settings
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            del node.body[0]
+    return tree
 
 
 def targets(settings: Any) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -99,10 +100,9 @@ def _stream(
         patch_size=tuple(cfg.stream.window),
         overlap=cfg.stream.overlap,
         batch=cfg.stream.batch,
-        k=target.classes,
-        z=source.classes,
+        classes=target.classes,
         device=cfg.device.name,
-        amp=cfg.device.amp,
+        amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
         folder=folder / "spill",
     )
 
