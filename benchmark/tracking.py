@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError
 from benchmark.provenance import provenance
@@ -61,11 +62,17 @@ class Store:
         with lock:
             try:
                 return MlflowClient(self.uri)
-            except MlflowException as error:
+            except (MlflowException, SQLAlchemyError) as error:
                 if "out-of-date" not in str(error):
-                    raise InputError(f"tracking.uri must be a store that opens, got {self.uri}: {error}") from error
-            subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", self.uri], check=True)
-            return MlflowClient(self.uri)
+                    raise self._closed(error) from error
+            subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", self.uri], check=False)
+            try:
+                return MlflowClient(self.uri)
+            except (MlflowException, SQLAlchemyError) as error:  # made by a newer MLflow, which no upgrade mends
+                raise self._closed(error) from error
+
+    def _closed(self, error: Exception) -> InputError:
+        return InputError(f"tracking.uri must be a store that opens, got {self.uri}: {' '.join(str(error).split())}")
 
     @cached_property
     def _experiment(self) -> Experiment:
