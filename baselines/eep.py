@@ -8,13 +8,13 @@ Reference: the quantity inside the logarithm of Nguyen, Hassner, Seeger, Archamb
 Transferability of Learned Representations", ICML 2020, arXiv 2002.12462. No released code has it as a score.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.predictions import Joint, WeightedJointMetric, read_joint, softmax_joint
 from baselines.samples import Array, undefined
-from benchmark.metric import JointMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -60,7 +60,7 @@ def _score(joint: Joint) -> Score:
     return Score(float(np.sum(joint.conditional() * joint.joint)), reason=joint.note)
 
 
-class EEP(JointMetric):
+class EEP(WeightedJointMetric):
     """EEP as a metric of one pass; arguments as `eep_score`.
 
     Args:
@@ -70,10 +70,6 @@ class EEP(JointMetric):
 
     name = "eep"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, histogram: JointHistogram) -> Score:
         return eep_from_joint(histogram, **self.options)

@@ -5,12 +5,14 @@ classes and values that are not finite are treated in one place.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from baselines.samples import Array, Floats, Integers, read_samples, to_numpy
+from benchmark.metric import MomentMetric
 from benchmark.statistics import ClassMoments
 
 
@@ -105,7 +107,8 @@ def read_moments(moments: ClassMoments, *, foreground: bool = False, balanced: b
         The classes with samples; `undefined` says why they allow no estimate, if so.
 
     Example:
-        >>> from benchmark.statistics import ClassMoments
+        >>> from benchmark.metric import MomentMetric
+    from benchmark.statistics import ClassMoments
         >>> moments = ClassMoments.from_samples(np.array([[0.0], [2.0], [5.0]]), np.array([0, 0, 2]), 3)
         >>> kept = read_moments(moments, balanced=True)
         >>> kept.classes.tolist(), kept.count.tolist(), kept.scatter.ravel().tolist()
@@ -157,6 +160,20 @@ def project(gaussians: ClassGaussians, components: int) -> ClassGaussians:
         empty=gaussians.empty,
         undefined=gaussians.undefined,
     )
+
+
+class WeightedMomentMetric(MomentMetric):
+    """Base of the estimates of class moments: what `read_moments` takes are options of each.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+        layer: -1 the input of the finest segmentation head.
+    """
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
+        super().__init__(layer=layer)
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
 
 def _as_float64(values: Array) -> Floats:

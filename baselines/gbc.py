@@ -14,13 +14,13 @@ spherical form leaves the factor d out of the log-determinant; ours has it. `ful
 eigenvalues.
 """
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.gaussians import ClassGaussians, project, read_moments, sample_moments
+from baselines.gaussians import ClassGaussians, WeightedMomentMetric, project, read_moments, sample_moments
 from baselines.samples import Array, Floats, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 Gaussian: TypeAlias = Literal["diagonal", "spherical", "full"]
@@ -146,7 +146,7 @@ def _full_distances(mean: Floats, covariance: Floats, floor: float) -> Floats:
     return distance
 
 
-class GBC(MomentMetric):
+class GBC(WeightedMomentMetric):
     """GBC as a metric of one pass; arguments as `gbc_score`.
 
     Args:
@@ -171,14 +171,8 @@ class GBC(MomentMetric):
         balanced: bool = False,
         layer: int = -1,
     ) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {
-            "gaussian": gaussian,
-            "var_floor": var_floor,
-            "pca": pca,
-            "foreground": foreground,
-            "balanced": balanced,
-        }
+        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
+        self.options |= {"gaussian": gaussian, "var_floor": var_floor, "pca": pca}
 
     def _score(self, moments: ClassMoments) -> Score:
         return gbc_from_moments(moments, **self.options)

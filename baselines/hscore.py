@@ -12,13 +12,13 @@ makes the cut of null directions independent of the channels' units. (The elemen
 is not the H-score.)
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.gaussians import read_moments, sample_moments
+from baselines.gaussians import WeightedMomentMetric, read_moments, sample_moments
 from baselines.samples import Array, Floats, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 # root of the summed squared rounding of a constant channel, over its value and the root of a million samples
@@ -99,7 +99,7 @@ def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, 
     return values[kept], scale[:, None] * vectors[:, kept]
 
 
-class HScore(MomentMetric):
+class HScore(WeightedMomentMetric):
     """H-score as a metric of one pass; arguments as `h_score`.
 
     Args:
@@ -120,8 +120,8 @@ class HScore(MomentMetric):
         balanced: bool = False,
         layer: int = -1,
     ) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {"rcond": rcond, "foreground": foreground, "balanced": balanced}
+        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
+        self.options |= {"rcond": rcond}
 
     def _score(self, moments: ClassMoments) -> Score:
         return h_score_from_moments(moments, **self.options)

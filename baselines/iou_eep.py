@@ -11,12 +11,12 @@ CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, joint_mass, read_joint
-from baselines.samples import Array, Floats, Samples, read_softmax, to_numpy, undefined
+from baselines.predictions import Joint, joint_mass, read_joint, rows_of_classes
+from baselines.samples import Array, Floats, Samples, read_softmax, undefined
 from baselines.second_look import SecondLookMetric
 from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
@@ -87,11 +87,8 @@ def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
     order = np.lexsort((joint.classes, -joint.weight))
     conditional = joint.conditional()[order].T
     confusion = np.zeros((k, k))
-    for softmax, labels in cases:
-        rows, target = to_numpy(softmax), to_numpy(labels)
-        for place, label in enumerate(joint.classes):
-            predicted = order[(rows[target == label].astype(np.float64, copy=False) @ conditional).argmax(axis=1)]
-            confusion[place] += np.bincount(predicted, minlength=k)
+    for place, rows in rows_of_classes(joint, cases):
+        confusion[place] += np.bincount(order[(rows @ conditional).argmax(axis=1)], minlength=k)
     count = confusion.sum(axis=1)
     if not count.all():
         return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
@@ -113,10 +110,6 @@ class IoUEEP(SecondLookMetric):
 
     name = "iou_eep"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
         return iou_eep_from_softmax(histogram, cases, **self.options)

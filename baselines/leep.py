@@ -12,12 +12,12 @@ NaN.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, joint_mass, read_joint
-from baselines.samples import Array, Samples, read_softmax, to_numpy, undefined
+from baselines.predictions import Joint, joint_mass, read_joint, rows_of_classes
+from baselines.samples import Array, Samples, read_softmax, undefined
 from baselines.second_look import SecondLookMetric
 from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
@@ -92,12 +92,9 @@ def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
         return undefined(joint.undefined)
     conditional = joint.conditional()
     count, total = np.zeros(len(joint.classes)), np.zeros(len(joint.classes))
-    for softmax, labels in cases:
-        rows, target = to_numpy(softmax), to_numpy(labels)
-        for place, label in enumerate(joint.classes):
-            of_class = rows[target == label].astype(np.float64, copy=False)
-            count[place] += len(of_class)
-            total[place] += np.log(np.maximum(of_class @ conditional[place], LEAST)).sum()
+    for place, rows in rows_of_classes(joint, cases):
+        count[place] += len(rows)
+        total[place] += np.log(np.maximum(rows @ conditional[place], LEAST)).sum()
     if not count.all():
         return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
     return Score(float(joint.weight @ (total / count)), reason=joint.note)
@@ -113,10 +110,6 @@ class LEEP(SecondLookMetric):
 
     name = "leep"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
         return leep_from_softmax(histogram, cases, **self.options)

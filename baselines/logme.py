@@ -20,14 +20,14 @@ d, and `eps` in the updates only. X is never needed: its singular values and the
 that features explain without a rest has unbounded evidence when n > d; `eps` bounds it.
 """
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
 from baselines.evidence import EvidenceSettings, maximise_evidence
-from baselines.gaussians import ClassGaussians, read_moments, sample_moments
+from baselines.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
 from baselines.samples import Array, Floats, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 Form: TypeAlias = Literal["icml", "fixed_point"]
@@ -151,7 +151,7 @@ def _spectrum(kept: ClassGaussians) -> tuple[Floats, Floats]:
     return singular**2, projections
 
 
-class LogME(MomentMetric):
+class LogME(WeightedMomentMetric):
     """LogME as a metric of one pass; arguments as `logme_score`.
 
     Args:
@@ -178,15 +178,8 @@ class LogME(MomentMetric):
         balanced: bool = False,
         layer: int = -1,
     ) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {
-            "form": form,
-            "tol": tol,
-            "max_iter": max_iter,
-            "eps": eps,
-            "foreground": foreground,
-            "balanced": balanced,
-        }
+        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
+        self.options |= {"form": form, "tol": tol, "max_iter": max_iter, "eps": eps}
 
     def _score(self, moments: ClassMoments) -> Score:
         return logme_from_moments(moments, **self.options)

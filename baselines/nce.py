@@ -8,13 +8,13 @@ Reference: Tran, Nguyen, Hassner, "Transferability and Hardness of Supervised Cl
 arXiv 1908.08142. Deviation: none.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.predictions import Joint, WeightedJointMetric, read_joint, softmax_joint
 from baselines.samples import Array, read_labels, to_numpy, undefined
-from benchmark.metric import JointMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -66,7 +66,7 @@ def _score(joint: Joint) -> Score:
     return Score(float(np.sum(joint.joint * logs)), reason=joint.note)
 
 
-class NCE(JointMetric):
+class NCE(WeightedJointMetric):
     """NCE as a metric of one pass; arguments as `nce_score`.
 
     Args:
@@ -76,10 +76,6 @@ class NCE(JointMetric):
 
     name = "nce"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, histogram: JointHistogram) -> Score:
         return nce_from_joint(histogram, **self.options)

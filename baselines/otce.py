@@ -15,14 +15,14 @@ of the features.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
 from baselines.samples import Array, read_labels, read_rows, undefined
+from baselines.source_pass import SourcePassMetric
 from benchmark.metric import Score, value_or_warn
-from benchmark.statistics import BalancedPointsRequest, Request, Statistics
+from benchmark.statistics import PointSample
 
 # Of the network simplex: 2,000 by 2,000 samples take some hundred thousand
 MOST_PIVOTS = 10_000_000
@@ -148,7 +148,7 @@ def otce_elements(
     return OtceElements(float(np.sum(plan * cost)), abs(float(np.sum(joint * np.log(given)))))
 
 
-class OTCE:
+class OTCE(SourcePassMetric):
     """OTCE as a metric of two passes through one source: over the target, and over the source's own data.
 
     Args:
@@ -160,7 +160,6 @@ class OTCE:
     """
 
     name = "otce"
-    needs: ClassVar[tuple[str, ...]] = ("source data",)
 
     def __init__(
         self,
@@ -171,27 +170,8 @@ class OTCE:
         layer: int = -1,
         seed: int = 0,
     ) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
         self.weights = {"weight_distance": weight_distance, "weight_entropy": weight_entropy}
-        self.request = BalancedPointsRequest(count=count, layer=layer, seed=seed)
 
-    @property
-    def requires(self) -> tuple[Request, ...]:
-        """One class-balanced sample of points, of the target and of the source's data."""
-        return (self.request,)
-
-    def compute(self, statistics: Statistics, *, source: Statistics | None = None) -> Score:
-        """The score of a pass over a target and one over the source's own data.
-
-        Args:
-            statistics: of the target.
-            source: of the source's data through the same network.
-
-        Returns:
-            The score, with the parts "distance" and "conditional_entropy"; NaN without the second.
-        """
-        if source is None:
-            return undefined("needs a pass over the source's own data")
-        here, there = statistics[self.request], source[self.request]
-        if here.table is None or there.table is None:
-            return undefined("no samples")
-        return otce_from_samples(there.features, there.labels, here.features, here.labels, **self.weights)
+    def _score(self, target: PointSample, source: PointSample) -> Score:
+        return otce_from_samples(source.features, source.labels, target.features, target.labels, **self.weights)

@@ -16,7 +16,7 @@ fixed-point form. Source features are needed; without them the target's own stat
 estimate.
 """
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from baselines.gaussians import sample_moments
 from baselines.logme import logme_from_moments
 from baselines.samples import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
 from baselines.sfda import sfda_from_samples
+from baselines.source_pass import SourcePassMetric
 from benchmark.metric import Score, value_or_warn
-from benchmark.statistics import BalancedPointsRequest, Request, Statistics
+from benchmark.statistics import PointSample
 
 Base: TypeAlias = Literal["sfda", "logme"]
 
@@ -125,7 +126,7 @@ def _push(means: Floats, radius: Floats) -> Floats:
     return np.asarray((share[:, :, None] * apart).sum(axis=1))
 
 
-class PED:
+class PED(SourcePassMetric):
     """PED as a metric of two passes through one source: over the target, and over the source's own data.
 
     Args:
@@ -136,30 +137,11 @@ class PED:
     """
 
     name = "ped"
-    needs: ClassVar[tuple[str, ...]] = ("source data",)
 
     def __init__(self, *, base: Base = "sfda", count: int = 2000, layer: int = -1, seed: int = 0) -> None:
+        super().__init__(count=count, layer=layer, seed=seed)
         self.base: Base = base
-        self.request = BalancedPointsRequest(count=count, layer=layer, seed=seed)
 
-    @property
-    def requires(self) -> tuple[Request, ...]:
-        """One class-balanced sample of points, of the target and of the source's data."""
-        return (self.request,)
-
-    def compute(self, statistics: Statistics, *, source: Statistics | None = None) -> Score:
-        """The score of a pass over a target and one over the source's own data.
-
-        Args:
-            statistics: of the target.
-            source: of the source's data through the same network.
-
-        Returns:
-            The score; NaN without the second.
-        """
-        if source is None:
-            return undefined("needs a pass over the source's own data")
-        here, there = statistics[self.request], source[self.request]
-        if here.table is None or there.table is None:
-            return undefined("no samples")
-        return ped_from_samples(read_samples(here.features, here.labels), read_rows(there.features), base=self.base)
+    def _score(self, target: PointSample, source: PointSample) -> Score:
+        samples = read_samples(target.features, target.labels)
+        return ped_from_samples(samples, read_rows(source.features), base=self.base)

@@ -4,12 +4,15 @@ J (k, z) = mean over samples of onehot(y) p, p the source's softmax (soft joint)
 P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probability: such a z never takes part.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baselines.samples import Array, Floats, Integers, Samples, read_softmax, to_numpy
+from benchmark.metric import JointMetric
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,35 @@ def softmax_joint(
     """
     mass = joint_mass(read_softmax(softmax, labels), hard=hard)
     return read_joint(mass, foreground=foreground, balanced=balanced)
+
+
+def rows_of_classes(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Iterator[tuple[int, Floats]]:
+    """A second look at the softmax that a joint was made of, class by class.
+
+    Args:
+        joint: of the same samples.
+        cases: (n, z) softmax and (n,) labels of each case.
+
+    Yields:
+        The place of a class in `joint.classes`, and the (n, z) softmax of its samples in one case.
+    """
+    for softmax, labels in cases:
+        rows, target = to_numpy(softmax), to_numpy(labels)
+        for place, label in enumerate(joint.classes):
+            yield place, rows[target == label].astype(np.float64, copy=False)
+
+
+class WeightedJointMetric(JointMetric):
+    """Base of the estimates of the joint: what `read_joint` takes are their options.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
+    """
+
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
 
 def _why_undefined(table: Floats, classes: Integers) -> str:

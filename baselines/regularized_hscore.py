@@ -14,13 +14,13 @@ Deviation: none in value. The shrinkage needs sum |x - mean|^4 over all samples;
 from.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.gaussians import ClassGaussians, read_moments, sample_moments
+from baselines.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
 from baselines.samples import Array, Floats, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 
@@ -90,7 +90,7 @@ def ledoit_wolf_shrinkage(kept: ClassGaussians) -> float:
     return float(np.clip(noise / distance, 0, 1))
 
 
-class RegularizedHScore(MomentMetric):
+class RegularizedHScore(WeightedMomentMetric):
     """Regularised H-score as a metric of one pass; arguments as `regularized_h_score`.
 
     Args:
@@ -101,10 +101,6 @@ class RegularizedHScore(MomentMetric):
 
     name = "regularized_h_score"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, moments: ClassMoments) -> Score:
         return regularized_h_score_from_moments(moments, **self.options)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
@@ -15,11 +15,16 @@ class SecondLookMetric(ABC):
     """An estimate of the joint and the softmax: a subclass has `name` and `_score(histogram, cases)`.
 
     The network runs once: the second look reads the softmax that the pass kept on disk as float16.
+
+    Args:
+        foreground: leave out class 0.
+        balanced: equal weight to classes.
     """
 
     name: ClassVar[str]
 
-    def __init__(self) -> None:
+    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
+        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
         self._held: list[tuple[Array, Array]] = []
 
     @property

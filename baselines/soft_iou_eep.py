@@ -10,13 +10,13 @@ Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, read_joint, softmax_joint
+from baselines.predictions import Joint, WeightedJointMetric, read_joint, softmax_joint
 from baselines.samples import Array, undefined
-from benchmark.metric import JointMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -63,7 +63,7 @@ def _score(joint: Joint) -> Score:
     return Score(float(np.mean(intersection / (2 * joint.weight - intersection))), reason=joint.note)
 
 
-class SoftIoUEEP(JointMetric):
+class SoftIoUEEP(WeightedJointMetric):
     """SoftIoU-EEP as a metric of one pass; arguments as `soft_iou_eep_score`.
 
     Args:
@@ -73,10 +73,6 @@ class SoftIoUEEP(JointMetric):
 
     name = "soft_iou_eep"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, histogram: JointHistogram) -> Score:
         return soft_iou_eep_from_joint(histogram, **self.options)

@@ -12,13 +12,13 @@ released code is compared with. It depends on the scale of the features, and com
 that are all equal score best, so read it beside another estimate.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.gaussians import read_moments, sample_moments
+from baselines.gaussians import WeightedMomentMetric, read_moments, sample_moments
 from baselines.samples import Array, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 
@@ -62,7 +62,7 @@ def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balance
     return Score(0.0 - float(np.trace(kept.within()) / kept.n), reason=kept.note)
 
 
-class TMI(MomentMetric):
+class TMI(WeightedMomentMetric):
     """TMI as a metric of one pass; arguments as `tmi_score`.
 
     Args:
@@ -73,10 +73,6 @@ class TMI(MomentMetric):
 
     name = "tmi"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
-
-    def __init__(self, *, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
 
     def _score(self, moments: ClassMoments) -> Score:
         return tmi_from_moments(moments, **self.options)

@@ -12,13 +12,13 @@ absolute, so the score depends on the scale of the features.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from baselines.gaussians import read_moments, sample_moments
+from baselines.gaussians import WeightedMomentMetric, read_moments, sample_moments
 from baselines.samples import Array, Floats, undefined
-from benchmark.metric import MomentMetric, Score, value_or_warn
+from benchmark.metric import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 
@@ -82,7 +82,7 @@ def _coding_rate(second_moment: Floats, eps: float) -> float:
     return float(np.log1p(values / eps).sum() / 2)
 
 
-class TransRate(MomentMetric):
+class TransRate(WeightedMomentMetric):
     """TransRate as a metric of one pass; arguments as `transrate_score`.
 
     Args:
@@ -99,8 +99,8 @@ class TransRate(MomentMetric):
     }
 
     def __init__(self, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
-        super().__init__(layer=layer)
-        self.options: dict[str, Any] = {"eps": eps, "foreground": foreground, "balanced": balanced}
+        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
+        self.options |= {"eps": eps}
 
     def _score(self, moments: ClassMoments) -> Score:
         return transrate_from_moments(moments, **self.options)
