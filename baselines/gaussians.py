@@ -107,8 +107,7 @@ def read_moments(moments: ClassMoments, *, foreground: bool = False, balanced: b
         The classes with samples; `undefined` says why they allow no estimate, if so.
 
     Example:
-        >>> from benchmark.metric import MomentMetric
-    from benchmark.statistics import ClassMoments
+        >>> from benchmark.statistics import ClassMoments
         >>> moments = ClassMoments.from_samples(np.array([[0.0], [2.0], [5.0]]), np.array([0, 0, 2]), 3)
         >>> kept = read_moments(moments, balanced=True)
         >>> kept.classes.tolist(), kept.count.tolist(), kept.scatter.ravel().tolist()
