@@ -12,7 +12,7 @@ from baselines.samples import Floats
 
 # |y|^2 - |x|^2 is a difference of sums of n terms: below this share of |y|^2 it is their rounding
 UNEXPLAINED_RESOLUTION = 1e-12
-# A ridge this far below the smallest or above the largest eigenvalue no longer changes the evidence
+# A ridge this far below the smallest eigenvalue or above the largest no longer changes the evidence
 RIDGE_LIMIT = 1e-12
 # Keeps alpha and beta finite where eps = 0 and nothing is left to divide by
 LEAST = 1e-300
@@ -65,19 +65,23 @@ def maximise_evidence(eigenvalues: Floats, projections: Floats, count: float, se
         unexplained = 0.0
     spare = max(settings.n - len(eigenvalues), 0.0)
     alpha = beta = ridge = 1.0
-    size, rest, steps = 0.0, unexplained, 0
-    if not len(eigenvalues):  # features that are all 0: noise alone
-        beta = settings.n / max(rest + settings.eps, LEAST)
+    size = rest = 0.0
+    steps = 0
     while len(eigenvalues) and steps < settings.max_iter:
         steps += 1
-        kept = ridge / (eigenvalues + ridge)
-        size = float((eigenvalues * squares / (eigenvalues + ridge) ** 2).sum())
-        rest = float((squares * kept**2).sum()) + unexplained
-        alpha = float((eigenvalues / (eigenvalues + ridge)).sum()) / max(size + settings.eps, LEAST)
-        beta = (spare + float(kept.sum())) / max(rest + settings.eps, LEAST)
+        shrunk = eigenvalues + ridge
+        size = float((squares * (eigenvalues / shrunk) / shrunk).sum())
+        rest = float((squares * (ridge / shrunk) ** 2).sum()) + unexplained
+        alpha = float((eigenvalues / shrunk).sum()) / max(size + settings.eps, LEAST)
+        beta = (spare + float((ridge / shrunk).sum())) / max(rest + settings.eps, LEAST)
         moved, ridge = abs(alpha / beta - ridge) / ridge, alpha / beta
-        if moved < settings.tol or ridge < RIDGE_LIMIT * eigenvalues.min() or ridge * RIDGE_LIMIT > eigenvalues.max():
+        if moved < settings.tol or (spare == 0 and ridge < RIDGE_LIMIT * eigenvalues.min()):
             break
+        if ridge * RIDGE_LIMIT > eigenvalues.max():  # nothing is explained: as if there were no features
+            eigenvalues, unexplained = eigenvalues[:0], count
+    if not len(eigenvalues):
+        alpha, size, rest = 1.0, 0.0, unexplained
+        beta = settings.n / max(rest + settings.eps, LEAST)
     eps = settings.eps_in_evidence
     logdet = (len(eigenvalues) + settings.extra) * np.log(alpha) - np.log(alpha + beta * eigenvalues).sum()
     fit = settings.n * np.log(beta / (2 * np.pi)) - beta * (rest + eps) - alpha * (size + eps)
