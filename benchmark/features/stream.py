@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.core.backend import resolve_backend
+from benchmark.core.backend import Backend, resolve_backend
 from benchmark.data.case import Case
 from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Window, crop, pad
@@ -27,7 +27,7 @@ def reduce_stream(
     batch: int = 1,
     classes: int,
     device: torch.device | str = "cpu",
-    backend: str = "auto",
+    backend: Backend = "auto",
     amp: torch.dtype | None = None,
     folder: Path,
 ) -> Statistics:
@@ -67,8 +67,9 @@ def reduce_stream(
     if batch < 1:
         raise ValueError(f"`batch` must be positive, got {batch}")
     with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
-        forward = _Forward(network, captured, tuple(patch_size), overlap, batch, torch.device(device), amp)
-        scene = Scene(classes, 0, captured.names, folder, resolve_backend(backend, device))
+        ran = resolve_backend(backend, device)
+        forward = _Forward(network, captured, tuple(patch_size), overlap, batch, torch.device(device), amp, ran)
+        scene = Scene(classes, 0, captured.names, folder, ran)
         return _reduce(forward, cases, list(requests), scene)
 
 
@@ -83,6 +84,7 @@ class _Forward:
     batch: int
     device: torch.device
     amp: torch.dtype | None
+    backend: Backend
 
     def windows(self, case: Case) -> Iterator[Window]:
         """The windows of one case, forwarded some at a time."""
@@ -95,7 +97,8 @@ class _Forward:
             logits = _logits(self.network, views.to(self.device), self.amp)
             maps = self.captured.take()
             for row, place in enumerate(chosen):
-                yield Window(case.name, place, case.labels, logits[row], [layer[row] for layer in maps])
+                own = [layer[row] for layer in maps]
+                yield Window(case.name, place, case.labels, output=logits[row], maps=own, backend=self.backend)
 
 
 def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: Scene) -> Statistics:

@@ -12,6 +12,7 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
+from benchmark.core.backend import Backend
 from benchmark.core.gather import gather, interpolate_box
 
 Triple = tuple[int, ...]
@@ -125,6 +126,7 @@ class Window:
         labels: (D, H, W) of the whole volume.
         output: (z, *patch) logits of the whole window.
         maps: (d, *map) of each tap over the whole window, coarse to fine.
+        backend: "auto", "torch" or "triton", of the gathering.
 
     Attributes:
         case: the case's name.
@@ -132,13 +134,23 @@ class Window:
         labels: (D, H, W) of the owned box, on the device of the output.
     """
 
-    def __init__(self, case: str, place: Place, labels: Tensor, output: Tensor, maps: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        case: str,
+        place: Place,
+        labels: Tensor,
+        *,
+        output: Tensor,
+        maps: Sequence[Tensor],
+        backend: Backend = "auto",
+    ) -> None:
         self.case = case
         self.start = place.start
         self.labels = labels[_box(place.start, place.shape)].to(output.device)
         self._place = place
         self._output = output
         self._maps = maps
+        self._backend: Backend = backend
         self._dense: dict[int, Tensor] = {}
 
     @cached_property
@@ -176,7 +188,7 @@ class Window:
             (n, d) float32.
         """
         local = points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)
-        return gather(self._maps[layer], local, self._size)
+        return gather(self._maps[layer], local, self._size, backend=self._backend)
 
     @property
     def _size(self) -> Triple:

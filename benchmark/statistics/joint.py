@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.core.backend import Backend
 from benchmark.core.joint import joint_histogram
 from benchmark.statistics.files import read_tensors, write_tensors
 from benchmark.statistics.protocol import Scene, Window
@@ -21,6 +22,7 @@ class JointHistogram:
     Args:
         k: target classes.
         z: source classes.
+        backend: "auto", "torch" or "triton".
 
     Attributes:
         soft: (k, z) float64, sums of probabilities.
@@ -32,7 +34,8 @@ class JointHistogram:
         ([[0.75, 0.25], [0.5, 0.5]], [[1.0, 0.0], [1.0, 0.0]], 2)
     """
 
-    def __init__(self, k: int, z: int) -> None:
+    def __init__(self, k: int, z: int, *, backend: Backend = "auto") -> None:
+        self.backend: Backend = backend
         self.soft = torch.zeros(k, z, dtype=torch.float64)
         self.hard = torch.zeros(k, z, dtype=torch.float64)
         self.count = torch.zeros(k, dtype=torch.int64)
@@ -83,7 +86,7 @@ class JointHistogram:
         """
         rows = torch.as_tensor(softmax)
         targets = torch.as_tensor(labels, device=rows.device)
-        joint = joint_histogram(rows, targets, self.k)
+        joint = joint_histogram(rows, targets, self.k, backend=self.backend)
         self.soft = self.soft + joint.soft.cpu()
         self.hard = self.hard + joint.hard.cpu()
         self.count = self.count + torch.bincount(targets.long(), minlength=self.k).cpu()
@@ -116,7 +119,7 @@ class JointHistogram:
         """
         if self.soft.shape != other.soft.shape:
             raise ValueError(f"`other` must have (k, z) {tuple(self.soft.shape)}, got {tuple(other.soft.shape)}")
-        merged = type(self)(self.k, self.z)
+        merged = type(self)(self.k, self.z, backend=self.backend)
         merged.soft, merged.hard = self.soft + other.soft, self.hard + other.hard
         merged.count = self.count + other.count
         return merged
@@ -175,4 +178,4 @@ class JointRequest:
         Returns:
             A histogram of its k and z classes.
         """
-        return JointHistogram(scene.k, scene.z)
+        return JointHistogram(scene.k, scene.z, backend=scene.backend)

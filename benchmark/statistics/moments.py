@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.core.backend import Backend
 from benchmark.core.moments import Moments, class_moments, merge_moments
 from benchmark.statistics.files import read_tensors, write_tensors
 from benchmark.statistics.protocol import Scene, Window
@@ -25,6 +26,7 @@ class ClassMoments:
     Args:
         k: number of classes.
         layer: which tap `update` reads, -1 the finest.
+        backend: "auto", "torch" or "triton".
 
     Example:
         >>> moments = ClassMoments(2)
@@ -34,8 +36,9 @@ class ClassMoments:
         ([3, 1], [4.0, 4.0], [26.0, 0.0])
     """
 
-    def __init__(self, k: int, *, layer: int = -1) -> None:
+    def __init__(self, k: int, *, layer: int = -1, backend: Backend = "auto") -> None:
         self.layer = layer
+        self.backend: Backend = backend
         self._moments = _empty(k, 0)
 
     @classmethod
@@ -109,7 +112,7 @@ class ClassMoments:
         """
         rows = torch.as_tensor(features)
         rows = rows if rows.is_floating_point() else rows.double()
-        self._take(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k))
+        self._take(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k, backend=self.backend))
 
     def begin(self, case: str, labels: Tensor) -> None:
         """Nothing to prepare for a case."""
@@ -137,7 +140,7 @@ class ClassMoments:
         Raises:
             ValueError: if k or d differ.
         """
-        merged = type(self)(self.k, layer=self.layer)
+        merged = type(self)(self.k, layer=self.layer, backend=self.backend)
         merged._moments = self._moments
         merged._take(other._moments)
         return merged
@@ -220,7 +223,7 @@ class ClassMomentsRequest:
         Returns:
             Moments of its k classes.
         """
-        return ClassMoments(scene.k, layer=self.layer)
+        return ClassMoments(scene.k, layer=self.layer, backend=scene.backend)
 
 
 def _empty(k: int, d: int) -> Moments:

@@ -10,6 +10,8 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
+from benchmark.core.backend import Backend
+
 
 class Window(Protocol):
     """The voxels of one case that one window owns; each voxel of a case is owned by exactly one window.
@@ -58,7 +60,7 @@ class Scene:
     z: int
     taps: tuple[str, ...]
     folder: Path
-    backend: str = "auto"
+    backend: Backend = "auto"
 
 
 class Statistic(Protocol):

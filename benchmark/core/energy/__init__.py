@@ -13,11 +13,17 @@ from typing import Literal
 
 from torch import Tensor
 
+from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.energy import reference
 
 
 def riesz_energy(
-    points: Tensor, *, s: int = 1, floor: float = 1e-3, reduction: Literal["mean", "sum"] = "mean"
+    points: Tensor,
+    *,
+    s: int = 1,
+    floor: float = 1e-3,
+    reduction: Literal["mean", "sum"] = "mean",
+    backend: Backend = "auto",
 ) -> float:
     """Energy of n points.
 
@@ -29,12 +35,13 @@ def riesz_energy(
         s: exponent, positive.
         floor: smallest distance that counts, positive; coincident points stand at it.
         reduction: "mean" or "sum" over ordered pairs.
+        backend: "auto", "torch" or "triton".
 
     Returns:
         The energy; NaN for fewer than 2 points or where a coordinate is NaN or inf.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument breaks its rule, or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -52,8 +59,16 @@ def riesz_energy(
     n = points.shape[0]
     if n < 2 or not points.isfinite().all():
         return math.nan
-    total = float(reference.riesz_energy(points, s=s, floor=floor))
+    total = float(_sum(points, s, floor, backend))
     return total / (n * (n - 1)) if reduction == "mean" else total
+
+
+def _sum(points: Tensor, s: int, floor: float, backend: Backend) -> Tensor:
+    if resolve_backend(backend, points.device) == "triton":
+        from benchmark.core.energy import triton_kernel
+
+        return triton_kernel.riesz_energy(points, s=s, floor=floor)
+    return reference.riesz_energy(points, s=s, floor=floor)
 
 
 __all__ = ["riesz_energy"]

@@ -7,24 +7,27 @@ interpolation with align_corners=False to size N, then indexing, gives.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.gather import reference
 
 
-def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
+def gather(features: Tensor, points: Tensor, size: Sequence[int], *, backend: Backend = "auto") -> Tensor:
     """Features at points.
 
     Args:
         features: (d, *map) floating point, a map over a volume, in one to three spatial dimensions.
         points: (n, dims) int64 voxel coordinates, 0 <= points < size.
         size: voxels of the volume along each axis.
+        backend: "auto", "torch" or "triton".
 
     Returns:
-        (n, d) float32 (float64 for a float64 map).
+        (n, d) float32 (float64 for a float64 map, which the reference takes).
 
     Raises:
-        ValueError: if a shape, a type or a point breaks its rule.
+        ValueError: if a shape, a type or a point breaks its rule, or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -37,6 +40,10 @@ def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
             f"got {features.dtype} {tuple(features.shape)}"
         )
     check_points(points, size)
+    if resolve_backend(backend, features.device) == "triton" and features.dtype is not torch.float64:
+        from benchmark.core.gather import triton_kernel
+
+        return triton_kernel.gather(features, points, size)
     return reference.gather(features, points, size)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.joint import reference
 from benchmark.core.labels import check_labels
 
@@ -27,19 +28,21 @@ class Joint:
     hard: Tensor
 
 
-def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> Joint:
+def joint_histogram(probabilities: Tensor, labels: Tensor, k: int, *, backend: Backend = "auto") -> Joint:
     """Soft and hard joint of labels and predictions.
 
     Args:
         probabilities: (n, z) floating point, any strides.
         labels: (n,) integers in 0 .. k - 1.
         k: number of target classes.
+        backend: "auto", "torch" or "triton".
 
     Returns:
         The histogram, on the device of the probabilities; both float64.
 
     Raises:
-        ValueError: if a shape, a type or a label breaks its rule.
+        ValueError: if a shape, a type or a label breaks its rule,
+            or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -51,6 +54,10 @@ def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> Joint:
         shape = tuple(probabilities.shape)
         raise ValueError(f"`probabilities` must be floating point of shape (n, z), got {probabilities.dtype} {shape}")
     check_labels(labels, probabilities.shape[0], k)
+    if resolve_backend(backend, probabilities.device) == "triton":
+        from benchmark.core.joint import triton_kernel
+
+        return Joint(*triton_kernel.joint_histogram(probabilities, labels, k))
     return Joint(*reference.joint_histogram(probabilities, labels, k))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import check_labels
 from benchmark.core.moments import reference
 
@@ -36,7 +37,7 @@ class Moments:
     quartics: Tensor
 
 
-def class_moments(features: Tensor, labels: Tensor, k: int) -> Moments:
+def class_moments(features: Tensor, labels: Tensor, k: int, *, backend: Backend = "auto") -> Moments:
     """Moments of each class, exact to float64 rounding whatever the offset of the features.
 
     Rows are taken in blocks, each centred by its own mean in float64 before anything is squared, and merged: a shared
@@ -48,12 +49,14 @@ def class_moments(features: Tensor, labels: Tensor, k: int) -> Moments:
         features: (n, d) floating point, any strides.
         labels: (n,) integers in 0 .. k - 1.
         k: number of classes.
+        backend: "auto", "torch" or "triton".
 
     Returns:
         Float64 moments on the device of the features; NaN in the channels that hold NaN or inf.
 
     Raises:
-        ValueError: if a shape, a type or a label breaks its rule.
+        ValueError: if a shape, a type or a label breaks its rule,
+            or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -66,6 +69,10 @@ def class_moments(features: Tensor, labels: Tensor, k: int) -> Moments:
             f"`features` must be floating point of shape (n, d), got {features.dtype} {tuple(features.shape)}"
         )
     check_labels(labels, features.shape[0], k)
+    if resolve_backend(backend, features.device) == "triton":
+        from benchmark.core.moments import triton_kernel
+
+        return Moments(*triton_kernel.class_moments(features, labels, k))
     return Moments(*reference.class_moments(features, labels, k))
 
 

@@ -83,7 +83,7 @@ def window():
     labels = torch.randint(0, 3, (9, 10, 11), generator=generator)
     maps = [torch.randn(5, 2, 4, 4, generator=generator), torch.randn(3, 4, 8, 8, generator=generator)]
     place = Place(first=(2, 1, 0), start=(3, 1, 2), shape=(2, 5, 4), offset=(1, 0, 2))
-    return Window("a", place, labels, torch.randn(2, 4, 8, 8, generator=generator), maps)
+    return Window("a", place, labels, output=torch.randn(2, 4, 8, 8, generator=generator), maps=maps)
 
 
 @pytest.mark.parametrize("layer", [-1, -2])
