@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark import prepare, pretrain, score, truth
-from benchmark.command import BAD_INPUT, FINISHED_WITH_FAILURES, one_line, run_command
+from benchmark.command import BAD_INPUT, FINISHED_WITH_FAILURES, one_line, run_command, told
 from benchmark.errors import InputError
 from benchmark.launch import Failure, launch
 from benchmark.live import Board, watch
@@ -144,8 +144,9 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
 
 
 def _is_there(overrides: Sequence[str], job: Job) -> bool:
-    task = instantiate(compose("prepare", [*overrides, *job.overrides]).task)
-    return (Path(task.folder) / "dataset.json").is_file()
+    node = compose("prepare", [*overrides, *job.overrides]).task
+    there: bool = instantiate(node).is_made(code=prepare.cutting_code(node))
+    return there
 
 
 def _launcher_overrides() -> list[str]:
@@ -163,7 +164,8 @@ def _finish(bench: Bench) -> None:
     bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on:")
     for failure in bench.failures:
         bench.say(f"  {failure.job}: {one_line(failure.error)} (log: {failure.log})")
-    bad = all(isinstance(failure.error, InputError) for failure in bench.failures)
+    bad = all(told(failure.error) for failure in bench.failures)
+    sys.stderr.write(f"error: {one_line(bench.failures[0].error)}\n")
     sys.exit(BAD_INPUT if bad else FINISHED_WITH_FAILURES)
 
 

@@ -1,16 +1,18 @@
 """What every command shares: Hydra, the embedded config, one line for bad input, torch's threads."""
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -19,11 +21,12 @@ from benchmark.errors import InputError
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BAD_INPUT = 2  # exit code
 FINISHED_WITH_FAILURES = 3  # exit code
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # a disk's errors, whose file may not be named
 
 log = logging.getLogger(__name__)
 
 
-def run_command(name: str, task: Callable[[DictConfig], Any]) -> Any:
+def run_command(name: str, task: Callable[[DictConfig], Any]) -> None:
     """Run a command: `conf/<name>.yaml` composed with the command line's overrides goes to `task`.
 
     Bad input is told in one line on standard error, and the process exits with code 2; a programming error keeps its
@@ -36,13 +39,44 @@ def run_command(name: str, task: Callable[[DictConfig], Any]) -> Any:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
     prepare_config()
     try:
-        return hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(partial(_run, task))()
-    except (InputError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
-        sys.exit(BAD_INPUT)
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'a file'} must be readable and writable, got: {error.strerror}\n")
-        sys.exit(BAD_INPUT)
+        error = _through_hydra(name, task)
+    except Exception as raised:
+        error = raised
+    if error is None:
+        return
+    line = told(error)
+    if line is None:
+        raise error
+    sys.stderr.write(f"error: {line}\n")
+    sys.exit(BAD_INPUT)
+
+
+def _through_hydra(name: str, task: Callable[[DictConfig], Any]) -> Exception | None:
+    """Run the task and return what it raised: passing that on, Hydra would print a line of its own."""
+    stopped: list[Exception] = []
+
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return run_job(task, cfg)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher must know that the job failed
+                raise
+            return stopped.append(error)
+
+    job.__module__ = name  # Hydra names the job, its folder and its help after the module
+    hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
+    return stopped[0] if stopped else None
+
+
+def told(error: BaseException) -> str | None:
+    """The line that tells a user what to mend; None for a programming error, whose traceback is needed."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error)}"
+    if isinstance(error, InputError | HydraException | OmegaConfBaseException):
+        return one_line(error)
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
+        return f"{error.filename or 'a file'} must be readable and writable, got: {error.strerror}"
+    return None
 
 
 def prepare_config() -> None:
@@ -64,15 +98,17 @@ def one_line(error: BaseException) -> str:
     return "; ".join(lines) or type(error).__name__
 
 
-def _run(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
+    """What every job does, whichever launcher runs it: set torch's threads, run, and log why it stopped."""
     prepare_config()  # a launcher's worker has not been through run_command
     import torch
 
     torch.set_num_threads(cfg.threads)
     try:
         return task(cfg)
-    except Exception:
-        log.exception("job failed")
+    except Exception as error:
+        line = told(error)
+        log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
         raise
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -13,7 +14,7 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, open_dict
 
-from benchmark.command import CONF
+from benchmark.command import CONF, run_job
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ def launch(
         config.hydra.overrides.task = list(shared)
     callbacks = Callbacks(config)
     context = HydraContext(config_loader=loader, callbacks=callbacks)
-    chosen = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+    chosen = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=partial(run_job, task), config=config
+    )
     returns = chosen.launch([[*shared, *job] for job in jobs], initial_job_idx=0)
     return [
         Failure(" ".join(job), done._return_value, f"{folder}/{index}/{command}.log")

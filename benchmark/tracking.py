@@ -76,7 +76,10 @@ class Store:
 
     @cached_property
     def _experiment(self) -> Experiment:
-        found = self.client.get_experiment_by_name(self.experiment)
+        try:
+            found = self.client.get_experiment_by_name(self.experiment)
+        except MlflowException as error:  # only now is a server asked
+            raise self._closed(error) from error
         if found is None:
             location = None if self.uri.startswith("http") else Path(self.artifacts).absolute().as_uri()
             with suppress(MlflowException):  # another process was faster
