@@ -94,6 +94,12 @@ def compose_command() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture
+def quiet_process() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A block after which Hydra's traces in this process are gone."""
+    return untouched_process
+
+
+@pytest.fixture
 def command_line(monkeypatch, capfd) -> Callable[..., Done]:
     """Runs a command in this process as its command line would: `command_line("truth", "source=scratch")`."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")

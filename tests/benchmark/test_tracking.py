@@ -199,3 +199,10 @@ def test_many_processes_open_a_new_store_at_once(tmp_path):
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     found = Store(uri, "ccfv-bench/synthetic", str(tmp_path / "art")).finished()
     assert {key: row.metrics["dice"] for key, row in found.items()} == {f"key{n}": n / 10 for n in range(PROCESSES)}
+
+
+@pytest.mark.bad_input
+def test_a_server_that_does_not_answer_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=r"tracking\.uri must be a store that opens, got http://127\.0\.0\.1:9: "):
+        Store("http://127.0.0.1:9", "x", str(tmp_path)).prepare()
