@@ -1,7 +1,7 @@
 """Pairwise Gaussian 2-Wasserstein distances in plain torch, in float64 throughout."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,11 +69,14 @@ def factor_moments(mean: Tensor, covariance: Tensor) -> Factor:
     return Factor(mean.double(), (vectors[:, kept] * values[kept].sqrt()).T)
 
 
-def pairwise_wasserstein2(gaussians: Sequence[Factor | None]) -> Tensor:
+def pairwise_wasserstein2(
+    gaussians: Sequence[Factor | None], nuclear: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """W2 between all pairs; the set of smaller rank stands on the left of each product.
 
     Args:
         gaussians: m factored Gaussians, or None.
+        nuclear: nuclear norms of (b, r, q) matrices, r <= q; `nuclear_norms` of this module unless given.
 
     Returns:
         (m, m) float64.
@@ -90,17 +93,17 @@ def pairwise_wasserstein2(gaussians: Sequence[Factor | None]) -> Tensor:
     places = torch.tensor(order, device=device)
     distance[places, places] = 0.0
     for at, i in enumerate(order[:-1]):
-        squares = _squares_to(known[i], means[at + 1 :], roots[at + 1 :])
+        squares = _squares_to(known[i], means[at + 1 :], roots[at + 1 :], nuclear or nuclear_norms)
         distance[i, places[at + 1 :]] = distance[places[at + 1 :], i] = squares.sqrt()
     return distance
 
 
-def _squares_to(one: Factor, means: Tensor, roots: Tensor) -> Tensor:
+def _squares_to(one: Factor, means: Tensor, roots: Tensor, nuclear: Callable[[Tensor], Tensor]) -> Tensor:
     """(b,) W2^2 from one Gaussian of rank r to b others of rank at least r, padded with rows of zeros."""
     shift = (means - one.mean).square().sum(dim=1)
     traces = one.root.square().sum() + roots.square().sum(dim=(1, 2))
     products = one.root @ roots.mT
-    squares = shift + traces - 2 * nuclear_norms(products)
+    squares = shift + traces - 2 * nuclear(products)
     near = squares < NEAR * traces
     if near.any():
         squares[near] = shift[near] + _residuals(one.root, roots[near], products[near])

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from benchmark.core.bures import factor_moments, factor_samples, pairwise_wasserstein2
+from benchmark.core.bures import factor_moments, factor_samples, newton_schulz, pairwise_wasserstein2
+from benchmark.core.bures.newton_schulz import polar_factors
 from benchmark.core.bures.reference import nuclear_norms
 
 # DESIGN's bound, relative to the float64 singular values
@@ -14,6 +15,9 @@ NUCLEAR = 1e-10
 SQRTM = 1e-6
 # Two thousand float64 roundings, on the scale of the samples
 ROUNDING = 1e-12
+
+
+METHODS = [nuclear_norms, newton_schulz.nuclear_norms]
 
 
 def draw(n, d, *, seed=0, offset=0.0):
@@ -42,7 +46,8 @@ def test_equals_the_matrix_root(n, q, d):
 
 @pytest.mark.parametrize(("n", "d"), [(100, 320), (400, 64), (64, 64), (65, 64), (2, 5)])
 @pytest.mark.parametrize("relu", [False, True])
-def test_nuclear_norm_equals_singular_values(n, d, relu):
+@pytest.mark.parametrize("nuclear", METHODS)
+def test_nuclear_norm_equals_singular_values(n, d, relu, nuclear):
     samples = [draw(n, d, seed=seed) for seed in range(3)]
     if relu:  # dead channels: singular covariances
         samples = [rows.relu() * (torch.arange(d) % 3 > 0) for rows in samples]
@@ -50,19 +55,46 @@ def test_nuclear_norm_equals_singular_values(n, d, relu):
     centred = [(rows - rows.mean(dim=0)) / (n - 1) ** 0.5 for rows in samples]
     for i, j in ((0, 1), (1, 2)):
         left, right = sorted((roots[i], roots[j]), key=len)
-        ours = nuclear_norms((left @ right.T)[None])
+        ours = nuclear((left @ right.T)[None])
         exact = torch.linalg.svdvals(centred[i] @ centred[j].T).sum()
         assert abs(ours / exact - 1) < NUCLEAR
 
 
-def test_ill_conditioned_products_keep_the_bound():
+@pytest.mark.parametrize("nuclear", METHODS)
+def test_ill_conditioned_products_keep_the_bound(nuclear):
     # Singular values down to 1e-12 of the largest: squaring them loses all, so that singular values must be taken.
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(torch.randn(30, 30, generator=generator, dtype=torch.float64)).Q
     matrix = basis * torch.logspace(0, -12, 30, dtype=torch.float64) @ basis
     matrix[:, 0] *= 1e-9
     exact = torch.linalg.svdvals(matrix).sum()
-    assert abs(nuclear_norms(matrix[None])[0] / exact - 1) < NUCLEAR
+    assert abs(nuclear(matrix[None])[0] / exact - 1) < NUCLEAR
+
+
+@pytest.mark.parametrize("nuclear", METHODS)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e8])
+def test_nuclear_norms_of_known_matrices(nuclear, scale):
+    turn = torch.linalg.qr(draw(6, 6)).Q
+    rank_one = torch.outer(torch.arange(1.0, 7), torch.ones(6)).double()
+    known = torch.stack([torch.zeros(6, 6), turn, torch.eye(6), rank_one]).double() * scale
+    expected = torch.tensor([0.0, 6.0, 6.0, 546**0.5], dtype=torch.float64) * scale
+    torch.testing.assert_close(nuclear(known), expected, rtol=NUCLEAR, atol=0)
+    assert nuclear(known[:, :0]).tolist() == [0.0] * 4
+
+
+def test_both_methods_give_the_same_distances():
+    gaussians = [factor_samples(draw(n, 20, seed=n)) for n in (3, 15, 40, 41)]
+    by_products = pairwise_wasserstein2(gaussians, method="newton_schulz")
+    torch.testing.assert_close(by_products, pairwise_wasserstein2(gaussians, method="eigen"), rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match='`method` must be "auto", "eigen" or "newton_schulz", got \'svd\''):
+        pairwise_wasserstein2(gaussians, method="svd")
+
+
+def test_the_polar_factor_is_a_partial_isometry():
+    matrix = draw(5, 8)[None]
+    factor = polar_factors(matrix)
+    torch.testing.assert_close(factor @ factor.mT, torch.eye(5, dtype=torch.float64)[None])
+    assert (torch.linalg.eigvalsh(factor.mT @ matrix) > -ROUNDING).all()
 
 
 def test_one_dimension_in_closed_form():
