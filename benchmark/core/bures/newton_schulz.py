@@ -4,8 +4,8 @@ The odd polynomial p(x) = 3/2 (r x) - 1/2 (r x)^3 pushes singular values towards
 scale r = sqrt(3 / (l^2 + l u + u^2)) makes p(l) = p(u) the new lower end and 1 the upper: the smallest grow by up to
 2.6 a step. The schedule is fitted on [l, 1.01 u], since an upper end passed by rounding would diverge.
 
-References: Higham, "Functions of Matrices", SIAM 2008, ch. 8; Chen, Chow, "A stable scaling of Newton-Schulz for improving
-the sign function computation of a Hermitian matrix", 2014.
+References: Higham, "Functions of Matrices", SIAM 2008, ch. 8; Chen, Chow, "A stable scaling of Newton-Schulz for
+improving the sign function computation of a Hermitian matrix", Argonne preprint ANL/MCS-P5059-0114, 2014.
 """
 
 from functools import cache
