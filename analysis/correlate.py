@@ -24,6 +24,7 @@ from benchmark.tracking import Store
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
+WIDTH = 140  # columns of a table that goes to a file or a pipe
 RESAMPLES = 2000  # the ends of a 95% interval move by about 0.01 from seed to seed
 
 
@@ -104,12 +105,13 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     store: Store = instantiate(cfg.tracking)
     rows = {stage: _rows(store, stage, cfg, keys) for stage in ("truth", "score", "pretrain")}
     scans = {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
+    metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
     used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
     key = job_key("summary", "analysis.correlate", {"jobs": used, "settings": settings})
     study = correlate(
         truth_frame(rows["truth"])[list(TRUTH_COLUMNS)],
-        score_frame(rows["score"]),
+        score_frame(rows["score"], metrics),
         source_frame(rows["pretrain"]),
         resamples=cfg.resamples,
         seed=cfg.seed,
@@ -124,6 +126,8 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
 def show(study: Study, folder: Path) -> None:
     """Print the tables, the reliability's verdict first, and where everything is."""
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     found = summary_metrics(study)
     console.print(
         f"\ntruth: split-half reliability {found['reliability']:.2f} "

@@ -111,6 +111,7 @@ def run(cfg: DictConfig) -> None:
     finished = set(store.finished())
     tasks = planner.prepare()
     there = {key for job in tasks for key in job.keys if _is_there(overrides["prepare"], job)} & finished
+    bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in there}
     bench.stage("prepare", tasks, overrides["prepare"], there)
     if not bench.failures:
         _after_prepare(bench, planner, overrides, finished)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from benchmark.metric import PoolMetric, Score
+
 STAGES = ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf")
 
 
@@ -51,23 +53,38 @@ def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
     )
 
 
-def score_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A line for each (source, target, metric): score, the reason of a NaN, and the seconds that it cost."""
-    return pd.DataFrame(
-        [
-            {
-                "source": row.params["source"],
-                "target": row.params["target"],
-                "metric": metric,
-                "score": row.metrics.get(metric, math.nan),
-                "reason": row.tags.get(f"reason/{metric}", ""),
-                "seconds": row.metrics.get(f"seconds/{metric}", math.nan),
-            }
-            for row in rows
-            for metric in row.params["metrics"].split(",")
-        ],
-        columns=["source", "target", "metric", "score", "reason", "seconds"],
-    )
+def score_frame(rows: Iterable[Row], metrics: Mapping[str, object] | None = None) -> pd.DataFrame:
+    """A line for each (source, target, metric): score, the reason of a NaN, and the seconds that it cost.
+
+    Args:
+        rows: The rows of the score stage.
+        metrics: Name -> metric; one that is normalised over the pool of a target is combined here.
+    """
+    held = list(rows)
+    pooled = {name: metric for name, metric in (metrics or {}).items() if isinstance(metric, PoolMetric)}
+    lines = []
+    for target in dict.fromkeys(row.params["target"] for row in held):
+        pool = [row for row in held if row.params["target"] == target]
+        for name in dict.fromkeys(name for row in pool for name in row.params["metrics"].split(",")):
+            scores = {row.params["source"]: _score(row, name) for row in pool if _holds(row, name)}
+            final = pooled[name].combine(scores) if name in pooled else scores
+            seconds = {row.params["source"]: row.metrics.get(f"seconds/{name}", math.nan) for row in pool}
+            lines += [(source, target, name, score.value, score.reason, seconds[source])
+                      for source, score in final.items()]  # fmt: skip
+    return pd.DataFrame(lines, columns=["source", "target", "metric", "score", "reason", "seconds"])
+
+
+def _holds(row: Row, metric: str) -> bool:
+    return metric in row.params["metrics"].split(",")
+
+
+def _score(row: Row, metric: str) -> Score:
+    """A metric's score of a row, with the elements that a pool combines."""
+    prefix = f"part/{metric}/"
+    parts = {name.removeprefix(prefix): value for name, value in row.metrics.items() if name.startswith(prefix)}
+    value = row.metrics.get(metric, math.nan)
+    reason = row.tags.get(f"reason/{metric}", "the store holds no value" if math.isnan(value) else "")
+    return Score(value, reason, parts)
 
 
 def source_frame(rows: Iterable[Row]) -> pd.DataFrame:

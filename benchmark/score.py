@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -112,18 +111,16 @@ def _compute(
 ) -> None:
     values: dict[str, float] = {}
     tags: dict[str, str] = {"backend": statistics.backend}
-    parts: dict[str, Any] = {}
     for index, (name, metric) in enumerate(metrics.items(), 1):
         start = time.perf_counter()
         score: Score = metric.compute(statistics)
         values[name] = score.value
         values[f"seconds/{name}"] = seconds + time.perf_counter() - start
-        parts[name] = dict(score.parts)
+        values |= {f"part/{name}/{part}": value for part, value in score.parts.items()}
         if score.reason:
             tags[f"reason/{name}"] = score.reason
         reporter.step(index)
     tracked.log(metrics=values, tags=tags)
-    tracked.json(parts, "parts.json")
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Rows in MLflow: the only file that imports it."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class Store:
             InputError: The store cannot be opened.
         """
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # jobs run under one live line
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
             path = Path(self.uri.removeprefix("sqlite:///")).absolute()
