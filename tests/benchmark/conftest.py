@@ -3,7 +3,9 @@
 import contextlib
 import importlib
 import logging
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -127,11 +129,22 @@ def empty_store(tmp_path_factory) -> Path:
     return folder / "mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def make_place(tmp_path_factory, empty_store) -> Callable[[str], Place]:
+    """Makes a folder with an empty store and nothing else."""
+
+    def make(name: str) -> Place:
+        folder = tmp_path_factory.mktemp(name)
+        shutil.copy(empty_store, folder / "mlflow.db")
+        return Place(folder)
+
+    return make
+
+
 @pytest.fixture
-def place(tmp_path, empty_store) -> Place:
+def place(make_place) -> Place:
     """A folder with an empty store and nothing else."""
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return Place(tmp_path)
+    return make_place("place")
 
 
 @pytest.fixture(scope="session")
@@ -150,3 +163,34 @@ def study(place, prepared) -> Place:
     """A folder with an empty store and a copy of the synthetic suite's tasks."""
     shutil.copytree(prepared, place.folder / "data")
     return place
+
+
+@pytest.fixture(scope="session")
+def python_m() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command as its users do: `python_m("benchmark.truth", "source=scratch")`."""
+
+    def run(module: str, *overrides: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *overrides]
+        settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent, env=settings)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bench(make_place, prepared, python_m) -> tuple[Place, subprocess.CompletedProcess[str]]:
+    """A place with a whole study, as `python -m benchmark.bench` made it, and how that went."""
+    place = make_place("bench")
+    shutil.copytree(prepared, place.folder / "data")
+    done = python_m("benchmark.bench", "experiment=synthetic", "hydra/launcher=basic", *place.overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done
+
+
+@pytest.fixture
+def again(bench, tmp_path) -> Place:
+    """A copy of the whole study, to go on with or to spoil; artifacts stay where they are."""
+    for name in ("data", "outputs"):
+        shutil.copytree(bench[0].folder / name, tmp_path / name)
+    shutil.copy(bench[0].folder / "mlflow.db", tmp_path / "mlflow.db")
+    return Place(tmp_path)

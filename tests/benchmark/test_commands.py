@@ -1,0 +1,355 @@
+"""Every command end to end on the synthetic suite, alone and as the whole bench."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+COMMANDS = ["bench", "prepare", "pretrain", "truth", "score", "correlate"]
+METRICS = ["ccfv", "ccfv_released", "logme", "gbc", "h_score", "leep"]
+TARGETS = {"synthetic_ball", "synthetic_pebble"}
+SOURCES = {"synthetic_ball", "synthetic_pebble", "synthetic_drop", "scratch", "scratch_wide"}
+RUNS = {
+    "prepare": 3,
+    "pretrain": 5,
+    "truth": 2 * 4 * 2,
+    "score": 2 * 4,
+    "summary": 1,
+}  # agreement: metrics and controls
+TIMES = re.compile("second|memory")
+
+
+def all_runs(place):
+    client = MlflowClient(place.uri)
+    return client.search_runs([client.get_experiment_by_name("ccfv-bench/synthetic").experiment_id], max_results=1000)
+
+
+def counts(place):
+    return Counter((run.data.tags["stage"], run.info.status) for run in all_runs(place))
+
+
+def figures(place, metrics=METRICS):
+    """What a study came to: each finished job's outcome and losses, bit for bit; of scores those of `metrics`."""
+    client, found = MlflowClient(place.uri), {}
+    for run in all_runs(place):
+        stage = run.data.tags["stage"]
+        if run.info.status == "FINISHED" and stage in {"pretrain", "truth", "score"}:
+            job = stage, *[run.data.params.get(name) for name in ("source", "target", "seed")]
+            told = {
+                name for name in run.data.metrics if not TIMES.search(name) and (stage != "score" or name in metrics)
+            }
+            values = {name: np.float64(run.data.metrics[name]).tobytes() for name in told}
+            losses = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
+            found[job] = values, sorted(losses)
+    return found
+
+
+def table(text):
+    """The tables that a bench prints, from the truth's reliability on."""
+    return text[text.index("truth: split-half") : text.index("tables and figures")]
+
+
+def artifacts(place, row, path=None):
+    """Every file of a run."""
+    client, found = MlflowClient(place.uri), set()
+    for entry in client.list_artifacts(row.run, path):
+        found |= artifacts(place, row, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def content(place, row, path, folder):
+    return place.store().download(row.run, path, folder)
+
+
+# --- the whole bench ---
+
+
+def test_a_bench_runs_every_job_once(bench):
+    place, done = bench
+    found = counts(place)
+    assert {stage for stage, _ in found} == {*RUNS, "agreement"}
+    assert {status for _, status in found} == {"FINISHED"}
+    assert {stage: found[stage, "FINISHED"] for stage in RUNS} == RUNS
+    for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
+        assert f"{stage}: {jobs} jobs run, 0 were finished before" in done.stdout
+
+
+def test_a_bench_prints_the_table_and_where_everything_is(bench):
+    place, done = bench
+    assert "truth: split-half reliability" in done.stdout
+    for metric in METRICS:
+        assert metric in table(done.stdout)
+    assert f"tables and figures: {place.folder / 'outputs' / 'study' / 'synthetic'}" in done.stdout
+    assert f"mlflow ui --backend-store-uri {place.uri}" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_run_has_the_tags_that_others_rely_on(bench):
+    place, _ = bench
+    for run in all_runs(place):
+        assert run.data.tags["suite"] == "synthetic"
+        assert re.fullmatch("[0-9a-f]{64}", run.data.tags["job_key"])
+        assert {"git_commit", "git_dirty", "host"} <= set(run.data.tags)
+        for metric, value in run.data.metrics.items():
+            reasons = {f"reason/{metric}", f"reason/{run.data.params.get('metric')}"}
+            if np.isnan(value) and run.data.tags["stage"] in {"pretrain", "truth", "score"}:
+                assert reasons & set(run.data.tags), f"{run.info.run_name}: {metric} is NaN without a reason"
+
+
+def test_truth_runs(bench, tmp_path):
+    place, _ = bench
+    rows = place.store().finished("truth").values()
+    asked = {(row.params["source"], row.params["target"], row.params["seed"]) for row in rows}
+    assert asked == {(source, target, seed) for target in TARGETS for source in SOURCES - {target} for seed in "01"}
+    for row in rows:
+        assert row.params["tune"] == "decoder"
+        assert 0.0 <= row.metrics["dice"] <= 1.0
+        assert {"seconds", "peak_memory_mb", "loaded", "fresh", "loss"} <= set(row.metrics)
+    names = artifacts(place, row)
+    assert {"job.json", "dice.json", "transfer.json"} <= names
+    assert {re.sub("_.*", "", Path(name).name) for name in names if name.startswith("pictures/")} == {"worst", "best"}
+    dice = json.loads(content(place, row, "dice.json", tmp_path).read_text())
+    organ = row.params["target"].removeprefix("synthetic_")
+    assert [set(case) for case in dice["test"].values()] == [{organ}] * 2
+    assert np.mean([case[organ] for case in dice["test"].values()]) == pytest.approx(row.metrics["dice"])
+    transfer = json.loads(content(place, row, "transfer.json", tmp_path).read_text())
+    assert len(transfer["loaded"]) == row.metrics["loaded"]
+    assert set(transfer["fresh"].values()) == {"head"}
+    config = json.loads(content(place, row, "job.json", tmp_path).read_text())["config"]
+    assert config["trainer"]["budget"]["steps"] == 3
+    assert "${" not in json.dumps(config)
+
+
+def test_pretrain_runs(bench, tmp_path):
+    place, _ = bench
+    rows = {row.params["source"]: row for row in place.store().finished("pretrain").values()}
+    assert set(rows) == SOURCES
+    wide, trained = rows["scratch_wide"], rows["synthetic_ball"]
+    assert wide.params | {"seed": "0"} == {"source": "scratch_wide", "task": "none", "arch": "dynunet", "width": "16",
+                                           "length": "scratch", "seed": "0", "steps": "0"}  # fmt: skip
+    assert np.isnan(wide.metrics["dice"])
+    assert wide.tags["reason/dice"] == "initial weights, trained on no task"
+    assert 0.0 <= trained.metrics["dice"] <= 1.0
+    assert trained.metrics["cases"] == 3
+    assert artifacts(place, trained) == {"job.json", "source/source.json", "source/weights.safetensors"}
+    facts = json.loads(content(place, trained, "source/source.json", tmp_path).read_text())
+    assert facts["labels"] == {"0": "background", "1": "ball"}
+    assert facts["spacing"] == [1.0, 1.0, 1.0]
+    assert facts["taps"] == ["upsamples.0", "upsamples.1", "upsamples.2"]
+    assert facts["normalisation"]["window"] == [0.0, 1.0]
+    assert {"architecture", "channels", "classes", "config", "git_commit", "data_digest", "sha256"} <= set(facts)
+
+
+def test_score_runs(bench):
+    place, _ = bench
+    rows = place.store().finished("score").values()
+    pairs = {(row.params["source"], row.params["target"]) for row in rows}
+    assert pairs == {(source, target) for target in TARGETS for source in SOURCES - {target}}
+    for row in rows:
+        metrics = row.params["metrics"].split(",")
+        assert set(METRICS) <= set(metrics)
+        assert {*metrics, *[f"seconds/{metric}" for metric in metrics], "seconds/pass"} <= set(row.metrics)
+        assert row.tags["statistics"] == "computed"
+        assert row.tags["backend"] == "torch"
+        undefined = {metric for metric in metrics if np.isnan(row.metrics[metric])}
+        assert {f"reason/{metric}" for metric in undefined} <= set(row.tags)
+    assert {"job.json", "statistics/statistics.json"} <= artifacts(place, row)
+
+
+def test_prepare_runs(bench, tmp_path):
+    place, _ = bench
+    rows = {row.params["task"]: row for row in place.store().finished("prepare").values()}
+    assert set(rows) == {"synthetic_ball", "synthetic_pebble", "synthetic_drop"}
+    row = rows["synthetic_ball"]
+    assert re.fullmatch("[0-9a-f]{64}", row.tags["data_digest"])
+    assert {name: row.metrics[f"cases_{name}"] for name in ("source_train", "source_validation", "train", "test")} == {
+        "source_train": 3, "source_validation": 1, "train": 4, "test": 2,
+    }  # fmt: skip
+    assert artifacts(place, row) == {"job.json", "dataset.json", "pictures/synthetic_ball.png"}
+    with Image.open(content(place, row, "pictures/synthetic_ball.png", tmp_path)) as picture:
+        assert picture.size[0] > picture.size[1] > 0
+
+
+def test_agreement_and_summary_runs(bench):
+    place, _ = bench
+    agreement = {
+        (row.params["target"], row.params["metric"]): row for row in place.store().finished("agreement").values()
+    }
+    assert {target for target, _ in agreement} >= TARGETS | {"mean"}
+    for target in TARGETS | {"mean"}:
+        for metric in METRICS:
+            row = agreement[target, metric]
+            assert int(row.params["sources"]) == 4
+            assert {"pearson", "kendall", "weighted_kendall", "seconds"} <= set(row.metrics)
+            if np.isnan(row.metrics["weighted_kendall"]):
+                assert row.tags[f"reason/{metric}"]
+    (summary,) = place.store().finished("summary").values()
+    assert {"reliability", "ceiling", *[f"weighted_kendall/{metric}" for metric in METRICS]} <= set(summary.metrics)
+    files = artifacts(place, summary)
+    assert {"agreement.csv", "table.md", "scores.csv", "reliability.csv"} <= files
+    assert [name for name in files if re.fullmatch(r"figures/scatter_metric_\d+\.png", name)]
+    for metric in METRICS:
+        mean = agreement["mean", metric].metrics["weighted_kendall"]
+        assert summary.metrics[f"weighted_kendall/{metric}"] == pytest.approx(mean, nan_ok=True)
+
+
+def test_a_second_bench_trains_nothing_and_prints_the_same(bench, again, command_line, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    before = counts(again)
+    done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
+    assert done.code == 0, done.out + done.err
+    for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
+        assert f"{stage}: all {jobs} jobs were finished before" in done.out
+    assert counts(again) == before
+    assert table(done.out) == table(bench[1].stdout)
+
+
+def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
+    """One job of each stage is left as an interrupted process or a failure would leave it."""
+    client, broken = MlflowClient(again.uri), {}
+    for stage, status in (("pretrain", "RUNNING"), ("truth", "FAILED"), ("score", "RUNNING")):
+        run = next(run for run in all_runs(again) if run.data.tags["stage"] == stage)
+        client.update_run(run.info.run_id, status)
+        broken[run.data.tags["job_key"]] = status
+    shutil.rmtree(again.folder / "outputs" / "sources")
+    before = figures(bench[0])
+    assert not set(broken) & set(again.store().finished())
+    done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
+    assert done.code == 0, done.out + done.err
+    for stage, jobs in (("pretrain", 5), ("truth", 8), ("score", 8)):
+        assert f"{stage}: 1 jobs run, {jobs - 1} were finished before" in done.out
+    after = Counter(run.data.tags["job_key"] for run in all_runs(again))
+    assert {key: count for key, count in after.items() if count > 1} == dict.fromkeys(broken, 2)
+    assert figures(again) == before
+
+
+@pytest.mark.joblib
+@pytest.mark.slow
+def test_joblib_gives_the_same_bits(bench, study, command_line, monkeypatch):
+    """Of the scores some are enough; the figures are the other bench's matter."""
+    monkeypatch.setattr("analysis.publish.write_files", lambda study, folder: [])
+    done = command_line(
+        "bench", "experiment=synthetic", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
+        f"overrides.score=['metric=[{','.join(METRICS)}]']", *study.overrides,
+    )  # fmt: skip
+    assert done.code == 0, done.out + done.err
+    found = counts(study)
+    assert {stage: found[stage, "FINISHED"] for stage in RUNS} == RUNS
+    assert figures(study) == figures(bench[0])
+
+
+# --- the commands one by one ---
+
+
+def test_the_commands_in_their_order_as_users_run_them(place, python_m):
+    """Nothing is there at the start."""
+    last = ["experiment=synthetic", *place.overrides]
+    pair = ["source=scratch", "target=synthetic_ball"]
+    steps = {
+        "benchmark.prepare": ["task=synthetic_ball", "suite=synthetic", *place.overrides],
+        "benchmark.pretrain": ["source=scratch", *last],
+        "benchmark.truth": [*pair, *last],
+        "benchmark.score": [*pair, "metric=[logme]", *last],
+    }
+    for module, overrides in steps.items():
+        done = python_m(module, *overrides)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert counts(place) == {(stage, "FINISHED"): 1 for stage in ("prepare", "pretrain", "truth", "score")}
+    (score,) = place.store().finished("score").values()
+    assert score.params["metrics"] == "logme"
+    assert {"logme", "seconds/logme", "seconds/pass"} <= set(score.metrics)
+    logs = {path.name for path in (place.folder / "outputs" / "hydra").iterdir()}
+    assert logs == {"prepare", "pretrain", "truth", "score"}
+
+
+def test_correlate_reads_the_whole_store(bench, again, python_m):
+    before = counts(again)
+    done = python_m("analysis.correlate", "experiment=synthetic", *again.overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert table(done.stdout) == table(bench[1].stdout)
+    assert counts(again) == before
+
+
+def test_metrics_are_chosen_and_saved_statistics_read(again, command_line):
+    pair = ["source=scratch", "target=synthetic_ball", "experiment=synthetic", *again.overrides]
+    before = {row.params["source"]: row for row in again.store().finished("score").values()
+              if row.params["target"] == "synthetic_ball"}["scratch"]  # fmt: skip
+    done = command_line("score", "metric=[ccfv,logme]", *pair)
+    assert done.code == 0, done.err
+    row = list(again.store().finished("score").values())[-1]
+    assert row.params["metrics"] == "ccfv,logme"
+    assert row.tags["statistics"] == "read"
+    assert row.tags["pass_key"] == before.tags["pass_key"]
+    assert {name: row.metrics[name] for name in ("ccfv", "logme")} == {
+        name: before.metrics[name] for name in ("ccfv", "logme")
+    }
+
+
+def test_a_metric_that_asks_for_more_is_streamed_anew(again, command_line):
+    pair = ["source=scratch", "target=synthetic_ball", "experiment=synthetic", *again.overrides]
+    done = command_line("score", "metric=[ccfv]", "metric.ccfv.seed=5", *pair)
+    assert done.code == 0, done.err
+    assert list(again.store().finished("score").values())[-1].tags["statistics"] == "computed"
+
+
+def test_a_multirun_of_truth(again, command_line):
+    done = command_line(
+        "truth", "-m", "source=scratch,synthetic_drop", "target=synthetic_ball,synthetic_pebble", "seeds=[7]",
+        "hydra/launcher=basic", "experiment=synthetic", *again.overrides,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    new = [row for row in again.store().finished("truth").values() if row.params["seed"] == "7"]
+    assert {(row.params["source"], row.params["target"]) for row in new} == {
+        (source, target) for source in ("scratch", "synthetic_drop") for target in TARGETS
+    }
+
+
+def test_several_seeds_of_one_pair_skip_those_that_are_finished(again, command_line):
+    pair = ["source=scratch", "target=synthetic_ball", "experiment=synthetic", *again.overrides]
+    assert command_line("truth", "seeds=[0,1,8]", *pair).code == 0
+    after = counts(again)["truth", "FINISHED"]
+    assert after == RUNS["truth"] + 1
+    assert command_line("truth", "seeds=[8,0,1]", *pair).code == 0
+    assert counts(again)["truth", "FINISHED"] == after
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_the_command_and_its_choices(command_line, command):
+    done = command_line(command, "--help")
+    assert done.code == 0
+    assert done.out.startswith(f"{command} is powered by Hydra.")
+    assert "experiment: scans, synthetic" in done.out
+    assert "tracking:" in done.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_config_of_a_job_is_shown(command_line, command):
+    done = command_line(
+        command, "--cfg", "job", "--resolve", *([] if command == "prepare" else ["experiment=synthetic"])
+    )
+    assert done.code == 0, done.err
+    assert "uri: sqlite:///mlflow.db" in done.out
+    assert "threads: 1" in done.out
+    assert "${" not in done.out
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("command", ["truth", "score"])
+def test_a_source_that_was_not_pre_trained_is_named(study, command_line, command):
+    done = command_line(command, "source=scratch", "target=synthetic_ball", "experiment=synthetic", *study.overrides)
+    assert done.code == 2
+    assert done.err == "error: source scratch must be pre-trained first: run `pretrain source=scratch`\n"
+
+
+@pytest.mark.bad_input
+def test_correlating_an_empty_store_is_told(place, command_line):
+    done = command_line("correlate", "experiment=synthetic", *place.overrides)
+    assert done.code == 2
+    assert done.err.startswith("error: tracking.uri: sqlite:")
+    assert done.err.endswith("must hold finished truth jobs of suite synthetic, got none\n")
