@@ -11,6 +11,7 @@ from rich.console import Console
 
 from analysis.controls import SCORE_COLUMNS
 from analysis.evaluate import Missing
+from analysis.external import external_frame, external_lines
 from analysis.pools import main_tune, pools, without_weak
 from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
@@ -109,8 +110,9 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
     used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
     key = job_key("summary", "analysis.correlate", {"jobs": used, "settings": settings})
+    truth = truth_frame(rows["truth"])
     study = correlate(
-        truth_frame(rows["truth"])[list(TRUTH_COLUMNS)],
+        truth[list(TRUTH_COLUMNS)],
         score_frame(rows["score"], metrics),
         source_frame(rows["pretrain"]),
         resamples=cfg.resamples,
@@ -120,10 +122,10 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     folder = Path(cfg.output_dir) / "study" / str(cfg.suite.name)
     if store.find(key) is None:
         publish(study, store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
-    show(study, folder)
+    show(study, external_frame(truth), folder)
 
 
-def show(study: Study, folder: Path) -> None:
+def show(study: Study, external: pd.DataFrame, folder: Path) -> None:
     """Print the tables, the reliability's verdict first, and where everything is."""
     console = Console()
     if not console.is_terminal:
@@ -137,6 +139,8 @@ def show(study: Study, folder: Path) -> None:
     )
     for table in study_tables(study):
         console.print(terminal(table))
+    for line in external_lines(external):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {folder}", highlight=False)
 
 
