@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.errors import InputError
@@ -112,5 +112,5 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
         raise
 
 
-def _doubling(first: int, count: int) -> list[int]:
-    return [first * 2**index for index in range(count)]
+def _doubling(first: int, count: int) -> ListConfig:
+    return OmegaConf.create([first * 2**index for index in range(count)])  # `--resolve` takes no plain list
