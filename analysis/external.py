@@ -35,7 +35,7 @@ def external_frame(truth: pd.DataFrame) -> pd.DataFrame:
 def external_lines(frame: pd.DataFrame) -> list[str]:
     """What `external_frame` found, a line a target."""
     return [
-        f"another patient, {row.target} (tuned: {row.tune}): mean Dice {row.external_dice:.2f} beside {row.dice:.2f} on "
-        f"its own scan; Kendall's tau between the two rankings of {row.sources} sources {row.kendall:.2f}"
+        f"another patient, {row.target} (tuned: {row.tune}): mean Dice {row.external_dice:.2f} beside {row.dice:.2f} "
+        f"on its own scan; Kendall's tau between the two rankings of {row.sources} sources {row.kendall:.2f}"
         for row in frame.itertuples()
     ]
