@@ -4,6 +4,7 @@ import errno
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -211,6 +212,9 @@ def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line,
         rf"  source=\S+ target=synthetic_ball.*: \S*{IMAGE} must be a readable NIfTI volume, got: .*", done.out
     )
     assert len(told) == 8
+    logs = [Path(name) for name in re.findall(r"\(log: (.*)\)", done.out)]
+    assert len(logs) == 8
+    assert all(re.search(rf"stopped: \S*{IMAGE} must be", log.read_text(encoding="utf-8")) for log in logs)
     assert "Traceback" not in done.out
     after = finished(again)
     assert {run: after[run] for run in before} == before
