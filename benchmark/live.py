@@ -111,6 +111,6 @@ def _plain(board: Board, stage: str, keys: set[str], stop: threading.Event) -> N
         done = len(board.finished & keys)
         if not over or done:
             left = remaining(board.share(), board.elapsed())
-            board.console.print(f"{stage}: {done} of {len(keys)} jobs done, {left}", highlight=False)
+            board.console.print(f"{stage}: {done} of {len(keys)} runs done, {left}", highlight=False)
         if over:
             return

@@ -60,8 +60,8 @@ def test_plain_lines_where_the_output_is_no_terminal(tmp_path, monkeypatch):
         reporter.finish("b")
     lines = board.console.file.getvalue().splitlines()
     assert lines[0].startswith("truth: ")
-    assert any(line.startswith("truth: 1 of 2 jobs done, about ") for line in lines)
-    assert lines[-1] == "truth: 2 of 2 jobs done, about 0 min 00 s left"
+    assert any(line.startswith("truth: 1 of 2 runs done, about ") for line in lines)
+    assert lines[-1] == "truth: 2 of 2 runs done, about 0 min 00 s left"
     assert not any("\x1b" in line for line in lines)
 
 
