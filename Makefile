@@ -21,7 +21,7 @@ CHOICES := experiment=$(EXPERIMENT) hydra/launcher=$(LAUNCHER) \
 	$(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint ui system-deps clean
+.PHONY: help setup bench test lint perf ui system-deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ lint: $(STAMP) ## Check style, format and types
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+
+perf: $(STAMP) ## Measure speed and memory beside plain references; fails where a number falls short of its bound
+	@$(RUN) -m benchmark.perf $(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"') $(ARGS)
 
 # MLflow's job runners serve features that nobody here uses, with seven processes.
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false

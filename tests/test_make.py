@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TARGETS = {"help", "setup", "bench", "test", "lint", "ui", "system-deps", "clean"}
+TARGETS = {"help", "setup", "bench", "test", "lint", "perf", "ui", "system-deps", "clean"}
 
 # Stands in for python3: makes an environment whose python writes down how it is called, and fails at FAIL_ON.
 FAKE_PYTHON = """#!/bin/sh
@@ -145,8 +145,16 @@ def test_bench_hands_on_only_what_was_given(clone):
     assert clone.calls()[-1].split()[2:] == given
 
 
-def test_failures_of_the_tests_reach_the_caller(clone):
-    assert clone.make("test", FAIL_ON="pytest").returncode != 0
+def test_perf_hands_on_only_what_was_given(clone):
+    clone.make("perf")
+    assert clone.calls()[-1].split() == ["-m", "benchmark.perf"]
+    clone.make("perf", "DEVICE=cuda", "TRACKING=http://h:5/?a=b", "ARGS=growth=null")
+    assert clone.calls()[-1].split()[2:] == ["device=cuda", 'tracking.uri="http://h:5/?a=b"', "growth=null"]
+
+
+@pytest.mark.parametrize(("target", "module"), [("test", "pytest"), ("perf", "benchmark.perf")])
+def test_failures_reach_the_caller(clone, target, module):
+    assert clone.make(target, FAIL_ON=module).returncode != 0
 
 
 def test_ui_prints_its_loopback_address_first(clone):

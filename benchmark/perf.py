@@ -1,0 +1,108 @@
+"""Measure the project's numbers side by side with plain references; `python -m benchmark.perf`, or `make perf`.
+
+`'~rows.w2_pairs'` leaves a row out, `growth=null` the curves; sizes and bounds are settings of conf/perf.yaml.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
+
+from benchmark.command import resolved, run_command
+from benchmark.jobs import job_key, targets
+from benchmark.perf_rows.growth import Cost, Growth, growth_figure
+from benchmark.perf_rows.measurement import Measurement, PerfRow
+from benchmark.tracking import Store
+
+FELL_SHORT = 1  # exit code
+
+
+def run(cfg: DictConfig) -> None:
+    """Measure every row, show the table, keep it, and exit with code 1 if a row does not hold."""
+    console = Console()
+    with threadpool_limits(limits=cfg.threads):  # numpy's and scipy's threads, as many as torch's
+        measured = _measure_rows(cfg, console)
+        folder = Path(cfg.output_dir)
+        written = [_write_json(folder / "perf.json", [row.entry(name) for name, row in measured.items()])]
+        console.print(_table(measured))
+        if cfg.growth is not None:
+            written += _measure_growth(cfg, console, folder)
+    _track(cfg, measured, written)
+    console.print(f"written: {', '.join(map(str, written))}")
+    short = [name for name, row in measured.items() if not row.holds]
+    if short:
+        sys.stderr.write(f"fell short: {', '.join(short)}\n")
+        sys.exit(FELL_SHORT)
+
+
+def _measure_rows(cfg: DictConfig, console: Console) -> dict[str, Measurement]:
+    measured: dict[str, Measurement] = {}
+    for name, node in cfg.rows.items():
+        row: PerfRow = instantiate(node)
+        with console.status(f"measuring {name}"):
+            measured[str(name)] = row.measure(cfg.device.name)
+        console.print(f"{name}: {measured[str(name)].ratio:.3g}")
+    return measured
+
+
+def _measure_growth(cfg: DictConfig, console: Console, folder: Path) -> list[Path]:
+    growth: Growth = instantiate(cfg.growth)
+    with console.status("measuring growth"):
+        costs: Sequence[Cost] = growth.measure(cfg.device.name)
+    figure = folder / "perf_growth.png"
+    growth_figure(costs).savefig(figure, dpi=150)
+    return [_write_json(folder / "perf_growth.json", [cost.entry() for cost in costs]), figure]
+
+
+def _table(measured: Mapping[str, Measurement]) -> Table:
+    table = Table(title="Performance", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in ("row", "ours", "reference", "ratio", "bound", "errors", "holds"):
+        table.add_column(column, justify="left" if column in ("row", "errors") else "right")
+    for name, row in measured.items():
+        checks = [f"{key} {check.error:.1e} (at most {check.tolerance:.0e})" for key, check in row.checks.items()]
+        sides = (f"{value:.3g} {row.unit}" for value in (row.ours, row.reference))
+        holds = "yes" if row.holds else "NO"
+        table.add_row(name, *sides, f"{row.ratio:.3g}", f"{row.rule} {row.bound:g}", "\n".join(checks), holds)
+    return table
+
+
+def _write_json(path: Path, content: object) -> Path:
+    """Write a file under another name first: one that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return partial.replace(path)
+
+
+def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequence[Path]) -> None:
+    """One run in the store; a measurement is never skipped, whatever its key."""
+    store: Store = instantiate(cfg.tracking)
+    config: dict[str, Any] = {part: resolved(cfg[part]) for part in ("rows", "growth", "threads")}
+    key = job_key("perf", "benchmark.perf", config, code=targets(config))
+    params = {"device": cfg.device.name, "threads": cfg.threads, "rows": ",".join(measured)}
+    with store.run("perf", key, "perf", params=params, config=config, suite=cfg.suite.name) as tracked:
+        for name, row in measured.items():
+            values = {"ours": row.ours, "reference": row.reference, "ratio": row.ratio, "bound": row.bound}
+            errors = {f"error/{check}": found.error for check, found in row.checks.items()}
+            figures = values | errors | {"holds": float(row.holds), **row.details}
+            tracked.log(metrics={f"{name}/{figure}": value for figure, value in figures.items()})
+        tracked.log(tags={"holds": str(all(row.holds for row in measured.values())).lower()})
+        for path in written:
+            tracked.file(path)
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("perf", run)
+
+
+if __name__ == "__main__":
+    main()
