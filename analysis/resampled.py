@@ -78,7 +78,8 @@ def rel_at_3(scores: Array, dice: Array, counts: Counts) -> Array:
 
 def top1_regret(scores: Array, dice: Array, counts: Counts) -> Array:
     """The regret of each resample's top source, in the unit of `dice`; arguments and result as in `pearson`."""
-    return _best(dice, counts > 0) - _best_of_top(scores, dice, counts, k=1)
+    with np.errstate(invalid="ignore"):  # a resample without any source of the pool has neither
+        return _best(dice, counts > 0) - _best_of_top(scores, dice, counts, k=1)
 
 
 def ndcg(scores: Array, dice: Array, counts: Counts) -> Array:
@@ -98,7 +99,8 @@ def _total(counts: Counts, values: Array) -> Array:
 def _centred(values: Array, counts: Counts) -> Array:
     """Values minus the mean of their resample, centred on the pool first so that a large offset costs no digits."""
     near = values - values.mean(axis=-1, keepdims=True)
-    centred: Array = near - (_total(counts, near) / counts.sum(axis=-1))[..., None]
+    with np.errstate(invalid="ignore"):  # a resample without any source of the pool has no mean
+        centred: Array = near - (_total(counts, near) / counts.sum(axis=-1))[..., None]
     return centred
 
 

@@ -103,8 +103,10 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     prepare_config()  # a launcher's worker has not been through run_command
     import torch
 
-    torch.set_num_threads(cfg.threads)
     try:
+        if not isinstance(cfg.threads, int) or cfg.threads < 1:
+            raise InputError(f"threads must be a positive whole number, got {cfg.threads}")
+        torch.set_num_threads(cfg.threads)
         return task(cfg)
     except Exception as error:
         line = told(error)
