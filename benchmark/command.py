@@ -104,14 +104,18 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
     import torch
 
     try:
-        if not isinstance(cfg.threads, int) or cfg.threads < 1:
-            raise InputError(f"threads must be a positive whole number, got {cfg.threads}")
-        torch.set_num_threads(cfg.threads)
+        torch.set_num_threads(_positive(cfg.threads))
         return task(cfg)
     except Exception as error:
         line = told(error)
         log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
         raise
+
+
+def _positive(threads: object) -> int:
+    if not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads must be a positive whole number, got {threads}")
+    return threads
 
 
 def _doubling(first: int, count: int) -> ListConfig:

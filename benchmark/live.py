@@ -91,7 +91,7 @@ def _live(board: Board, stage: str, keys: set[str], stop: threading.Event) -> No
                TextColumn("{task.fields[left]}"))  # fmt: skip
     with Progress(*columns, console=board.console, transient=True) as progress:
         whole = progress.add_task(stage, total=len(keys), left="")
-        job = progress.add_task("", total=1, left="")
+        job = progress.add_task("  starting", total=1, left="")
         while True:
             over = stop.wait(REFRESH)
             board.read()
