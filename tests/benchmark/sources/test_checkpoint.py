@@ -4,6 +4,7 @@ import errno
 import json
 import resource
 import signal
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -137,19 +138,21 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_half_written(tmp_path, mo
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """No file may grow beyond a kilobyte: a real failure of a real write."""
+    """No file may grow beyond a kilobyte: a real failure of a real write. Only meanwhile, since pytest writes, too."""
     old, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, old[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.mark.bad_input
-def test_a_write_that_the_system_refuses_is_told_in_one_line(tmp_path, small_files):
-    small_files()
-    with pytest.raises(InputError, match=r"source must be writable, got: "):
+def test_a_write_that_the_system_refuses_is_told_in_one_line(tmp_path):
+    with small_files(), pytest.raises(InputError, match=r"source must be writable, got: "):
         save_checkpoint(Twice(side=9), FACTS, tmp_path / "source")
     assert list(tmp_path.iterdir()) == []
 
