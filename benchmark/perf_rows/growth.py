@@ -16,7 +16,7 @@ from benchmark.memory import peak_memory, reset_peak_memory
 from benchmark.metric import Metric, PoolMetric, Score
 from benchmark.perf_rows.phantoms import phantom_cases
 from benchmark.perf_rows.processes import in_fresh_process
-from benchmark.perf_rows.scoring import Scoring
+from benchmark.perf_rows.scoring import Scoring, warm_up
 from benchmark.sources.architecture import Architecture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette for every kind of colour vision
@@ -49,7 +49,7 @@ class Cost:
         axis: the field of the load that varies.
         load: the load.
         seconds: of the passes and all metrics.
-        megabytes: at the most, above what imports and network take.
+        megabytes: at the most, above what imports, network and a first small pass leave behind.
     """
 
     axis: str
@@ -110,6 +110,7 @@ def cost_of_scoring(growth: Growth, axis: str, load: Load, device: str) -> Cost:
     arch = Architecture("pointwise", partial(_pointwise, dims=load.dims), ("0",), (), (), ("1",), load.dims, 1)
     scoring = Scoring(arch, growth.metrics, load.classes, growth.window, overlap=0.0, batch=1)
     network = scoring.build(device)
+    warm_up(scoring, network, device)
     reset_peak_memory(device)
     before = peak_memory(device)
     start = time.perf_counter()
@@ -128,7 +129,7 @@ def _pointwise(*, in_channels: int, out_channels: int, dims: int) -> nn.Module:
 
 
 def growth_figure(costs: Sequence[Cost]) -> Figure:
-    """Time above, memory below, a column an axis; both scales logarithmic, so that a slope of 1 is linear growth.
+    """Time above, memory below, a column an axis; axes are logarithmic but for memory's.
 
     Args:
         costs: what `Growth.measure` returned.
@@ -139,15 +140,19 @@ def growth_figure(costs: Sequence[Cost]) -> Figure:
     axes = list(dict.fromkeys(cost.axis for cost in costs))
     figure = Figure(figsize=(2.4 * len(axes), 4.4), layout="constrained")
     panels = figure.subplots(2, len(axes), squeeze=False, sharey="row", sharex="col")
-    for column, axis in enumerate(axes):
+    for (above, below), axis in zip(panels.T, axes, strict=True):
         points = [cost for cost in costs if cost.axis == axis]
         values = [cost.value for cost in points]
-        for row, (unit, colour) in enumerate((("seconds", BLUE), ("megabytes", ORANGE))):
-            panel = panels[row][column]
-            panel.loglog(values, [getattr(cost, unit) for cost in points], "o-", color=colour)
-            panel.grid(visible=True, which="major", alpha=0.3)
-            if column == 0:
-                panel.set_ylabel(unit)
-        panels[1][column].set_xlabel("voxels a case" if axis == "size" else axis)
+        above.loglog(values, [cost.seconds for cost in points], "o-", color=BLUE)
+        below.semilogx(values, [cost.megabytes for cost in points], "o-", color=ORANGE)
+        below.set_xlabel("voxels a case" if axis == "size" else axis)
+        names = [f"{cost.load.size}³" if axis == "size" else str(cost.value) for cost in points]
+        below.set_xticks(values, names)
+        below.minorticks_off()
+        for panel in (above, below):
+            panel.grid(visible=True, alpha=0.3)
+    panels[0][0].set_ylabel("seconds")
+    panels[1][0].set_ylabel("megabytes")
+    panels[1][0].set_ylim(bottom=0)
     figure.suptitle("Scoring: time and memory against its load")
     return figure

@@ -1,4 +1,4 @@
-"""Made-up cases: a ball for each class in noise. What is measured depends on sizes, not on anatomy."""
+"""Made-up cases: a block of each class in noise. What is measured depends on sizes, not on anatomy."""
 
 from collections.abc import Iterator
 
@@ -14,25 +14,28 @@ def phantom_cases(count: int, *, size: int, classes: int, seed: int = 0) -> Iter
 
     Args:
         count: number of cases.
-        size: voxels along each axis.
+        size: voxels along each axis, at least `classes`.
         classes: k, background included; every class is in every case.
         seed: of positions and noise.
 
     Yields:
         Cases of one channel.
 
+    Raises:
+        ValueError: if `size` is less than `classes`.
+
     Example:
         >>> [case.labels.unique().tolist() for case in phantom_cases(2, size=16, classes=3)]
         [[0, 1, 2], [0, 1, 2]]
     """
+    if size < classes:
+        raise ValueError(f"`size` must be at least `classes`, {classes}, got {size}")
     generator = torch.Generator().manual_seed(seed)
-    grid = torch.stack(torch.meshgrid(*[torch.arange(size)] * 3, indexing="ij"))
-    radius = size / (2 * classes)
+    thick, wide = size // classes, (size + 1) // 2
     for index in range(count):
         labels = torch.zeros(size, size, size, dtype=torch.uint8)
         for label in range(1, classes):
-            centre = radius + torch.rand(3, generator=generator) * (size - 1 - 2 * radius)
-            centre[0] = size * label / classes  # balls lie side by side: none hides another
-            labels[(grid - centre[:, None, None, None]).square().sum(dim=0) < radius**2] = label
+            y, z = torch.randint(size - wide + 1, (2,), generator=generator).tolist()
+            labels[label * thick : (label + 1) * thick, y : y + wide, z : z + wide] = label
         noise = torch.randn(1, size, size, size, generator=generator)
         yield Case(f"phantom_{index:03d}", labels[None] / classes + NOISE * noise, labels, (1.0, 1.0, 1.0))

@@ -7,7 +7,7 @@ from benchmark.memory import peak_memory, reset_peak_memory
 from benchmark.perf_rows.measurement import Check, Measurement
 from benchmark.perf_rows.phantoms import phantom_cases
 from benchmark.perf_rows.processes import in_fresh_process
-from benchmark.perf_rows.scoring import Scoring
+from benchmark.perf_rows.scoring import Scoring, warm_up
 from benchmark.perf_rows.timing import time_both
 
 
@@ -56,7 +56,7 @@ class Peak:
     """Memory of one process.
 
     Attributes:
-        before: megabytes before the first case: imports, network and metrics.
+        before: megabytes after a first small pass: imports, network and metrics.
         highest: megabytes at the most from then on.
     """
 
@@ -88,7 +88,7 @@ class ScoreMemory:
             in_fresh_process(peak_of_scoring, self.scoring, cases, self.size, device)
             for cases in (self.cases, self.cases * self.times)
         )
-        passes = {"few_above_imports": few.highest - few.before, "many_above_imports": many.highest - many.before}
+        passes = {"few_above_start": few.highest - few.before, "many_above_start": many.highest - many.before}
         return Measurement(many.highest, few.highest, "at most", self.bound, device, unit="MB", details=passes)
 
 
@@ -105,6 +105,7 @@ def peak_of_scoring(scoring: Scoring, cases: int, size: int, device: str) -> Pea
         The process's memory.
     """
     network = scoring.build(device)
+    warm_up(scoring, network, device)
     reset_peak_memory(device)
     before = peak_memory(device)
     scoring.score(network, phantom_cases(cases, size=size, classes=scoring.classes), device)

@@ -12,6 +12,7 @@ from benchmark.data.case import Case
 from benchmark.features.stream import reduce_stream
 from benchmark.features.windows import Grid, crop, pad
 from benchmark.metric import Metric, Score
+from benchmark.perf_rows.phantoms import phantom_cases
 from benchmark.sources.architecture import Architecture
 
 
@@ -87,3 +88,14 @@ class Scoring:
                     views = torch.stack([crop(image, place, self.window) for place in chosen])
                     logits = network(views.to(device))
         return logits
+
+
+def warm_up(scoring: Scoring, network: nn.Module, device: str) -> None:
+    """Score two cases of one window, so that what the first pass imports and sets up is not measured.
+
+    Args:
+        scoring: network and metrics.
+        network: from `scoring.build`.
+        device: where the network lies.
+    """
+    scoring.score(network, phantom_cases(2, size=min(scoring.window), classes=scoring.classes), device)

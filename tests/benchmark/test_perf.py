@@ -21,6 +21,7 @@ FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
 
 SHRUNK = [
     "repeats=1",
+    *(f"rows.{name}.repeats=1" for name in ("score_over_forward", "logme_large", "logme_offset")),
     "rows.score_over_forward.scoring.arch.network.filters=[8,8,8,8,8]",
     "rows.score_over_forward.scoring.window=[32,32,32]",
     "rows.score_over_forward.cases=4",
@@ -70,6 +71,7 @@ def perf(place, command_line):
     return run
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_written_and_tracked(perf, place):
     done, rows = perf()
     assert done.code == 0, done.out + done.err
