@@ -20,7 +20,7 @@ from analysis.subset import Settings, rows_of
 from benchmark.command import resolved, run_command
 from benchmark.errors import InputError
 from benchmark.jobs import job_key
-from benchmark.records import Row, score_frame, source_frame, truth_frame
+from benchmark.records import Row, newest, score_frame, source_frame, truth_frame
 from benchmark.tracking import Store
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
@@ -148,9 +148,18 @@ def _rows(store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence
     found = store.finished(stage)
     if keys is not None:
         return [found[key] for key in keys[stage] if key in found]
-    mine = {(*[row.params.get(name) for name in ("source", "target", "seed", "tune")],): row for row in found.values()}
-    rows = [row for row in mine.values() if row.params["source"] in cfg.suite.sources
-            and row.params.get("target", next(iter(cfg.suite.targets))) in cfg.suite.targets]  # fmt: skip
+    wanted = {
+        "source": set(cfg.suite.sources),
+        "target": set(cfg.suite.targets),
+        "seed": set(map(str, cfg.suite.seeds)),
+    }
+    if stage == "pretrain":
+        wanted = {"source": wanted["source"]}
+    rows = newest(
+        row
+        for row in found.values()
+        if all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
+    )
     if not rows:
         raise InputError(
             f"tracking.uri: {store.uri} must hold finished {stage} jobs of suite {cfg.suite.name}, got none"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -72,6 +72,31 @@ def score_frame(rows: Iterable[Row], metrics: Mapping[str, object] | None = None
             lines += [(source, target, name, score.value, score.reason, seconds[source])
                       for source, score in final.items()]  # fmt: skip
     return pd.DataFrame(lines, columns=["source", "target", "metric", "score", "reason", "seconds"])
+
+
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """One row for each source, target, seed and choice of what is tuned, of rows that come oldest first.
+
+    The newest counts; of score rows, the newest that holds a metric counts for that metric, so that scoring again by a
+    few metrics does not hide the others.
+    """
+    found: dict[tuple[str | None, ...], Row] = {}
+    for row in rows:
+        place = tuple(row.params.get(name) for name in ("source", "target", "seed", "tune"))
+        older = found.get(place)
+        found[place] = _both(older, row) if older is not None and row.stage == "score" else row
+    return list(found.values())
+
+
+def _both(older: Row, newer: Row) -> Row:
+    names = dict.fromkeys([*older.params["metrics"].split(","), *newer.params["metrics"].split(",")])
+    stale = {f"reason/{name}" for name in newer.params["metrics"].split(",")}
+    return replace(
+        newer,
+        params={**newer.params, "metrics": ",".join(names)},
+        metrics={**older.metrics, **newer.metrics},
+        tags={**{tag: value for tag, value in older.tags.items() if tag not in stale}, **newer.tags},
+    )
 
 
 def _holds(row: Row, metric: str) -> bool:

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from benchmark.records import STAGES, Row, score_frame, source_frame, truth_frame
+from benchmark.records import STAGES, Row, newest, score_frame, source_frame, truth_frame
 
 
 def test_the_stages_are_those_that_others_rely_on():
@@ -60,3 +60,18 @@ def test_no_rows_give_empty_frames_with_all_columns():
         assert isinstance(frame, pd.DataFrame)
         assert len(frame) == 0
         assert column in frame.columns
+
+
+def test_scoring_again_by_a_few_metrics_does_not_hide_the_others():
+    pair = {"source": "a", "target": "t"}
+    first = Row("score", "1", "", pair | {"metrics": "x,y"}, {"x": 1.0, "y": float("nan")}, {"reason/y": "dead"})
+    second = Row("score", "2", "", pair | {"metrics": "y"}, {"y": 3.0})
+    frame = score_frame(newest([first, second])).set_index("metric")
+    assert frame["score"].to_dict() == {"x": 1.0, "y": 3.0}
+    assert frame.loc["y", "reason"] == ""
+
+
+def test_the_newest_fine_tuning_counts():
+    params = {"source": "a", "target": "t", "seed": "0", "tune": "all"}
+    rows = [Row("truth", str(at), "", params, {"dice": float(at)}) for at in range(2)]
+    assert truth_frame(newest(rows))["dice"].tolist() == [1.0]
