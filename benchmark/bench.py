@@ -67,6 +67,7 @@ class Bench:
             *places,
             *tracking,
             f"device={chosen['device']}",
+            f"device.amp={self.cfg.device.amp or 'null'}",
             f"progress={self.board.path}",
             *self.cfg.overrides.all,
         ]
