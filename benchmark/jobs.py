@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("benchmark", "baselines", "analysis")
+PLACES = {"folder", "path"}  # settings that say where data or weights lie
 BOOKKEEPING = {"benchmark.tracking", "benchmark.records", "benchmark.progress", "benchmark.command", "benchmark.jobs"}
 
 
@@ -53,7 +54,7 @@ def code_digest(modules: tuple[str, ...]) -> str:
 def _without_places(settings: Any) -> Any:
     """Settings without the folders that data lie in: moved data are the same data, and their digest is an input."""
     if isinstance(settings, Mapping):
-        return {key: _without_places(value) for key, value in settings.items() if key != "folder"}
+        return {key: _without_places(value) for key, value in settings.items() if key not in PLACES}
     return [_without_places(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 

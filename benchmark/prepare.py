@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.task import Task
 from benchmark.jobs import code_digest, job_key, targets
 from benchmark.progress import Reporter
 
@@ -30,7 +30,7 @@ def run(cfg: DictConfig) -> None:
     """Prepare one task and log its picture; a task that is there is only checked."""
     store = instantiate(cfg.tracking)
     store.prepare()
-    task: DecathlonTask = instantiate(cfg.task)
+    task: Task = instantiate(cfg.task)
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
     made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
@@ -48,7 +48,7 @@ def run(cfg: DictConfig) -> None:
     reporter.finish(key)
 
 
-def _picture(task: DecathlonTask, folder: Path) -> Path:
+def _picture(task: Task, folder: Path) -> Path:
     from benchmark.pictures import three_slices, write_picture
 
     case = next(case for case in task.cases("train") if bool(case.labels.any()))

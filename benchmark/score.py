@@ -11,13 +11,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.preparation import follow
+from benchmark.data.task import Task
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
-from benchmark.pretrain import fetch_checkpoint, pretrain_key
+from benchmark.opening import open_source, source_key
 from benchmark.progress import Reporter
-from benchmark.sources.pool import PoolSource
+from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Run, Store
 
@@ -33,10 +34,11 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
         data: The target's digest, where it is known already.
     """
     inputs = {
-        "source": pretrained or pretrain_key(cfg.source),
+        "source": pretrained or source_key(cfg.source),
         "target": resolved(cfg.target),
         "data": data or instantiate(cfg.target).digest(),
         "stream": resolved(cfg.stream),
+        "preparation": resolved(cfg.preparation),
         "amp": cfg.device.amp,
     }
     code = targets(inputs["target"])
@@ -49,21 +51,20 @@ def run(cfg: DictConfig) -> None:
     """Stream the target once through the source, or read an earlier pass's statistics, and compute every metric."""
     store: Store = instantiate(cfg.tracking)
     key, streamed = score_keys(cfg)
-    source: PoolSource = instantiate(cfg.source)
-    target: DecathlonTask = instantiate(cfg.target)
-    name = f"{source.name} on {target.name}"
+    target: Task = instantiate(cfg.target)
+    name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
     if store.find(key) is None:
         metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-        params = {"source": source.name, "target": target.name, "metrics": ",".join(metrics)}
-        config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "metric")}
+        params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
+        config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
         with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
              tempfile.TemporaryDirectory() as folder:  # fmt: skip
             tracked.log(tags={"pass_key": streamed})
             requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
             found = _earlier(store, streamed, requests, Path(folder))
             start = time.perf_counter()
-            statistics = found or _stream(cfg, source, target, requests, Path(folder))
+            statistics = found or _stream(cfg, store, target, requests, Path(folder))
             seconds = time.perf_counter() - start
             tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
             statistics.save(Path(folder) / "statistics")
@@ -82,19 +83,13 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
     return statistics if set(requests) <= set(statistics) else None
 
 
-def _stream(
-    cfg: DictConfig, source: PoolSource, target: DecathlonTask, requests: Sequence[Request], folder: Path
-) -> Statistics:
-    checkpoint = fetch_checkpoint(cfg.source, instantiate(cfg.tracking), Path(cfg.output_dir))
-    network = source.arch.build(
-        channels=source.channels, classes=source.classes, seed=source.seed, device=cfg.device.name
-    )
-    network.load_state_dict(dict(checkpoint.weights))
-    network.eval()
+def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], folder: Path) -> Statistics:
+    model: Model = open_source(cfg.source, store, Path(cfg.output_dir))
+    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
     return reduce_stream(
-        network,
-        source.arch.taps,
-        target.cases("train"),
+        model.network(device=cfg.device.name),
+        model.arch.taps,
+        target.cases("train", preparation),
         requests,
         patch_size=tuple(cfg.stream.window),
         overlap=cfg.stream.overlap,

@@ -10,16 +10,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.preparation import follow
+from benchmark.data.task import Task
 from benchmark.jobs import job_key, targets
 from benchmark.memory import peak_memory, reset_peak_memory
+from benchmark.opening import open_source, source_key
 from benchmark.pictures import three_slices, write_picture
-from benchmark.pretrain import fetch_checkpoint, pretrain_key
 from benchmark.progress import Reporter
-from benchmark.sources.pool import PoolSource
 from benchmark.tracking import Run, Store
 from benchmark.training.dice import mean_dice
-from benchmark.training.monai import MonaiTrainer, Outcome
+from benchmark.training.trainer import Outcome, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
         pretrained: The source's key, where it is known already.
         data: The target's digest, where it is known already.
     """
-    settings = {name: resolved(cfg[name]) for name in ("target", "trainer")}
+    settings = {name: resolved(cfg[name]) for name in ("target", "trainer", "preparation")}
     inputs = settings | {
-        "source": pretrained or pretrain_key(cfg.source),
+        "source": pretrained or source_key(cfg.source),
         "data": data or instantiate(cfg.target).digest(),
     }
     code = targets(settings)
@@ -45,21 +45,23 @@ def run(cfg: DictConfig) -> None:
     """Fine-tune with every seed that has no finished run yet; a run in the store for each."""
     store: Store = instantiate(cfg.tracking)
     keys = truth_keys(cfg)
-    source: PoolSource = instantiate(cfg.source)
-    target: DecathlonTask = instantiate(cfg.target)
-    trainer: MonaiTrainer = instantiate(cfg.trainer)
-    checkpoint = fetch_checkpoint(cfg.source, store, Path(cfg.output_dir))
+    target: Task = instantiate(cfg.target)
+    trainer: Trainer = instantiate(cfg.trainer)
+    model = open_source(cfg.source, store, Path(cfg.output_dir))
+    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
     for seed, key in keys.items():
-        name = f"{source.name} to {target.name}, seed {seed}"
-        reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.budget.steps)
+        name = f"{model.name} to {target.name}, seed {seed}"
+        reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.steps)
         if store.find(key) is None:
-            params = {"source": source.name, "target": target.name, "seed": seed, "tune": trainer.tune}
-            config = {part: resolved(cfg[part]) for part in ("source", "target", "trainer")} | {"seed": seed}
+            params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
+            config = {part: resolved(cfg[part]) for part in ("source", "target", "trainer", "preparation")} | {
+                "seed": seed
+            }
             with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
                 reset_peak_memory(cfg.device.name)
                 start = time.perf_counter()
                 done = trainer.fine_tune(
-                    source.arch, checkpoint.weights, target, seed=seed, device=cfg.device.name, report=reporter.step
+                    model, target, preparation, seed=seed, device=cfg.device.name, report=reporter.step
                 )
                 seconds = time.perf_counter() - start
                 _log(tracked, done, target)
@@ -68,7 +70,7 @@ def run(cfg: DictConfig) -> None:
         reporter.finish(key)
 
 
-def _log(tracked: Run, done: Outcome, target: DecathlonTask) -> None:
+def _log(tracked: Run, done: Outcome, target: Task) -> None:
     cases = list(done.dice.values())
     metrics = {"dice": mean_dice(cases), "loaded": len(done.transfer.loaded), "fresh": len(done.transfer.fresh)}
     for index, name in sorted(target.labels.items())[1:]:

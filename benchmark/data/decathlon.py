@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from benchmark.data.case import Case
 from benchmark.data.digest import files_digest
 from benchmark.data.normalise import Normalisation
+from benchmark.data.preparation import Preparation
 from benchmark.errors import InputError
 
 MOST_CLASSES = 256  # labels travel as uint8
@@ -83,6 +84,17 @@ class DecathlonTask:
         """The number of classes k, background included."""
         return max(self.labels) + 1
 
+    @property
+    def channels(self) -> int:
+        """Input channels, as dataset.json counts its modalities."""
+        modalities = self.description.get("modality")
+        return len(modalities) if isinstance(modalities, dict) and modalities else 1
+
+    @property
+    def preparation(self) -> Preparation:
+        """The yaml's normalisation, on the stored grid."""
+        return Preparation(self.normalisation)
+
     def prepare(self, cache: Path, *, code: str = "") -> bool:
         """Check that dataset.json is there and whole; data of your own need no more.
 
@@ -123,8 +135,12 @@ class DecathlonTask:
         """The names of the cases of a split, in the order of dataset.json."""
         return [_stem(image) for image, _ in self._pairs(self._key(split))]
 
-    def cases(self, split: str) -> list[Case]:
+    def cases(self, split: str, preparation: Preparation | None = None) -> list[Case]:
         """Read every case of a split.
+
+        Args:
+            split: The split's name.
+            preparation: How volumes become a network's input; the task's own by default.
 
         Raises:
             InputError: The split lists no case or one twice, a file is missing or corrupt, shapes or affines differ, a
@@ -135,7 +151,8 @@ class DecathlonTask:
             raise InputError(f"{self.folder}/dataset.json: {self._key(split)} must list at least one case, got none")
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{self.folder}/dataset.json: {self._key(split)} must name each case once, got {twice[0]}")
-        cases = [self._read(image, labels) for image, labels in self._pairs(self._key(split))]
+        chosen = preparation or self.preparation
+        cases = [self._read(image, labels, chosen) for image, labels in self._pairs(self._key(split))]
         if not any(bool(case.labels.any()) for case in cases):
             raise InputError(f"{self.folder}: split {split} must hold a foreground voxel in some case, got none")
         return cases
@@ -163,7 +180,7 @@ class DecathlonTask:
             raise InputError(f"{self.folder}/dataset.json: paths must stay inside the folder, got {relative}")
         return path
 
-    def _read(self, image_path: Path, label_path: Path) -> Case:
+    def _read(self, image_path: Path, label_path: Path, preparation: Preparation) -> Case:
         image, affine = _load(image_path)
         labels, label_affine = _load(label_path)
         self._check(image_path, label_path, image, labels, affine, label_affine)
@@ -172,7 +189,7 @@ class DecathlonTask:
         channels = values[None] if values.ndim == 3 else values.movedim(-1, 0)
         return Case(
             name=_stem(image_path),
-            image=self.normalisation(channels),
+            image=preparation(channels),
             labels=torch.from_numpy(np.ascontiguousarray(labels).astype(np.uint8)),
             spacing=spacing,
         )

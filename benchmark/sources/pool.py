@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmark.data.decathlon import DecathlonTask
+from benchmark.data.task import Task
 from benchmark.sources.architecture import Architecture
 from benchmark.sources.budget import Budget
+from benchmark.sources.checkpoint import Checkpoint
+from benchmark.sources.model import Model
 
 SCRATCH_CLASSES = 2  # a network that was never trained has no label set; its head must have some width
 
@@ -26,7 +28,7 @@ class PoolSource:
     """
 
     name: str
-    task: DecathlonTask | None
+    task: Task | None
     arch: Architecture
     length: str
     budget: Budget
@@ -43,3 +45,17 @@ class PoolSource:
     def classes(self) -> int:
         """Channels of the source's own head."""
         return self.task.classes if self.task else SCRATCH_CLASSES
+
+    def model(self, checkpoint: Checkpoint) -> Model:
+        """The pre-trained source."""
+        return Model(
+            name=self.name,
+            arch=self.arch,
+            weights=checkpoint.weights,
+            channels=self.channels,
+            classes=self.classes,
+            labels=self.labels,
+            preparation=self.task.preparation if self.task else None,
+            patch=tuple(self.budget.patch),
+            facts=checkpoint.facts,
+        )

@@ -7,32 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.data.case import Case
-from benchmark.data.decathlon import DecathlonTask
-from benchmark.sources.architecture import Architecture
+from benchmark.data.preparation import Preparation
+from benchmark.data.task import Task
 from benchmark.sources.budget import Budget
-from benchmark.sources.transfer import Transfer, transfer
+from benchmark.sources.model import Model
+from benchmark.sources.transfer import transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
+from benchmark.training.trainer import Outcome
 from benchmark.training.tune import freeze
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one fine-tuning gave.
-
-    Attributes:
-        dice: Test case -> Dice of each foreground class; NaN for a class that the case does not hold.
-        external: The same for another patient's cases; empty where there are none.
-        losses: The training loss at each step.
-        transfer: What was taken over from the source.
-        examples: The worst and the best test case with the predicted labels (D, H, W) uint8.
-    """
-
-    dice: Mapping[str, Sequence[float]]
-    external: Mapping[str, Sequence[float]]
-    losses: Sequence[float]
-    transfer: Transfer
-    examples: Mapping[str, tuple[Case, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -51,11 +34,16 @@ class MonaiTrainer:
     window: tuple[int, int, int] = (32, 32, 32)
     overlap: float = 0.25
 
+    @property
+    def steps(self) -> int:
+        """How often `report` is called."""
+        return self.budget.steps
+
     def fine_tune(
         self,
-        arch: Architecture,
-        weights: Mapping[str, Tensor],
-        target: DecathlonTask,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
         *,
         seed: int,
         device: str = "cpu",
@@ -66,22 +54,22 @@ class MonaiTrainer:
         The seed decides the new head, the order of batches and the augmentation, alike for every source.
 
         Args:
-            arch: The source's network.
-            weights: The source's state dict.
+            model: The source.
             target: The target; its split `train` is tuned on, `test` and `external` are measured.
+            preparation: How its volumes become the network's input.
             seed: The fine-tuning seed.
             device: Where it runs.
             report: Called after each step with the step and the loss.
         """
-        cases = target.cases("train")
-        network = arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
-        taken = transfer(network, weights, head=arch.head)
-        freeze(network, arch, tune=self.tune)
+        cases = target.cases("train", preparation)
+        network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
+        taken = transfer(network, model.weights, head=model.arch.head)
+        freeze(network, model.arch, tune=self.tune)
         losses = train(network, cases, budget=self.budget, seed=seed, report=report)
-        test = target.cases("test")
+        test = target.cases("test", preparation)
         logits = self._predict(network, test)
         dice = {case.name: case_dice(found, case.labels) for case, found in zip(test, logits, strict=True)}
-        others = target.cases("external") if target.has("external") else []
+        others = target.cases("external", preparation) if target.has("external") else []
         external = {
             case.name: case_dice(found, case.labels)
             for case, found in zip(others, self._predict(network, others), strict=True)

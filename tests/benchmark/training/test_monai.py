@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from benchmark.data.decathlon import DecathlonTask
 from benchmark.data.normalise import Normalisation
 from benchmark.sources.budget import Budget
+from benchmark.sources.model import Model
 from benchmark.training.monai import MonaiTrainer
 
 TRAINER = MonaiTrainer("decoder", Budget(steps=2, batch=2, patch=(16, 16, 16)), window=(24, 24, 24))
@@ -26,14 +27,19 @@ def weights(arch):
 
 
 @pytest.fixture(scope="module")
+def model(arch, weights):
+    return Model("made", arch, weights, channels=1, classes=5)
+
+
+@pytest.fixture(scope="module")
 def target(prepared):
     return DecathlonTask("synthetic_ball", prepared / "synthetic" / "synthetic_ball", Normalisation((0.0, 1.0)))
 
 
 @pytest.fixture(scope="module")
-def outcome(arch, weights, target):
+def outcome(model, target):
     steps = []
-    done = TRAINER.fine_tune(arch, weights, target, seed=0, report=lambda step, loss: steps.append(step))
+    done = TRAINER.fine_tune(model, target, target.preparation, seed=0, report=lambda step, loss: steps.append(step))
     assert steps == [1, 2]
     return done
 
@@ -61,20 +67,20 @@ def test_all_but_the_head_came_from_the_source(outcome, weights):
     assert set(outcome.transfer.loaded) | set(outcome.transfer.fresh) == set(weights)
 
 
-def test_equal_seeds_give_equal_outcomes_and_other_seeds_others(arch, weights, target, outcome):
-    again = TRAINER.fine_tune(arch, weights, target, seed=0)
+def test_equal_seeds_give_equal_outcomes_and_other_seeds_others(model, target, outcome):
+    again = TRAINER.fine_tune(model, target, target.preparation, seed=0)
     assert again.losses == outcome.losses
     assert again.dice == outcome.dice
-    assert TRAINER.fine_tune(arch, weights, target, seed=1).losses != outcome.losses
+    assert TRAINER.fine_tune(model, target, target.preparation, seed=1).losses != outcome.losses
 
 
-def test_the_source_s_weights_are_not_changed(arch, weights, target):
+def test_the_source_s_weights_are_not_changed(model, weights, target):
     before = {name: value.clone() for name, value in weights.items()}
-    replace(TRAINER, tune="all").fine_tune(arch, weights, target, seed=0)
+    replace(TRAINER, tune="all").fine_tune(model, target, target.preparation, seed=0)
     assert all(torch.equal(before[name], value) for name, value in weights.items())
 
 
-def test_another_patient_is_measured_beside_the_test_cases(arch, weights, target, tmp_path, outcome):
+def test_another_patient_is_measured_beside_the_test_cases(model, target, tmp_path, outcome):
     """The test cases listed as another patient's: their Dice must come out alike, and count for nothing else."""
     import json
 
@@ -84,6 +90,6 @@ def test_another_patient_is_measured_beside_the_test_cases(arch, weights, target
     path.write_text(json.dumps(description | {"external": description["test"]}), encoding="utf-8")
     splits = {"train": "training", "test": "test", "external": "external"}
     both = DecathlonTask("both", folder, target.normalisation, splits=splits)
-    found = TRAINER.fine_tune(arch, weights, both, seed=0)
+    found = TRAINER.fine_tune(model, both, both.preparation, seed=0)
     assert found.external == outcome.dice
     assert found.dice == outcome.dice
