@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from benchmark.sources.pool import PoolSource
 from benchmark.tracking import Store
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,8 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
     ) as run:
         start = time.perf_counter()
-        done = _train(source, cfg.device.name, reporter)
+        place = Path(cfg.output_dir) / "training" / key[:32]
+        done = _train(source, cfg.device.name, reporter, Keeper(place / "training.pt"))
         run.curve("loss", done.losses)
         run.log(metrics={
             "dice": done.dice,
@@ -91,6 +94,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
             place = Path(folder) / "source"
             save_checkpoint(done.network, _facts(cfg.source, source), place)
             run.file(place, "source")
+    shutil.rmtree(place, ignore_errors=True)
     log.info("source %s: validation Dice %.3f", source.name, done.dice)
 
 
@@ -103,12 +107,12 @@ class Trained:
     dice: float
 
 
-def _train(source: PoolSource, device: str, reporter: Reporter) -> Trained:
+def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) -> Trained:
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
     cases = source.task.cases("source_train")
-    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step)
+    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
     held_out = source.task.cases("source_validation")
     logits = predict(network, held_out, window=cases[0].image.shape[1:])
     dice = [case_dice(found, case.labels) for case, found in zip(held_out, logits, strict=True)]

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -60,9 +61,11 @@ def run(cfg: DictConfig) -> None:
             if finished is None:
                 params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
+                place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
                     tune = partial(trainer.fine_tune, model, target, preparation, seed=seed, report=reporter.step)
-                    _measure(tracked, tune, target, name=name, device=cfg.device.name)
+                    _measure(tracked, partial(tune, folder=place), target, name=name, device=cfg.device.name)
+                shutil.rmtree(place, ignore_errors=True)
         reporter.finish(key)
 
 
