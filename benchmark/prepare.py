@@ -4,6 +4,7 @@ import logging
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -24,6 +25,22 @@ def prepare_key(task: DictConfig) -> str:
 def cutting_code(task: DictConfig) -> str:
     """The digest of the code that makes a task's cases."""
     return code_digest(tuple(sorted(set(targets(resolved(task))))))
+
+
+def prepared(node: DictConfig, data_dir: str | Path) -> Task:
+    """A task that is ready on this machine; what can make itself is made, once, where it is not there yet.
+
+    Args:
+        node: The task's config.
+        data_dir: The folder of tasks and fetched packages.
+    """
+    task: Task = instantiate(node)
+    code = cutting_code(node)
+    if not task.is_made(code=code):
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(data_dir) / f".{task.name}.lock"):
+            task.prepare(Path(data_dir) / "packages", code=code)
+    return task
 
 
 def run(cfg: DictConfig) -> None:

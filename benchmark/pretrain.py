@@ -48,13 +48,20 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
     folder = cache / "sources" / key[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / SIDECAR).is_file():
-            row = store.find(key)
-            if row is None:
-                raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
-            with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-                store.download(row.run, "source", Path(partial)).rename(folder)
-        return load_checkpoint(folder)
+        if (folder / SIDECAR).is_file():
+            try:
+                return load_checkpoint(folder)
+            except InputError as error:  # a spoilt copy; the run holds the original
+                log.warning("source %s is fetched again: %s", source.name, error)
+        row = store.find(key)
+        if row is None:
+            raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            fetched = store.download(row.run, "source", Path(partial))
+            checkpoint = load_checkpoint(fetched)
+            shutil.rmtree(folder, ignore_errors=True)
+            fetched.rename(folder)
+        return checkpoint
 
 
 def run(cfg: DictConfig) -> None:

@@ -1,6 +1,7 @@
 """An MLflow experiment: finished jobs are found in it, new ones are claimed, written and delivered."""
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError
-from benchmark.provenance import provenance
+from benchmark.provenance import provenance, rerun_command
 from benchmark.records import Row
 from benchmark.tracking.claims import claimed, claims_place, forget
 from benchmark.tracking.delivery import deliver
@@ -161,7 +162,15 @@ class Store:
 
     @contextmanager
     def run(
-        self, stage: str, key: str, name: str, *, params: Mapping[str, Any], config: Mapping[str, Any], suite: str
+        self,
+        stage: str,
+        key: str,
+        name: str,
+        *,
+        params: Mapping[str, Any],
+        config: Mapping[str, Any],
+        suite: str,
+        parents: Mapping[str, str] | None = None,
     ) -> Iterator[Draft]:
         """A result that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
 
@@ -175,15 +184,20 @@ class Store:
             params: What was asked for.
             config: The resolved config, kept as an artifact.
             suite: The suite's name.
+            parents: What the job was made from: keys of other jobs, digests of data.
 
         Raises:
             InputError: The store is away; the result is kept.
         """
         facts = provenance()
         tags = {"stage": stage, "job_key": key, "suite": suite, "mlflow.runName": name} | facts.tags
+        tags |= {f"parent/{kind}": value for kind, value in (parents or {}).items()}
         draft = Draft.begin(self._outbox, key, experiment=self.experiment, name=name, tags=tags)
         draft.log(params=params)
-        draft.json({"config": config, "environment": facts.details}, "job.json")
+        job = {"config": config, "environment": facts.details, "parents": parents or {}, "run_again": rerun_command()}
+        draft.json(job, "job.json")
+        if facts.diff:
+            draft.text(facts.diff, "uncommitted.diff")
         try:
             yield draft
         except KeyboardInterrupt:
@@ -238,4 +252,5 @@ def _row(run: StoredRun) -> Row:
         metrics=dict(run.data.metrics),
         tags=tags,
         run=run.info.run_id,
+        seconds=(run.info.end_time - run.info.start_time) / 1000.0 if run.info.end_time else math.nan,
     )
