@@ -17,6 +17,7 @@ from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
 from benchmark.opening import open_source, source_key
+from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
@@ -51,8 +52,8 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 def run(cfg: DictConfig) -> None:
     """Stream the target once through the source, or read an earlier pass's statistics, and compute every metric."""
     store: Store = instantiate(cfg.tracking)
+    target = prepared(cfg.target, cfg.data_dir)
     key, streamed = score_keys(cfg)
-    target: Task = instantiate(cfg.target)
     name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
     with store.claim(key) as finished:

@@ -19,6 +19,7 @@ from benchmark.jobs import job_key, targets
 from benchmark.memory import peak_memory, reset_peak_memory
 from benchmark.opening import open_source, source_key
 from benchmark.pictures import three_slices, write_picture
+from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
@@ -49,8 +50,8 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 def run(cfg: DictConfig) -> None:
     """Fine-tune with every seed that has no finished run yet; a run in the store for each."""
     store: Store = instantiate(cfg.tracking)
+    target = prepared(cfg.target, cfg.data_dir)
     keys = truth_keys(cfg)
-    target: Task = instantiate(cfg.target)
     trainer: Trainer = instantiate(cfg.trainer)
     model = open_source(cfg.source, store, Path(cfg.output_dir))
     preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))

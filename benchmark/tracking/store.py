@@ -1,7 +1,6 @@
 """An MLflow experiment: finished jobs are found in it, new ones are claimed, written and delivered."""
 
 import logging
-import math
 import os
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, RunStatus, ViewType
-from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,7 +22,7 @@ from benchmark.errors import InputError
 from benchmark.provenance import provenance, rerun_command
 from benchmark.records import Row
 from benchmark.tracking.claims import claimed, claims_place, forget
-from benchmark.tracking.delivery import deliver
+from benchmark.tracking.delivery import deliver, row_of
 from benchmark.tracking.outbox import Draft, Parcel, waiting
 from benchmark.tracking.patience import patiently
 
@@ -133,7 +131,7 @@ class Store:
                 order,
                 token,
             )
-            yield from map(_row, page)
+            yield from map(row_of, page)
             token = page.token or ""
 
     def download(self, run: str, path: str, folder: Path) -> Path:
@@ -240,17 +238,3 @@ class Store:
     @property
     def _locks(self) -> str:
         return claims_place(self.uri, self.locks, self._outbox)
-
-
-def _row(run: StoredRun) -> Row:
-    tags = dict(run.data.tags)
-    return Row(
-        stage=tags.get("stage", ""),
-        key=tags.get("job_key", run.info.run_id),
-        name=run.info.run_name or "",
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=tags,
-        run=run.info.run_id,
-        seconds=(run.info.end_time - run.info.start_time) / 1000.0 if run.info.end_time else math.nan,
-    )
