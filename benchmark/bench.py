@@ -164,6 +164,7 @@ def run(cfg: DictConfig) -> None:
         bench.say("interrupted: what is finished stays, and the next run goes on")
         _finish(bench)
         sys.exit(INTERRUPTED)
+    store.tidy()
     write_failed(bench.failures, benches)
     _finish(bench)
 

@@ -26,6 +26,7 @@ from benchmark.tracking import Store
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
 from benchmark.training.resume import Keeper
+from benchmark.work_folder import clear_partial, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
                 return load_checkpoint(folder)
             except InputError as error:  # a spoilt copy; the run holds the original
                 log.warning("source %s is fetched again: %s", source.name, error)
+        clear_partial(folder)
         row = store.find(key)
         if row is None:
             raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
@@ -97,10 +99,9 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         })  # fmt: skip
         if math.isnan(done.dice):
             run.log(tags={"reason/dice": "initial weights, trained on no task"})
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "source"
-            save_checkpoint(done.network, _facts(cfg.source, source), place)
-            run.file(place, "source")
+        with work_folder(cfg.output_dir, key) as folder:
+            save_checkpoint(done.network, _facts(cfg.source, source), folder / "source")
+            run.file(folder / "source", "source")
     shutil.rmtree(place, ignore_errors=True)
     log.info("source %s: validation Dice %.3f", source.name, done.dice)
 

@@ -1,7 +1,6 @@
 """Score one source for one target, every metric from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
+from benchmark.work_folder import work_folder
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
     config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
-         tempfile.TemporaryDirectory() as folder:  # fmt: skip
+         work_folder(cfg.output_dir, key) as folder:  # fmt: skip
         tracked.log(tags={"pass_key": streamed})
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))

@@ -3,7 +3,6 @@
 import logging
 import math
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -102,11 +101,10 @@ def _log(tracked: Draft, done: Outcome, target: Task) -> None:
     )
     tracked.json({"loaded": done.transfer.loaded, "fresh": done.transfer.fresh, "unused": done.transfer.unused},
                  "transfer.json")  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, (case, predicted) in done.examples.items():
-            picture = three_slices(case.image[0], case.labels, predicted)
-            write_picture(picture, Path(folder) / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
-        tracked.file(Path(folder), "pictures")
+    pictures = tracked.place("pictures")
+    for kind, (case, predicted) in done.examples.items():
+        picture = three_slices(case.image[0], case.labels, predicted)
+        write_picture(picture, pictures / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from benchmark.provenance import provenance, rerun_command
 from benchmark.records import Row
 from benchmark.tracking.claims import claimed, claims_place, forget
 from benchmark.tracking.delivery import deliver, row_of
-from benchmark.tracking.outbox import Draft, Parcel, waiting
+from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
 from benchmark.tracking.patience import patiently
 
 PAGE = 1000  # rows a query; the store's own limit is 50000
@@ -157,6 +157,10 @@ class Store:
         for parcel in parcels:
             self._patiently(self._deliver, parcel)
         return len(parcels)
+
+    def tidy(self) -> None:
+        """Remove what killed jobs left on disk of results that the store holds."""
+        remove_leftovers(self._outbox, self.finished())
 
     @contextmanager
     def run(
