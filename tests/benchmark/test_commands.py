@@ -25,8 +25,8 @@ RUNS = {
 TIMES = re.compile("second|memory")
 
 
-def all_runs(place):
-    client = MlflowClient(place.uri)
+def all_runs(place, client=None):
+    client = client or MlflowClient(place.uri)
     return client.search_runs([client.get_experiment_by_name("ccfv-bench/synthetic").experiment_id], max_results=1000)
 
 
@@ -34,10 +34,10 @@ def counts(place):
     return Counter((run.data.tags["stage"], run.info.status) for run in all_runs(place))
 
 
-def figures(place, metrics=METRICS):
+def figures(place, metrics=METRICS, client=None):
     """What a study came to: each finished job's outcome and losses, bit for bit; of scores those of `metrics`."""
-    client, found = MlflowClient(place.uri), {}
-    for run in all_runs(place):
+    client, found = client or MlflowClient(place.uri), {}
+    for run in all_runs(place, client):
         stage = run.data.tags["stage"]
         if run.info.status == "FINISHED" and stage in {"pretrain", "truth", "score"}:
             job = stage, *[run.data.params.get(name) for name in ("source", "target", "seed")]
