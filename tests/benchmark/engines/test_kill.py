@@ -14,11 +14,12 @@ from mlflow import MlflowClient
 
 from benchmark.command import CONF
 from benchmark.tracking import Store
-from tests.benchmark.engines.servers import MlflowServer, Postgres, kill_tree
+from tests.benchmark.engines.servers import PATIENCE, MlflowServer, Postgres, kill_tree
 from tests.benchmark.test_commands import figures
 
 KILLS, WITH_SERVERS = 20, {6, 12, 18}
-LONGEST = 9.0  # seconds of work between two kills, beyond the start-up
+LONGEST = 4.0  # seconds of work between two kills, beyond the start-up
+START = 8.0  # seconds within which every fifth kill falls, whatever the sweep is at
 METRICS = ("ccfv", "logme")
 SWEEP = (  # three targets, five sources: 3 + 5 + 12 + 12 jobs, 44 runs
     "experiment=synthetic",
@@ -55,6 +56,22 @@ class Sweep:
             return subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.place.folder, env=settings, start_new_session=True
             )
+
+    def wait_for_work(self, process):
+        """Until the attempt reports a job's progress, or ends."""
+        before = self._reported()
+        end = time.monotonic() + PATIENCE
+        while process.poll() is None and self._reported() == before and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _reported(self):
+        return sum(path.stat().st_size for path in (self.place.folder / "outputs").glob("bench/*/progress.jsonl"))
+
+    @staticmethod
+    def let_run(process, seconds):
+        until = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
 
     def kill(self, process, *, servers):
         victims = [process.pid]
@@ -96,12 +113,6 @@ def sweep(study):
     held.stop()
 
 
-def progressed(sweep, before):
-    """Whether the attempt has begun to work: the bench's folder holds progress that was not there."""
-    found = sum(path.stat().st_size for path in (sweep.place.folder / "outputs" / "bench").glob("*/progress.jsonl"))
-    return found > before, found
-
-
 def left_over(folder):
     """Temporary files and folders below a place."""
     names = [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix in {".part", ".gone"}]
@@ -111,25 +122,18 @@ def left_over(folder):
 
 def test_a_sweep_that_is_killed_twenty_times(sweep, bench, undisturbed, tmp_path_factory):
     draw = random.Random(20)
-    kills, seen = 0, 0
+    kills = 0
     while kills < KILLS:
         names = sweep.remember()
         process = sweep.start()
-        end = time.monotonic() + 120
-        working = False
-        while process.poll() is None and time.monotonic() < end and not working:
-            working, _ = progressed(sweep, seen)
-            time.sleep(0.1)
-        pause = draw.uniform(0.0, LONGEST) * (0.3 if kills % 2 else 1.0)
-        until = time.monotonic() + pause
-        while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
+        if kills % 5 < 4:
+            sweep.wait_for_work(process)
+        sweep.let_run(process, draw.uniform(0.0, LONGEST if kills % 5 < 4 else START))
         if process.poll() is not None:
-            break  # finished before it could be killed: the figures below say whether enough was killed
+            break  # it was faster than the kills; the count below tells
         kills += 1
         sweep.kill(process, servers=kills in WITH_SERVERS)
         process.wait()
-        _, seen = progressed(sweep, 0)
         sweep.look(names)
     names = sweep.remember()
     last = sweep.start()
