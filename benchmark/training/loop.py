@@ -59,7 +59,7 @@ def train(
             optimiser.zero_grad(set_to_none=True)
             logits = network(image.to(device, memory_format=torch.channels_last_3d))
             loss = dice_ce(logits, labels.to(device))
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(tuned, 12.0)
             optimiser.step()
             losses.append(float(loss.detach()))
