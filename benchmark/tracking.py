@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Experiment, Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
@@ -156,6 +157,26 @@ class Store:
             raise
         finally:
             self.client.set_terminated(made.info.run_id, RunStatus.to_string(status))
+
+
+def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
+    """Copy what lies at an MLflow address below a folder and return its place.
+
+    Args:
+        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
+        folder: Made if it is not there.
+        uri: The tracking address; None: MLflow's own setting.
+
+    Raises:
+        InputError: Nothing is there, or the store does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise InputError(
+            f"source: {path} must be an artifact in MLflow, got: {' '.join(str(error).split())}"
+        ) from error
 
 
 @dataclass(frozen=True)
