@@ -67,6 +67,10 @@ class Architecture:
         moved: nn.Module = placed.to(memory_format=layout)
         return moved
 
+    def bare(self, *, channels: int, classes: int) -> nn.Module:
+        """The network as its class makes it, which takes slices where `dims` is 2."""
+        return initial(self.network, channels=channels, classes=classes, seed=0)
+
     def fit(self, window: Sequence[int]) -> Triple:
         """The window nearest to one asked for that the network takes, never smaller than what it needs.
 

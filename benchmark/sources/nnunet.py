@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from benchmark.data.preparation import Preparation
+from benchmark.data.plans import preparation_from_plans
 from benchmark.errors import InputError
 from benchmark.sources.allowed import LAYERS, NETWORKS, literal, module_class
 from benchmark.sources.architecture import Architecture
@@ -74,7 +74,7 @@ class NnunetSource:
             channels=fit.channels,
             classes=fit.classes,
             labels=labels,
-            preparation=_preparation(plans, configuration),
+            preparation=preparation_from_plans(plans, configuration),
             patch=arch.fit(plan["patch_size"]),
             facts={
                 "kind": "nnU-Net",
@@ -200,7 +200,3 @@ def _labels(dataset: Mapping[str, Any], path: Path) -> tuple[dict[int, str], lis
         names = [name for name, value in labels.items() if value != 0 and name != "ignore"]
         return dict(enumerate(names)), ["its head has a channel a region, which may overlap; read as exclusive classes"]
     return {int(value): name for name, value in labels.items() if name != "ignore"}, []
-
-
-def _preparation(plans: Mapping[str, Any], configuration: str) -> Preparation | None:
-    return None

@@ -42,7 +42,7 @@ def recognise(path: str | Path, *, trust: bool = False) -> Node:
     """
     text = str(path)
     if ADDRESS.fullmatch(text):
-        fetch = {"_target_": "benchmark.tracking.fetch_artifact", "_partial_": True}
+        fetch = {"_target_": "benchmark.tracking.fetching.fetch_artifact", "_partial_": True}
         node = {"_target_": f"{HERE}.artifact.ArtifactSource", "name": source_name(text), "path": text}
         return node | {"fetch": fetch, "folder": FETCHED} | ({"trust": True} if trust else {})
     if FACTORY.fullmatch(text) and not Path(text).exists():
