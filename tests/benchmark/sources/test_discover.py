@@ -78,7 +78,7 @@ def test_a_network_that_does_not_depend_on_the_classes_is_refused():
 
 def test_a_network_that_takes_no_volume_is_refused():
     def network(*, in_channels, out_channels):
-        return nn.Linear(7, out_channels)
+        return nn.Sequential(nn.Linear(7, out_channels))
 
     with pytest.raises(InputError, match=r"arch flat: the network must take a volume of \(128, 128, 128\) voxels"):
         discovered("flat", network, dims=3)

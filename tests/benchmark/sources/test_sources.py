@@ -150,6 +150,7 @@ def test_a_plan_of_an_older_nnunet_is_understood(tmp_path):
         "UNet_class_name": "PlainConvUNet",
         "UNet_base_num_features": 4,
         "unet_max_num_features": 16,
+        "num_pool_per_axis": [3, 3, 3],
         "conv_kernel_sizes": kwargs["kernel_sizes"],
         "pool_op_kernel_sizes": kwargs["strides"],
         "n_conv_per_stage_encoder": kwargs["n_conv_per_stage"],
