@@ -31,7 +31,7 @@ def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = Non
         task=account.task,
         verdict=ranking.verdict,
         picture=embedded(png(ranking_figure(ranking))),
-        tables=ranking_tables(ranking, account),
+        tables=ranking_tables(ranking, account, intervals=True),
         case=embedded(case) if case else "",
         case_name=case_name,
     )

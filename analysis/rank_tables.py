@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from analysis.tables import Table
 
 CAUTION = (
     "Intervals and shares say how much the order owes to these cases. They do not say how well an estimate predicts "
-    "the Dice after fine-tuning: where this project measured that, the best estimates agreed with it moderately, and none "
-    "clearly beat a leaderboard that ignores the target."
+    "the Dice after fine-tuning: where this project measured that, the best estimates agreed with it moderately, and "
+    "none clearly beat a leaderboard that ignores the target."
 )
 
 
@@ -44,21 +44,22 @@ class Account:
     resampling: str
 
 
-def ranking_tables(ranking: Ranking, account: Account) -> tuple[Table, ...]:
+def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = False) -> tuple[Table, ...]:
     """The order, the agreement between metrics, the cost.
 
     Args:
         ranking: The order.
         account: What stands beside it.
+        intervals: Every score with its interval; without it that of the order alone, which a terminal has room for.
 
     Returns:
         The tables, in reading order; their notes say what is undefined, adapted and skipped.
     """
-    return order_table(ranking, account), agreement_table(ranking), cost_table(account)
+    return order_table(ranking, account, intervals=intervals), agreement_table(ranking), cost_table(account)
 
 
-def order_table(ranking: Ranking, account: Account) -> Table:
-    """Sources, best first."""
+def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) -> Table:
+    """Sources, best first; arguments as `ranking_tables`."""
     names = (STANDING, *ranking.metrics)
     shown = ranking.by if ranking.draws else None
     columns = ["", "source", *([f"first ({ranking.by})"] if shown else []), *names]
@@ -67,13 +68,14 @@ def order_table(ranking: Ranking, account: Account) -> Table:
             "" if pd.isna(line["place"]) else f"{int(line['place'])}",
             str(line["source"]),
             *([_percent(line[f"{ranking.by}_first"])] if shown else []),
-            *(_cell(line, name) for name in names),
+            *(_cell(line, name) if intervals or name == ranking.by else _number(float(line[name])) for name in names),
         )
         for _, line in ranking.table.iterrows()
     ]
-    notes = [ranking.verdict, account.resampling, *_reasons(account.reasons)]
-    notes += [f"{source}: {note}" for source, own in account.notes.items() for note in own]
-    notes += [f"{source} was skipped: {why}" for source, why in account.skipped.items()]
+    notes = [ranking.verdict, account.resampling]
+    notes += _grouped((f"{metric}: {why}", source) for (source, metric), why in account.reasons.items())
+    notes += _grouped((note, source) for source, own in account.notes.items() for note in own)
+    notes += _grouped((f"skipped: {why}", source) for source, why in account.skipped.items())
     title = f"{account.task}: {len(rows)} sources by {ranking.by}, {ranking.cases} cases"
     return Table(title, tuple(columns), (tuple(rows),), (*notes, CAUTION))
 
@@ -167,12 +169,12 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.0%}"
 
 
-def _reasons(reasons: Mapping[tuple[str, str], str]) -> list[str]:
-    """One line a reason, with all that it holds for."""
+def _grouped(told: Iterable[tuple[str, str]]) -> list[str]:
+    """One line for each thing told, with all the sources that it is told of."""
     held: dict[str, list[str]] = {}
-    for (source, metric), why in reasons.items():
-        held.setdefault(f"{metric}: {why}", []).append(source)
-    return [f"{told} ({', '.join(sources)})" for told, sources in held.items()]
+    for what, source in told:
+        held.setdefault(what, []).append(source)
+    return [f"{', '.join(sources)}: {what}" for what, sources in held.items()]
 
 
 def _strict(value: Any) -> Any:

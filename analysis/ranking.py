@@ -180,9 +180,11 @@ def _drawn_standing(scores: Scores, draws: Mapping[str, Array]) -> Array:
 def _columns(name: str, values: Array, drawn: Array | None, kind: str) -> dict[str, Array]:
     low, high, first = (np.full(len(values), np.nan) for _ in range(3))
     if drawn is not None:
-        tail = 0.0 if kind == "leave-one-out" else (1 - LEVEL) / 2
+        range_of_all = kind == "leave-one-out"
+        rows = np.vstack([drawn, values]) if range_of_all else drawn
+        tail = 0.0 if range_of_all else (1 - LEVEL) / 2
         for place in np.flatnonzero(np.isfinite(drawn).any(axis=0)):
-            low[place], high[place] = np.nanquantile(drawn[:, place], [tail, 1 - tail])
+            low[place], high[place] = np.nanquantile(rows[:, place], [tail, 1 - tail])
         first = share_first(drawn)
     return {name: values, f"{name}_low": low, f"{name}_high": high, f"{name}_first": first}
 

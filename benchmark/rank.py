@@ -16,6 +16,7 @@ from benchmark.errors import InputError
 from benchmark.ranking.given import GivenSources, as_values, source_nodes, task_node
 
 if TYPE_CHECKING:
+    from analysis.rank_tables import Account
     from analysis.ranking import Ranking, Scores
     from benchmark.metric import Metric
     from benchmark.ranking.estimates import Outcome
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
+    from analysis.rank_tables import ranking_tables
     from analysis.ranking import rank_sources
+    from analysis.render import terminal
     from benchmark.ranking.screen import Screen
 
     start = time.monotonic()
@@ -40,7 +43,10 @@ def run(cfg: DictConfig) -> None:
         told = [f"{outcome.name}: {outcome.skipped}" for outcome in outcomes]
         raise InputError(f"source must hold one that can be scored, got none: {'; '.join(told)}")
     ranking = rank_sources(pool_scores(scored, ranker), by=cfg.by)
-    _show(cfg, ranker, ranking, outcomes, given, screen)
+    account = _account(cfg, ranker, outcomes, given)
+    for table in ranking_tables(ranking, account):
+        screen.console.print(terminal(table))
+    _write(cfg, ranker, ranking, account, screen)
     screen.say(f"it took {time.monotonic() - start:.0f} s")
 
 
@@ -119,38 +125,32 @@ def pool_scores(outcomes: "Sequence[Outcome]", ranker: "Ranker") -> "Scores":
     return Scores(names, metrics, draws, ranker.resamples.kind, ranker.resamples.counts.shape[1])
 
 
-def _show(
-    cfg: DictConfig,
-    ranker: "Ranker",
-    ranking: "Ranking",
-    outcomes: "Sequence[Outcome]",
-    given: GivenSources,
-    screen: "Screen",
-) -> None:
-    """Print the ranking and write it."""
-    from analysis.rank_page import ranking_page
-    from analysis.rank_tables import Account, ranking_csv, ranking_json, ranking_tables
-    from analysis.render import terminal
-    from benchmark.pictures import png, three_slices
-    from benchmark.provenance import provenance
+def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[Outcome]", given: GivenSources) -> "Account":
+    from analysis.rank_tables import Account
     from benchmark.ranking.account import account_of
-    from benchmark.statistics.files import write_bytes
 
     trainer = instantiate(cfg.trainer)
-    account = Account(**account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds))
-    for table in ranking_tables(ranking, account):
-        screen.console.print(terminal(table))
+    return Account(**account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds))
+
+
+def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Account", screen: "Screen") -> None:
+    from analysis.rank_page import ranking_page
+    from analysis.rank_tables import ranking_csv, ranking_json
+    from benchmark.pictures import png, three_slices
+    from benchmark.provenance import provenance
+    from benchmark.statistics.files import write_bytes
+
     case = ranker.target.cases(ranker.split)[0]
-    picture = png(three_slices(case.image[0], case.labels))
-    folder = Path(cfg.output_dir) / "rank" / quote(ranker.target.name, safe="")
-    folder.mkdir(parents=True, exist_ok=True)
     found = provenance()
     facts = {"provenance": found.tags | found.details, "settings": ranker.settings, "seed": cfg.seed}
+    picture = png(three_slices(case.image[0], case.labels))
     contents = {
         "ranking.html": ranking_page(ranking, account, case=picture, case_name=case.name),
         "ranking.csv": ranking_csv(ranking, account),
         "ranking.json": ranking_json(ranking, account, facts),
     }
+    folder = Path(cfg.output_dir) / "rank" / quote(ranker.target.name, safe="")
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         write_bytes(folder / name, content.encode())
     screen.say(f"{', '.join(contents)} in {folder}")

@@ -54,10 +54,7 @@ def fine_tuning_of(trainer: Trainer, *, seeds: int) -> FineTuning:
         seeds: Runs a source.
     """
     budget: Any = getattr(trainer, "budget", None)
-    if hasattr(budget, "iterations"):
-        steps = budget.epochs * budget.iterations
-    else:
-        steps = trainer.steps
+    steps = budget.epochs * budget.iterations if hasattr(budget, "iterations") else trainer.steps
     batch, patch = getattr(budget, "batch", None) or 2, getattr(budget, "patch", None)
     return FineTuning(steps, prod(patch) * batch if patch else 0, batch, seeds)
 
@@ -67,9 +64,9 @@ def tuning_told(tuning: FineTuning, trainer: Trainer) -> str:
     patch = getattr(getattr(trainer, "budget", None), "patch", None)
     size = f"patches of {'x'.join(map(str, patch))}" if patch else "windows of the source's own size"
     return (
-        f"fine-tuning is an estimate, not a measurement: one training step was timed for each source, and multiplied by "
-        f"{tuning.steps} steps of {tuning.batch} {size} and {tuning.seeds} seeds (`trainer` and `fine_tuning_seeds`), "
-        f"without reading data or validation"
+        f"fine-tuning is an estimate, no measurement: one training step was timed for each source, and multiplied "
+        f"by {tuning.steps} steps of {tuning.batch} {size} and {tuning.seeds} seeds (`trainer`, `fine_tuning_seeds`); "
+        f"reading data and validation are not in it"
     )
 
 
@@ -79,7 +76,7 @@ def resampling_told(ranker: Ranker) -> str:
     if ranker.resamples.kind == "none":
         return "no intervals: they need two cases at least"
     if ranker.resamples.kind == "leave-one-out":
-        return f"[ ]: range of the {len(counts)} scores that leave one case out; fewer than 6 cases allow no bootstrap"
+        return f"[ ]: range of the score and the {len(counts)} that leave one case out; fewer than 6 cases allow no bootstrap"
     points = min(ranker.most_point_draws, len(counts))
     return (
         f"[ ]: 95% bootstrap intervals over cases, {len(counts)} resamples ({points} for metrics that read sampled "

@@ -1,4 +1,4 @@
-"""How a ranking shows where it stands: one bar with the remaining time, or plain lines where the output is no terminal."""
+"""How a ranking shows where it stands: a bar with the remaining time, or plain lines where there is no terminal."""
 
 import time
 from collections.abc import Iterator
