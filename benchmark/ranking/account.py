@@ -76,7 +76,7 @@ def resampling_told(ranker: Ranker) -> str:
     if ranker.resamples.kind == "none":
         return "no intervals: they need two cases at least"
     if ranker.resamples.kind == "leave-one-out":
-        return f"[ ]: range of the score and the {len(counts)} that leave one case out; fewer than 6 cases allow no bootstrap"
+        return f"[ ]: range of the score and the {len(counts)} that leave one case out; too few cases for a bootstrap"
     points = min(ranker.most_point_draws, len(counts))
     return (
         f"[ ]: 95% bootstrap intervals over cases, {len(counts)} resamples ({points} for metrics that read sampled "
