@@ -1,9 +1,10 @@
 """Score one source for one target, every metric from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
 
 import logging
+import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,16 +12,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.preparation import follow
 from benchmark.data.task import Task
+from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
-from benchmark.opening import open_source, source_key
+from benchmark.opening import Pair, open_source, paired, source_key
 from benchmark.progress import Reporter
-from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
-from benchmark.tracking import Run, Store
+from benchmark.tracking import Store
+from benchmark.tracking.outbox import Draft
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
         "amp": cfg.device.amp,
     }
     code = targets(inputs["target"])
-    streamed = job_key("score", "benchmark.features.stream", inputs, code=code)
+    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.channels"])
     metrics = resolved(cfg.metric)
     return job_key("score", "benchmark.score", {"pass": streamed, "metric": metrics}, code=targets(metrics)), streamed
 
@@ -54,24 +55,35 @@ def run(cfg: DictConfig) -> None:
     target: Task = instantiate(cfg.target)
     name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
-    if store.find(key) is None:
-        metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-        params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
-        config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
-        with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
-             tempfile.TemporaryDirectory() as folder:  # fmt: skip
-            tracked.log(tags={"pass_key": streamed})
-            requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
-            found = _earlier(store, streamed, requests, Path(folder))
-            start = time.perf_counter()
-            statistics = found or _stream(cfg, store, target, requests, Path(folder))
-            seconds = time.perf_counter() - start
-            tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
-            statistics.save(Path(folder) / "statistics")
-            tracked.file(Path(folder) / "statistics", "statistics")
-            _compute(tracked, metrics, statistics, seconds, reporter)
-        log.info("%s: scored by %s", name, ", ".join(metrics))
+    with store.claim(key) as finished:
+        if finished is None:
+            _score(cfg, store, target, key=key, streamed=streamed, reporter=reporter)
     reporter.finish(key)
+
+
+def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
+    name = f"{cfg.source.name} on {target.name}"
+    metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
+    config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
+    with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
+         tempfile.TemporaryDirectory() as folder:  # fmt: skip
+        tracked.log(tags={"pass_key": streamed})
+        requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
+        found = _earlier(store, streamed, requests, Path(folder))
+        start = time.perf_counter()
+        try:
+            statistics = found or _stream(cfg, store, target, requests, tracked=tracked, folder=Path(folder))
+        except SkipPair as skip:
+            tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags=_skipped(skip, metrics))
+            log.info("%s: skipped, %s", name, skip)
+            return
+        seconds = time.perf_counter() - start
+        tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
+        statistics.save(Path(folder) / "statistics")
+        tracked.file(Path(folder) / "statistics", "statistics")
+        _compute(tracked, metrics, statistics, seconds, reporter)
+    log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
 def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> Statistics | None:
@@ -83,15 +95,23 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
     return statistics if set(requests) <= set(statistics) else None
 
 
-def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], folder: Path) -> Statistics:
-    model: Model = open_source(cfg.source, store, Path(cfg.output_dir))
-    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
+def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:
+    """A pair that cannot be scored: every metric is NaN for one reason."""
+    return {"skipped": str(skip)} | {f"reason/{metric}": str(skip) for metric in metrics}
+
+
+def _stream(
+    cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], *, tracked: Draft, folder: Path
+) -> Statistics:
+    pair: Pair = paired(open_source(cfg.source, store, Path(cfg.output_dir)), target, **resolved(cfg.preparation))
+    model = pair.model
+    tracked.log(tags={"notes": "; ".join(model.notes)} if model.notes else {})
     return reduce_stream(
         model.network(device=cfg.device.name),
         model.arch.taps,
-        target.cases("train", preparation),
+        target.cases("train", pair.preparation),
         requests,
-        patch_size=tuple(cfg.stream.window),
+        patch_size=model.arch.fit(cfg.stream.window),
         overlap=cfg.stream.overlap,
         batch=cfg.stream.batch,
         classes=target.classes,
@@ -102,7 +122,7 @@ def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Requ
 
 
 def _compute(
-    tracked: Run, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
+    tracked: Draft, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
 ) -> None:
     values: dict[str, float] = {}
     tags: dict[str, str] = {"backend": statistics.backend}
