@@ -70,7 +70,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
     target.cases(cfg.split)[0]  # what is wrong with the data is told before any source is opened
     settings = {part: resolved(cfg[part]) for part in ("stream", "preparation", "metric")} | {"task": resolved(node)}
     stream = settings["stream"]
-    opener = Opener(cfg.tracking, Path(cfg.output_dir))
+    opener = Opener(instantiate(cfg.tracking), Path(cfg.output_dir))
     return Ranker(
         target,
         target.digest(),

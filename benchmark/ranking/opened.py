@@ -1,4 +1,4 @@
-"""How the sources of a ranking are identified and opened: from their files alone, unless a suite's own are named."""
+"""How a ranking identifies and opens its sources; one that is never trained, such as `scratch`, needs no store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,49 +8,46 @@ from omegaconf import DictConfig
 
 from benchmark.command import resolved
 from benchmark.jobs import job_key, targets
+from benchmark.opening import open_source, source_key
 from benchmark.sources.checkpoint import Checkpoint
 from benchmark.sources.model import Model
 from benchmark.sources.pool import PoolSource
+from benchmark.tracking import Store
 
 
 @dataclass(frozen=True)
 class Opener:
-    """Opens sources; the tracking store is opened only for a source that the suite pre-trains itself.
+    """Opens sources.
 
     Attributes:
-        tracking: The config of the store.
+        store: Where those lie that a suite pre-trains itself; not opened for others.
         cache: Where checkpoints from the store are kept.
     """
 
-    tracking: DictConfig
+    store: Store
     cache: Path
 
     def key(self, node: DictConfig) -> str:
         """What identifies a source."""
-        source = instantiate(node)
+        if _untrained(node) is None:
+            return source_key(node)
         settings = resolved(node)
-        if not isinstance(source, PoolSource):
-            inputs = {"source": settings, "weights": source.digest()}
-            return job_key("source", "benchmark.sources.model", inputs, code=targets(settings))
-        if not source.budget.steps:
-            return job_key("source", "benchmark.sources.pool", {"source": settings}, code=targets(settings))
-        from benchmark.pretrain import pretrain_key
-
-        return pretrain_key(node)
+        return job_key("source", "benchmark.sources.pool", {"source": settings}, code=targets(settings))
 
     def open(self, node: DictConfig) -> Model:
-        """A source's model; one that is never trained, such as `scratch`, is made here.
+        """A source's model.
 
         Raises:
             InputError: It is not pre-trained yet, or cannot be read.
         """
-        source = instantiate(node)
-        if not isinstance(source, PoolSource):
-            model: Model = source.open()
-            return model
-        if not source.budget.steps:
-            network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
-            return source.model(Checkpoint(network.state_dict(), {}))
-        from benchmark.opening import open_source
+        source = _untrained(node)
+        if source is None:
+            return open_source(node, self.store, self.cache)
+        network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
+        return source.model(Checkpoint(network.state_dict(), {}))
 
-        return open_source(node, instantiate(self.tracking), self.cache)
+
+def _untrained(node: DictConfig) -> PoolSource | None:
+    """The source, if its weights are the initial ones."""
+    source = instantiate(node)
+    return source if isinstance(source, PoolSource) and not source.budget.steps else None

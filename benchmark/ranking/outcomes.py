@@ -1,23 +1,23 @@
 """What becomes of each source of the pool: opened, adapted, passed over the target's cases, scored; or skipped."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from benchmark.data.preparation import Preparation, follow
+from benchmark.data.case import Case
 from benchmark.data.task import Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric
+from benchmark.opening import Pair, paired
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import Outcome, estimate
 from benchmark.ranking.passes import Pass, Stream, drop_softmax, pass_over, try_window, window_of
 from benchmark.ranking.resamples import Resamples
-from benchmark.sources.channels import adapted
 from benchmark.sources.model import Model
 from benchmark.statistics import SoftmaxRequest
 
@@ -74,23 +74,19 @@ class Ranker:
         try:
             found = self._score(name, opened, self.folder / "passes" / passed[:16], report)
         except SkipPair as error:
-            return Outcome(name, skipped=str(error), notes=opened.model.notes)
+            return Outcome(name, skipped=str(error), notes=opened.pair.model.notes)
         found.save(path)
         return found
 
     def _open(self, name: str, node: DictConfig) -> "_Opened":
-        model = self.open_source(node)
-        choice = self.settings["preparation"]
-        preparation = follow(model.preparation, self.target.preparation, **choice)
-        cases = self.target.cases(self.split, preparation)
-        shape = tuple(cases[0].labels.shape)
-        model = adapted(model, channels=len(cases[0].image), flat=shape[0] == 1)
-        opened = _Opened(model, preparation, cases, window_of(model, shape, self.stream))
-        try_window(model, model.network(device=self.stream.device), opened.window, self.stream)
+        pair = paired(self.open_source(node), self.target, **self.settings["preparation"])
+        cases = self.target.cases(self.split, pair.preparation)
+        opened = _Opened(pair, cases, window_of(pair.model, cases[0].labels.shape, self.stream))
+        try_window(pair.model, pair.model.network(device=self.stream.device), opened.window, self.stream)
         return opened
 
     def _score(self, name: str, opened: "_Opened", folder: Path, report: Callable[[str], None]) -> Outcome:
-        model, stream = opened.model, self.stream
+        model, stream = opened.pair.model, self.stream
         network = model.network(device=stream.device)
         requests = list(dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires))
         names = self.target.names(self.split)
@@ -115,19 +111,19 @@ class Ranker:
 
     def _notes(self, opened: "_Opened") -> list[str]:
         """What was done to the target for this source's sake."""
-        own, chosen = self.target.preparation, opened.preparation
+        own, chosen = self.target.preparation, opened.pair.preparation
         notes = []
         if chosen.normalisation != own.normalisation:
-            notes.append("intensities follow its own plan")
-        if replace(chosen, normalisation=own.normalisation) != own:
-            spacing = "x".join(f"{side:.3g}" for side in opened.cases[0].spacing)
-            notes.append(f"grid follows its own plan: {spacing} mm")
+            notes.append("sees intensities by its own plan")
+        if chosen.spacing != own.spacing:
+            spacing = " x ".join(f"{side:.3g}" for side in opened.cases[0].spacing)
+            notes.append(f"sees the target at its own spacing, {spacing} mm")
         return notes
 
     def _pass_key(self, node: DictConfig) -> str:
         inputs = {part: self.settings[part] for part in ("task", "stream", "preparation", "amp")}
         inputs |= {"source": self.source_key(node), "data": self.data, "split": self.split}
-        code = ("benchmark.sources.channels", *targets(self.settings["task"]))
+        code = ("benchmark.opening", *targets(self.settings["task"]))
         return job_key("rank", "benchmark.ranking.passes", inputs, code=code)
 
     def _outcome_key(self, passed: str) -> str:
@@ -141,14 +137,13 @@ class Ranker:
 class _Opened:
     """A source that the target can be shown to."""
 
-    model: Model
-    preparation: Preparation
-    cases: Any
+    pair: Pair
+    cases: Sequence[Case]
     window: tuple[int, ...]
 
 
 def _facts(opened: _Opened, passed: Pass) -> dict[str, Any]:
-    model = opened.model
+    model = opened.pair.model
     return {
         "architecture": model.arch.name,
         "dims": model.arch.dims,
