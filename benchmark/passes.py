@@ -14,9 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmark.data.case import Case
-from benchmark.errors import SkipPair
+from benchmark.data.preparation import Preparation
+from benchmark.data.task import Task
+from benchmark.errors import InputError, SkipPair
 from benchmark.metric import ExtraPassMetric, Metric, Score
 from benchmark.statistics import Request, Statistics
+
+OWN_SPLIT = "source_train"  # what the suite's sources train on; a task without it has `train` alone
 
 
 class Reduce(Protocol):
@@ -87,6 +91,30 @@ class Perturbation:
                 shapes = f"{tuple(case.image.shape)}, got {tuple(image.shape)}"
                 raise ValueError(f"`transform` must keep the image's shape {shapes}")
             yield replace(case, image=image.as_tensor() if hasattr(image, "as_tensor") else image)
+
+
+def own_cases(source: object, preparation: Preparation | None, count: int | None) -> Cases:
+    """The cases that a source was trained on.
+
+    Args:
+        source: any source; one that knows its data has them as `task`.
+        preparation: how they became its input; None: by their task's own.
+        count: the first so many; None: all.
+
+    Returns:
+        The cases, with the source's own classes.
+
+    Raises:
+        SkipPair: the source knows no data of its own.
+        InputError: `count` is not positive.
+    """
+    if count is not None and count < 1:
+        raise InputError(f"passes.source.cases must be positive or null, got {count}")
+    task: Task | None = getattr(source, "task", None)
+    if task is None:
+        raise SkipPair(f"source {getattr(source, 'name', '')} has no data of its own")
+    split = OWN_SPLIT if task.has(OWN_SPLIT) else "train"
+    return Cases(task.cases(split, preparation)[:count], task.classes)
 
 
 def needed(metrics: Iterable[object]) -> list[str]:

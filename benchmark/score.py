@@ -2,20 +2,25 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
+from benchmark.data.case import Case
 from benchmark.data.preparation import follow
 from benchmark.data.task import Task
+from benchmark.errors import InputError
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
 from benchmark.opening import open_source, source_key
+from benchmark.passes import Cases, Pass, compute, needed, own_cases, run_passes, seconds
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.sources.model import Model
@@ -46,7 +51,10 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     code = targets(inputs["target"])
     streamed = job_key("score", "benchmark.features.stream", inputs, code=code)
     metrics = resolved(cfg.metric)
-    return job_key("score", "benchmark.score", {"pass": streamed, "metric": metrics}, code=targets(metrics)), streamed
+    further = needed(get_class(node["_target_"]) for node in metrics.values())
+    asked = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
+    asked |= {"variant": cfg.variant} if cfg.variant else {}
+    return job_key("score", "benchmark.score", asked, code=targets(asked)), streamed
 
 
 def run(cfg: DictConfig) -> None:
@@ -66,19 +74,28 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     name = f"{cfg.source.name} on {target.name}"
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
-    config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
+    parts = ("source", "target", "stream", "preparation", "metric", "passes")
+    config = {part: resolved(cfg[part]) for part in parts}
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
-        tracked.log(tags={"pass_key": streamed})
+        tracked.log(tags={"variant": cfg.variant} if cfg.variant else {"pass_key": streamed})
+        stream = Stream(cfg, store, target, Path(folder))
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
-        statistics = found or _stream(cfg, store, target, requests, Path(folder))
-        seconds = time.perf_counter() - start
-        tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
-        statistics.save(Path(folder) / "statistics")
-        tracked.file(Path(folder) / "statistics", "statistics")
-        _compute(tracked, metrics, statistics, seconds, reporter)
+        statistics = found or stream(stream.labelled(), requests, classes=target.classes, name="target")
+        spent = time.perf_counter() - start
+        passes = run_passes(metrics.values(), stream.further(), stream)
+        tracked.log(
+            params={"windows": cfg.stream.windows},
+            metrics={"seconds/pass": spent, "windows/forwarded": statistics.windows.count,
+                     "windows/all": statistics.windows.total},
+            tags={"statistics": "read" if found else "computed"},
+        )  # fmt: skip
+        if not cfg.variant:  # nobody reads those of a variant again
+            statistics.save(Path(folder) / "statistics")
+            tracked.file(Path(folder) / "statistics", "statistics")
+        _compute(tracked, metrics, statistics, passes, spent, reporter)
     log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
@@ -91,34 +108,76 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
     return statistics if set(requests) <= set(statistics) else None
 
 
-def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], folder: Path) -> Statistics:
-    model: Model = open_source(cfg.source, store, Path(cfg.output_dir))
-    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
-    return reduce_stream(
-        model.network(device=cfg.device.name),
-        model.arch.taps,
-        target.cases("train", preparation),
-        requests,
-        patch_size=tuple(cfg.stream.window),
-        overlap=cfg.stream.overlap,
-        batch=cfg.stream.batch,
-        classes=target.classes,
-        device=cfg.device.name,
-        amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
-        folder=folder / "spill",
-    )
+@dataclass(frozen=True)
+class Stream:
+    """Passes through the source's network, as the command's config asks for them.
+
+    Attributes:
+        cfg: The command's config.
+        store: Where a source that is pre-trained here lies.
+        target: The target.
+        folder: For what a pass does not keep in memory.
+    """
+
+    cfg: DictConfig
+    store: Store
+    target: Task
+    folder: Path
+
+    def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
+        """Stream cases of k classes once; `name` is the pass's."""
+        cfg = self.cfg
+        return reduce_stream(
+            self._model.network(device=cfg.device.name),
+            self._model.arch.taps,
+            cases,
+            requests,
+            patch_size=tuple(cfg.stream.window),
+            overlap=cfg.stream.overlap,
+            batch=cfg.stream.batch,
+            windows=cfg.stream.windows,
+            classes=classes,
+            device=cfg.device.name,
+            amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
+            folder=self.folder / "spill" / name,
+        )
+
+    def labelled(self) -> Sequence[Case]:
+        """The target's labelled cases, prepared for this source."""
+        preparation = follow(self._model.preparation, self.target.preparation, **resolved(self.cfg.preparation))
+        count = self.cfg.stream.cases
+        if count is not None and count < 1:
+            raise InputError(f"stream.cases must be positive or null, got {count}")
+        return self.target.cases("train", preparation)[:count]
+
+    def further(self) -> dict[str, Callable[[], Cases]]:
+        """By name of a further pass, what finds the cases that it goes over."""
+        passes = self.cfg.passes
+        return {
+            "source": lambda: own_cases(instantiate(self.cfg.source), self._model.preparation, passes.source.cases),
+            "perturbed": lambda: Cases(instantiate(passes.perturbed)(self.labelled()), self.target.classes),
+        }
+
+    @cached_property
+    def _model(self) -> Model:
+        return open_source(self.cfg.source, self.store, Path(self.cfg.output_dir))
 
 
-def _compute(
-    tracked: Draft, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
+def _compute(  # noqa: PLR0917 - what was found on the way
+    tracked: Draft,
+    metrics: Mapping[str, Metric],
+    statistics: Statistics,
+    passes: Mapping[str, Pass],
+    spent: float,
+    reporter: Reporter,
 ) -> None:
     values: dict[str, float] = {}
     tags: dict[str, str] = {"backend": statistics.backend}
     for index, (name, metric) in enumerate(metrics.items(), 1):
         start = time.perf_counter()
-        score: Score = metric.compute(statistics)
+        score: Score = compute(metric, statistics, passes)
         values[name] = score.value
-        values[f"seconds/{name}"] = seconds + time.perf_counter() - start
+        values[f"seconds/{name}"] = spent + seconds(metric, passes) + time.perf_counter() - start
         values |= {f"part/{name}/{part}": value for part, value in score.parts.items()}
         if score.reason:
             tags[f"reason/{name}"] = score.reason

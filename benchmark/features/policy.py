@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from benchmark.errors import InputError
 from benchmark.features.windows import Place, box
 
 WindowPolicy: TypeAlias = Literal["all", "foreground"]
@@ -36,7 +37,7 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
         Some of the places in their order, at least one.
 
     Raises:
-        ValueError: if the policy is unknown.
+        InputError: if the policy is unknown.
 
     Example:
         >>> from benchmark.features.windows import Grid
@@ -45,7 +46,7 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
         [(4,)]
     """
     if policy not in get_args(WindowPolicy):
-        raise ValueError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
+        raise InputError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
     if policy == "all":
         return list(places)
     return [place for place in places if bool(labels[box(place.start, place.shape)].any())] or list(places)

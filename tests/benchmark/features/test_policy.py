@@ -9,6 +9,7 @@ from monai.networks.nets import DynUNet
 from baselines import leep_score
 from baselines.leep import LEEP
 from benchmark.ccfv import CCFV
+from benchmark.errors import InputError
 from benchmark.features import reduce_stream
 from benchmark.features.policy import choose, covered
 from benchmark.features.windows import Grid
@@ -127,5 +128,5 @@ def test_a_case_without_foreground_is_forwarded_whole():
 
 
 def test_an_unknown_policy_is_named():
-    with pytest.raises(ValueError, match="`windows` must be one of all, foreground, got 'points'"):
+    with pytest.raises(InputError, match="`windows` must be one of all, foreground, got 'points'"):
         choose(Grid((4, 4, 4), (4, 4, 4)).places, torch.zeros(4, 4, 4), "points")
