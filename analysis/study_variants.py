@@ -28,7 +28,7 @@ class Variant:
     """Scores of one part of a study, made with settings of their own.
 
     Attributes:
-        part: What the part asks, such as "windows"; "" for the default.
+        part: The part that it belongs to, such as "windows".
         name: The variant's name, unique within its part.
         scores: Columns source, target, metric, score, reason, seconds.
         forwarded: Share of the windows that went through the networks, over all pairs.
@@ -72,27 +72,35 @@ def compare_scores(
         Kendall, Kendall and Pearson, each with its 95% interval; `same_ranking`, Kendall's tau between the variant's
         scores and the default's; `forwarded`; `seconds`; `reason`.
     """
-    every = [Variant("", DEFAULT, default), *variants]
-    varied = {metric for one in variants for metric in _metrics(one.scores)}
+    parts = dict.fromkeys(one.part for one in variants)
+    lines = [
+        line
+        for part in parts
+        for line in _part(truth, sources, default, [one for one in variants if one.part == part], draws)
+    ]
+    return pd.DataFrame(lines)
+
+
+def _part(
+    truth: pd.DataFrame, sources: pd.DataFrame, default: pd.DataFrame, own: Sequence[Variant], draws: Draws
+) -> list[dict[str, Any]]:
+    """The rows of the variants of one part, metric by metric, the default first."""
+    metrics = dict.fromkeys(metric for one in own for metric in _metrics(one.scores))
     named = {
-        (one.part, one.name, metric): one.scores[one.scores["metric"] == metric]
-        for one in every
-        for metric in _metrics(one.scores)
-        if metric in varied
+        (metric, one.name): one.scores[one.scores["metric"] == metric]
+        for metric in metrics
+        for one in (Variant(own[0].part, DEFAULT, default), *own)
+        if metric in _metrics(one.scores)
     }
     study = _evaluate(truth, sources, {"/".join(key): rows for key, rows in named.items()}, draws)
-    lines: list[dict[str, Any]] = []
-    for part in dict.fromkeys(one.part for one in variants):
-        own = [every[0], *(one for one in variants if one.part == part)]
-        for metric in dict.fromkeys(metric for one in own[1:] for metric in _metrics(one.scores)):
-            base = named.get(("", DEFAULT, metric))
-            for one in (one for one in own if (one.part, one.name, metric) in named):
-                key = (one.part, one.name, metric)
-                same = _same_rankings(study.pools, named[key], base)
-                head = {"part": part, "metric": metric, "variant": one.name, "forwarded": one.forwarded}
-                found = _rows(study, "/".join(key))
-                lines += [head | _measured(row) | {"same_ranking": same.get(row["target"], NAN)} for row in found]
-    return pd.DataFrame(lines)
+    forwarded = {one.name: one.forwarded for one in own}
+    lines = []
+    for (metric, name), scores in named.items():
+        same = _same_rankings(study.pools, scores, named.get((metric, DEFAULT)))
+        head = {"part": own[0].part, "metric": metric, "variant": name, "forwarded": forwarded.get(name, 1.0)}
+        found = _rows(study, f"{metric}/{name}")
+        lines += [head | _measured(row) | {"same_ranking": same.get(row["target"], NAN)} for row in found]
+    return lines
 
 
 def compare_truths(
