@@ -13,7 +13,7 @@ from rich.console import Console
 
 from analysis.plots import BLUE, GREY
 from analysis.render import markdown, terminal
-from analysis.study import MEAN
+from analysis.study import MEAN, MEANS
 from analysis.study_variants import DEFAULT, MEASURED
 from analysis.tables import LABELS, UNDEFINED, Table
 from benchmark.tracking import Store
@@ -83,7 +83,7 @@ def study_tables(found: Findings) -> list[Table]:
     scored = set(found.scores["part"]) if len(found.scores) else set()
     for part, asks in found.asks.items():
         if part in scored:
-            tables.append(_score_table(f"{part}: {asks}", _means(found.scores[found.scores["part"] == part])))
+            tables.append(_score_table(f"{part}: {asks}", found.scores[found.scores["part"] == part]))
         if part in found.truths:
             tables.append(_truth_table(f"{part}: {asks}", found.truths[part]))
     return tables
@@ -156,7 +156,7 @@ def _score_table(title: str, rows: pd.DataFrame) -> Table:
             )
             for place, row in enumerate(group.to_dict("records"))
         )
-        for metric, group in rows.groupby("metric", sort=False)
+        for metric, group in _means(rows).groupby("metric", sort=False)
     ]
     notes = ["Means over targets. same ranking: Kendall's tau between the variant's scores and the default's, 1 where "
              "no source changes its place. windows: share that was forwarded.", *_reasons(rows)]  # fmt: skip
@@ -199,8 +199,10 @@ def _number(value: float) -> str:
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
-    told = rows[rows["reason"] != ""]
-    return [f"{row['metric']}, {row['variant']}: {row['reason']}" for row in told.to_dict("records")]
+    """A line for each metric, variant and reason, with the targets."""
+    told = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
+    groups = told.groupby(["metric", "variant", "reason"], sort=False)["target"]
+    return [f"{metric}, {variant} on {', '.join(names)}: {reason}" for (metric, variant, reason), names in groups]
 
 
 def _log(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
