@@ -154,9 +154,15 @@ class Stream:
         """By name of a further pass, what finds the cases that it goes over."""
         passes = self.cfg.passes
         return {
-            "source": lambda: own_cases(instantiate(self.cfg.source), self._model.preparation, passes.source.cases),
+            "source": lambda: own_cases(self._source(), self._model.preparation, passes.source.cases),
             "perturbed": lambda: Cases(instantiate(passes.perturbed)(self.labelled()), self.target.classes),
         }
+
+    def _source(self) -> object:
+        """The source; the data that it was trained on are made where they are not on this machine."""
+        if self.cfg.source.get("task"):
+            prepared(self.cfg.source.task, self.cfg.data_dir)
+        return instantiate(self.cfg.source)
 
     @cached_property
     def _model(self) -> Model:
