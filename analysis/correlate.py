@@ -158,7 +158,8 @@ def _rows(store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence
     rows = newest(
         row
         for row in found.values()
-        if all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
+        if not row.tags.get("variant")  # made by `study` with other settings
+        and all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
     )
     if not rows:
         raise InputError(

@@ -8,7 +8,7 @@ import pandas as pd
 
 from benchmark.metric import PoolMetric, Score
 
-STAGES = ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf")
+STAGES = ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf", "variant")
 
 
 @dataclass(frozen=True)

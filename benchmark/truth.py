@@ -63,6 +63,7 @@ def run(cfg: DictConfig) -> None:
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
                 place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
+                    tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
                     tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
                     _measure(tracked, partial(tune, folder=place), model, target, preparation=resolved(cfg.preparation))
                 shutil.rmtree(place, ignore_errors=True)
