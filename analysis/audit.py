@@ -20,6 +20,7 @@ from analysis.measures import PRIMARY, WEIGHTED_KENDALL
 from analysis.pools import Pool, pools
 from analysis.rows import measured
 from analysis.study import MEAN
+from analysis.yardstick import Yardstick
 
 TABLE_COLUMNS = ("source", "target", "dice")
 RESOLUTION = 0.005  # half a Dice point, about what a change of the fine-tuning seed moves in large studies
@@ -130,7 +131,8 @@ def _static(every: Sequence[Pool], draws: Draws) -> list[Evaluation]:
     for pool in every:
         score = pd.Series(static_leaderboard(other for other in every if other is not pool), dtype=float)
         rows = score.rename("score").to_frame().assign(reason="", seconds=0.0)
-        found.append(evaluate(pool, rows, metric="static_leaderboard", draws=draws))
+        yardstick = Yardstick(pool.sources, pool.mean, draws, {})
+        found.append(evaluate(pool, rows, metric="static_leaderboard", yardstick=yardstick))
     return found
 
 

@@ -10,11 +10,16 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from analysis.controls import SCORE_COLUMNS
-from analysis.evaluate import Missing
+from analysis.corrections import corrected
+from analysis.dispersion import dispersion, rank_table
+from analysis.evaluate import Missing, gap_table
 from analysis.external import external_frame, external_lines
+from analysis.luck import with_cases
 from analysis.pools import main_tune, pools, without_weak
 from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
+from analysis.stability import COLUMNS as STABILITY
+from analysis.stability import stability
 from analysis.study import ALL, WITHOUT_WEAK, Study
 from analysis.subset import Settings, rows_of
 from benchmark.command import resolved, run_command
@@ -38,6 +43,7 @@ def correlate(
     seed: int = 0,
     scans: Mapping[str, str] | None = None,
     missing: Missing = "nan",
+    cases: pd.DataFrame | None = None,
 ) -> Study:
     """Compare the scores of every metric, and of every control, with the truth.
 
@@ -51,6 +57,7 @@ def correlate(
         scans: Target -> the scan that its cases come from; with it a mean by scan stands beside the mean by target.
         missing: "nan": a metric without a score for a source of a pool has no agreement on that target;
             "leave_out": it is compared on the other sources. Both are said in the reason.
+        cases: The Dice of each test case, see `analysis.luck.with_cases`; with it there are intervals over cases.
 
     Returns:
         The study.
@@ -60,24 +67,31 @@ def correlate(
     """
     _check(scores, "scores", SCORE_COLUMNS, ["source", "target", "metric"])
     _check(sources, "sources", SOURCE_COLUMNS, ["source"])
-    every = pools(truth)
+    every = pools(truth) if cases is None else with_cases(pools(truth), cases)
     tune = main_tune(every)
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
     settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples)
-    generators = np.random.default_rng(seed).spawn(2)
+    generators = np.random.default_rng(seed).spawn(3)
     found = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
-        for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators, strict=True)
+        for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
+    main = tuple(pool for pool in every if pool.tune == tune)
+    sub_pools = stability(main, scores, sources, generator=generators[2])
     return Study(
         tune=tune,
-        pools=tuple(pool for pool in every if pool.tune == tune),
+        pools=main,
         beside=tuple(pool for pool in every if pool.tune != tune),
         scores=found[0].scores,
         sources=sources,
-        agreement=pd.DataFrame([row for rows in found for row in rows.agreement]),
+        agreement=corrected(pd.DataFrame([row for rows in found for row in rows.agreement])),
         reliability=pd.DataFrame([row for rows in found for row in rows.reliability]),
+        comparisons=pd.DataFrame([row for rows in found for row in rows.comparisons]),
+        stability=pd.DataFrame([*sub_pools, *found[0].stability], columns=list(STABILITY)),
+        ranks=rank_table(main),
+        dispersion=dispersion(main),
+        gaps=gap_table(main, found[0].scores),
         scans=settings.scans,
         resamples=resamples,
         seed=seed,
