@@ -1,6 +1,6 @@
 """P-values of many metrics at once.
 
-The metrics that are compared with one truth are one family; the controls, whose place is known beforehand, are not in it.
+The metrics that are compared with one truth are one family; the controls are no claims, and not in it.
 
 References:
     S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6(2), 1979: bounds the chance

@@ -128,17 +128,13 @@ def gap_table(pools: Sequence[Pool], scores: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns metric, kind, target, source, reason.
     """
-    rows = []
-    kinds = scores.drop_duplicates("metric").set_index("metric")["kind"]
-    held = scores.set_index(["metric", "target"]).sort_index()
-    for metric, kind in kinds.items():
-        for pool in pools:
-            key = (metric, pool.target)
-            here = held.loc[[key]].set_index("source") if key in held.index else held.iloc[:0].set_index("source")
-            found = here[["score", "reason"]].reindex(pool.sources)
-            bad = found[~np.isfinite(found["score"].to_numpy(dtype=np.float64))]
-            rows += [(metric, kind, pool.target, source, _why(reason)) for source, reason in bad["reason"].items()]
-    return pd.DataFrame(rows, columns=["metric", "kind", "target", "source", "reason"])
+    kinds = scores.drop_duplicates("metric")[["metric", "kind"]]
+    places = pd.DataFrame([(pool.target, source) for pool in pools for source in pool.sources])
+    every = kinds.merge(places.set_axis(["target", "source"], axis=1), how="cross")
+    held = scores[["metric", "target", "source", "score", "reason"]]
+    found = every.merge(held, how="left", on=["metric", "target", "source"])
+    bad = found[~np.isfinite(found["score"].to_numpy(dtype=np.float64))]
+    return bad.assign(reason=[_why(reason) for reason in bad["reason"]]).drop(columns="score").reset_index(drop=True)
 
 
 def tied_share(values: Array) -> float:

@@ -5,8 +5,8 @@ the pairs is made instead, and a resample with counts c is linearised, T_-i bein
 
     T(c) = T + sum_i (c_i - 1) (mean of the T_-j - T_-i)
 
-on the scale of Fisher's z for what lies in [-1, 1]. It errs by terms that are 1/n of what it keeps; tests compare it with
-the draws that smaller pools make.
+on the scale of Fisher's z for what lies in [-1, 1]. It errs by terms that are 1/n of what it keeps; tests compare it
+with the draws that smaller pools make.
 
 With s_ij = sign(x_i - x_j), t_ij = sign(y_i - y_j) and v a vector of weights, all that is needed are the row sums of
 s t v, |s| v and |t| v; without source k those of the others lose one term, and the ranks below k move up by one.

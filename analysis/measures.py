@@ -28,8 +28,8 @@ class Measure:
         primary: It has a permutation p-value and a ceiling.
         chance: Its expected value for a random score, NaN where that depends on the pool.
         expanded_from: Of how many sources on its percentile interval is expanded (`analysis.intervals`).
-        level: The confidence that the expansion is made for; more than 0.95 where resamples vary too little, as those of
-            a single best source do.
+        level: The confidence that the expansion is made for; more than 0.95 where resamples vary too little, as
+            those of a single best source do.
     """
 
     name: str

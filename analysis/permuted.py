@@ -11,7 +11,8 @@ other side, which lifts it above 0: where there are ties, what the projection la
 permutations is added. Tests compare all of it with plain permutations.
 
 References:
-    J. Hajek, "Asymptotic normality of simple linear rank statistics under alternatives", Ann. Math. Statist. 39(2), 1968.
+    J. Hajek, "Asymptotic normality of simple linear rank statistics under alternatives", Ann. Math. Statist. 39(2),
+    1968.
 """
 
 from dataclasses import dataclass

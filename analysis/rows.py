@@ -82,7 +82,7 @@ def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
 def interval_of(found: Evaluation, measure: Measure) -> Interval:
     """The 95% interval over sources, by the way that covers for the measure.
 
-    Fisher's z for Pearson on one target, BCa for its mean, percentiles for all else, expanded where the measure says so.
+    Fisher's z for Pearson on one target, BCa for its mean, percentiles for all else, expanded where its measure asks.
 
     Args:
         found: The agreement of one metric.

@@ -1,8 +1,8 @@
 """The fast way of `analysis.large.leave_one_out` for scores and Dice without ties, where one matrix says it all.
 
 With the sources in the order of falling x, L_ik = 1 where i stands after k and y_i < y_k: a concordant pair. Every
-other pair is discordant, and which of the two stands above the other in y follows; so every sum over pairs that the measures
-need comes from L, its transpose and cumulated sums. With the weight v_i, for each source k:
+other pair is discordant, and which of the two stands above the other in y follows; so every sum over pairs that the
+measures need comes from L, its transpose and cumulated sums. With the weight v_i, for each source k:
 
     before  the sum over the concordant i that stand before k,  L v        above  over all that stand before
     after   the sum over the concordant i that stand after k,   L' v       below  over all that stand after
