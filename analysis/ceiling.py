@@ -31,8 +31,8 @@ from analysis.reliability import split_half_reliability, why_unreliable
 
 Array = NDArray[np.float64]
 DRAWS = 1000  # standard error of the ceiling below 0.01 for 10 sources
-DRAWN = 100_000  # so many sources in all: of many sources one draw is as good as many of few
-FEWEST_DRAWS = 50
+FEWEST_DRAWS = 20  # of 1,000 sources, whose ceiling varies little from draw to draw
+MANY = 100  # beyond so many sources the draws fall with the square of their number
 
 
 def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) -> float:
@@ -99,7 +99,7 @@ def simulated_ceiling(
     expected = expected_dice(dice)
     if np.ptp(expected) == 0:
         return 0.0
-    draws = draws or min(DRAWS, max(FEWEST_DRAWS, DRAWN // len(dice)))
+    draws = draws or min(DRAWS, max(FEWEST_DRAWS, DRAWS * MANY**2 // len(dice) ** 2))
     observed = expected + np.sqrt(noise) * generator.standard_normal((draws, len(dice)))
     return float(measure.of_rows(expected, observed).mean())
 

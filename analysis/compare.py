@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from analysis.corrections import holm
 from analysis.evaluate import Evaluation
-from analysis.intervals import percentile_interval
 from analysis.measures import PRIMARY, Measure
 
 Array = NDArray[np.float64]
@@ -40,14 +39,14 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
     row: Row = {"metric": first.metric, "other": second.metric, "measure": name}
     row |= {"target": first.target, "tune": first.tune}
     difference = first.agreement.value[name] - second.agreement.value[name]
-    draws = first.agreement.resampled[name] - second.agreement.resampled[name]
-    draws = draws[np.isfinite(draws)]
+    paired = first.agreement.resampled[name] - second.agreement.resampled[name]
+    draws = paired[np.isfinite(paired)]
     if not np.isfinite(difference) or not draws.size:
         undefined = [item.metric for item in (first, second) if not np.isfinite(item.agreement.value[name])]
         told = f"{' and '.join(undefined)} undefined" if undefined else "undefined in every resample"
         nothing = dict.fromkeys(("difference", "low", "high", "probability", "p"), float("nan"))
         return row | nothing | {"reason": told}
-    interval = percentile_interval(first.agreement.resampled[name] - second.agreement.resampled[name])
+    interval = measure.interval(paired, min(first.counted, second.counted))
     ahead = float((draws > 0).mean() + (draws == 0).mean() / 2)
     row |= {"difference": difference, "low": interval.low, "high": interval.high, "probability": ahead}
     return row | {"p": _p(draws), "reason": interval.reason}

@@ -103,7 +103,7 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     for pool in pools:
         for source, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True):
             centred.setdefault(source, []).append(float(dice))
-    return {source: float(np.mean(values)) for source, values in centred.items()}
+    return {source: sum(values) / len(values) for source, values in centred.items()}
 
 
 def _facts(sources: pd.DataFrame) -> dict[str, dict[str, float]]:

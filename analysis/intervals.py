@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
         return Interval(NOTHING, NOTHING, f"{n} sources, Fisher's z needs at least 4")
     if abs(r) >= 1:
         return Interval(float(np.sign(r)), float(np.sign(r)))
-    half = stats.norm.ppf((1 + level) / 2) / np.sqrt(n - 3)
+    half = special.ndtri((1 + level) / 2) / np.sqrt(n - 3)
     return Interval(float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 
@@ -109,8 +109,8 @@ def expanded_interval(resampled: Array, n: float, *, level: float = LEVEL) -> In
         >>> expanded_interval(np.arange(1001.0), 11, level=0.5)
         Interval(low=231.48..., high=768.51..., reason='')
     """
-    z = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + level) / 2, n - 1)
-    return percentile_interval(resampled, level=float(2 * stats.norm.cdf(z) - 1))
+    z = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + level) / 2)
+    return percentile_interval(resampled, level=float(2 * special.ndtr(z) - 1))
 
 
 def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: float = LEVEL) -> Interval:
@@ -139,10 +139,10 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
     kept = resampled[np.isfinite(resampled)]
     below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
     edge = 0.5 / kept.size  # keeps the bias finite where all resamples lie on one side
-    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
+    bias = special.ndtri(np.clip(below, edge, 1 - edge))
     acceleration = _acceleration(jackknife)
-    z = bias + stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(kept, stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(kept, special.ndtr(bias + z / (1 - acceleration * z)))
     return Interval(float(low), float(high))
 
 

@@ -15,6 +15,8 @@ References:
     Jackknife and infinitesimal jackknife: B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from analysis.untied import pair_measures
 
 Array = NDArray[np.float64]
 Signs = NDArray[np.float32]
+BENT = ("pearson", "kendall", "weighted_kendall", "spearman")  # linear on the scale of Fisher's z
 
 
 def leave_one_out(x: Ranked, y: Ranked) -> dict[str, Array]:
@@ -45,26 +48,28 @@ def leave_one_out(x: Ranked, y: Ranked) -> dict[str, Array]:
         return {"pearson": _pearson(x.values, y.values), **pairs, "ndcg": _ndcg(x.values, y.values)}
 
 
-def linearised(value: float, leave: Array, deviations: Array, *, correlation: bool) -> Array:
-    """A measure on resamples, from its values without one source after another.
+def linearised(value: Mapping[str, float], leave: Mapping[str, Array], deviations: Array) -> dict[str, Array]:
+    """The measures on resamples, from their values without one source after another.
 
     Args:
-        value: The measure on the pool.
-        leave: (n,) float64, the measure without each source.
+        value: Measure -> its value on the pool; may hold more measures than `leave`.
+        leave: Measure -> (n,) float64, the measure without each source.
         deviations: (b, n) float64, how often each source was drawn, minus 1.
-        correlation: The measure lies in [-1, 1]: the draws stay there, and lean as its draws do.
 
     Returns:
-        (b,) float64, NaN where the measure is.
+        Measure -> (b,) float64, NaN where the measure is. What lies in [-1, 1] stays there, and leans as its draws do.
 
     Example:
-        >>> linearised(0.5, np.array([0.4, 0.6]), np.array([[0.0, 0.0], [1.0, -1.0]]), correlation=False).tolist()
+        >>> found = linearised({"ndcg": 0.5}, {"ndcg": np.array([0.4, 0.6])}, np.array([[0.0, 0.0], [1.0, -1.0]]))
+        >>> found["ndcg"].tolist()
         [0.5, 0.7]
     """
-    if not correlation or abs(value) >= 1:
-        draws: Array = value + deviations @ (leave.mean() - leave)
-        return draws
-    drawn: Array = np.tanh(np.arctanh(value) + deviations @ ((leave.mean() - leave) / (1 - value**2)))
+    moves = deviations @ np.stack([values.mean() - values for values in leave.values()], axis=1)
+    drawn = {}
+    for name, move in zip(leave, moves.T, strict=True):
+        at = value[name]
+        bent = name in BENT and abs(at) < 1
+        drawn[name] = np.tanh(np.arctanh(at) + move / (1 - at**2)) if bent else at + move
     return drawn
 
 

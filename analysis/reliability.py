@@ -86,9 +86,9 @@ def resampled_reliability(dice: Array, counts: NDArray[np.int64], measure: Measu
 def _resampled(first: Array, second: Array, counts: NDArray[np.int64], measure: Measure) -> Array:
     if len(first) <= LARGE_POOL:
         return measure.of_resamples(first, second, counts)
-    value = float(measure.of_rows(first, second[None])[0])
-    leave = leave_one_out(Ranked(first), Ranked(second))[measure.name]
-    return linearised(value, leave, counts - 1.0, correlation=True)
+    value = {measure.name: float(measure.of_rows(first, second[None])[0])}
+    leave = {measure.name: leave_one_out(Ranked(first), Ranked(second))[measure.name]}
+    return linearised(value, leave, counts - 1.0)[measure.name]
 
 
 def splits(seeds: int) -> list[NDArray[np.bool_]]:

@@ -4,7 +4,6 @@ from analysis.evaluate import Evaluation
 from analysis.intervals import (
     Interval,
     bca_interval,
-    expanded_interval,
     fisher_interval,
     percentile_interval,
     permutation_p,
@@ -92,13 +91,11 @@ def interval_of(found: Evaluation, measure: Measure) -> Interval:
         The interval.
     """
     value, resampled = found.agreement.value[measure.name], found.agreement.resampled[measure.name]
-    if measure is PEARSON and found.targets == 1:
+    if measure is not PEARSON:
+        return measure.interval(resampled, found.counted)
+    if found.targets == 1:
         return fisher_interval(value, int(found.counted))
-    if measure is PEARSON:
-        return bca_interval(value, resampled, found.agreement.jackknife[measure.name])
-    if found.counted >= max(measure.expanded_from, 2):
-        return expanded_interval(resampled, found.counted, level=measure.level)
-    return percentile_interval(resampled)
+    return bca_interval(value, resampled, found.agreement.jackknife[measure.name])
 
 
 def _luck(found: Evaluation) -> dict[str, float]:

@@ -8,11 +8,43 @@ measures need comes from L, its transpose and cumulated sums. With the weight v_
     after   the sum over the concordant i that stand after k,   L' v       below  over all that stand after
 """
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
+
+
+def kendall(x: Array, y: Array) -> float:
+    """Kendall's tau in n log n steps.
+
+    Args:
+        x: (n,) float64, the scores, all different.
+        y: (n,) float64, the Dice, all different.
+
+    Returns:
+        A number in [-1, 1].
+
+    Example:
+        >>> round(kendall(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, 0.3, 0.2, 0.4])), 3)
+        0.667
+    """
+    agree, _ = _concordance(x, y)
+    return float(agree.sum() / (len(x) * (len(x) - 1)))
+
+
+def weighted_kendall(x: Array, y: Array) -> float:
+    """The weighted tau (hyperbolic, additive, both rankings averaged) in n log n steps; as `kendall`.
+
+    Example:
+        >>> round(weighted_kendall(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, 0.3, 0.2, 0.4])), 3)
+        0.733
+    """
+    agree, place_y = _concordance(x, y)
+    weight = 1 / np.arange(1.0, len(x) + 1)
+    return float((weight @ agree + weight[place_y] @ agree) / (2 * (len(x) - 1) * weight.sum()))
 
 
 def pair_measures(x: Array, y: Array) -> dict[str, Array]:
@@ -56,6 +88,20 @@ def pair_measures(x: Array, y: Array) -> dict[str, Array]:
         "weighted_kendall": np.clip(weighted / 2, -1, 1)[back],
         "spearman": (covariance / (n * (n - 1) * (n - 2) / 3))[back],
     }
+
+
+def _concordance(x: Array, y: Array) -> tuple[Array, Places]:
+    """(n,) concordant minus discordant pairs of each source, and its place by falling y, in the order of falling x."""
+    n = len(x)
+    place_y = np.empty(n, dtype=np.int64)
+    place_y[np.argsort(-y[np.argsort(-x)])] = np.arange(n)
+    seen: list[int] = []
+    before = np.empty(n)  # how many of those above in x are above in y, too
+    for at, place in enumerate(place_y.tolist()):
+        before[at] = bisect_left(seen, place)
+        seen.insert(int(before[at]), place)
+    discordant = np.arange(n) + place_y - 2 * before
+    return n - 1 - 2 * discordant, place_y
 
 
 def _weights(place: Places) -> tuple[Array, Array]:

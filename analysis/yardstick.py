@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.draws import Draws
 from analysis.large import leave_one_out, linearised
-from analysis.measures import CORRELATIONS, LARGE_POOL, MEASURES, PRIMARY
+from analysis.measures import LARGE_POOL, MEASURES, PRIMARY
 from analysis.permuted import Moved, moved, permuted_measures
 from analysis.ranked import Ranked
 
@@ -74,7 +74,7 @@ class Yardstick:
         Returns:
             Its agreement.
         """
-        value = {measure.name: measure.of_pool(scores, self.dice) for measure in MEASURES}
+        value = {measure.name: float(measure.of_rows(scores, self.dice[None])[0]) for measure in MEASURES}
         if len(scores) > LARGE_POOL:
             return self._large(value, scores)
         return Agreement(
@@ -105,13 +105,12 @@ class Yardstick:
     def _large(self, value: Mapping[str, float], scores: Array) -> Agreement:
         ranked = Ranked(scores)
         leave = leave_one_out(ranked, self._ranked)
+        drawn = linearised(value, leave, self._deviations)
         return Agreement(
             value=value,
             resampled={
-                measure.name: linearised(
-                    value[measure.name], leave[measure.name], self._deviations, correlation=measure in CORRELATIONS
-                )
-                if measure.name in leave
+                measure.name: drawn[measure.name]
+                if measure.name in drawn
                 else measure.of_top(scores, self.dice, self._counts)
                 for measure in MEASURES
             },
