@@ -1,6 +1,6 @@
 """Scores against the truth: the agreement of every metric and control on every target, with all that qualifies it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from analysis.luck import with_cases
 from analysis.pools import main_tune, pools, without_weak
 from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
+from analysis.report import PAGE, gather, restore_report, template_digest, write_report
 from analysis.stability import COLUMNS as STABILITY
 from analysis.stability import stability
 from analysis.study import ALL, WITHOUT_WEAK, Study
@@ -123,7 +124,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
     used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
-    key = job_key("summary", "analysis.correlate", {"jobs": used, "settings": settings})
+    key = job_key("summary", "analysis.correlate", {"jobs": used, "settings": settings, "page": template_digest()})
     truth = truth_frame(rows["truth"])
     study = correlate(
         truth[list(TRUTH_COLUMNS)],
@@ -133,13 +134,19 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         seed=cfg.seed,
         scans=scans,
     )
-    folder = Path(cfg.output_dir) / "study" / str(cfg.suite.name)
-    if store.find(key) is None:
-        publish(study, store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
-    show(study, external_frame(truth), folder)
+    output, external = Path(cfg.output_dir), external_lines(external_frame(truth))
+    finished = store.find(key)
+    if finished is None:
+        rows["prepare"] = _prepared(store, cfg.suite.tasks)
+        config = resolved(cfg)
+        files = write_report(study, gather(study, store, rows, settings=config, external=external), output=output)
+        publish(study, store, key=key, suite=cfg.suite.name, config=config, files=files, output=output)
+    else:
+        restore_report(store, finished, output=output)
+    show(study, external, output, str(cfg.suite.name))
 
 
-def show(study: Study, external: pd.DataFrame, folder: Path) -> None:
+def show(study: Study, external: Sequence[str], output: Path, suite: str) -> None:
     """Print the tables, the reliability's verdict first, and where everything is."""
     console = Console()
     if not console.is_terminal:
@@ -153,9 +160,16 @@ def show(study: Study, external: pd.DataFrame, folder: Path) -> None:
     )
     for table in study_tables(study):
         console.print(terminal(table))
-    for line in external_lines(external):
+    for line in external:
         console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"tables and figures: {folder}", highlight=False)
+    console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)
+    console.print(f"report: {(output / PAGE).resolve().as_uri()}", highlight=False, soft_wrap=True)
+
+
+def _prepared(store: Store, tasks: Collection[str]) -> list[Row]:
+    """The newest run of each task's preparation."""
+    rows = {row.params["task"]: row for row in store.finished("prepare").values()}
+    return [rows[name] for name in tasks if name in rows]
 
 
 def _rows(store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -74,6 +74,16 @@ def golden(request) -> Path:
 def program() -> Callable[[str], str | None]:
     """Finds a system program as the markers do: `program("initdb")`."""
     return find_program
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory, program) -> Iterator:
+    """A headless Chromium, for tests marked `browser`; `tests.chromium` reads what its pages did."""
+    from tests.chromium import chromium
+
+    profile = tmp_path_factory.mktemp("chromium")
+    with chromium(program=program("chromium"), driver=program("chromedriver"), profile=profile) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

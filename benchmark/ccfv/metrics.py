@@ -3,8 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Self
+from types import ModuleType
+from typing import ClassVar, Self
 
+from benchmark.ccfv import paper, released
 from benchmark.ccfv.layers import Missing, Reduction, Space
 from benchmark.ccfv.paper import ccfv_from_layers
 from benchmark.ccfv.released import ccfv_released_from_layers
@@ -22,6 +24,7 @@ class LayerMetric(ABC):
     """
 
     name: str
+    definition: ClassVar[ModuleType]  # whose docstring has the formula
 
     def __init__(self, *, counts: Sequence[int] = (100, 200, 400), seed: int = 0) -> None:
         self.counts = tuple(counts)
@@ -106,6 +109,7 @@ class CCFV(LayerMetric):
     """
 
     name = "ccfv"
+    definition = paper
 
     def __init__(
         self,
@@ -160,6 +164,7 @@ class CCFVReleased(LayerMetric):
     """
 
     name = "ccfv_released"
+    definition = released
 
     @property
     def requires(self) -> tuple[Request, ...]:
