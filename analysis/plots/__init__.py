@@ -1,6 +1,6 @@
 """The figures of a study. Each function returns a `matplotlib.figure.Figure` and touches no global state."""
 
-from analysis.plots.bars import bars
+from analysis.plots.bar_chart import bars
 from analysis.plots.comparison import cost_plot, pareto, rank_diagram
 from analysis.plots.heat import dice_table, heat_map, score_maps
 from analysis.plots.layers import term_dots, term_scatter

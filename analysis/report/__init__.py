@@ -4,10 +4,10 @@
 `write_report` the files.
 """
 
-from analysis.report.drawings import Drawing, drawings
 from analysis.report.evidence import Evidence, gather
 from analysis.report.files import PAGE, restore_report, write_report
-from analysis.report.page import page, template_digest
+from analysis.report.gallery import Drawing, drawings
+from analysis.report.html import page, template_digest
 
 __all__ = [
     "PAGE",

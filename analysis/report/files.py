@@ -8,9 +8,9 @@ from analysis.latex import latex_table
 from analysis.layer_parts import term_agreement
 from analysis.plots.embed import PIXELS, settle, write_pdf
 from analysis.render import study_csv, study_markdown
-from analysis.report.drawings import drawings
 from analysis.report.evidence import Evidence
-from analysis.report.page import page
+from analysis.report.gallery import drawings
+from analysis.report.html import page
 from analysis.study import Study
 from benchmark.records import Row
 from benchmark.tracking import Store

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from analysis.plots.embed import svg_address
 from analysis.report.clouds import clouds
-from analysis.report.drawings import Drawing, all_panels, ranks
 from analysis.report.evidence import Evidence
+from analysis.report.gallery import Drawing, all_panels, ranks
 from analysis.report.limits import limits
 from analysis.report.links import linked
 from analysis.report.methods import own_notes
@@ -33,7 +33,7 @@ def page(study: Study, evidence: Evidence, drawings: Iterable[Drawing]) -> str:
     Args:
         study: What `correlate` found.
         evidence: What stands beside it.
-        drawings: The figures, see `analysis.report.drawings`.
+        drawings: The figures, see `analysis.report.gallery`.
 
     Returns:
         The page; styles, scripts and pictures are inside it.
