@@ -1,7 +1,6 @@
 """A headless Chromium for the tests marked `browser`: what a page logs, what it asks the network for, screenshots."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,10 +72,9 @@ def phone(driver: webdriver.Chrome) -> Iterator[None]:
 
 
 def screenshot(driver: webdriver.Chrome, name: str, folder: Path) -> Path:
-    """Write what the window shows as `name`.png; to $SCREENSHOTS, where that is set, for people to look at."""
-    place = Path(os.environ.get("SCREENSHOTS", folder))
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{name}.png"
+    """Write what the window shows as `name`.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
     if not driver.save_screenshot(str(path)):
         raise RuntimeError(f"Chromium must write {path}, did not")
     return path

@@ -10,10 +10,9 @@ import pandas as pd
 import pytest
 from matplotlib import image as mpimg
 
-from analysis.plots.style import MOST_PANELS
 from analysis.report import Evidence, drawings, page, template_digest
 from analysis.report.clouds import clouds
-from analysis.report.gallery import all_panels
+from analysis.report.gallery import all_panels, ranks
 from analysis.report.limits import limits
 from analysis.report.methods import blocks, metric_notes, own_notes
 from analysis.report.overview import overview_table, source_table, tiles
@@ -212,45 +211,61 @@ def test_the_templates_digest_follows_their_text(monkeypatch, tmp_path):
 # --- figures ---
 
 
-def test_up_to_sixty_panels_every_metric_and_target_is_drawn(study, evidence):
-    assert len(study.agreement_of()) * len(study.pools) <= MOST_PANELS
-    made = {one.name: one for one in drawings(study, evidence)}
-    panels = [name for name in made if name.startswith("scatter_")]
-    assert panels == [f"scatter_{name}" for name in study.agreement_of().index]
-    assert all(len(made[name].figure.axes) == 5 for name in panels)
-    assert {"agreement", "critical_difference", "dice", "ranks_1", "cost", "ccfv_terms", "ccfv_layers"} <= set(made)
-    assert "constant" in made["critical_difference"].caption  # which is undefined, and so not ranked
+@pytest.fixture
+def many(study, monkeypatch):
+    """The study with three metrics, which are too many for a page of ten panels."""
+    monkeypatch.setattr("analysis.report.gallery.MOST_PANELS", 10)
+    return replace(study, agreement=study.agreement[study.agreement["metric"].isin(("good", "gap", "random"))])
 
 
-def test_above_sixty_panels_means_are_drawn_and_any_metric_can_be_chosen(study, evidence, monkeypatch):
-    monkeypatch.setattr("analysis.report.gallery.MOST_PANELS", 50)
-    assert not all_panels(study)
-    made = list(drawings(study, evidence))
-    scatters = [one for one in made if one.section == "scatter"]
+def test_up_to_sixty_panels_every_metric_and_target_is_drawn(study, read, report):
+    assert all_panels(study)
+    alts = [image["alt"] for image in read.images]
+    for name in study.agreement_of().index:
+        assert sum(alt.startswith(f"{name} against Dice on each target.") for alt in alts) == 1
+    for start in (
+        "Bars of",
+        "Critical-difference",
+        "Heat map of the Dice",
+        "Heat maps of the ranks",
+        "Agreement against",
+    ):
+        assert sum(alt.startswith(start) for alt in alts) == 1
+    assert sum("of each term of CC-FV" in alt or "Consistency against variety" in alt for alt in alts) == 2
+    pages = len(re.findall(rb"/Type /Page\b", (report / "figures.pdf").read_bytes()))
+    assert pages == len(alts) - 2  # the two pictures are no figures
+
+
+def test_a_metric_that_is_undefined_somewhere_is_not_ranked_but_named(study):
+    assert set(ranks(study).left_out) >= {"constant", "gap", "late"}
+    assert "best_in_hindsight" not in ranks(study).ranks
+
+
+def test_above_sixty_panels_means_are_drawn_and_all_are_in_the_pdf(many):
+    assert not all_panels(many)
+    scatters = [one for one in drawings(many, Evidence(suite="planted")) if one.section == "scatter"]
     assert [one.name for one in scatters if one.on_page] == ["scatter_means_1"]
     for_print = [one for one in scatters if not one.on_page]
-    assert sum(len(one.figure.axes) for one in for_print) == 11 * 5
-    assert all(len(one.figure.axes) <= 50 for one in for_print)
-    monkeypatch.setattr("analysis.report.html.all_panels", lambda study: False)
-    found = Page(bare(study))
-    assert "metric" in found.ids
-    held = re.search(r'id="clouds">(.*?)</script>', bare(study)).group(1)
-    points = json.loads(held)
-    assert [metric["name"] for metric in points["metrics"]] == list(study.agreement_of().index)
+    assert [len(one.figure.axes) for one in for_print] == [10, 5]
+
+
+def test_above_sixty_panels_any_metric_can_be_chosen(many):
+    html = bare(many)
+    assert "metric" in Page(html).ids
+    points = json.loads(re.search(r'id="clouds">(.*?)</script>', html).group(1))
+    assert [metric["name"] for metric in points["metrics"]] == list(many.agreement_of().index)
     gap = next(metric for metric in points["metrics"] if metric["name"] == "gap")
     liver = [target["name"] for target in points["targets"]].index("liver")
     assert gap["scores"][liver][3] is None
     assert gap["agreement"][liver] is None
 
 
-def test_too_many_points_stay_in_the_csv(study, evidence, monkeypatch):
+def test_too_many_points_stay_in_the_csv(many, monkeypatch):
     monkeypatch.setattr("analysis.report.clouds.MOST_POINTS", 100)
     monkeypatch.setattr("analysis.report.gallery.MOST_POINTS", 100)
-    monkeypatch.setattr("analysis.report.gallery.MOST_PANELS", 50)
-    monkeypatch.setattr("analysis.report.html.all_panels", lambda study: False)
-    assert clouds(study) == {}
-    assert all(one.on_page for one in drawings(study, evidence))
-    assert "scores.csv has every score." in Page(bare(study)).text
+    assert clouds(many) == {}
+    assert all(one.on_page for one in drawings(many, Evidence(suite="planted")))
+    assert "scores.csv has every score." in Page(bare(many)).text
 
 
 def test_a_script_in_a_name_stays_a_name(study, monkeypatch):
