@@ -1,9 +1,9 @@
 """Do the intervals cover what they should, and are the p-values uniform under the null? `python -m analysis.coverage`.
 
 Scores and Dice of a pool are drawn from a normal pair with a known correlation, again and again. An interval has to
-hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics of that
-correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the p-values
-have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
+hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics
+of that correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the
+p-values have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
 """
 
 import sys

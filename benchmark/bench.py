@@ -80,6 +80,8 @@ class Bench:
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
         """Run the jobs of a stage that are not finished."""
+        if not jobs:
+            return
         left = [job for job in jobs if not set(job.keys) <= done]
         keys = {key for job in left for key in job.keys}
         if not left:
@@ -99,6 +101,7 @@ class Bench:
 
 def run(cfg: DictConfig) -> None:
     """Run every stage, print the table, list what failed."""
+    _check_truth(cfg)
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     bench = Bench(
@@ -123,7 +126,8 @@ def _after_prepare(bench: Bench, planner: Planner, overrides: Mapping[str, Seque
     sources = planner.pretrain()
     pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
     pools = planner.pools()
-    pairs = {"truth": planner.truth(pools, pretrained), "score": planner.score(pools, pretrained)}
+    truths = [] if bench.cfg.truth == "table" else planner.truth(pools, pretrained)
+    pairs = {"truth": truths, "score": planner.score(pools, pretrained)}
     for job in [*sources, *pairs["truth"], *pairs["score"]]:
         if not set(job.keys) <= finished:
             bench.board.work |= {key: job.work / len(job.keys) for key in job.keys}
@@ -131,7 +135,8 @@ def _after_prepare(bench: Bench, planner: Planner, overrides: Mapping[str, Seque
     for stage, jobs in pairs.items():
         bench.stage(stage, jobs, overrides[stage], finished)
     keys = {stage: [key for job in jobs for key in job.keys] for stage, jobs in pairs.items()}
-    _correlate(bench, overrides["correlate"], keys | {"pretrain": list(pretrained.values())})
+    table = [f"{name}='{bench.cfg[name]}'" for name in ("truth", "table") if bench.cfg[name] is not None]
+    _correlate(bench, [*overrides["correlate"], *table], keys | {"pretrain": list(pretrained.values())})
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:
@@ -143,6 +148,13 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
         bench.failures.append(Failure("correlate", error, str(bench.folder)))
     uri = bench.cfg.tracking.uri
     bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
+
+
+def _check_truth(cfg: DictConfig) -> None:
+    """A bad table is told before hours of work, not after."""
+    from analysis.truth_table import read_truth_table
+
+    read_truth_table(cfg.truth, cfg.table)
 
 
 def _is_there(overrides: Sequence[str], job: Job) -> bool:
