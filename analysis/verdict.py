@@ -142,6 +142,8 @@ def _near(row: "pd.Series[float]") -> str:
         return "the ceiling is unknown, as the truth has a single seed or too few sources"
     if np.isnan(share):
         return "the ceiling is 0: the truth is noise"
+    if share <= 0:
+        return f"it came to nothing of the ceiling of {ceiling:.2f}"
     return f"it came to {100 * share:.0f}% of the ceiling of {ceiling:.2f}"
 
 
