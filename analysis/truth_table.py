@@ -67,7 +67,7 @@ def read_table(name: str | None) -> TruthTable:
     rows = rows.assign(tune=TUNE)
     if "case" not in rows:
         return TruthTable(name, rows[list(TRUTH_COLUMNS)], None, percent)
-    truth = rows.groupby(["source", "target", "seed", "tune"], sort=False, as_index=False)["dice"].mean()
+    truth = rows.groupby(["source", "target", "seed", "tune"], sort=False)["dice"].mean().reset_index()
     return TruthTable(name, truth[list(TRUTH_COLUMNS)], rows.assign(**{"class": "all"})[list(CASE_COLUMNS)], percent)
 
 
