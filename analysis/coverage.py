@@ -1,9 +1,9 @@
 """Do the intervals cover what they should, and are the p-values uniform under the null? `python -m analysis.coverage`.
 
 Scores and Dice of a pool are drawn from a normal pair with a known correlation, again and again. An interval has to
-hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics of that
-correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the p-values
-have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
+hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics
+of that correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the
+p-values have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
 """
 
 import sys
@@ -29,6 +29,7 @@ from benchmark.errors import InputError
 
 Array = NDArray[np.float64]
 FELL_SHORT = 1  # exit code
+WIDTH = 140  # columns of a table that goes to a file or a pipe
 POOLS = 20_000  # the mean of a measure over so many has a standard error below 0.002
 DIFFERENCE = f"difference of {WEIGHTED_KENDALL.name}"
 LEAST_P = 0.001  # of the test of uniformity; below it the p-values are not uniform
@@ -144,12 +145,12 @@ def misses(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> list[s
         A line each.
     """
     told = []
-    for row in found.itertuples():
-        low, high = bounds[int(str(row.sources))]
-        if not low <= float(str(row.coverage)) <= high:
-            told.append(f"{row.measure} at {row.sources} sources covers {float(str(row.coverage)):.1%}")
-        if float(str(row.p_uniform)) < LEAST_P:
-            told.append(f"p-values of {row.measure} at {row.sources} sources are not uniform")
+    for _, row in found.iterrows():
+        low, high = bounds[row["sources"]]
+        if not low <= row["coverage"] <= high:
+            told.append(f"{row['measure']} at {row['sources']} sources covers {row['coverage']:.1%}")
+        if row["p_uniform"] < LEAST_P:
+            told.append(f"p-values of {row['measure']} at {row['sources']} sources are not uniform")
     return told
 
 
@@ -164,6 +165,8 @@ def run(cfg: DictConfig) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(path, index=False)
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
     console.print(coverage_table(found, bounds))
     console.print(f"written: {path}", highlight=False)
     if short := misses(found, bounds):
@@ -182,16 +185,15 @@ def coverage_table(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -
         The table.
     """
     table = Table(title="Coverage of 95% intervals, and p-values under the null", box=box.SIMPLE_HEAD)
-    table.add_column("measure")
+    table.add_column("measure", no_wrap=True)
     for size, (low, high) in bounds.items():
-        table.add_column(f"{size} sources\n{low:.0%} to {high:.0%}", justify="right")
-        table.add_column(f"p <= 0.05\n{size} sources", justify="right")
+        table.add_column(f"n = {size}\n{low:.0%}-{high:.0%}", justify="right")
+        table.add_column("p <= .05", justify="right")
     for measure, rows in found.groupby("measure", sort=False):
-        here = rows.set_index("sources")
         cells = []
-        for size in bounds:
-            share = float(here.loc[size, "p_below_05"])
-            cells += [f"{float(here.loc[size, 'coverage']):.1%}", "" if np.isnan(share) else f"{share:.1%}"]
+        for _, row in rows.iterrows():
+            share = "" if np.isnan(row["p_below_05"]) else f"{row['p_below_05']:.1%}"
+            cells += [f"{row['coverage']:.1%}", share]
         table.add_row(str(measure), *cells)
     return table
 

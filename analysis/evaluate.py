@@ -134,7 +134,9 @@ def gap_table(pools: Sequence[Pool], scores: pd.DataFrame) -> pd.DataFrame:
     held = scores[["metric", "target", "source", "score", "reason"]]
     found = every.merge(held, how="left", on=["metric", "target", "source"])
     bad = found[~np.isfinite(found["score"].to_numpy(dtype=np.float64))]
-    return bad.assign(reason=[_why(reason) for reason in bad["reason"]]).drop(columns="score").reset_index(drop=True)
+    told = [_why(reason) for reason in bad["reason"]]
+    columns = {name: bad[name].to_list() for name in ("metric", "kind", "target", "source")}
+    return pd.DataFrame(columns | {"reason": told})
 
 
 def tied_share(values: Array) -> float:

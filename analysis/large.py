@@ -120,7 +120,8 @@ def _weighted_rest(pairs: Signs) -> Array:
     below = (moved * rows)[::-1].cumsum()[::-1] - moved * rows
     lower = np.tril(pairs, -1)  # symmetric: column k holds those below it in `lower`, those above in the transpose
     lost = lower @ weights.astype(np.float32) + lower.T @ moved.astype(np.float32)
-    return above + below - lost
+    rest: Array = above + below - lost
+    return rest
 
 
 def _spearman(x: Ranked, y: Ranked, agree: Array) -> Array:

@@ -122,7 +122,7 @@ MEASURES = (
     Measure(
         "rel_1", partial(agreement.rel_at_k, k=1), resampled.rel_at_1, expanded_from=0, level=TOP_LEVEL, pairs=False
     ),
-    Measure("rel_3", partial(agreement.rel_at_k, k=3), resampled.rel_at_3, expanded_from=0, pairs=False),
+    Measure("rel_3", partial(agreement.rel_at_k, k=3), resampled.rel_at_3, pairs=False),
     Measure("top1_regret", agreement.top1_regret, resampled.top1_regret, expanded_from=0, level=TOP_LEVEL, pairs=False),
     Measure("ndcg", agreement.ndcg, resampled.ndcg, expanded_from=0),
 )

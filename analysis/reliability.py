@@ -88,7 +88,7 @@ def _resampled(first: Array, second: Array, counts: NDArray[np.int64], measure: 
         return measure.of_resamples(first, second, counts)
     value = {measure.name: float(measure.of_rows(first, second[None])[0])}
     leave = {measure.name: leave_one_out(Ranked(first), Ranked(second))[measure.name]}
-    return linearised(value, leave, counts - 1.0)[measure.name]
+    return linearised(value, leave, counts.astype(np.float64) - 1)[measure.name]
 
 
 def splits(seeds: int) -> list[NDArray[np.bool_]]:

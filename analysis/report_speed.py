@@ -68,6 +68,6 @@ class LargeStudy:
 
 def _long(
     axes: dict[str, "np.ndarray[tuple[int], np.dtype[np.generic]]"], name: str, values: np.ndarray
-) -> pd.DataFrame:  # type: ignore[type-arg]
+) -> pd.DataFrame:
     index = pd.MultiIndex.from_product(list(axes.values()), names=list(axes))
     return pd.Series(values.ravel(), index=index, name=name).reset_index()

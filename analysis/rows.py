@@ -100,7 +100,7 @@ def interval_of(found: Evaluation, measure: Measure) -> Interval:
 
 def _luck(found: Evaluation) -> dict[str, float]:
     """M_cases_low, M_cases_high, M_seeds_low and M_seeds_high for the primary measures; NaN where nothing is known."""
-    row = {}
+    row: dict[str, float] = {}
     for kind in ("cases", "seeds"):
         drawn = found.agreement.luck.get(kind, {})
         for measure in PRIMARY:

@@ -3,17 +3,19 @@
 A difference counts where its 95% interval over sources lies clear of 0; else the words say that it may be chance.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from analysis.study import Study
 
 STATIC = "static_leaderboard"
 MEASURE = "weighted_kendall"
 AT_CEILING = 0.95  # a share of the ceiling from which on nothing is left to find
+Row = Mapping[Any, Any]
+Rows = Mapping[str, Row]
 Answer = Literal["yes", "ahead", "behind", "no", "undefined"]
 
 
@@ -56,19 +58,20 @@ def verdict(study: Study, *, metric: str = "ccfv") -> Verdict:
     Returns:
         The verdict.
     """
-    rows = study.agreement_of()
-    there = metric in rows.index
-    value = float(rows.loc[metric, MEASURE]) if there else float("nan")
-    estimates = rows[(rows["kind"] == "metric") & rows[MEASURE].notna()]
-    best = str(estimates.index[0]) if len(estimates) else ""
+    table = study.agreement_of()
+    rows: Rows = dict(zip(map(str, table.index), table.to_dict("records"), strict=True))
+    there = metric in rows
+    value = float(rows[metric][MEASURE]) if there else float("nan")
+    estimates = [name for name, row in rows.items() if row["kind"] == "metric" and np.isfinite(row[MEASURE])]
+    best = estimates[0] if estimates else ""
     return Verdict(
         metric=metric,
         beat_static=_answer(study, metric) if there else "undefined",
         value=value,
-        share=float(rows.loc[metric, f"{MEASURE}_share"]) if there else float("nan"),
+        share=float(rows[metric][f"{MEASURE}_share"]) if there else float("nan"),
         best=best,
         sentences=(_on_metric(study, rows, metric), _on_study(study, rows, metric, best)),
-        findings={str(name): _finding(study, str(name), row) for name, row in rows.iterrows()},
+        findings={name: _finding(study, name, row) for name, row in rows.items()},
     )
 
 
@@ -84,14 +87,12 @@ def _answer(study: Study, metric: str) -> Answer:
     return "ahead" if difference > 0 else "behind"
 
 
-def _on_metric(study: Study, rows: pd.DataFrame, metric: str) -> str:
+def _on_metric(study: Study, rows: Rows, metric: str) -> str:
     name = _readable(metric)
-    if metric not in rows.index:
+    if metric not in rows:
         return f"{name} was not scored in this study, so nothing can be said of it."
-    if np.isnan(rows.loc[metric, MEASURE]):
-        return (
-            f"{name} has no agreement here ({rows.loc[metric, 'reason']}), so it did not beat the static leaderboard."
-        )
+    if np.isnan(rows[metric][MEASURE]):
+        return f"{name} has no agreement here ({rows[metric]['reason']}), so it did not beat the static leaderboard."
     words = {
         "yes": "beat the static leaderboard",
         "ahead": "stood ahead of the static leaderboard, but not beyond chance",
@@ -100,18 +101,18 @@ def _on_metric(study: Study, rows: pd.DataFrame, metric: str) -> str:
         "undefined": "could not be compared with the static leaderboard",
     }
     answer = _answer(study, metric)
-    told = f"{name} {words[answer]}: weighted Kendall {_interval(rows.loc[metric], MEASURE)}"
+    told = f"{name} {words[answer]}: weighted Kendall {_interval(rows[metric], MEASURE)}"
     if answer != "undefined":
         row = study.comparison(metric, STATIC, measure=MEASURE)
         told += (
-            f" against {rows.loc[STATIC, MEASURE]:.2f}, a difference of {row['difference']:.2f} "
+            f" against {rows[STATIC][MEASURE]:.2f}, a difference of {row['difference']:.2f} "
             f"[{row['low']:.2f}, {row['high']:.2f}] with a probability of {100 * row['probability']:.0f}% to be ahead"
         )
-    return told + f"; {_near(rows.loc[metric])}."
+    return told + f"; {_near(rows[metric])}."
 
 
-def _on_study(study: Study, rows: pd.DataFrame, metric: str, best: str) -> str:
-    truth = study.reliability_of()
+def _on_study(study: Study, rows: Rows, metric: str, best: str) -> str:
+    truth = dict(study.reliability_of())
     reliability = _interval(truth, "kendall")
     known = (
         f"a truth of split-half reliability {reliability}"
@@ -131,21 +132,23 @@ def _on_study(study: Study, rows: pd.DataFrame, metric: str, best: str) -> str:
         "undefined": "could not be compared with the static leaderboard",
     }[_answer(study, best)]
     return (
-        f"The best estimate here was {_readable(best)}, weighted Kendall {_interval(rows.loc[best], MEASURE)}, which "
+        f"The best estimate here was {_readable(best)}, weighted Kendall {_interval(rows[best], MEASURE)}, which "
         f"{where}; all this over {size} and against {known}."
     )
 
 
-def _near(row: "pd.Series[float]") -> str:
+def _near(row: Row) -> str:
     ceiling, share = float(row[f"{MEASURE}_ceiling"]), float(row[f"{MEASURE}_share"])
     if np.isnan(ceiling):
         return "the ceiling is unknown, as the truth has a single seed or too few sources"
     if np.isnan(share):
         return "the ceiling is 0: the truth is noise"
+    if share <= 0:
+        return f"it came to nothing of the ceiling of {ceiling:.2f}"
     return f"it came to {100 * share:.0f}% of the ceiling of {ceiling:.2f}"
 
 
-def _finding(study: Study, name: str, row: "pd.Series[float]") -> str:
+def _finding(study: Study, name: str, row: Row) -> str:
     """The place of one metric or control in words."""
     if np.isnan(row[MEASURE]):
         told = study.agreement_targets(name)
@@ -164,7 +167,7 @@ def _finding(study: Study, name: str, row: "pd.Series[float]") -> str:
     return f"{words}{perfect}: {_interval(row, MEASURE)}{gaps}"
 
 
-def _interval(row: "pd.Series[float]", name: str) -> str:
+def _interval(row: Row, name: str) -> str:
     low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
     return f"{float(row[name]):.2f}" + ("" if np.isnan([low, high]).any() else f" [{low:.2f}, {high:.2f}]")
 

@@ -139,7 +139,7 @@ class Yardstick:
 
     @cached_property
     def _deviations(self) -> Array:
-        return self._counts - 1.0
+        return self._counts.astype(np.float64) - 1
 
     @cached_property
     def _ranked(self) -> Ranked:

@@ -145,16 +145,19 @@ def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
 
 def run(cfg: DictConfig) -> None:
     """Run every stage, print the table, list what failed."""
+    from analysis.truth_table import read_truth_table
+
+    read_truth_table(cfg.truth, cfg.table)  # a bad table is told before hours of work, not after
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or nothing, got {cfg.retry}")
     benches = Path(cfg.output_dir) / "bench"
-    only = failed_keys(benches) if cfg.retry else None
-    bench = Bench(cfg, store, _launcher_overrides(), benches / time.strftime("%Y-%m-%d_%H-%M-%S"), only=only)
+    folder, only = benches / time.strftime("%Y-%m-%d_%H-%M-%S"), failed_keys(benches) if cfg.retry else None
+    bench = Bench(cfg, store, _launcher_overrides(), folder, only=only)
     if delivered := store.deliver():
         bench.say(f"{delivered} results that had waited for the store are delivered")
-    planner = Planner(cfg.suite, bench.overrides())
+    planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     if cfg.dry_run:
         _dry_run(bench, planner)
         return
@@ -184,8 +187,9 @@ def _stages(bench: Bench, planner: Planner, finished: set[str]) -> None:
                 bench.board.work |= {key: job.work / len(job.keys) for key in job.keys}
     for stage, jobs in plan.items():
         bench.stage(stage, jobs, overrides[stage], finished)
-    _correlate(bench, overrides["correlate"], {stage: [key for job in jobs for key in job.keys]
-                                               for stage, jobs in plan.items()})  # fmt: skip
+    keys = {stage: [key for job in jobs for key in job.keys] for stage, jobs in plan.items()}
+    table = [f"{name}='{bench.cfg[name]}'" for name in ("truth", "table") if bench.cfg[name] is not None]
+    _correlate(bench, [*overrides["correlate"], *table], keys)
 
 
 def _dry_run(bench: Bench, planner: Planner) -> None:
@@ -208,8 +212,7 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
         bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
-    uri = bench.cfg.tracking.uri
-    bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
+    bench.say(f"all runs: mlflow ui --backend-store-uri {bench.cfg.tracking.uri}   (make ui)")
 
 
 def _is_there(overrides: Sequence[str], job: Job) -> bool:
@@ -226,8 +229,7 @@ def _launcher_overrides() -> list[str]:
 
 
 def _finish(bench: Bench) -> None:
-    minutes = bench.board.elapsed() / 60.0
-    bench.say(f"the bench took {minutes:.1f} min")
+    bench.say(f"the bench took {bench.board.elapsed() / 60.0:.1f} min")
     if not bench.failures:
         return
     bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on "
