@@ -1,5 +1,7 @@
 """Metrics against each other: the critical-difference diagram, and agreement against cost."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -65,7 +67,13 @@ def cost_plot(study: Study) -> Figure:
     panel.vlines(x, drawn["weighted_kendall_low"], drawn["weighted_kendall_high"], color=GREY, linewidth=0.7, alpha=0.6)
     panel.plot(x, y, linestyle="none", marker="o", color=BLUE, markersize=5)
     front = pareto(drawn)
-    ring = {"marker": "o", "markersize": 7, "markerfacecolor": "none", "linewidth": 1.5, "drawstyle": "steps-post"}
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 7,
+        "markerfacecolor": "none",
+        "linewidth": 1.5,
+        "drawstyle": "steps-post",
+    }
     told = "no other is both cheaper and better"
     panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, label=told, **ring)
     static = float(rows["weighted_kendall"].get("static_leaderboard", np.nan))

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 # The same study gives the same bytes.
-STABLE = {"svg.hashsalt": "figure", "svg.fonttype": "path"}
+SALT = "figure"
 PIXELS = 110  # an inch
 
 
@@ -32,7 +32,7 @@ def svg_address(figure: Figure) -> str:
         figure: The figure.
     """
     stream = io.BytesIO()
-    with rc_context(STABLE):
+    with rc_context({"svg.hashsalt": SALT, "svg.fonttype": "path"}):
         figure.savefig(stream, format="svg", dpi=PIXELS, metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
 

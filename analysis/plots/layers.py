@@ -1,5 +1,7 @@
 """CC-FV taken apart by layer: what each term agrees with, and the two terms against each other."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ def term_dots(agreement: pd.DataFrame) -> Figure:
     for place, (layer, term) in enumerate(rows):
         height = -(place + 0.6 * layers.index(layer))
         values = found.get_group((layer, term)).to_numpy(dtype=float)
-        style = {"color": COLOURS[term], "marker": MARKERS[term], "linestyle": "none"}
+        style: dict[str, Any] = {"color": COLOURS[term], "marker": MARKERS[term], "linestyle": "none"}
         panel.plot(values, np.full(len(values), height), markersize=4, alpha=0.45, **style)
         panel.plot(values.mean(), height, markersize=9, markeredgecolor="black", **style)
     heights = [-(place + 0.6 * layers.index(layer)) for place, (layer, _) in enumerate(rows)]

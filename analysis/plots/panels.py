@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, Margins, bare, grid
+from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, TINY, Margins, bare, grid
 from analysis.study import MEAN, Study
 
 Array = NDArray[np.float64]
@@ -119,7 +120,7 @@ def cloud_of(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: 
     places = pd.MultiIndex.from_product([[target], pool.sources])
     x = scores[metric].reindex(places).to_numpy(dtype=np.float64)
     spread = pool.dice.std(axis=1, ddof=1) if len(pool.seeds) > 1 else np.zeros(len(pool.sources))
-    return Cloud(pool.sources, x, pool.mean, spread)
+    return Cloud(pool.sources, x, pool.mean, np.asarray(spread, dtype=np.float64))
 
 
 def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: str) -> Cloud:
@@ -131,7 +132,8 @@ def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric
         parts.append(pd.DataFrame({"source": here.sources, "x": x, "y": here.y - here.y.mean()}))
     rows = pd.concat(parts, ignore_index=True).dropna()
     means, error = rows.groupby("source").mean(), rows.groupby("source")["y"].sem()
-    return Cloud(tuple(means.index), means["x"].to_numpy(), means["y"].to_numpy(), error.fillna(0.0).to_numpy())
+    x, y, spread = (column.to_numpy(dtype=np.float64) for column in (means["x"], means["y"], error.fillna(0.0)))
+    return Cloud(tuple(map(str, means.index)), x, y, spread)
 
 
 def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
@@ -143,7 +145,12 @@ def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
         here = (kinds == kind) & np.isfinite(cloud.x)
         if here.any():
             marker, colour = KINDS.get(kind, OTHER_KIND)
-            style = {"marker": marker, "color": colour, "markersize": 2 if many else 4, "elinewidth": 0.8}
+            style: dict[str, Any] = {
+                "marker": marker,
+                "color": colour,
+                "markersize": 2 if many else 4,
+                "elinewidth": 0.8,
+            }
             drawn = panel.errorbar(
                 cloud.x[here], cloud.y[here], yerr=cloud.error[here], linestyle="none", label=kind, **style
             )
@@ -151,6 +158,7 @@ def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
                 part.set_rasterized(many)
     bare(panel)
     panel.locator_params(nbins=4)
+    panel.xaxis.get_offset_text().set_fontsize(TINY)
 
 
 def _legend(figure: Figure) -> None:

@@ -4,13 +4,13 @@ Colours are those of Okabe and Ito, which colour-blind readers tell apart; the k
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-Panels = NDArray[np.object_]
+Panels: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[Any]]"  # of Axes
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F"
 # length of pre-training -> marker, colour

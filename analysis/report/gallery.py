@@ -140,7 +140,7 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
             "scatter",
             scatter(study, metrics=[metric]),
             f"{metric} against Dice on each target. Weighted Kendall: {_listed(found)}",
-            f"{metric}: a point is a source; bars are the standard deviation between fine-tuning seeds.",
+            metric,
         )
 
 
@@ -161,8 +161,9 @@ def _layers(study: Study, evidence: Evidence) -> Iterator[Drawing]:
     if evidence.terms.empty:
         return
     agreement = term_agreement(study, evidence.terms)
-    means = agreement.groupby(["layer", "term"], sort=False)["weighted_kendall"].mean()
-    told = pd.Series({f"layer {layer} {TERMS[term]}": value for (layer, term), value in means.items()})
+    means = agreement.groupby(["layer", "term"], sort=False, as_index=False)["weighted_kendall"].mean()
+    names = [f"layer {layer} {TERMS[str(term)]}" for layer, term in zip(means["layer"], means["term"], strict=True)]
+    told = pd.Series(means["weighted_kendall"].to_numpy(dtype=np.float64), index=names)
     yield Drawing(
         "ccfv_terms",
         "layers",

@@ -61,7 +61,11 @@ def tiles(study: Study) -> tuple[Tile, ...]:
         Tile("Reliability of the truth", _interval(truth, "kendall"), "Kendall between two halves of the seeds"),
         Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "weighted Kendall a perfect predictor could expect"),
     ]
-    chosen = {"Best estimate": metrics.index[:1], "CC-FV": ["ccfv"], "Static leaderboard": ["static_leaderboard"]}
+    chosen: dict[str, list[str]] = {
+        "Best estimate": list(map(str, metrics.index[:1])),
+        "CC-FV": ["ccfv"],
+        "Static leaderboard": ["static_leaderboard"],
+    }
     for label, names in chosen.items():
         for name in names:
             if name in rows.index:
@@ -131,10 +135,10 @@ def source_table(study: Study) -> Table:
     for pool in study.pools:
         for name, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True):
             above.setdefault(name, []).append(float(dice))
-    known = study.sources.set_index("source")
+    facts = {str(fact["source"]): fact for fact in study.sources.to_dict("records")}
     rows = []
     for name in sorted(above, key=lambda name: -float(np.mean(above[name]))):
-        fact = known.loc[name]
+        fact = facts[name]
         rows.append(
             (
                 name,

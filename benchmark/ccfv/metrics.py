@@ -109,7 +109,7 @@ class CCFV(LayerMetric):
     """
 
     name = "ccfv"
-    definition = paper
+    definition: ClassVar[ModuleType] = paper
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class CCFVReleased(LayerMetric):
     """
 
     name = "ccfv_released"
-    definition = released
+    definition: ClassVar[ModuleType] = released
 
     @property
     def requires(self) -> tuple[Request, ...]:

@@ -18,7 +18,9 @@ from analysis.report.methods import blocks, metric_notes, own_notes
 from analysis.report.overview import overview_table, source_table, tiles
 from analysis.report.pictures import WIDEST, prediction_pictures, task_pictures
 from analysis.report.provenance import provenance_facts, settings_text
+from analysis.report.speed import LargeReport
 from analysis.report.stability import comparison_table, stability_tables
+from analysis.report_speed import LargeStudy
 from analysis.verdict import verdict
 from benchmark.records import Row
 
@@ -206,6 +208,12 @@ def test_the_templates_digest_follows_their_text(monkeypatch, tmp_path):
     monkeypatch.setattr("analysis.report.html.TEMPLATES", tmp_path)
     (tmp_path / "report.css").write_text("body {}")
     assert template_digest() != before
+
+
+def test_a_page_that_is_too_large_is_told():
+    small = LargeStudy(sources=4, targets=2, metrics=2, seeds=2, resamples=20)
+    with pytest.raises(ValueError, match=r"the page must have at most 0\.1 MB, got 0\."):
+        LargeReport(small, page_megabytes=0.1)()
 
 
 # --- figures ---
