@@ -118,7 +118,7 @@ def cloud_of(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: 
     """The points of one metric on one target; `scores` is `score_table(study)`."""
     [pool] = [pool for pool in study.pools if pool.target == target]
     places = pd.MultiIndex.from_product([[target], pool.sources])
-    x = scores[metric].reindex(places).to_numpy(dtype=np.float64)
+    x = np.asarray(scores[metric].reindex(places), dtype=np.float64)
     spread = pool.dice.std(axis=1, ddof=1) if len(pool.seeds) > 1 else np.zeros(len(pool.sources))
     return Cloud(pool.sources, x, pool.mean, np.asarray(spread, dtype=np.float64))
 
@@ -132,7 +132,7 @@ def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric
         parts.append(pd.DataFrame({"source": here.sources, "x": x, "y": here.y - here.y.mean()}))
     rows = pd.concat(parts, ignore_index=True).dropna()
     means, error = rows.groupby("source").mean(), rows.groupby("source")["y"].sem()
-    x, y, spread = (column.to_numpy(dtype=np.float64) for column in (means["x"], means["y"], error.fillna(0.0)))
+    x, y, spread = (np.asarray(column, dtype=np.float64) for column in (means["x"], means["y"], error.fillna(0.0)))
     return Cloud(tuple(map(str, means.index)), x, y, spread)
 
 

@@ -68,8 +68,7 @@ def tiles(study: Study) -> tuple[Tile, ...]:
     }
     for label, names in chosen.items():
         for name in names:
-            if name in rows.index:
-                row = rows.loc[name]
+            for _, row in rows[rows.index == name].iterrows():
                 note = f"weighted Kendall, {_share(row[f'{PRIMARY}_share'])} of the ceiling"
                 found.append(
                     Tile(f"{label}: {name}" if label == "Best estimate" else label, _interval(row, PRIMARY), note)
