@@ -2,21 +2,28 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.plots import MOST_PANELS, bars, heat_map, scatter
-from analysis.render import study_csv, study_markdown
 from analysis.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
 from benchmark.tracking import Store
 
 SCALES = ("pearson", "kendall", "weighted_kendall", "spearman", "rel_1", "rel_3", "top1_regret", "ndcg")
 
 
-def publish(study: Study, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
+def publish(
+    study: Study,
+    store: Store,
+    *,
+    key: str,
+    suite: str,
+    config: Mapping[str, Any],
+    files: Sequence[Path],
+    output: Path,
+) -> None:
     """Log a study: the agreement runs first, so that a finished summary means that all of it is there.
 
     Args:
@@ -25,16 +32,17 @@ def publish(study: Study, store: Store, *, key: str, suite: str, config: Mapping
         key: The key of the summary's job.
         suite: The suite's name.
         config: The resolved settings.
-        folder: Where tables and figures are also written.
+        files: The files of the report, kept as artifacts of the summary.
+        output: The folder that their places are told from.
     """
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
     for row in rows.to_dict("records"):
         _agreement(row, store, key=key, suite=suite)
-    files = write_files(study, folder)
     with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:
         run.log(metrics=summary_metrics(study))
         for path in files:
-            run.file(path, "figures" if path.suffix == ".png" else "")
+            place = path.relative_to(output).parent.as_posix()
+            run.file(path, "" if place == "." else place)
 
 
 def summary_metrics(study: Study) -> dict[str, float]:
@@ -53,28 +61,6 @@ def summary_metrics(study: Study) -> dict[str, float]:
         for metric, agreement in study.agreement_of(MEAN, subset=subset).iterrows():
             found[f"weighted_kendall/{metric}{suffix}"] = float(agreement["weighted_kendall"])
     return found
-
-
-def write_files(study: Study, folder: Path) -> list[Path]:
-    """Write the tables (CSV, Markdown) and the figures (PNG) and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "agreement.csv": study_csv(study),
-        "scores.csv": study.scores.to_csv(index=False),
-        "reliability.csv": study.reliability.to_csv(index=False),
-        "table.md": study_markdown(study),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    figures = {"agreement.png": bars(study), "dice.png": heat_map(study)}
-    kinds = study.agreement_of(MEAN)["kind"]
-    most = max(1, MOST_PANELS // len(study.pools))
-    for kind, names in ((str(kind), list(group.index)) for kind, group in kinds.groupby(kinds)):
-        for start in range(0, len(names), most):
-            figures[f"scatter_{kind}_{start // most + 1}.png"] = scatter(study, metrics=names[start : start + most])
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=110)
-    return [folder / name for name in (*texts, *figures)]
 
 
 def _agreement(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:

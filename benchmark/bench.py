@@ -151,22 +151,26 @@ def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
 
 def run(cfg: DictConfig) -> None:
     """Run every stage, print the table, list what failed."""
+    from analysis.truth_table import read_truth_table
+
+    read_truth_table(cfg.truth, cfg.table)  # a bad table is told before hours of work, not after
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or nothing, got {cfg.retry}")
     benches = Path(cfg.output_dir) / "bench"
-    only = failed_keys(benches) if cfg.retry else None
-    bench = Bench(cfg, store, launcher_overrides(), benches / time.strftime("%Y-%m-%d_%H-%M-%S"), only=only)
+    folder, only = benches / time.strftime("%Y-%m-%d_%H-%M-%S"), failed_keys(benches) if cfg.retry else None
+    bench = Bench(cfg, store, launcher_overrides(), folder, only=only)
     if delivered := store.deliver():
         bench.say(f"{delivered} results that had waited for the store are delivered")
-    planner = Planner(cfg.suite, bench.overrides())
+    planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     if cfg.dry_run:
         _dry_run(bench, planner)
         return
     try:
         if plan := run_stages(bench, planner, set(store.finished())):
-            _correlate(bench, bench.overrides()["correlate"], keys_of(plan))
+            table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
+            _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
         bench.say("interrupted: what is finished stays, and the next run goes on")
         finish(bench, "bench")
@@ -196,8 +200,7 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
         bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
-    uri = bench.cfg.tracking.uri
-    bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
+    bench.say(f"all runs: mlflow ui --backend-store-uri {bench.cfg.tracking.uri}   (make ui)")
 
 
 def launcher_overrides() -> list[str]:
@@ -209,8 +212,7 @@ def launcher_overrides() -> list[str]:
 
 def finish(bench: Bench, command: str) -> None:
     """Say how long it took and what failed, and exit accordingly."""
-    minutes = bench.board.elapsed() / 60.0
-    bench.say(f"the {command} took {minutes:.1f} min")
+    bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
     if not bench.failures:
         return
     bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on "

@@ -37,10 +37,12 @@ class Planner:
     Attributes:
         suite: The suite: tasks, targets, sources, seeds, pool.
         overrides: Stage -> overrides of each of its jobs.
+        fine_tuned: Whether the truth is fine-tuned; if not, it comes from a table and has no jobs.
     """
 
     suite: DictConfig
     overrides: Mapping[str, Sequence[str]]
+    fine_tuned: bool = True
 
     def prepare(self) -> list[Job]:
         """A job for each task."""
@@ -77,8 +79,8 @@ class Planner:
         sources = self.pretrain()
         pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
         pools = self.pools()
-        truth, score = self.truth(pools, pretrained), self.score(pools, pretrained)
-        return {"pretrain": sources, "truth": truth, "score": score}
+        truth = {"truth": self.truth(pools, pretrained)} if self.fine_tuned else {}
+        return {"pretrain": sources, **truth, "score": self.score(pools, pretrained)}
 
     def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
         """A job for each source and target, with every seed; then the targets that are also tuned otherwise."""

@@ -192,8 +192,9 @@ def test_agreement_and_summary_runs(bench):
     (summary,) = place.store().finished("summary").values()
     assert {"reliability", "ceiling", *[f"weighted_kendall/{metric}" for metric in METRICS]} <= set(summary.metrics)
     files = artifacts(place, summary)
-    assert {"agreement.csv", "table.md", "scores.csv", "reliability.csv"} <= files
-    assert [name for name in files if re.fullmatch(r"figures/scatter_metric_\d+\.png", name)]
+    tables = ("agreement.csv", "table.md", "scores.csv", "reliability.csv", "truth.csv", "ccfv_terms.csv")
+    assert {"report.html", "figures.pdf", "table1.tex", *(f"study/synthetic/{name}" for name in tables)} <= files
+    assert {f"study/synthetic/{name}.png" for name in ("agreement", "dice", "cost")} <= files
     for metric in METRICS:
         mean = agreement["mean", metric].metrics["weighted_kendall"]
         assert summary.metrics[f"weighted_kendall/{metric}"] == pytest.approx(mean, nan_ok=True)
@@ -233,7 +234,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
 @pytest.mark.slow
 def test_joblib_gives_the_same_bits(bench, study, command_line, monkeypatch):
     """Of the scores some are enough; the figures are the other bench's matter."""
-    monkeypatch.setattr("analysis.publish.write_files", lambda study, folder: [])
+    monkeypatch.setattr("analysis.correlate.write_report", lambda *_, **__: [])
     done = command_line(
         "bench", "experiment=synthetic", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
         f"overrides.score=['metric=[{','.join(METRICS)}]']", *study.overrides,

@@ -16,6 +16,7 @@ ROWS = {
     "logme_large",
     "logme_offset",
     "class_statistics",
+    "large_study",
 }
 NO_BOUND = 1e9  # of a cost
 FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
@@ -43,6 +44,10 @@ SHRUNK = [
     "rows.logme_offset.d=4",
     "rows.class_statistics.d=4",
     "rows.class_statistics.size=16",
+    *(
+        f"rows.large_study.work.{name}={size}"
+        for name, size in {"sources": 6, "targets": 2, "metrics": 2, "resamples": 10}.items()
+    ),
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -59,6 +64,7 @@ UNBOUND = [
     "rows.logme_large.bound=0",
     "rows.logme_offset.bound=0",
     "rows.class_statistics.bound=1e9",
+    "rows.large_study.bound=1e9",
 ]
 
 
