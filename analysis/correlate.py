@@ -17,10 +17,11 @@ from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
 from analysis.study import ALL, WITHOUT_WEAK, Study
 from analysis.subset import Settings, rows_of
+from analysis.sweeps import shared
 from benchmark.command import resolved, run_command
 from benchmark.errors import InputError
 from benchmark.jobs import job_key
-from benchmark.records import Row, newest, score_frame, source_frame, truth_frame
+from benchmark.records import Data, Row, newest, score_frame, source_frame, truth_frame
 from benchmark.tracking import Store
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
@@ -121,7 +122,17 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     )
     folder = Path(cfg.output_dir) / "study" / str(cfg.suite.name)
     if store.find(key) is None:
-        publish(study, store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
+        publish(
+            study,
+            store,
+            key=key,
+            suite=cfg.suite.name,
+            config=resolved(cfg),
+            folder=folder,
+            settings=shared([*rows["truth"], *rows["score"]])
+            | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
+            data=_data(store, [pool.target for pool in study.pools]),
+        )
     show(study, external_frame(truth), folder)
 
 
@@ -142,6 +153,16 @@ def show(study: Study, external: pd.DataFrame, folder: Path) -> None:
     for line in external_lines(external):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {folder}", highlight=False)
+
+
+def _data(store: Store, targets: Sequence[str]) -> dict[str, Data]:
+    """What the store knows of the targets' data."""
+    rows = {row.params["task"]: row for row in store.finished("prepare").values()}
+    return {
+        name: Data(name, rows[name].tags["data_digest"], rows[name].tags.get("folder", name), "target")
+        for name in targets
+        if name in rows
+    }
 
 
 def _rows(store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None) -> list[Row]:

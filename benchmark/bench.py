@@ -202,14 +202,14 @@ def _dry_run(bench: Bench, planner: Planner) -> None:
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:
-    from analysis import correlate
+    from analysis import correlate, dashboard
 
     try:
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
         bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
-    uri = bench.cfg.tracking.uri
-    bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
+    for line in dashboard.lines(bench.store, bench.cfg.ui):
+        bench.say(line)
 
 
 def _is_there(overrides: Sequence[str], job: Job) -> bool:

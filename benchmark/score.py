@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
+from benchmark.command import asked, resolved, run_command
 from benchmark.data.preparation import follow
 from benchmark.data.task import Task
 from benchmark.features.stream import reduce_stream
@@ -18,6 +18,7 @@ from benchmark.metric import Metric, Score
 from benchmark.opening import open_source, source_key
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
+from benchmark.records import Data
 from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
@@ -65,17 +66,21 @@ def run(cfg: DictConfig) -> None:
 def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
     name = f"{cfg.source.name} on {target.name}"
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
     config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | asked(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
         tracked.log(tags={"pass_key": streamed})
+        tracked.describe(
+            f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
+            [Data(target.name, target.digest(), target.folder, "target")],
+        )
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
         statistics = found or _stream(cfg, store, target, requests, Path(folder))
         seconds = time.perf_counter() - start
-        tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
+        tracked.log(tags={"statistics": "read" if found else "computed"})
         statistics.save(Path(folder) / "statistics")
         tracked.file(Path(folder) / "statistics", "statistics")
         _compute(tracked, metrics, statistics, seconds, reporter)
@@ -123,6 +128,7 @@ def _compute(
         if score.reason:
             tags[f"reason/{name}"] = score.reason
         reporter.step(index)
+    values["seconds/pass"] = seconds
     tracked.log(metrics=values, tags=tags)
 
 

@@ -31,6 +31,12 @@ def pytest_addoption(parser):
         metavar="DIR",
         help="folder with the golden vectors and their index.json (default: tests/golden)",
     )
+    parser.addoption(
+        "--screenshots",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps the browser tests' pictures, such as outputs/screenshots (default: none is kept)",
+    )
 
 
 def find_program(name: str) -> str | None:
