@@ -32,7 +32,7 @@ class Parcel:
 
     @property
     def row(self) -> dict[str, Any]:
-        """experiment, key, name, start, end, status, params, metrics, tags, data; how far its delivery is: tried, run."""
+        """experiment, key, name, start, end, status, params, metrics, tags, data; of its delivery: tried, run."""
         found: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
         return found
 
