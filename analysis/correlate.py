@@ -25,11 +25,12 @@ from analysis.stability import stability
 from analysis.stored import stored_cases, stored_rows
 from analysis.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
 from analysis.subset import Settings, rows_of
+from analysis.sweeps import shared
 from analysis.truth_table import read_truth_table, rows_outside
 from analysis.verdict import verdict
 from benchmark.command import resolved, run_command
 from benchmark.jobs import job_key
-from benchmark.records import Row, score_frame, source_frame, truth_frame
+from benchmark.records import Data, Row, score_frame, source_frame, truth_frame
 from benchmark.tracking import Store
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
@@ -157,7 +158,18 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         rows["prepare"] = _prepared(store, cfg.suite.tasks)
         config = resolved(cfg)
         files = write_report(study, gather(study, store, rows, settings=config, external=beside), output=output)
-        publish(study, store, key=key, suite=cfg.suite.name, config=config, files=files, output=output)
+        publish(
+            study,
+            store,
+            key=key,
+            suite=cfg.suite.name,
+            config=config,
+            files=files,
+            output=output,
+            settings=shared([*rows["truth"], *rows["score"]])
+            | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
+            data=_data(rows["prepare"], [pool.target for pool in study.pools]),
+        )
     else:
         restore_report(store, finished, output=output)
     show(study, beside, output, str(cfg.suite.name))
@@ -195,6 +207,17 @@ def _prepared(store: Store, tasks: Collection[str]) -> list[Row]:
     """The newest run of each task's preparation."""
     rows = {row.params["task"]: row for row in store.finished("prepare").values()}
     return [rows[name] for name in tasks if name in rows]
+
+
+def _data(rows: Sequence[Row], targets: Collection[str]) -> dict[str, Data]:
+    """What the store knows of the targets' data."""
+    return {
+        row.params["task"]: Data(
+            row.params["task"], row.tags["data_digest"], row.tags.get("folder", row.name), "target"
+        )
+        for row in rows
+        if row.params["task"] in targets
+    }
 
 
 def main() -> None:

@@ -194,13 +194,14 @@ def _dry_run(bench: Bench, planner: Planner) -> None:
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:
-    from analysis import correlate
+    from analysis import correlate, dashboard
 
     try:
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
         bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
-    bench.say(f"all runs: mlflow ui --backend-store-uri {bench.cfg.tracking.uri}   (make ui)")
+    for line in dashboard.lines(bench.store, bench.cfg.ui):
+        bench.say(line)
 
 
 def launcher_overrides() -> list[str]:

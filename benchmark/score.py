@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
+from benchmark.command import asked, resolved, run_command
 from benchmark.data.task import Task
 from benchmark.errors import SkipPair
 from benchmark.jobs import job_key, targets
@@ -18,6 +18,7 @@ from benchmark.opening import source_key
 from benchmark.passes import Pass, compute, needed, run_passes, seconds
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
+from benchmark.records import Data
 from benchmark.statistics import Request, Statistics
 from benchmark.streaming import Stream
 from benchmark.tracking import Store
@@ -47,9 +48,9 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.channels"])
     metrics = resolved(cfg.metric)
     further = needed(get_class(node["_target_"]) for node in metrics.values())
-    asked = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
-    asked |= {"variant": cfg.variant} if cfg.variant else {}
-    return job_key("score", "benchmark.score", asked, code=targets(asked)), streamed
+    wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
+    wanted |= {"variant": cfg.variant} if cfg.variant else {}
+    return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
 
 
 def run(cfg: DictConfig) -> None:
@@ -68,12 +69,16 @@ def run(cfg: DictConfig) -> None:
 def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
     name = f"{cfg.source.name} on {target.name}"
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
     parts = ("source", "target", "stream", "preparation", "metric", "passes")
     config = {part: resolved(cfg[part]) for part in parts}
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | asked(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
         tracked.log(tags={"variant": cfg.variant} if cfg.variant else {"pass_key": streamed})
+        tracked.describe(
+            f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
+            [Data(target.name, target.digest(), target.folder, "target")],
+        )
         stream = Stream(cfg, store, target, Path(folder))
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))
@@ -133,6 +138,7 @@ def _compute(  # noqa: PLR0917 - what was found on the way
         if score.reason:
             tags[f"reason/{name}"] = score.reason
         reporter.step(index)
+    values["seconds/pass"] = seconds
     tracked.log(metrics=values, tags=tags)
 
 

@@ -20,6 +20,7 @@ RUNS = {
     "pretrain": 5,
     "truth": 2 * 4 * 2,
     "score": 2 * 4,
+    "pair": 2 * 4,
     "summary": 1,
 }  # agreement: metrics and controls
 TIMES = re.compile("second|memory")
@@ -86,7 +87,7 @@ def test_a_bench_prints_the_table_and_where_everything_is(bench):
     for metric in METRICS:
         assert metric in table(done.stdout)
     assert f"tables and figures: {place.folder / 'outputs' / 'study' / 'synthetic'}" in done.stdout
-    assert f"mlflow ui --backend-store-uri {place.uri}" in done.stdout
+    assert f"once `make ui` serves {place.uri}" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
