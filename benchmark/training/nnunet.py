@@ -1,7 +1,7 @@
 """nnU-Net as the trainer: a source's network and weights in nnU-Net's own pipeline, its validation Dice as the truth.
 
-The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature Methods
-2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head new. What
+The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature
+Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head new. What
 nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from benchmark.data.case import Case
 from benchmark.data.preparation import Preparation
 from benchmark.data.task import Task
-from benchmark.errors import InputError
+from benchmark.errors import InputError, SkipPair
 from benchmark.sources.model import Model
 from benchmark.sources.transfer import transfer
 from benchmark.training.dice import mean_dice
@@ -32,6 +32,7 @@ from benchmark.training.trainer import Outcome
 from benchmark.training.tune import freeze
 
 HELD_OUT = ("test", "external")
+CONFIGURATION = "3d_fullres"
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,18 @@ class NnunetTrainer:
         held_out = [split for split in HELD_OUT if target.has(split)]
         place = space.root / "runs" / self._run_name(model, target, preparation, seed)
         shutil.rmtree(place, ignore_errors=True)
-        with space.entered(place / "log.txt", results=place / "results"), seeded(seed):
+        with space.entered(place / "log.txt", results=place / "results"):
             dataset = write_dataset(target, space, train="train", held_out=held_out)
-            configuration = "3d_fullres"
             plans = plan(space, dataset, self.planner)
-            patch = self.budget.patch or model.patch or _divisible(plans, configuration, model.arch.divisor)
-            plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
-            preprocess(space, dataset, plans, configuration)
-            outcome = self._train(model, target, dataset, plans, configuration, space, place, seed, device, report)
-        return outcome
+            if CONFIGURATION not in plans["configurations"]:
+                raise SkipPair(f"nnU-Net plans no {CONFIGURATION} for {target.name}, which a 3D network needs")
+            patch = self.budget.patch or model.patch or _divisible(plans, model.arch.divisor)
+            if any(side % model.arch.divisor for side in patch):
+                raise SkipPair(f"{model.arch.name} takes patches of multiples of {model.arch.divisor}, got {patch}")
+            plans = adapt(plans, CONFIGURATION, preparation, patch=patch, batch=self.budget.batch)
+            preprocess(space, dataset, plans, CONFIGURATION)
+            with seeded(seed):
+                return self._train(model, target, dataset, plans, place, seed, device, report)
 
     def _run_name(self, model: Model, target: Task, preparation: Preparation, seed: int) -> str:
         settings = {name: value for name, value in asdict(self).items() if name != "folder"}
@@ -127,13 +131,14 @@ class NnunetTrainer:
         return f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
 
     def _train(  # noqa: PLR0917 - one caller, which made them all
-        self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, configuration: str,
-        space: NnunetSpace, place: Path, seed: int, device: str, report: Callable[[int, float], None],
+        self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
+        report: Callable[[int, float], None],
     ) -> Outcome:  # fmt: skip
         from benchmark.training.nnunet_loop import FineTuning, is_supervised_deeply
 
-        description = json.loads((space.raw / dataset.name / "dataset.json").read_text(encoding="utf-8"))
-        trainer = FineTuning({**plans, "continue_training": False}, configuration, 0, description, torch.device(device))
+        trainer = FineTuning(
+            {**plans, "continue_training": False}, CONFIGURATION, 0, dataset.description, torch.device(device)
+        )
         heads = trainer.label_manager.num_segmentation_heads
         network = model.arch.build(channels=target.channels, classes=heads, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
@@ -179,14 +184,12 @@ def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
     }
 
 
-def _divisible(plans: Plans, configuration: str, divisor: int) -> tuple[int, ...]:
-    planned = plans["configurations"][configuration]["patch_size"]
+def _divisible(plans: Plans, divisor: int) -> tuple[int, ...]:
+    planned = plans["configurations"][CONFIGURATION]["patch_size"]
     return tuple(divisor * math.ceil(side / divisor) for side in planned)
 
 
-def _examples(
-    target: Task, folder: Path, dice: Mapping[str, Sequence[float]]
-) -> dict[str, tuple[Case, Tensor]]:
+def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
     wanted = {"worst": order[0], "best": order[-1]}
     cases = {case.name: case for case in target.cases("test", STORED) if case.name in wanted.values()}

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -32,10 +33,12 @@ class NnunetDataset:
 
     Attributes:
         name: Its folder's name, `Dataset123_name_digest`.
+        description: The content of its dataset.json.
         splits: For each fold, the names of the cases that are trained on and of those that are predicted.
     """
 
     name: str
+    description: dict[str, Any]
     splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
 
@@ -65,7 +68,8 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
             with tempfile.TemporaryDirectory(dir=space.raw, prefix=".partial-") as partial:
                 _write(task, list(names), Path(partial) / name)
                 shutil.move(Path(partial) / name, folder)
-    return NnunetDataset(name, tuple((names[train], names[split]) for split in held_out))
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    return NnunetDataset(name, description, tuple((names[train], names[split]) for split in held_out))
 
 
 def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
@@ -76,7 +80,9 @@ def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
         for case in task.cases(split, STORED):
             images = [f"imagesTr/{case.name}_{channel:04d}{ENDING}" for channel in range(len(case.image))]
             files[case.name] = {"images": [*images], "label": f"labelsTr/{case.name}{ENDING}"}
-            for path, volume in zip([*images, f"labelsTr/{case.name}{ENDING}"], [*case.image, case.labels], strict=True):
+            for path, volume in zip(
+                [*images, f"labelsTr/{case.name}{ENDING}"], [*case.image, case.labels], strict=True
+            ):
                 _nifti(volume, case, folder / path)
     description = {
         # nnU-Net reads a normalisation out of these names; the plans are given the preparation's instead

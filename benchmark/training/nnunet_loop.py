@@ -12,8 +12,8 @@ from torch import nn
 class FineTuning(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
     """A trainer of nnU-Net whose network is the source's instead of the planned one.
 
-    nnU-Net builds its trainers from the names of their constructor's arguments, so what is ours is set afterwards, before
-    `initialize`.
+    nnU-Net builds its trainers from the names of their constructor's arguments, so what is ours is set afterwards,
+    before `initialize`.
 
     Attributes:
         given: The network, weights loaded, parameters frozen as wanted.

@@ -1,4 +1,4 @@
-"""nnU-Net's plans of a dataset: made by its planner, moved between datasets, given a pair's preparation, preprocessed."""
+"""nnU-Net's plans of a dataset: planned, moved between datasets, given a pair's preparation, preprocessed."""
 
 import copy
 import json
@@ -11,13 +11,14 @@ from filelock import FileLock
 
 from benchmark.data.normalise import Normalisation
 from benchmark.data.preparation import Preparation
-from benchmark.data.resampling import Settings
 from benchmark.data.schemes import ChannelSchemes, Scheme
+from benchmark.errors import InputError
 from benchmark.training.nnunet_dataset import NnunetDataset
 from benchmark.training.nnunet_space import NnunetSpace, planning, short_hash
 
 Plans: TypeAlias = dict[str, Any]
-STORED_ORDER = (2, 1, 0)  # of nnU-Net's (Z, Y, X): the (X, Y, Z) of every network that is not nnU-Net's
+STORED_ORDER = (2, 1, 0)  # axes of nnU-Net's (Z, Y, X) that make (X, Y, Z)
+FLAT = (0, 1, 2)
 
 
 def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], Any]) -> Plans:
@@ -28,6 +29,17 @@ def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], An
         dataset: A raw dataset.
         planner: An experiment planner of nnU-Net, called with the dataset's name.
     """
+    folder = fingerprint(space, dataset)
+    with FileLock(f"{folder}.lock"), planning():
+        chosen = planner(dataset.name)
+        path = folder / f"{chosen.plans_identifier}.json"
+        if not path.is_file():
+            chosen.plan_experiment()
+        return _read(path)
+
+
+def fingerprint(space: NnunetSpace, dataset: NnunetDataset) -> Path:
+    """Let nnU-Net take a dataset's fingerprint, once; returns the folder of what is preprocessed."""
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
     folder = space.preprocessed / dataset.name
@@ -35,11 +47,7 @@ def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], An
     with FileLock(f"{folder}.lock"), planning():
         if not (folder / "dataset_fingerprint.json").is_file():
             DatasetFingerprintExtractor(dataset.name, space.processes).run()
-        chosen = planner(dataset.name)
-        path = folder / f"{chosen.plans_identifier}.json"
-        if not path.is_file():
-            chosen.plan_experiment()
-        return _read(path)
+    return folder
 
 
 def move(space: NnunetSpace, plans: Plans, source: NnunetDataset, target: NnunetDataset) -> Plans:
@@ -56,7 +64,7 @@ def move(space: NnunetSpace, plans: Plans, source: NnunetDataset, target: Nnunet
     )
 
     name = f"{plans['plans_name']}_from_{source.name.rpartition('_')[2]}"
-    folder = space.preprocessed / target.name
+    folder = fingerprint(space, target)
     with FileLock(f"{folder}.lock"):
         shutil.copyfile(space.raw / target.name / "dataset.json", folder / "dataset.json")
         _write(plans, space.preprocessed / source.name)
@@ -129,12 +137,8 @@ def preprocess(space: NnunetSpace, dataset: NnunetDataset, plans: Plans, configu
 
 
 def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> None:
-    order = preparation.transpose or STORED_ORDER
-    if preparation.spacing is None:  # the planned one, whose axes follow the planned order
-        spacing = dict(zip(plans["transpose_forward"][-len(chosen["spacing"]):], chosen["spacing"], strict=True))
-        chosen["spacing"] = [spacing[axis] for axis in order if axis in spacing]
-    else:
-        chosen["spacing"] = list(preparation.spacing)
+    order = preparation.transpose or _stored_order(plans)
+    chosen["spacing"] = list(preparation.spacing or _planned_spacing(plans, chosen, order))
     plans["transpose_forward"] = list(order)
     plans["transpose_backward"] = [order.index(axis) for axis in range(3)]
     schemes = _schemes(preparation.normalisation, len(chosen["normalization_schemes"]))
@@ -145,11 +149,25 @@ def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> N
         if scheme.name == "CTNormalization":
             statistics[str(channel)] |= {"mean": scheme.mean, "std": scheme.std, "percentile_00_5": scheme.low,
                                          "percentile_99_5": scheme.high}  # fmt: skip
-    names = {"data": preparation.resampling.image, "seg": preparation.resampling.labels}
-    arguments = {"data": preparation.resampling.image_settings, "seg": preparation.resampling.labels_settings}
-    for kind, name in names.items():
-        chosen[f"resampling_fn_{kind}"] = name
-        chosen[f"resampling_fn_{kind}_kwargs"] = _arguments(arguments[kind])
+    resampling = preparation.resampling
+    chosen["resampling_fn_data"], chosen["resampling_fn_seg"] = resampling.image, resampling.labels
+    chosen["resampling_fn_data_kwargs"] = dict(resampling.image_settings)
+    chosen["resampling_fn_seg_kwargs"] = dict(resampling.labels_settings)
+
+
+def _stored_order(plans: Plans) -> Sequence[int]:
+    """Axes of (Z, Y, X) as every network sees them that is not nnU-Net's: (X, Y, Z), or a slice."""
+    shape = dict(zip(plans["transpose_forward"], plans["original_median_shape_after_transp"], strict=True))
+    return FLAT if shape[0] == 1 else STORED_ORDER
+
+
+def _planned_spacing(plans: Plans, chosen: Mapping[str, Any], order: Sequence[int]) -> list[float]:
+    """What nnU-Net planned, in another order of the axes; of an axis that a 2D plan leaves as it is, the median."""
+    planned = plans["transpose_forward"]
+    spacing = dict(zip(planned, plans["original_median_spacing_after_transp"], strict=True))
+    count = len(chosen["spacing"])
+    spacing |= dict(zip(planned[-count:], chosen["spacing"], strict=True))
+    return [float(spacing[axis]) for axis in order[-count:]]
 
 
 def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Sequence[Scheme]:
@@ -162,12 +180,10 @@ def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Se
     return [Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high)] * channels
 
 
-def _arguments(settings: Settings) -> Mapping[str, Any]:
-    return dict(settings)
-
-
 def _narrow(arguments: dict[str, Any], features: Sequence[int]) -> None:
     """Fewer stages with other widths; everything that is listed by stage is cut with them."""
+    if len(features) > arguments["n_stages"]:
+        raise InputError(f"features must be at most {arguments['n_stages']}, one a planned stage, got {len(features)}")
     for key, value in arguments.items():
         if isinstance(value, list):
             arguments[key] = value[: len(features) - (1 if "decoder" in key else 0)]

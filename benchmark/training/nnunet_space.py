@@ -57,21 +57,26 @@ class NnunetSpace:
             "nnUNet_compile": "f",  # seconds of compilation for each source, and other rounding on each machine
             "nnUNet_wandb_enabled": "0",
         }
-        with log.open("a", encoding="utf-8") as stream, _environment(variables):
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), self._workers():
-                yield
+        with (
+            log.open("a", encoding="utf-8") as stream,
+            _environment(variables),
+            contextlib.redirect_stdout(stream),
+            contextlib.redirect_stderr(stream),
+            self._workers(),
+        ):
+            yield
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[None]:
         """nnU-Net reads nnUNet_def_n_proc once, when it is first imported, which may be long ago."""
-        from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+        from nnunetv2.training.nnUNetTrainer import nnUNetTrainer
 
-        before = module.default_num_processes
-        module.default_num_processes = self.processes
+        before = nnUNetTrainer.default_num_processes
+        nnUNetTrainer.default_num_processes = self.processes
         try:
             yield
         finally:
-            module.default_num_processes = before
+            nnUNetTrainer.default_num_processes = before
 
 
 @contextlib.contextmanager
