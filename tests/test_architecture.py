@@ -20,10 +20,10 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "com
 
 # Stage -> the stages it may import beside itself. Data flows along DESIGN's arrows; a stage knows those that come
 # before it, never those that come after. Two exceptions: `core` is a library of pure operations that knows nobody, so
-# that `features` may gather with it; `features` feeds the accumulators of `statistics`, so it knows them, and they know
-# its windows by shape alone.
+# that `features` may gather with it, and `data` knows its value of an ignored label; `features` feeds the accumulators
+# of `statistics`, so it knows them, and they know its windows by shape alone.
 ARROWS = {
-    "benchmark.data": set(),
+    "benchmark.data": {"benchmark.core"},
     "benchmark.sources": {"benchmark.data"},
     "benchmark.core": set(),
     "benchmark.statistics": {"benchmark.core"},

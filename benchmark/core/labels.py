@@ -1,7 +1,27 @@
-"""The check that every operation with labels makes."""
+"""Labels: the value that nothing counts, and the check that every operation with labels makes."""
 
 import torch
 from torch import Tensor
+
+IGNORED = 255  # label of voxels that nobody annotated: no statistic, loss or Dice counts them
+
+
+def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and labels without the ignored ones.
+
+    Args:
+        rows: (n, ...) of anything.
+        labels: (n,) integers, IGNORED where nothing is known.
+
+    Returns:
+        What is left of both; the same tensors where nothing is ignored.
+
+    Example:
+        >>> counted(torch.tensor([[1.0], [2.0]]), torch.tensor([IGNORED, 1]))
+        (tensor([[2.]]), tensor([1]))
+    """
+    known = labels != IGNORED
+    return (rows, labels) if bool(known.all()) else (rows[known], labels[known])
 
 
 def check_labels(labels: Tensor, n: int, k: int) -> None:

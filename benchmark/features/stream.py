@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.core.backend import Backend, resolve_backend
+from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Window, crop, pad
@@ -138,8 +139,9 @@ def _check_case(case: Case, names: list[str], dims: int, classes: int) -> None:
     if case.image.ndim != dims + 1 or case.image.shape[1:] != case.labels.shape:
         shapes = f"{tuple(case.image.shape)} and {tuple(case.labels.shape)}"
         raise ValueError(f"case {case.name!r}: image and labels must be (c, D, H, W) and (D, H, W), got {shapes}")
-    if int(case.labels.max()) >= classes:
-        raise ValueError(f"case {case.name!r}: labels must be in 0 .. {classes - 1}, got {int(case.labels.max())}")
+    largest = int(torch.where(case.labels == IGNORED, 0, case.labels).max())
+    if largest >= classes:
+        raise ValueError(f"case {case.name!r}: labels must be in 0 .. {classes - 1}, got {largest}")
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from benchmark.core.labels import IGNORED
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -31,7 +33,7 @@ def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, cas
 
     Args:
         labels: (D, H, W) integers.
-        label: the class; None for all voxels.
+        label: the class; None for all voxels that are not ignored.
         count: most voxels.
         seed: of the sampling.
         case: the case's name.
@@ -47,7 +49,8 @@ def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, cas
         torch.Size([0, 3])
     """
     flat = labels.reshape(-1).cpu()
-    members = None if label is None else torch.nonzero(flat == label).squeeze(1)
+    known = flat != IGNORED if label is None else flat == label
+    members = None if label is None and bool(known.all()) else torch.nonzero(known).squeeze(1)
     n = flat.numel() if members is None else members.numel()
     priorities = torch.rand(n, dtype=torch.float64, generator=_generator(seed, case, label))
     kept = torch.topk(priorities, min(count, n), largest=False, sorted=True)
@@ -95,5 +98,6 @@ def on_boundary(labels: Tensor, positions: Tensor) -> Tensor:
         for step in (-1, 1):
             neighbour = positions.clone()
             neighbour[:, axis] = (neighbour[:, axis] + step).clamp(0, size - 1)
-            boundary |= labels[tuple(neighbour.T)] != own
+            beside = labels[tuple(neighbour.T)]
+            boundary |= (beside != own) & (beside != IGNORED)
     return boundary

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmark.core.backend import Backend
 from benchmark.core.joint import joint_histogram
+from benchmark.core.labels import counted
 from benchmark.statistics.files import read_tensors, write_tensors
 from benchmark.statistics.protocol import Scene, Window
 
@@ -100,7 +101,7 @@ class JointHistogram:
         Args:
             window: of any case.
         """
-        self.add(window.softmax.flatten(1).T, window.labels.reshape(-1))
+        self.add(*counted(window.softmax.flatten(1).T, window.labels.reshape(-1)))
 
     def end(self, case: str) -> None:
         """Nothing to finish for a case."""

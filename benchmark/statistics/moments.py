@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.core.backend import Backend
+from benchmark.core.labels import counted
 from benchmark.core.moments import Moments, class_moments, merge_moments
 from benchmark.statistics.files import read_tensors, write_tensors
 from benchmark.statistics.protocol import Scene, Window
@@ -118,12 +119,12 @@ class ClassMoments:
         """Nothing to prepare for a case."""
 
     def update(self, window: Window) -> None:
-        """Take in all voxels that a window owns.
+        """Take in all voxels that a window owns, but ignored ones.
 
         Args:
             window: of any case.
         """
-        self.add(window.dense(self.layer), window.labels.reshape(-1))
+        self.add(*counted(window.dense(self.layer), window.labels.reshape(-1)))
 
     def end(self, case: str) -> None:
         """Nothing to finish for a case."""

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.core.labels import counted
 from benchmark.statistics.files import link_or_copy, read_json, write_json
 from benchmark.statistics.protocol import Scene, Window
 
@@ -58,7 +59,7 @@ class StoredSoftmax:
         return tuple(sorted(self._files))
 
     def rows(self, case: str | None = None) -> Iterator[SoftmaxRows]:
-        """The voxels again, block by block in raster order, case after case.
+        """The voxels that are not ignored again, block by block in raster order, case after case.
 
         Args:
             case: only this one.
@@ -75,7 +76,7 @@ class StoredSoftmax:
             for first in range(0, labels.size, BLOCK_VOXELS):
                 block = slice(first, first + BLOCK_VOXELS)
                 softmax = torch.from_numpy(flat[:, block].astype(np.float32)).T
-                yield SoftmaxRows(name, softmax, torch.from_numpy(labels[block].astype(np.int64)))
+                yield SoftmaxRows(name, *counted(softmax, torch.from_numpy(labels[block].astype(np.int64))))
 
     def begin(self, case: str, labels: Tensor) -> None:
         """Open the files of a case.

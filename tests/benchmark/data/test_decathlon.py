@@ -64,7 +64,7 @@ def made(tmp_path) -> Made:
 
 
 def test_cases_are_read_as_they_lie_on_disk(made):
-    cases = made.task.cases("train")
+    cases = list(made.task.cases("train"))
     assert [case.name for case in cases] == made.task.names("train") == ["case_0", "case_1"]
     assert cases[0].image.shape == (1, *SHAPE)
     assert cases[0].image.dtype == torch.float32
@@ -226,7 +226,7 @@ def test_what_is_wrong_in_a_case_is_told_in_one_line(made, case):
     spoil, line = READING[case]
     spoil(made)
     with pytest.raises(InputError, match=line) as told:
-        made.task.cases("train")
+        list(made.task.cases("train"))
     assert "\n" not in str(told.value)
 
 
@@ -261,7 +261,7 @@ def test_what_is_wrong_in_dataset_json_is_told_in_one_line(made, case):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=line) as told:
-        made.task.cases("train")
+        list(made.task.cases("train"))
     assert "\n" not in str(told.value)
 
 
@@ -275,4 +275,4 @@ def test_the_digest_names_a_missing_file(made):
 def test_a_header_rounded_by_a_writer_is_no_other_affine(made):
     labels = np.asarray(nib.load(made.labels()).dataobj)
     made.write(labels, made.labels(), np.diag([*SPACING, 1.0]) + 5e-4 * np.eye(4, k=3))
-    assert made.task.cases("train")
+    assert list(made.task.cases("train"))

@@ -1,0 +1,174 @@
+"""Read a volume from disk: NIfTI, NRRD, MHA and GIPL, and 2D images (PNG, BMP, TIFF), in nnU-Net's axis order.
+
+Axis order changes here and in `Preparation`: arrays are read as (c, Z, Y, X), a 2D image as one slice. Nothing is
+allocated before the header's shape is seen to fit the limit.
+"""
+
+import json
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import nibabel.affines
+import nibabel.filebasedimages
+import nibabel.spatialimages
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+from numpy.typing import NDArray
+
+from benchmark.errors import InputError
+
+NIFTI = (".nii", ".nii.gz")
+ITK = (".nrrd", ".mha", ".gipl")
+FLAT = (".png", ".bmp")
+STACKS = (".tif", ".tiff")
+ENDINGS = (*NIFTI, *ITK, *FLAT, *STACKS)
+LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 fits
+FLAT_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for images that state none
+TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's directions are left-posterior-superior, NIfTI's right-anterior-superior
+DECIMALS = 6  # of mm: headers store float32, and formats differ in the last bits
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    SyntaxError,  # Pillow's for a broken PNG
+    KeyError,
+    zlib.error,
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    nib.spatialimages.ImageDataError,
+)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds.
+
+    Attributes:
+        values: (c, Z, Y, X), as stored.
+        shape: As the file has it, x first.
+        spacing: (3,) mm, in the array's axis order.
+        affine: (4, 4) voxel (x, y, z) to mm, right-anterior-superior; None where the format has none.
+    """
+
+    values: NDArray[Any]
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    affine: NDArray[np.float64] | None
+
+
+def ending(path: Path) -> str:
+    """The file ending that decides how a file is read: `.nii.gz` of `a.b.nii.gz`."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def stem(path: Path) -> str:
+    """The file's name without its ending."""
+    return path.name[: len(path.name) - len(ending(path))] if ending(path) in ENDINGS else path.name
+
+
+def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
+    """Read a file.
+
+    Args:
+        path: The file; its ending decides how it is read.
+        limit_gib: GiB that its voxels may take as float32, judged by the header.
+
+    Raises:
+        InputError: It is missing, unreadable, of an unknown kind or too large, or its spacing is not positive.
+    """
+    kind = ending(path)
+    if kind not in ENDINGS:
+        raise InputError(f"{path} must end in one of {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise InputError(f"{path} must exist, since dataset.json lists it")
+    try:
+        stored = _nifti(path, limit_gib) if kind in NIFTI else _other(path, kind, limit_gib)
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        name = "NIfTI" if kind in NIFTI else kind.removeprefix(".").upper()
+        raise InputError(f"{path} must be a readable {name} volume, got: {_last_line(error)}") from error
+    if not all(math.isfinite(mm) and mm > 0 for mm in stored.spacing):
+        raise InputError(f"{path} must have a positive spacing along each axis, got {stored.spacing[::-1]} mm")
+    return stored
+
+
+def _nifti(path: Path, limit_gib: float) -> Stored:
+    volume = nib.load(path)
+    _check_size(path, volume.shape, limit_gib)
+    if len(volume.shape) not in {2, 3, 4}:
+        raise InputError(f"{path} must have 2 to 4 axes, got shape {tuple(volume.shape)}")
+    values = np.asarray(volume.dataobj).T
+    affine = np.asarray(volume.affine, dtype=np.float64)
+    spacing = tuple(round(float(mm), DECIMALS) for mm in nib.affines.voxel_sizes(affine))[::-1]
+    return Stored(_with_channels(values), tuple(volume.shape), spacing, affine)
+
+
+def _other(path: Path, kind: str, limit_gib: float) -> Stored:
+    header = sitk.ImageFileReader()
+    header.SetFileName(str(path))
+    header.ReadImageInformation()
+    _check_size(path, (*header.GetSize(), header.GetNumberOfComponents()), limit_gib)
+    if kind in ITK:
+        return _itk(path)
+    if kind in FLAT or len(header.GetSize()) == 2 or header.GetSize()[2] == 1:
+        from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+
+        values, _ = NaturalImage2DIO().read_images([str(path)])
+        return Stored(np.asarray(values), tuple(header.GetSize()), FLAT_SPACING, None)
+    return _stack(path)
+
+
+def _itk(path: Path) -> Stored:
+    image = sitk.ReadImage(str(path))
+    values, size = sitk.GetArrayFromImage(image), image.GetSize()
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        values = np.moveaxis(values, -1, 0)
+    if len(size) == 2:
+        plane = tuple(round(float(mm), DECIMALS) for mm in image.GetSpacing()[::-1])
+        values = values.reshape(-1, 1, *values.shape[-2:])
+        return Stored(values, size, (FLAT_SPACING[0] * max(plane), *plane), None)
+    spacing = np.array(image.GetSpacing()[:3])
+    affine = np.eye(4)
+    affine[:3, :3] = TO_RAS @ np.reshape(image.GetDirection(), (len(size),) * 2)[:3, :3] @ np.diag(spacing)
+    affine[:3, 3] = TO_RAS @ np.array(image.GetOrigin()[:3])
+    return Stored(_with_channels(values), size, tuple(round(float(mm), DECIMALS) for mm in spacing[::-1]), affine)
+
+
+def _stack(path: Path) -> Stored:
+    """A 3D TIFF; as nnU-Net has it, its spacing (z, y, x) stands in a JSON file beside it, or is 1 mm."""
+    import tifffile
+
+    values = tifffile.imread(path)
+    name = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
+    beside = [one for one in (path.with_name(stem(path) + ".json"), name) if one.is_file()]
+    spacing = json.loads(beside[0].read_text(encoding="utf-8"))["spacing"] if beside else (1.0, 1.0, 1.0)
+    if len(spacing) != 3:
+        raise InputError(f"{beside[0]} must give three numbers as spacing, got {spacing}")
+    return Stored(_with_channels(values), values.shape[::-1], tuple(float(mm) for mm in spacing), None)
+
+
+def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
+    """(Y, X), (Z, Y, X) or (c, Z, Y, X) as (c, Z, Y, X)."""
+    return values.reshape((1,) * (4 - values.ndim) + values.shape)
+
+
+def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float) -> None:
+    gib = math.prod(int(n) for n in shape) * 4 / 2**30
+    if gib > limit_gib or min(shape, default=0) < 1:
+        raise InputError(
+            f"{path} must have a voxel and take at most limit_gib {limit_gib:g} GiB as float32, "
+            f"got shape {tuple(int(n) for n in shape)}"
+        )
+
+
+def _last_line(error: BaseException) -> str:
+    """NIfTI readers put the reason first, ITK last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    chosen = lines[-1:] if isinstance(error, RuntimeError) else lines
+    return " ".join(chosen) or type(error).__name__

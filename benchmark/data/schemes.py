@@ -1,0 +1,99 @@
+"""Intensities as nnU-Net normalises them (Isensee et al., Nature Methods 2021): a scheme a channel, by its own classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmark.errors import InputError, SkipPair
+
+# nnU-Net's own classes; plans that name another one are refused, since a name leads to code
+SCHEMES = (
+    "CTNormalization",
+    "NoNormalization",
+    "RescaleTo01Normalization",
+    "RGBTo01Normalization",
+    "ZScoreNormalization",
+)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How one channel is normalised.
+
+    Attributes:
+        name: One of nnU-Net's classes.
+        masked: Z-score over the nonzero region alone.
+        mean: Of the training data's foreground; `CTNormalization` subtracts it.
+        std: Of the training data's foreground; `CTNormalization` divides by it.
+        low: Lower bound of `CTNormalization`, in the image's units.
+        high: Upper bound of `CTNormalization`.
+    """
+
+    name: str
+    masked: bool = False
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in SCHEMES:
+            raise InputError(f"plans: normalization_schemes must be of {', '.join(SCHEMES)}, got {self.name}")
+        if self.name == "CTNormalization" and None in (self.mean, self.std, self.low, self.high):
+            raise InputError("plans: CTNormalization must have the foreground's mean, std and percentiles, got none")
+
+    def __call__(self, channel: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Normalise a channel in place where nnU-Net does.
+
+        Args:
+            channel: (D, H, W) float32.
+            outside: (D, H, W) int16, -1 outside the nonzero region.
+
+        Raises:
+            InputError: RGB values are not in 0 to 255.
+        """
+        from nnunetv2.preprocessing.normalization import default_normalization_schemes
+
+        bounds = {"mean": self.mean, "std": self.std, "percentile_00_5": self.low, "percentile_99_5": self.high}
+        if self.name == "RGBTo01Normalization" and not (channel.min() >= 0 and channel.max() <= 255):
+            raise InputError(f"RGB intensities must be in 0 to 255, got {channel.min():g} to {channel.max():g}")
+        chosen = getattr(default_normalization_schemes, self.name)
+        done: NDArray[np.float32] = chosen(use_mask_for_norm=self.masked, intensityproperties=bounds).run(
+            channel, outside
+        )
+        return done
+
+
+@dataclass(frozen=True)
+class ChannelSchemes:
+    """One scheme for each channel; a single one is for all channels.
+
+    Attributes:
+        schemes: In the order of the channels.
+    """
+
+    schemes: tuple[Scheme, ...]
+
+    @property
+    def masked(self) -> bool:
+        """Whether a scheme needs the nonzero region."""
+        return any(scheme.masked for scheme in self.schemes)
+
+    def __call__(self, image: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Normalise an image.
+
+        Args:
+            image: (c, D, H, W) float32.
+            outside: (D, H, W) int16, -1 outside the nonzero region.
+
+        Raises:
+            SkipPair: There are neither as many channels as schemes, nor schemes that are all alike.
+        """
+        schemes = self.schemes if len(self.schemes) == len(image) else tuple(dict.fromkeys(self.schemes)) * len(image)
+        if len(schemes) != len(image):
+            raise SkipPair(
+                f"intensities are to follow a plan for {len(self.schemes)} channels of several kinds, "
+                f"but the task has {len(image)}"
+            )
+        return np.stack([scheme(channel, outside) for scheme, channel in zip(schemes, image, strict=True)])
