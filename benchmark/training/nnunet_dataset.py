@@ -16,6 +16,7 @@ import numpy as np
 from filelock import FileLock
 from torch import Tensor
 
+from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 from benchmark.data.preparation import Preparation
 from benchmark.data.schemes import ChannelSchemes, Scheme
@@ -24,7 +25,8 @@ from benchmark.errors import InputError
 from benchmark.training.nnunet_space import NnunetSpace, short_hash
 
 ENDING = ".nii.gz"
-STORED = Preparation(ChannelSchemes((Scheme("NoNormalization"),)))  # intensities, spacing and (X, Y, Z) as they lie
+# intensities and spacing as they lie, axes (X, Y, Z), those of a NIfTI file
+STORED = Preparation(ChannelSchemes((Scheme("NoNormalization"),)), transpose=(2, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,20 @@ def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
     files: dict[str, dict[str, str | list[str]]] = {}
+    ignores = False
     for split in splits:
         for case in task.cases(split, STORED):
             images = [f"imagesTr/{case.name}_{channel:04d}{ENDING}" for channel in range(len(case.image))]
             files[case.name] = {"images": [*images], "label": f"labelsTr/{case.name}{ENDING}"}
-            for path, volume in zip(
-                [*images, f"labelsTr/{case.name}{ENDING}"], [*case.image, case.labels], strict=True
-            ):
+            for path, volume in zip(images, case.image, strict=True):
                 _nifti(volume, case, folder / path)
+            known = case.labels != IGNORED
+            ignores |= not bool(known.all())
+            _nifti(case.labels.where(known, task.classes), case, folder / f"labelsTr/{case.name}{ENDING}")
     description = {
         # nnU-Net reads a normalisation out of these names; the plans are given the preparation's instead
         "channel_names": {str(channel): f"channel {channel}" for channel in range(task.channels)},
-        "labels": {name: value for value, name in task.labels.items()},
+        "labels": {name: value for value, name in task.labels.items()} | ({"ignore": task.classes} if ignores else {}),
         "numTraining": len(files),
         "file_ending": ENDING,
         "dataset": files,  # without it nnU-Net forks a dozen processes to match file names
