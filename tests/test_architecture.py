@@ -30,7 +30,7 @@ ARROWS = {
     "benchmark.features": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.statistics"},
     "benchmark.metric": {"benchmark.core", "benchmark.statistics"},
     "benchmark.ccfv": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
-    "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.features"},
+    "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.features"},
     "benchmark.memory": set(),
     "benchmark.perf_rows": {
         "benchmark.data",

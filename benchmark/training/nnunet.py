@@ -192,8 +192,8 @@ def _divisible(plans: Plans, divisor: int) -> tuple[int, ...]:
 def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
     wanted = {"worst": order[0], "best": order[-1]}
-    cases = {case.name: case for case in target.cases("test", STORED) if case.name in wanted.values()}
+    cases, places = target.cases("test", STORED), target.names("test")
     return {
-        kind: (cases[name], torch.from_numpy(np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)))
+        kind: (cases[places.index(name)], torch.from_numpy(np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)))
         for kind, name in wanted.items()
     }
