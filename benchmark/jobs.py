@@ -11,7 +11,7 @@ from typing import Any
 
 PACKAGES = ("benchmark", "baselines", "analysis")
 PLACES = {"folder", "path"}  # settings that say where data or weights lie
-BOOKKEEPING = {"benchmark.tracking", "benchmark.records", "benchmark.progress", "benchmark.command", "benchmark.jobs"}
+BOOKKEEPING = ("benchmark.tracking", "benchmark.records", "benchmark.progress", "benchmark.command", "benchmark.jobs")
 
 
 def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterable[str] = ()) -> str:
@@ -40,7 +40,7 @@ def code_digest(modules: tuple[str, ...]) -> str:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in seen or name in BOOKKEEPING:
+        if name in seen or any(f"{name}.".startswith(f"{one}.") for one in BOOKKEEPING):
             continue
         path = _path(name)
         if path is None:

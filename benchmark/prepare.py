@@ -33,17 +33,18 @@ def run(cfg: DictConfig) -> None:
     task: Task = instantiate(cfg.task)
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
-    made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
-    if made or store.find(key) is None:
-        config = resolved(cfg.task)
-        with store.run(
-            "prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name
-        ) as run:
-            run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
-            run.log(tags={"data_digest": task.digest()})
-            run.file(Path(task.folder) / "dataset.json")
-            with tempfile.TemporaryDirectory() as folder:
-                run.file(_picture(task, Path(folder)), "pictures")
+    with store.claim(key) as finished:
+        made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
+        if finished is None:
+            config = resolved(cfg.task)
+            with store.run(
+                "prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name
+            ) as run:
+                run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
+                run.log(tags={"data_digest": task.digest()})
+                run.file(Path(task.folder) / "dataset.json")
+                with tempfile.TemporaryDirectory() as folder:
+                    run.file(_picture(task, Path(folder)), "pictures")
     log.info("task %s: %s in %s", task.name, "cut" if made else "was there", task.folder)
     reporter.finish(key)
 

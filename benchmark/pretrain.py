@@ -61,10 +61,15 @@ def run(cfg: DictConfig) -> None:
     source: PoolSource = instantiate(cfg.source)
     key = pretrain_key(cfg.source)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", max(1, source.budget.steps))
-    if store.find(key) is not None:
-        log.info("source %s: finished before", source.name)
-        reporter.finish(key)
-        return
+    with store.claim(key) as finished:
+        if finished is None:
+            _pretrain(cfg, store, source, key=key, reporter=reporter)
+        else:
+            log.info("source %s: finished before", source.name)
+    reporter.finish(key)
+
+
+def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, reporter: Reporter) -> None:
     params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
               "width": source.arch.width, "length": source.length, "seed": source.seed,
               "steps": source.budget.steps}  # fmt: skip
@@ -87,7 +92,6 @@ def run(cfg: DictConfig) -> None:
             save_checkpoint(done.network, _facts(cfg.source, source), place)
             run.file(place, "source")
     log.info("source %s: validation Dice %.3f", source.name, done.dice)
-    reporter.finish(key)
 
 
 @dataclass(frozen=True)

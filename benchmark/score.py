@@ -20,7 +20,8 @@ from benchmark.opening import open_source, source_key
 from benchmark.progress import Reporter
 from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
-from benchmark.tracking import Run, Store
+from benchmark.tracking import Store
+from benchmark.tracking.outbox import Draft
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +55,30 @@ def run(cfg: DictConfig) -> None:
     target: Task = instantiate(cfg.target)
     name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
-    if store.find(key) is None:
-        metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-        params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
-        config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
-        with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
-             tempfile.TemporaryDirectory() as folder:  # fmt: skip
-            tracked.log(tags={"pass_key": streamed})
-            requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
-            found = _earlier(store, streamed, requests, Path(folder))
-            start = time.perf_counter()
-            statistics = found or _stream(cfg, store, target, requests, Path(folder))
-            seconds = time.perf_counter() - start
-            tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
-            statistics.save(Path(folder) / "statistics")
-            tracked.file(Path(folder) / "statistics", "statistics")
-            _compute(tracked, metrics, statistics, seconds, reporter)
-        log.info("%s: scored by %s", name, ", ".join(metrics))
+    with store.claim(key) as finished:
+        if finished is None:
+            _score(cfg, store, target, key=key, streamed=streamed, reporter=reporter)
     reporter.finish(key)
+
+
+def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
+    name = f"{cfg.source.name} on {target.name}"
+    metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
+    config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
+    with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
+         tempfile.TemporaryDirectory() as folder:  # fmt: skip
+        tracked.log(tags={"pass_key": streamed})
+        requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
+        found = _earlier(store, streamed, requests, Path(folder))
+        start = time.perf_counter()
+        statistics = found or _stream(cfg, store, target, requests, Path(folder))
+        seconds = time.perf_counter() - start
+        tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
+        statistics.save(Path(folder) / "statistics")
+        tracked.file(Path(folder) / "statistics", "statistics")
+        _compute(tracked, metrics, statistics, seconds, reporter)
+    log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
 def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> Statistics | None:
@@ -102,7 +109,7 @@ def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Requ
 
 
 def _compute(
-    tracked: Run, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
+    tracked: Draft, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
 ) -> None:
     values: dict[str, float] = {}
     tags: dict[str, str] = {"backend": statistics.backend}

@@ -4,6 +4,8 @@ import logging
 import math
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -17,10 +19,12 @@ from benchmark.memory import peak_memory, reset_peak_memory
 from benchmark.opening import open_source, source_key
 from benchmark.pictures import three_slices, write_picture
 from benchmark.progress import Reporter
-from benchmark.tracking import Run, Store
+from benchmark.tracking import Store
+from benchmark.tracking.outbox import Draft
 from benchmark.training.dice import mean_dice
 from benchmark.training.trainer import Outcome, Trainer
 
+PARTS = ("source", "target", "trainer", "preparation")  # of the config, that a run keeps
 log = logging.getLogger(__name__)
 
 
@@ -52,25 +56,27 @@ def run(cfg: DictConfig) -> None:
     for seed, key in keys.items():
         name = f"{model.name} to {target.name}, seed {seed}"
         reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.steps)
-        if store.find(key) is None:
-            params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
-            config = {part: resolved(cfg[part]) for part in ("source", "target", "trainer", "preparation")} | {
-                "seed": seed
-            }
-            with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
-                reset_peak_memory(cfg.device.name)
-                start = time.perf_counter()
-                done = trainer.fine_tune(
-                    model, target, preparation, seed=seed, device=cfg.device.name, report=reporter.step
-                )
-                seconds = time.perf_counter() - start
-                _log(tracked, done, target)
-                tracked.log(metrics={"seconds": seconds, "peak_memory_mb": peak_memory(cfg.device.name)})
-            log.info("%s: Dice %.3f (%s)", name, mean_dice(list(done.dice.values())), done.transfer)
+        with store.claim(key) as finished:
+            if finished is None:
+                params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
+                config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
+                with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
+                    tune = partial(trainer.fine_tune, model, target, preparation, seed=seed, report=reporter.step)
+                    _measure(tracked, tune, target, name=name, device=cfg.device.name)
         reporter.finish(key)
 
 
-def _log(tracked: Run, done: Outcome, target: Task) -> None:
+def _measure(tracked: Draft, tune: Callable[..., Outcome], target: Task, *, name: str, device: str) -> None:
+    reset_peak_memory(device)
+    start = time.perf_counter()
+    done = tune(device=device)
+    seconds = time.perf_counter() - start
+    _log(tracked, done, target)
+    tracked.log(metrics={"seconds": seconds, "peak_memory_mb": peak_memory(device)})
+    log.info("%s: Dice %.3f (%s)", name, mean_dice(list(done.dice.values())), done.transfer)
+
+
+def _log(tracked: Draft, done: Outcome, target: Task) -> None:
     cases = list(done.dice.values())
     metrics = {"dice": mean_dice(cases), "loaded": len(done.transfer.loaded), "fresh": len(done.transfer.fresh)}
     for index, name in sorted(target.labels.items())[1:]:

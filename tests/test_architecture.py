@@ -50,7 +50,7 @@ ARROWS = {
 EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
 FOR_COMMANDS = {"benchmark.command", "benchmark.jobs"}  # what makes a module a command, such as analysis.correlate
 MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py"}
-MAY_IMPORT_MLFLOW = {"benchmark/tracking.py"}
+MAY_IMPORT_MLFLOW = {"benchmark/tracking/store.py", "benchmark/tracking/delivery.py"}
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ GOOD = {
     "benchmark/features/stream.py": DOC + "from benchmark.core.gather import gather\nfrom ..data import case\n",
     "benchmark/data/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
     "benchmark/rank.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
-    "benchmark/tracking.py": DOC + "import mlflow\nfrom benchmark.records import TruthRow\n",
+    "benchmark/tracking/store.py": DOC + "import mlflow\nfrom benchmark.records import TruthRow\n",
     "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n",
     "benchmark/sources/arch.py": DOC + "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)\n",
     "analysis/tables.py": DOC + "from benchmark.records import frames\nfrom analysis.plots import figure\n",

@@ -1,32 +1,34 @@
-"""Rows in MLflow: the only file that imports it."""
+"""An MLflow experiment: finished jobs are found in it, new ones are claimed, written and delivered."""
 
-import json
 import logging
 import os
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Metric, Param, RunStatus, RunTag, ViewType
+from mlflow.entities import Experiment, RunStatus, ViewType
 from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError
 from benchmark.provenance import provenance
 from benchmark.records import Row
+from benchmark.tracking.claims import claimed, claims_place, forget
+from benchmark.tracking.delivery import deliver
+from benchmark.tracking.outbox import Draft, Parcel, waiting
+from benchmark.tracking.patience import patiently
 
 PAGE = 1000  # rows a query; the store's own limit is 50000
-BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,18 @@ class Store:
         uri: The tracking address: sqlite:///FILE, a database or a server.
         experiment: The experiment's name.
         artifacts: Folder for artifacts of a new local experiment; a server decides for itself.
+        outbox: Folder of results that wait for delivery; beside the artifacts by default.
+        locks: Where jobs are claimed: a PostgreSQL address for many machines, or a folder; by default the store's own
+            database where it is PostgreSQL, else a folder beside the file or the outbox.
+        patience: Seconds that a store may be away before a job gives up.
     """
 
     uri: str
     experiment: str
     artifacts: str = "mlartifacts"
+    outbox: str = ""
+    locks: str = ""
+    patience: float = 60.0
 
     def prepare(self) -> str:
         """Create or upgrade the store and the experiment, one process at a time, and return the experiment's id."""
@@ -55,6 +64,7 @@ class Store:
             InputError: The store cannot be opened.
         """
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # jobs run under one live line
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` decides how long is tried
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
@@ -79,7 +89,7 @@ class Store:
     @cached_property
     def _experiment(self) -> Experiment:
         try:
-            found = self.client.get_experiment_by_name(self.experiment)
+            found = self._patiently(self.client.get_experiment_by_name, self.experiment)
         except MlflowException as error:  # only now is a server asked
             raise self._closed(error) from error
         if found is None:
@@ -113,8 +123,14 @@ class Store:
         order = ["attributes.start_time ASC"]
         token = None
         while token != "":
-            page = self.client.search_runs(
-                [self._experiment.experiment_id], where, ViewType.ACTIVE_ONLY, PAGE, order, token
+            page = self._patiently(
+                self.client.search_runs,
+                [self._experiment.experiment_id],
+                where,
+                ViewType.ACTIVE_ONLY,
+                PAGE,
+                order,
+                token,
             )
             yield from map(_row, page)
             token = page.token or ""
@@ -122,13 +138,35 @@ class Store:
     def download(self, run: str, path: str, folder: Path) -> Path:
         """Copy an artifact, a file or a folder, below `folder` and return its place."""
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(self.client.download_artifacts(run, path, str(folder)))
+        return Path(self._patiently(self.client.download_artifacts, run, path, str(folder)))
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[Row | None]:
+        """Hold a job while the block runs, so that no other process works on it, and tell whether it is finished.
+
+        A result of it that waits on disk is delivered first.
+        """
+        with claimed(key, self._locks):
+            self.deliver(key)
+            yield self.find(key)
+        if self.find(key) is not None:
+            forget(key, self._locks)
+
+    def deliver(self, key: str | None = None) -> int:
+        """Deliver results that wait on disk, of one job or of all, and return their number."""
+        parcels = [parcel for parcel in waiting(self._outbox) if key in {None, parcel.folder.name}]
+        for parcel in parcels:
+            self._patiently(self._deliver, parcel)
+        return len(parcels)
 
     @contextmanager
     def run(
         self, stage: str, key: str, name: str, *, params: Mapping[str, Any], config: Mapping[str, Any], suite: str
-    ) -> Iterator["Run"]:
-        """A run that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
+    ) -> Iterator[Draft]:
+        """A result that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
+
+        It is written to disk first and delivered when the block ends, so that a store that is away loses nothing: the
+        next run of the job, or of the bench, delivers it.
 
         Args:
             stage: One of records.STAGES.
@@ -137,75 +175,57 @@ class Store:
             params: What was asked for.
             config: The resolved config, kept as an artifact.
             suite: The suite's name.
+
+        Raises:
+            InputError: The store is away; the result is kept.
         """
         facts = provenance()
         tags = {"stage": stage, "job_key": key, "suite": suite, "mlflow.runName": name} | facts.tags
-        made = self.client.create_run(self._experiment.experiment_id, tags=tags)
-        run = Run(self.client, made.info.run_id)
-        run.log(params=params)
-        run.json({"config": config, "environment": facts.details}, "job.json")
-        status = RunStatus.FINISHED
+        draft = Draft.begin(self._outbox, key, experiment=self.experiment, name=name, tags=tags)
+        draft.log(params=params)
+        draft.json({"config": config, "environment": facts.details}, "job.json")
         try:
-            yield run
+            yield draft
         except KeyboardInterrupt:
-            status = RunStatus.KILLED
+            self._end(draft, RunStatus.KILLED)
             raise
         except BaseException as error:
-            status = RunStatus.FAILED
-            run.log(tags={"error": f"{type(error).__name__}: {error}"[:4000]})
+            draft.log(tags={"error": f"{type(error).__name__}: {error}"[:4000]})
+            self._end(draft, RunStatus.FAILED)
             raise
-        finally:
-            self.client.set_terminated(made.info.run_id, RunStatus.to_string(status))
+        draft.run_id = self._patiently(self._deliver, draft.seal(RunStatus.to_string(RunStatus.FINISHED)))
 
+    def _end(self, draft: Draft, status: int) -> None:
+        """Tell of a job that did not finish, if that works at once: what matters is the error on its way up."""
+        with suppress(OSError, MlflowException, RequestException):
+            parcel = draft.seal(RunStatus.to_string(status))
+            try:
+                self._deliver(parcel)
+            finally:
+                parcel.remove()
+        draft.drop()
 
-@dataclass(frozen=True)
-class Run:
-    """A run that is being written.
+    def _deliver(self, parcel: Parcel) -> str:
+        """Write a parcel to the store, unless its job is finished there, and forget it."""
+        row = self.find(parcel.folder.name) if parcel.row["status"] == "FINISHED" else None
+        run = row.run if row else deliver(parcel, self.client, str(self._experiment.experiment_id))
+        parcel.remove()
+        return run
 
-    Attributes:
-        client: The store's client.
-        run_id: The run.
-    """
-
-    client: MlflowClient
-    run_id: str
-
-    def log(
-        self,
-        *,
-        params: Mapping[str, Any] | None = None,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        """Write params, metrics and tags in one request."""
-        self.client.log_batch(
-            self.run_id,
-            [Metric(name, float(value), _now(), 0) for name, value in (metrics or {}).items()],
-            [Param(name, str(value)) for name, value in (params or {}).items()],
-            [RunTag(name, str(value)) for name, value in (tags or {}).items()],
+    def _patiently(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        hint = (
+            f"tracking.uri must be a store that answers and can be written ({self.uri}; a finished result that is not "
+            f"delivered stays in {self._outbox} and is delivered by the next run)"
         )
+        return patiently(call, *arguments, seconds=self.patience, hint=hint)
 
-    def curve(self, name: str, values: Sequence[float]) -> None:
-        """Write one value a step, the first at step 1."""
-        points = [Metric(name, float(value), _now(), step) for step, value in enumerate(values, 1)]
-        for start in range(0, len(points), BATCH):
-            self.client.log_batch(self.run_id, points[start : start + BATCH])
+    @property
+    def _outbox(self) -> Path:
+        return Path(self.outbox or f"{self.artifacts}/.outbox").absolute()
 
-    def file(self, path: Path, folder: str = "") -> None:
-        """Keep a file, or all files of a folder, as artifacts."""
-        keep = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-        keep(self.run_id, str(path), folder or None)
-
-    def json(self, content: Any, name: str) -> None:
-        """Keep JSON as an artifact."""
-        self.text(json.dumps(content, indent=1, default=str), name)
-
-    def text(self, content: str, name: str) -> None:
-        """Keep a text as an artifact."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / Path(name).name
-            path.write_text(content, encoding="utf-8")
-            self.file(path, os.path.dirname(name))  # noqa: PTH120 - an artifact's path, not the file system's
+    @property
+    def _locks(self) -> str:
+        return claims_place(self.uri, self.locks, self._outbox)
 
 
 def _row(run: StoredRun) -> Row:
@@ -219,7 +239,3 @@ def _row(run: StoredRun) -> Row:
         tags=tags,
         run=run.info.run_id,
     )
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -1,0 +1,53 @@
+"""A parcel becomes an MLflow run. Every step may be done twice: a second try goes on with the run of the first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag, ViewType
+
+from benchmark.tracking.outbox import Parcel
+
+BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
+SMALL_BATCH = 100  # params or tags a request; its limit of those
+
+
+def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
+    """Write a parcel's row and artifacts, end the run as the job ended, and return the run's identifier.
+
+    Args:
+        parcel: What to deliver.
+        client: Of the store.
+        experiment: The experiment's identifier.
+    """
+    row = parcel.row
+    run = row["run"] or _begin(parcel, row, client, experiment)
+    _write(run, row, client)
+    if any(parcel.files.iterdir()):
+        client.log_artifacts(run, str(parcel.files))
+    client.set_terminated(run, row["status"], row["end"])
+    return str(run)
+
+
+def _begin(parcel: Parcel, row: Mapping[str, Any], client: MlflowClient, experiment: str) -> str:
+    """A new run; or the one that an earlier try began without living to note it, which is still open."""
+    if row["tried"]:
+        where = f"attributes.status = 'RUNNING' and tags.job_key = '{row['key']}'"
+        begun = client.search_runs([experiment], where, ViewType.ACTIVE_ONLY, 1)
+        if begun:
+            return str(begun[0].info.run_id)
+    parcel.note(tried=True)
+    made = client.create_run(experiment, start_time=row["start"], tags=row["tags"])
+    parcel.note(run=made.info.run_id)
+    return str(made.info.run_id)
+
+
+def _write(run: str, row: Mapping[str, Any], client: MlflowClient) -> None:
+    params = [Param(name, value) for name, value in row["params"].items()]
+    tags = [RunTag(name, value) for name, value in row["tags"].items()]
+    metrics = [Metric(*values) for values in row["metrics"]]
+    for start in range(0, max(len(params), len(tags)), SMALL_BATCH):
+        end = start + SMALL_BATCH
+        client.log_batch(run, [], params[start:end], tags[start:end])
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics[start : start + BATCH])

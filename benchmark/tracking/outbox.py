@@ -1,0 +1,170 @@
+"""A job's result on disk until the tracking store has it: written whole, delivered once, kept while that is away.
+
+A draft is a folder that a running job writes to; a parcel is a draft that was sealed: fsynced, then renamed. What a
+dead job leaves is a draft, which nobody reads.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROW = "row.json"
+FILES = "artifacts"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A whole result that waits for delivery.
+
+    Attributes:
+        folder: Holds the row and the artifacts.
+    """
+
+    folder: Path
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """experiment, key, name, start, end, status, params, metrics, tags, tried, run (how far its delivery is)."""
+        found: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
+        return found
+
+    @property
+    def files(self) -> Path:
+        """The folder of the artifacts."""
+        return self.folder / FILES
+
+    def note(self, **facts: Any) -> None:
+        """Keep how far its delivery is, so that a second try goes on from there."""
+        _write(self.folder / ROW, self.row | facts)
+
+    def remove(self) -> None:
+        """Forget it: the store has it."""
+        gone = self.folder.with_name(f".{self.folder.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+        self.folder.rename(gone)  # a folder that is half deleted must not look like a parcel
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+@dataclass
+class Draft:
+    """A result that is being written.
+
+    Attributes:
+        folder: Where it is written.
+        row: What becomes of the row.
+        run_id: The store's identifier of the run, once it is delivered.
+    """
+
+    folder: Path
+    row: dict[str, Any]
+    run_id: str = ""
+
+    @classmethod
+    def begin(cls, outbox: Path, key: str, **row: Any) -> Self:
+        """An empty draft; what a dead job left of the same key is removed.
+
+        Args:
+            outbox: The folder of drafts and parcels.
+            key: The job's key, which the caller has claimed.
+            **row: What is known already: experiment, name, tags.
+        """
+        remove_drafts(outbox, key)
+        folder = outbox / f".{key}.{os.getpid()}"
+        (folder / FILES).mkdir(parents=True)
+        return cls(
+            folder,
+            {"key": key, "start": now(), "params": {}, "metrics": [], "tags": {}, "tried": False, "run": "", **row},
+        )
+
+    def log(
+        self,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add params, metrics and tags."""
+        self.row["params"] |= {name: str(value) for name, value in (params or {}).items()}
+        self.row["metrics"] += [[name, float(value), now(), 0] for name, value in (metrics or {}).items()]
+        self.row["tags"] |= {name: str(value) for name, value in (tags or {}).items()}
+
+    def curve(self, name: str, values: Sequence[float]) -> None:
+        """Add one value a step, the first at step 1."""
+        self.row["metrics"] += [[name, float(value), now(), step] for step, value in enumerate(values, 1)]
+
+    def file(self, path: Path, folder: str = "") -> None:
+        """Keep a file, or all files of a folder, as artifacts."""
+        place = self.folder / FILES / folder
+        place.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, place, dirs_exist_ok=True)
+        else:
+            shutil.copy2(path, place)
+
+    def json(self, content: Any, name: str) -> None:
+        """Keep JSON as an artifact."""
+        self.text(json.dumps(content, indent=1, default=str), name)
+
+    def text(self, content: str, name: str) -> None:
+        """Keep a text as an artifact."""
+        path = self.folder / FILES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+    def seal(self, status: str) -> Parcel:
+        """End it: from here on it is delivered, however often that is tried.
+
+        Args:
+            status: FINISHED, FAILED or KILLED.
+        """
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        _write(self.folder / ROW, self.row | {"status": status, "end": now()})
+        whole = self.folder.parent / self.row["key"]
+        if whole.exists():
+            Parcel(whole).remove()
+        self.folder.rename(whole)
+        _sync(whole.parent)
+        return Parcel(whole)
+
+    def drop(self) -> None:
+        """Forget it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def waiting(outbox: Path) -> list[Parcel]:
+    """The parcels that wait for delivery, oldest first."""
+    found = [path for path in outbox.glob("[!.]*") if (path / ROW).is_file()] if outbox.is_dir() else []
+    return [Parcel(path) for path in sorted(found, key=lambda path: (path / ROW).stat().st_mtime)]
+
+
+def remove_drafts(outbox: Path, key: str) -> None:
+    """Remove what dead jobs left of a key; only for who has claimed it."""
+    for path in outbox.glob(f".{key}.*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    _sync(temporary)
+    temporary.rename(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
