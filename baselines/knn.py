@@ -83,9 +83,14 @@ def neighbour_labels(rows: Floats, labels: Integers, k: int) -> Integers:
         distance = cdist(rows[start : start + BLOCK], rows)
         own = np.arange(len(distance))
         distance[own, start + own] = np.inf
-        reach = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
-        for place, near in enumerate(distance <= reach):
-            candidates = np.flatnonzero(near)
+        nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
+        apart = np.take_along_axis(distance, nearest, axis=1)
+        found[start : start + BLOCK] = np.take_along_axis(
+            labels[nearest], np.lexsort((labels[nearest], apart), axis=1), axis=1
+        )
+        near = distance <= apart.max(axis=1, keepdims=True)
+        for place in np.flatnonzero(near.sum(axis=1) > k):  # ties at the reach: the smallest labels are taken
+            candidates = np.flatnonzero(near[place])
             order = np.lexsort((labels[candidates], distance[place, candidates]))
             found[start + place] = labels[candidates[order[:k]]]
     return found

@@ -117,16 +117,30 @@ def feature_variety(
         >>> feature_variety([torch.tensor([[1.0, 0.0], [-7.0, 0.0]])])
         2.0
     """
+    inverses = inverse_energies(scenes, space=space, energy=energy, s=s, floor=floor)
+    known = [inverse for inverse in inverses if inverse is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def inverse_energies(
+    scenes: Iterable[Array], *, space: Space = "unit", energy: Reduction = "mean", s: int = 1, floor: float = 1e-3
+) -> list[float | None]:
+    """The inverse hyperspherical energy of each case's voxels; the arguments are those of `feature_variety`.
+
+    Returns:
+        A value for each case: NaN where a feature is NaN or inf, None for fewer than 2 voxels.
+    """
     if space not in ("unit", "raw"):
         raise ValueError(f'`space` must be "unit" or "raw", got {space!r}')
-    inverses = []
+    inverses: list[float | None] = []
     for scene in scenes:
         rows = torch.as_tensor(scene).double()
         if rows.shape[0] < 2:
+            inverses.append(None)
             continue
         points = _on_sphere(rows) if space == "unit" else rows
         inverses.append(1 / riesz_energy(points, s=s, floor=floor, reduction=energy))
-    return sum(inverses) / len(inverses) if inverses else math.nan
+    return inverses
 
 
 def _on_sphere(rows: Tensor) -> Tensor:

@@ -5,9 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Self
 
+from torch import Tensor
+
 from benchmark.ccfv.layers import Missing, Reduction, Space
 from benchmark.ccfv.paper import ccfv_from_layers
 from benchmark.ccfv.released import ccfv_released_from_layers
+from benchmark.ccfv.resampled import ccfv_released_resampled, ccfv_resampled
 from benchmark.metric import Score
 from benchmark.statistics import CasePointsRequest, Request, ScenePointsRequest, Statistics
 from benchmark.statistics.layer import LayerSamples
@@ -38,6 +41,18 @@ class LayerMetric(ABC):
 
     @abstractmethod
     def _score(self, layers: Iterable[LayerSamples]) -> Score: ...
+
+    @abstractmethod
+    def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
+        """The score of each resample of the cases.
+
+        Args:
+            statistics: what `requires` asks for.
+            counts: (b, m) integers, how often each case was drawn, the cases sorted by name.
+
+        Returns:
+            (b,) float64, NaN where undefined.
+        """
 
     def compute(self, statistics: Statistics | None = None) -> Score:
         """The score of a pass over a target, or without an argument of the cases updated with.
@@ -150,6 +165,13 @@ class CCFV(LayerMetric):
             layers, space=self.space, energy=self.energy, s=self.s, floor=self.floor, missing=self.missing
         )
 
+    def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
+        """The score of each resample of the cases, see `ccfv_resampled`."""
+        layers = self._layers(statistics)
+        return ccfv_resampled(
+            layers, counts, space=self.space, energy=self.energy, s=self.s, floor=self.floor, missing=self.missing
+        )
+
 
 class CCFVReleased(LayerMetric):
     """CC-FV as released; `g_i` is the mean of the points of all classes of a case, background included.
@@ -173,3 +195,7 @@ class CCFVReleased(LayerMetric):
 
     def _score(self, layers: Iterable[LayerSamples]) -> Score:
         return ccfv_released_from_layers(layers)
+
+    def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
+        """The score of each resample of the cases, see `ccfv_released_resampled`."""
+        return ccfv_released_resampled(self._layers(statistics), counts)
