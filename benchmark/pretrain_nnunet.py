@@ -34,11 +34,15 @@ def run(cfg: DictConfig) -> None:
     source: NnunetPretraining = instantiate(cfg.pretraining)
     key = nnunet_key(cfg)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", source.steps)
-    found = store.find(key)
-    if found is not None and Path(found.tags["folder"]).is_dir():
-        log.info("source %s: finished before, in %s", source.name, found.tags["folder"])
-        reporter.finish(key)
-        return
+    with store.claim(key) as finished:
+        if finished is None or not Path(finished.tags["folder"]).is_dir():
+            _pretrain(cfg, store, source, key=key, reporter=reporter)
+        else:
+            log.info("source %s: finished before, in %s", source.name, finished.tags["folder"])
+    reporter.finish(key)
+
+
+def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: str, reporter: Reporter) -> None:
     params = {"source": source.name, "task": source.task.name, "arch": "nnunet", "length": "long",
               "seed": source.seed, "steps": source.steps, "plans": (source.target or source.task).name}  # fmt: skip
     with store.run(
@@ -56,7 +60,6 @@ def run(cfg: DictConfig) -> None:
         for name in ("plans.json", "dataset.json"):
             run.file(done.folder / name)
     log.info("source %s: validation Dice %.3f, in %s", source.name, done.dice, done.folder)
-    reporter.finish(key)
 
 
 def main() -> None:
