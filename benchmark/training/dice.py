@@ -8,6 +8,7 @@ from monai.inferers import sliding_window_inference
 from monai.metrics import compute_dice
 from torch import Tensor, nn
 
+from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 
 BATCH = 4  # windows that go through the network together
@@ -42,7 +43,7 @@ def predict(network: nn.Module, cases: Sequence[Case], *, window: Sequence[int],
 
 
 def case_dice(logits: Tensor, labels: Tensor) -> list[float]:
-    """Dice of each foreground class of one case.
+    """Dice of each foreground class of one case; ignored voxels are in neither set.
 
     Args:
         logits: (k, D, H, W) float32.
@@ -52,7 +53,8 @@ def case_dice(logits: Tensor, labels: Tensor) -> list[float]:
         k - 1 values; NaN for a class that the labels do not hold.
     """
     classes = logits.shape[0]
-    one_hot = [torch.stack([volume == c for c in range(classes)]) for volume in (logits.argmax(0), labels)]
+    predicted = logits.argmax(0).masked_fill(labels.to(logits.device) == IGNORED, 0)
+    one_hot = [torch.stack([volume == c for c in range(classes)]) for volume in (predicted, labels)]
     values = compute_dice(one_hot[0][None], one_hot[1][None].to(logits.device), include_background=False)
     return [float(value) for value in values[0]]
 

@@ -5,12 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss
-from monai.transforms import Compose, RandCropByPosNegLabeld, RandFlipd, RandScaleIntensityd, RandShiftIntensityd
+from monai.transforms import (
+    Compose,
+    RandCropByPosNegLabeld,
+    RandFlipd,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    SpatialPadd,
+)
 from torch import Tensor, nn
 
+from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 from benchmark.sources.budget import Budget
+from benchmark.training.loss import dice_ce
 
 
 def train(
@@ -36,7 +44,6 @@ def train(
     device = next(network.parameters()).device
     tuned = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(tuned, lr=budget.lr, weight_decay=budget.weight_decay)
-    loss_function = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)
     losses = []
     network.train()
     for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed)):
@@ -44,7 +51,7 @@ def train(
             group["lr"] = budget.lr * schedule(step, budget.steps)
         optimiser.zero_grad(set_to_none=True)
         logits = network(image.to(device, memory_format=torch.channels_last_3d))
-        loss = loss_function(logits, labels.to(device))
+        loss = dice_ce(logits, labels.to(device))
         loss.backward()
         nn.utils.clip_grad_norm_(tuned, 12.0)
         optimiser.step()
@@ -67,23 +74,28 @@ def batches(cases: Sequence[Case], *, budget: Budget, seed: int) -> Iterator[tup
     rng = np.random.default_rng([seed, 1])
     crop = _patches(budget)
     crop.set_random_state(seed)
-    items = [{"image": case.image, "labels": case.labels[None]} for case in cases]
     order: list[int] = []
     for _ in range(budget.steps):
         drawn = []
         for _ in range(budget.batch):
-            order = order or [int(i) for i in rng.permutation(len(items))]
-            drawn.append(crop(items[order.pop()])[0])
+            order = order or [int(i) for i in rng.permutation(len(cases))]
+            drawn.append(crop(_item(cases[order.pop()]))[0])
         yield (
             torch.stack([torch.as_tensor(one["image"]) for one in drawn]).float(),
             torch.stack([torch.as_tensor(one["labels"]) for one in drawn]).long(),
         )
 
 
+def _item(case: Case) -> dict[str, Tensor]:
+    labels = case.labels[None]
+    return {"image": case.image, "labels": labels, "centres": torch.where(labels == IGNORED, 0, labels)}
+
+
 def _patches(budget: Budget) -> Compose:
     both = ["image", "labels"]
     steps: list[object] = [
-        RandCropByPosNegLabeld(both, "labels", budget.patch, pos=1, neg=1, num_samples=1, allow_smaller=True)
+        SpatialPadd([*both, "centres"], budget.patch),  # a case smaller than a patch; background surrounds it
+        RandCropByPosNegLabeld(both, "centres", budget.patch, pos=1, neg=1, num_samples=1),
     ]
     if budget.augment:
         steps += [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)]
