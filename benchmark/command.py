@@ -82,6 +82,7 @@ def told(error: BaseException) -> str | None:
 def prepare_config() -> None:
     """Make the resolvers and the group `target` known; `target=NAME` takes `conf/task/NAME.yaml`."""
     OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
+    OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
     store = ConfigStore.instance()
     for path in sorted((CONF / "task").glob("[!_]*.yaml")):
         store.store(group="target", name=path.stem, node={"defaults": [{"/task@_here_": path.stem}, "_self_"]})
@@ -116,6 +117,12 @@ def _positive(threads: object) -> int:
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads must be a positive whole number, got {threads}")
     return threads
+
+
+def _source_name(path: str) -> str:
+    from benchmark.sources.recognise import source_name
+
+    return source_name(path)
 
 
 def _doubling(first: int, count: int) -> ListConfig:

@@ -1,9 +1,10 @@
 """Score one source for one target, every metric from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
 
 import logging
+import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,14 +12,13 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.preparation import follow
 from benchmark.data.task import Task
+from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
-from benchmark.opening import open_source, source_key
+from benchmark.opening import Pair, open_source, paired, source_key
 from benchmark.progress import Reporter
-from benchmark.sources.model import Model
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
@@ -43,7 +43,7 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
         "amp": cfg.device.amp,
     }
     code = targets(inputs["target"])
-    streamed = job_key("score", "benchmark.features.stream", inputs, code=code)
+    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.channels"])
     metrics = resolved(cfg.metric)
     return job_key("score", "benchmark.score", {"pass": streamed, "metric": metrics}, code=targets(metrics)), streamed
 
@@ -72,7 +72,12 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
-        statistics = found or _stream(cfg, store, target, requests, Path(folder))
+        try:
+            statistics = found or _stream(cfg, store, target, requests, tracked=tracked, folder=Path(folder))
+        except SkipPair as skip:
+            tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags=_skipped(skip, metrics))
+            log.info("%s: skipped, %s", name, skip)
+            return
         seconds = time.perf_counter() - start
         tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
         statistics.save(Path(folder) / "statistics")
@@ -90,15 +95,23 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
     return statistics if set(requests) <= set(statistics) else None
 
 
-def _stream(cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], folder: Path) -> Statistics:
-    model: Model = open_source(cfg.source, store, Path(cfg.output_dir))
-    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
+def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:
+    """A pair that cannot be scored: every metric is NaN for one reason."""
+    return {"skipped": str(skip)} | {f"reason/{metric}": str(skip) for metric in metrics}
+
+
+def _stream(
+    cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], *, tracked: Draft, folder: Path
+) -> Statistics:
+    pair: Pair = paired(open_source(cfg.source, store, Path(cfg.output_dir)), target, **resolved(cfg.preparation))
+    model = pair.model
+    tracked.log(tags={"notes": "; ".join(model.notes)} if model.notes else {})
     return reduce_stream(
         model.network(device=cfg.device.name),
         model.arch.taps,
-        target.cases("train", preparation),
+        target.cases("train", pair.preparation),
         requests,
-        patch_size=tuple(cfg.stream.window),
+        patch_size=model.arch.fit(cfg.stream.window),
         overlap=cfg.stream.overlap,
         batch=cfg.stream.batch,
         classes=target.classes,

@@ -4,7 +4,6 @@ import logging
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
-from benchmark.data.preparation import follow
 from benchmark.data.task import Task
+from benchmark.errors import SkipPair
 from benchmark.jobs import job_key, targets
 from benchmark.memory import peak_memory, reset_peak_memory
-from benchmark.opening import open_source, source_key
+from benchmark.opening import open_source, paired, source_key
 from benchmark.pictures import three_slices, write_picture
 from benchmark.progress import Reporter
+from benchmark.sources.model import Model
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.training.dice import mean_dice
@@ -52,7 +52,6 @@ def run(cfg: DictConfig) -> None:
     target: Task = instantiate(cfg.target)
     trainer: Trainer = instantiate(cfg.trainer)
     model = open_source(cfg.source, store, Path(cfg.output_dir))
-    preparation = follow(model.preparation, target.preparation, **resolved(cfg.preparation))
     for seed, key in keys.items():
         name = f"{model.name} to {target.name}, seed {seed}"
         reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.steps)
@@ -61,19 +60,30 @@ def run(cfg: DictConfig) -> None:
                 params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
-                    tune = partial(trainer.fine_tune, model, target, preparation, seed=seed, report=reporter.step)
-                    _measure(tracked, tune, target, name=name, device=cfg.device.name)
+                    tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
+                    _measure(tracked, tune, model, target, preparation=resolved(cfg.preparation))
         reporter.finish(key)
 
 
-def _measure(tracked: Draft, tune: Callable[..., Outcome], target: Task, *, name: str, device: str) -> None:
+def _measure(
+    tracked: Draft, tune: partial[Outcome], model: Model, target: Task, *, preparation: Mapping[str, str]
+) -> None:
+    device = tune.keywords["device"]
     reset_peak_memory(device)
     start = time.perf_counter()
-    done = tune(device=device)
+    try:
+        pair = paired(model, target, **preparation)
+        tracked.log(tags={"notes": "; ".join(pair.model.notes)} if pair.model.notes else {})
+        done = tune(pair.model, target, pair.preparation)
+    except SkipPair as skip:
+        tracked.log(metrics={"dice": math.nan}, tags={"skipped": str(skip), "reason/dice": str(skip)})
+        log.info("%s to %s: skipped, %s", model.name, target.name, skip)
+        return
     seconds = time.perf_counter() - start
     _log(tracked, done, target)
     tracked.log(metrics={"seconds": seconds, "peak_memory_mb": peak_memory(device)})
-    log.info("%s: Dice %.3f (%s)", name, mean_dice(list(done.dice.values())), done.transfer)
+    dice = mean_dice(list(done.dice.values()))
+    log.info("%s to %s, seed %s: Dice %.3f (%s)", model.name, target.name, tune.keywords["seed"], dice, done.transfer)
 
 
 def _log(tracked: Draft, done: Outcome, target: Task) -> None:

@@ -50,7 +50,7 @@ ARROWS = {
 EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
 FOR_COMMANDS = {"benchmark.command", "benchmark.jobs"}  # what makes a module a command, such as analysis.correlate
 MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py"}
-MAY_IMPORT_MLFLOW = {"benchmark/tracking/store.py", "benchmark/tracking/delivery.py"}
+MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "delivery", "fetching")}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Taps:
         """What the last forward pass put out; asking again needs another pass, so that nothing stale is read.
 
         Returns:
-            (b, d, *map) of each tap, in the order of the names.
+            (b, d, *map) of each tap, in the order of the names; a map of a network of two dimensions is (1, H, W).
 
         Raises:
             RuntimeError: if a tap was not reached since.
@@ -73,7 +73,7 @@ class Taps:
         for name, output in captured.items():
             if not isinstance(output, Tensor):
                 raise TypeError(f"`taps` must put out tensors, got {type(output).__name__} from {name!r}")
-        return [captured[name] for name in self._modules]
+        return [captured[name].unsqueeze(2) if captured[name].ndim == 4 else captured[name] for name in self._modules]
 
     def _capture(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:

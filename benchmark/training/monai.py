@@ -1,7 +1,7 @@
 """The MONAI trainer: a source's weights fine-tuned on a target's labelled cases, measured on its test cases."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -65,19 +65,21 @@ class MonaiTrainer:
         network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
-        losses = train(network, cases, budget=self.budget, seed=seed, report=report)
+        budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
+        losses = train(network, cases, budget=budget, seed=seed, report=report)
         test = target.cases("test", preparation)
-        logits = self._predict(network, test)
+        window = model.arch.fit(self.window)
+        logits = self._predict(network, test, window)
         dice = {case.name: case_dice(found, case.labels) for case, found in zip(test, logits, strict=True)}
         others = target.cases("external", preparation) if target.has("external") else []
         external = {
             case.name: case_dice(found, case.labels)
-            for case, found in zip(others, self._predict(network, others), strict=True)
+            for case, found in zip(others, self._predict(network, others, window), strict=True)
         }
         return Outcome(dice, external, losses, taken, _examples(test, logits, dice))
 
-    def _predict(self, network: nn.Module, cases: Sequence[Case]) -> list[Tensor]:
-        return predict(network, cases, window=self.window, overlap=self.overlap)
+    def _predict(self, network: nn.Module, cases: Sequence[Case], window: Sequence[int]) -> list[Tensor]:
+        return predict(network, cases, window=window, overlap=self.overlap)
 
 
 def _examples(

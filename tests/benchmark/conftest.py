@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from benchmark.command import CONF, prepare_config
 from benchmark.prepare import cutting_code
 from benchmark.tracking import Store
+from tests.benchmark.checkpoints import write_pool
 
 MODULES = {"correlate": "analysis.correlate"}  # command -> its module, where that is not benchmark.<command>
 
@@ -194,3 +195,9 @@ def again(bench, tmp_path) -> Place:
         shutil.copytree(bench[0].folder / name, tmp_path / name)
     shutil.copy(bench[0].folder / "mlflow.db", tmp_path / "mlflow.db")
     return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory) -> dict[str, Path]:
+    """Checkpoints of every kind in one folder: name -> path; `checkpoints["unet_3d"].parent` is the folder."""
+    return write_pool(tmp_path_factory.mktemp("pool"))

@@ -1,0 +1,122 @@
+"""One glance at a source; `python -m benchmark.inspect path=checkpoint.pt`, or `source=nnunet source.path=...`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.command import run_command
+from benchmark.data.preparation import Preparation
+from benchmark.errors import InputError
+from benchmark.opening import open_source, source_key
+from benchmark.sources.layers import Layer, layers_of
+from benchmark.sources.model import Model
+from benchmark.sources.recognise import recognise
+from benchmark.tracking import Store
+
+WIDTH = 120  # columns where the output is no terminal
+
+
+def run(cfg: DictConfig) -> None:
+    """Open the source and print what it is.
+
+    Raises:
+        InputError: No source is named, or it cannot be read.
+    """
+    node = _node(cfg)
+    store: Store = instantiate(cfg.tracking)
+    model = open_source(node, store, Path(cfg.output_dir))
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=WIDTH, color_system=None, force_terminal=False)
+    console.print(_facts(model, source_key(node)))
+    console.print(_layers(layers_of(model), model))
+    for note in model.notes:
+        console.print(Text(f"- {note}"))
+
+
+def _node(cfg: DictConfig) -> DictConfig:
+    source = cfg.get("source")
+    if (cfg.path is None) == (source is None):
+        raise InputError(
+            "inspect: one of path= and source= must be given, got " + ("none" if source is None else "both")
+        )
+    if source is not None:
+        chosen: DictConfig = source
+        return chosen
+    return OmegaConf.create(recognise(cfg.path, trust=cfg.trust))
+
+
+def _facts(model: Model, key: str) -> Table:
+    table = Table(title=f"source {model.name}", show_header=False, title_justify="left", pad_edge=False)
+    for name, value in _lines(model, key):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _lines(model: Model, key: str) -> Iterator[tuple[str, str]]:
+    arch = model.arch
+    network = model.network()
+    parameters = sum(p.numel() for p in network.parameters())
+    unused = [note for note in model.notes if note.startswith("not used")]
+    yield "architecture", f"{arch.name}, {arch.dims}D"
+    yield "parameters", f"{parameters:,}"
+    yield "loaded", f"{len(model.weights)} tensors, all of the network's" + (f"; {unused[0]}" if unused else "")
+    yield "input channels", str(model.channels)
+    yield "classes", f"{model.classes}: {_labels(model)}"
+    yield "patch", _sides(model.patch) if model.patch else "not known"
+    yield "takes", _taken(model)
+    yield "preparation", _prepared(model.preparation)
+    yield "tuned", "; ".join(f"{part}: {', '.join(getattr(arch, part))}" for part in ("decoder", "last", "head"))
+    for name, value in model.facts.items():
+        if value not in (None, "") and not isinstance(value, dict | list):
+            yield name.replace("_", " "), str(value)
+    yield "key", key
+
+
+def _labels(model: Model) -> str:
+    if not model.labels:
+        return "names not known"
+    return ", ".join(f"{value} {name}" for value, name in sorted(model.labels.items()))
+
+
+def _sides(sides: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sides)) + " voxels"
+
+
+def _taken(model: Model) -> str:
+    arch = model.arch
+    if arch.size is not None:
+        return f"patches of {_sides(arch.fit(arch.size))} alone"
+    return f"patches of {_sides(arch.fit((1, 1, 1)))} and multiples of {arch.divisor}"
+
+
+def _prepared(preparation: Preparation | None) -> str:
+    if preparation is None:
+        return "not known; the target's is taken"
+    spacing = (
+        "as stored" if preparation.spacing is None else " x ".join(f"{mm:g}" for mm in preparation.spacing) + " mm"
+    )
+    return f"spacing {spacing}; {preparation.normalisation}"
+
+
+def _layers(layers: list[Layer], model: Model) -> Table:
+    table = Table(title="layers that can be tapped", title_justify="left", pad_edge=False)
+    for name in ("layer", "channels", "resolution", "default"):
+        table.add_column(name)
+    for layer in layers:
+        share = " x ".join(f"1/{step}" if step > 1 else "1" for step in layer.step)
+        table.add_row(layer.name, str(layer.channels), share, "yes" if layer.name in model.arch.taps else "")
+    return table
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("inspect", run)
+
+
+if __name__ == "__main__":
+    main()

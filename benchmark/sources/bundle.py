@@ -1,0 +1,171 @@
+"""A source that is a MONAI bundle: a folder with configs/metadata.json, a config that names the network, and weights.
+
+Cardoso et al., MONAI: an open-source framework for deep learning in healthcare, 2022, arXiv 2211.02701. A bundle's
+config may hold expressions, which are code. Nothing of it is evaluated unless the user trusts it: the network must be
+one of MONAI's own, its arguments plain values.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from benchmark.errors import InputError
+from benchmark.sources.allowed import literal, monai_class
+from benchmark.sources.discover import discovered
+from benchmark.sources.fitting import fitted
+from benchmark.sources.model import Model
+from benchmark.sources.weights import SUFFIXES, file_digest, read_weights, unwrap
+
+CONFIGS = ("inference", "train", "evaluate")
+NETWORKS = ("network_def", "network", "net")  # what bundles call their network
+OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_channels")
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """A bundle's folder.
+
+    Attributes:
+        name: The source's name.
+        path: The folder.
+        config: The file in configs/ that names the network; None: inference, else train.
+        weights: The file in models/; None: model.pt, or the only one there.
+        settings: Arguments of the network, which win over the config's.
+        trust: Evaluate the bundle's expressions and take classes of any package.
+    """
+
+    name: str
+    path: str | Path
+    config: str | None = None
+    weights: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trust: bool = False
+
+    def digest(self) -> str:
+        """SHA-256 over metadata, config and weights."""
+        return file_digest(Path(self.path) / "configs" / "metadata.json", self._config_file(), self._weights_file())
+
+    def open(self) -> Model:
+        """Read it.
+
+        Raises:
+            InputError: A file or key is missing, code would have to run, or the weights do not fit.
+        """
+        metadata = _read(Path(self.path) / "configs" / "metadata.json")
+        config, weights = self._config_file(), self._weights_file()
+        where = f"{config}: the network"
+        named, settings = (_evaluated if self.trust else _plain)(config, where)
+        settings = {name: value for name, value in (settings | dict(self.settings)).items() if name not in OWN}
+        network: partial[nn.Module] = partial(monai_class(named, where=where, trust=self.trust), **settings)
+        state = unwrap(read_weights(weights), weights)
+        image, labels = _described(metadata)
+        size = settings.get("img_size")
+        dims = int(settings.get("spatial_dims", 3))
+        try:
+            arch = discovered(named.rpartition(".")[2].lower(), network, dims=dims,
+                              size=[size] * dims if isinstance(size, int) else size)  # fmt: skip
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{where} must take its arguments, got: {error}") from error
+        fit = fitted(network, state.weights, source=self.name)
+        patch = image.get("spatial_shape")
+        known = isinstance(patch, list) and len(patch) == dims and all(isinstance(side, int) for side in patch)
+        told = "its own preprocessing is in transforms that are not read"
+        return Model(
+            name=self.name,
+            arch=arch,
+            weights=fit.weights,
+            channels=fit.channels,
+            classes=fit.classes,
+            labels=labels if len(labels) == fit.classes else {},
+            patch=arch.fit(patch) if known else None,
+            facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
+            notes=(f"{config.name}, {weights.name}", told, *state.notes, *fit.notes),
+        )
+
+    def _config_file(self) -> Path:
+        folder = Path(self.path) / "configs"
+        names = [self.config] if self.config else CONFIGS
+        for name in names:
+            for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".json", ".yaml", ".yml"))):
+                if path.is_file():
+                    return path
+        raise InputError(f"{folder} must hold a config {' or '.join(names)} (.json, .yaml), got none")
+
+    def _weights_file(self) -> Path:
+        folder = Path(self.path) / "models"
+        files = [one for one in sorted(folder.glob("*")) if one.suffix in SUFFIXES]
+        chosen = [one for one in files if one.name == (self.weights or "model.pt")] or (
+            files if not self.weights else []
+        )
+        if len(chosen) != 1:
+            got = ", ".join(one.name for one in files) or "none"
+            raise InputError(f"{folder} must hold {self.weights or 'model.pt or one file of weights'}, got {got}")
+        return chosen[0]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} must be readable JSON or YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must be a mapping, got {type(content).__name__}")
+    return content
+
+
+def _plain(config: Path, where: str) -> tuple[str, dict[str, Any]]:
+    """The network's class and arguments, where both are written out; references to plain values are followed."""
+    content = _read(config)
+    node = next((content[name] for name in NETWORKS if _is_object(content.get(name))), None)
+    if node is None:
+        raise InputError(
+            f"{config} must have {' or '.join(NETWORKS)} with a _target_, got none; trust=true evaluates it"
+        )
+    settings = {name: _followed(value, content) for name, value in node.items() if name not in OWN}
+    return str(node["_target_"]), {name: literal(value, where=f"{where}.{name}") for name, value in settings.items()}
+
+
+def _is_object(node: Any) -> bool:
+    return isinstance(node, dict) and "_target_" in node
+
+
+def _followed(value: Any, content: Mapping[str, Any]) -> Any:
+    """A reference to a top-level value: `@spatial_dims`."""
+    if isinstance(value, str) and value.startswith("@"):
+        return content.get(value[1:], value)
+    return value
+
+
+def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
+    """The same where the user trusts the bundle: MONAI's parser evaluates what it says."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    try:
+        parser.read_config(str(config))
+        parser["bundle_root"] = str(config.parent.parent)
+        name = next(name for name in NETWORKS if _is_object(parser.get(name)))
+        settings = {key: parser.get_parsed_content(f"{name}::{key}") for key in parser[name] if key not in OWN}
+        return str(parser[name]["_target_"]), settings
+    except Exception as error:  # whatever the bundle's own expressions raise
+        raise InputError(
+            f"{where} must be what MONAI's parser evaluates, got: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:
+    """What the metadata say of the input image, and the classes of the prediction."""
+    data = metadata.get("network_data_format") or {}
+    image = next(iter((data.get("inputs") or {}).values()), {})
+    pred = next(iter((data.get("outputs") or {}).values()), {})
+    names = pred.get("channel_def") or {}
+    return image, {int(value): str(name) for value, name in names.items() if str(value).isdigit()}

@@ -1,0 +1,58 @@
+"""A source shown to a target of other channels or dimensions: adapted as a user would expect and said, or refused."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from benchmark.errors import SkipPair
+from benchmark.sources.fitting import shapes_of
+from benchmark.sources.model import Model
+
+
+def adapted(model: Model, *, channels: int, flat: bool) -> Model:
+    """The source as it goes to a target.
+
+    A network of one input sees the mean of a target's channels: its first weights are repeated and divided by their
+    number. A network of several inputs sees a target's one channel in each of them: its first weights are summed.
+
+    Args:
+        model: The source.
+        channels: The target's channels.
+        flat: Whether the target's images are of two dimensions, (c, 1, H, W).
+
+    Raises:
+        SkipPair: The two cannot be paired.
+    """
+    if flat and model.arch.dims == 3:
+        raise SkipPair(f"{model.name} is a network of three dimensions, the target's images have two")
+    if channels == model.channels:
+        return model
+    if 1 not in (channels, model.channels):
+        raise SkipPair(f"{model.name} takes {model.channels} channels, the target has {channels}, and neither is one")
+    weights = dict(model.weights)
+    for name in _first(model, channels):
+        weights[name] = _spread(weights[name], channels) if model.channels == 1 else _gathered(weights[name])
+    if model.channels == 1:
+        note = f"its one input sees the mean of the target's {channels} channels"
+    else:
+        note = f"each of its {model.channels} inputs sees the target's one channel"
+    return replace(model, weights=weights, channels=channels, notes=(*model.notes, note))
+
+
+def _first(model: Model, channels: int) -> list[str]:
+    """The tensors whose second axis counts input channels."""
+    shapes = shapes_of(model.arch.network, channels=channels, classes=model.classes)
+    changed = [name for name, shape in shapes.items() if shape != tuple(model.weights[name].shape)]
+    for name in changed:
+        own = tuple(model.weights[name].shape)
+        if shapes[name] != (own[0], channels, *own[2:]) or own[1] != model.channels:
+            raise SkipPair(f"{model.name} mixes its input channels in {name}, which cannot be adapted to {channels}")
+    return changed
+
+
+def _spread(weight: Tensor, channels: int) -> Tensor:
+    return weight.expand(-1, channels, *weight.shape[2:]).div(channels).contiguous()
+
+
+def _gathered(weight: Tensor) -> Tensor:
+    return weight.sum(dim=1, keepdim=True)

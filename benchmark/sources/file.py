@@ -1,0 +1,100 @@
+"""A source as this project saves it: safetensors with a sidecar that describes the network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmark.data.normalise import Normalisation
+from benchmark.data.preparation import Preparation
+from benchmark.errors import InputError
+from benchmark.sources.allowed import NETWORKS, literal, module_class
+from benchmark.sources.architecture import Architecture
+from benchmark.sources.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
+from benchmark.sources.fitting import check_shapes, check_values, shapes_of
+from benchmark.sources.model import Model
+from benchmark.sources.weights import file_digest
+
+NAMED = "_target_"  # Hydra's keys of an object in a config
+HYDRA = (NAMED, "_partial_", "_convert_")
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A folder with weights.safetensors and source.json.
+
+    Attributes:
+        name: The source's name.
+        path: The folder.
+        trust: Take a network class of any package.
+    """
+
+    name: str
+    path: str | Path
+    trust: bool = False
+
+    def digest(self) -> str:
+        """SHA-256 over both files."""
+        return file_digest(Path(self.path) / SIDECAR, Path(self.path) / WEIGHTS)
+
+    def open(self) -> Model:
+        """Read it.
+
+        Raises:
+            InputError: A file is missing or spoilt, the sidecar lacks a key or names code, or the weights do not fit.
+        """
+        checkpoint = load_checkpoint(Path(self.path))
+        facts, sidecar = checkpoint.facts, Path(self.path) / SIDECAR
+        try:
+            arch = described(facts["architecture"], where=f"{sidecar}: architecture", trust=self.trust)
+            channels, classes = int(facts["channels"]), int(facts["classes"])
+            labels = {int(value): str(name) for value, name in (facts.get("labels") or {}).items()}
+            preparation = _preparation(facts)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{sidecar} must describe the network, got: {error!r}") from error
+        check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
+        check_values(checkpoint.weights, self.name)
+        patch = ((facts.get("config") or {}).get("budget") or {}).get("patch")
+        return Model(
+            name=self.name,
+            arch=arch,
+            weights=checkpoint.weights,
+            channels=channels,
+            classes=classes,
+            labels=labels,
+            preparation=preparation,
+            patch=arch.fit(patch) if patch else None,
+            facts={"kind": "file", "path": str(self.path)}
+            | {name: facts[name] for name in ("git_commit", "data_digest") if facts.get(name)},
+        )
+
+
+def described(node: Mapping[str, Any], *, where: str, trust: bool = False) -> Architecture:
+    """An architecture from the config that a sidecar holds; only its network's class is looked up.
+
+    Args:
+        node: The resolved config of conf/arch.
+        where: The file and field, for errors.
+        trust: Take a network class of any package.
+    """
+    inner = dict(node["network"])
+    network = module_class(inner[NAMED], within=NETWORKS, where=f"{where}.network", trust=trust)
+    settings = {name: value for name, value in inner.items() if name not in HYDRA}
+    known = {one.name for one in fields(Architecture)}
+    values = {name: _frozen(value) for name, value in node.items() if name in known and name != "network"}
+    return Architecture(network=partial(network, **literal(settings, where=f"{where}.network")), **values)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
+    """How the training data became its input, where the sidecar says."""
+    if facts.get("normalisation") is None:
+        return None
+    window = facts["normalisation"].get("window")
+    return Preparation(Normalisation(tuple(window) if window else None))
