@@ -1,7 +1,7 @@
 """nnU-Net as the trainer: a source's network and weights in nnU-Net's own pipeline, its validation Dice as the truth.
 
 The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature
-Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head new. What
+Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head
 nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
 """
 
@@ -32,7 +32,7 @@ from benchmark.training.trainer import Outcome
 from benchmark.training.tune import freeze
 
 HELD_OUT = ("test", "external")
-CONFIGURATION = "3d_fullres"
+CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ class NnunetTrainer:
         with space.entered(place / "log.txt", results=place / "results"):
             dataset = write_dataset(target, space, train="train", held_out=held_out)
             plans = plan(space, dataset, self.planner)
-            if CONFIGURATION not in plans["configurations"]:
-                raise SkipPair(f"nnU-Net plans no {CONFIGURATION} for {target.name}, which a 3D network needs")
-            patch = self.budget.patch or model.patch or _divisible(plans, model.arch.divisor)
-            if any(side % model.arch.divisor for side in patch):
-                raise SkipPair(f"{model.arch.name} takes patches of multiples of {model.arch.divisor}, got {patch}")
-            plans = adapt(plans, CONFIGURATION, preparation, patch=patch, batch=self.budget.batch)
-            preprocess(space, dataset, plans, CONFIGURATION)
+            configuration = CONFIGURATIONS[model.arch.dims]
+            if configuration not in plans["configurations"]:
+                raise SkipPair(f"nnU-Net plans no {configuration} for {target.name}, as {model.name} would need")
+            asked = self.budget.patch or model.patch or plans["configurations"][configuration]["patch_size"]
+            patch = model.arch.fit(asked)[-model.arch.dims :]
+            plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
+            preprocess(space, dataset, plans, configuration)
             with seeded(seed):
                 return self._train(model, target, dataset, plans, place, seed, device, report)
 
@@ -134,17 +134,22 @@ class NnunetTrainer:
         self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
         report: Callable[[int, float], None],
     ) -> Outcome:  # fmt: skip
-        from benchmark.training.nnunet_loop import FineTuning, is_supervised_deeply
+        from benchmark.training.nnunet_loop import FineTuning, Slices, is_supervised_deeply
 
         trainer = FineTuning(
-            {**plans, "continue_training": False}, CONFIGURATION, 0, dataset.description, torch.device(device)
+            {**plans, "continue_training": False},
+            CONFIGURATIONS[model.arch.dims],
+            0,
+            dataset.description,
+            torch.device(device),
         )
         heads = trainer.label_manager.num_segmentation_heads
         network = model.arch.build(channels=target.channels, classes=heads, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
-        trainer.given, trainer.report, trainer.losses = network, report, []
-        trainer.enable_deep_supervision = is_supervised_deeply(network)
+        trainer.given = Slices(network) if model.arch.dims == 2 else network
+        trainer.report, trainer.losses = report, []
+        trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
         trainer.disable_checkpointing = True  # the weights are not needed afterwards, their Dice is
         set_budget(trainer, self.budget)
         trainer.run_training()
@@ -184,16 +189,14 @@ def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
     }
 
 
-def _divisible(plans: Plans, divisor: int) -> tuple[int, ...]:
-    planned = plans["configurations"][CONFIGURATION]["patch_size"]
-    return tuple(divisor * math.ceil(side / divisor) for side in planned)
-
-
 def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
     wanted = {"worst": order[0], "best": order[-1]}
     cases, places = target.cases("test", STORED), target.names("test")
     return {
-        kind: (cases[places.index(name)], torch.from_numpy(np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)))
+        kind: (
+            cases[places.index(name)],
+            torch.from_numpy(np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)),
+        )
         for kind, name in wanted.items()
     }

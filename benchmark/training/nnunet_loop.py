@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
+from torch import Tensor, nn
 
 
 class FineTuning(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
@@ -57,6 +57,23 @@ class FineTuning(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
             return None
         sides = 1.0 / np.cumprod(np.vstack(self.network.encoder.strides), axis=0)
         return [list(map(float, scale)) for scale in sides[:-1]]
+
+
+class Slices(nn.Module):
+    """A network of two dimensions that is built to take volumes, given the slices (b, c, H, W) of nnU-Net's loop.
+
+    Args:
+        network: Maps (b, c, 1, H, W) to logits (b, k, 1, H, W).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (b, k, H, W)."""
+        logits: Tensor = self.network(image[:, :, None])
+        return logits[:, :, 0]
 
 
 def is_supervised_deeply(network: nn.Module) -> bool:
