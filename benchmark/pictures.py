@@ -1,5 +1,6 @@
 """Pictures of a case: three slices with the outline of its labels, and of a prediction beside them."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def three_slices(image: Tensor, labels: Tensor, prediction: Tensor | None = None
         panels.append(panel)
     rows = max(panel.shape[0] for panel in panels)
     return np.concatenate([np.pad(p, ((0, rows - p.shape[0]), (0, ZOOM), (0, 0))) for p in panels], axis=1)
+
+
+def png(picture: NDArray[np.float64]) -> bytes:
+    """(rows, columns, 3) colours as the content of a PNG file."""
+    content = BytesIO()
+    mpimg.imsave(content, picture, format="png")
+    return content.getvalue()
 
 
 def write_picture(picture: NDArray[np.float64], path: Path) -> None:

@@ -1,0 +1,76 @@
+"""What fine-tuning a source would cost, estimated from one measured training step."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """The fine-tuning whose cost is estimated.
+
+    Attributes:
+        steps: Optimiser steps.
+        voxels: Voxels a step, batch times patch; 0: one window of the source's own a step, times `batch`.
+        batch: Patches a step.
+        seeds: Runs a source.
+    """
+
+    steps: int
+    voxels: int
+    batch: int
+    seeds: int
+
+    def seconds(self, step: float, window: Sequence[int]) -> float:
+        """Estimated seconds of all runs of one source.
+
+        Args:
+            step: Seconds of a training step with one window.
+            window: (3,) its voxels.
+
+        Example:
+            >>> FineTuning(steps=100, voxels=2000, batch=2, seeds=3).seconds(0.5, (10, 10, 10))
+            300.0
+        """
+        windows = self.voxels / math.prod(window) if self.voxels else self.batch
+        return step * windows * self.steps * self.seeds
+
+
+def step_seconds(network: nn.Module, *, channels: int, window: Sequence[int], device: str) -> float:
+    """Seconds of one training step, forward and backward, with one window of zeros; the second of two.
+
+    Args:
+        network: Its weights and mode stay as they were, its gradients are dropped.
+        channels: Input channels.
+        window: (3,) voxels.
+        device: Where it runs.
+
+    Returns:
+        Seconds; NaN where the device's memory is too small for a training step.
+    """
+    training = {module: module.training for module in network.modules()}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.train()
+    try:
+        return [_step(network, torch.zeros(1, channels, *window, device=device)) for _ in range(2)][1]
+    except torch.OutOfMemoryError:
+        return math.nan
+    finally:
+        network.zero_grad(set_to_none=True)
+        for module, mode in training.items():
+            module.training = mode
+        for name, buffer in network.named_buffers():  # a batch norm counts what it sees in training
+            buffer.copy_(buffers[name])
+
+
+def _step(network: nn.Module, views: torch.Tensor) -> float:
+    start = time.perf_counter()
+    with torch.enable_grad():
+        network(views).square().mean().backward()
+    if views.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

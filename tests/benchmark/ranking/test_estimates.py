@@ -1,0 +1,118 @@
+"""Estimates and their resamples: merged statistics are one pass, a resample is the pass over the cases it holds."""
+
+import math
+from functools import reduce
+
+import numpy as np
+import pytest
+
+from benchmark.metric import Score
+from benchmark.ranking.estimates import Estimate, Outcome, combined, estimate
+from benchmark.ranking.resampled import ResampledCases
+from benchmark.statistics import BalancedPointsRequest, CasePointsRequest, ClassMomentsRequest
+
+# Sums in another order, in float64
+ROUNDING = 1e-9
+LEAVE_ONE_OUT = 1 - np.eye(6, dtype=np.int64)
+
+
+@pytest.fixture(scope="module")
+def estimates(by_case, rank_metrics):
+    return estimate(rank_metrics, by_case, LEAVE_ONE_OUT, most_point_draws=6)
+
+
+# not ccfv_released: its sum over pairs grows with their number, so resamples are scaled to one number of pairs
+@pytest.mark.parametrize("name", ["ccfv", "logme", "gbc", "h_score", "leep", "knn", "ncti"])
+def test_leaving_a_case_out_is_the_score_of_the_rest(name, estimates, by_case, rank_metrics):
+    metric = rank_metrics[name]
+    for left in range(6):
+        rest = reduce(lambda a, b: a.merge(b), [case for place, case in enumerate(by_case) if place != left])
+        own = metric.compute(rest).value
+        assert estimates[name].draws[left] == pytest.approx(own, abs=ROUNDING, rel=1e-6)
+
+
+def test_the_order_of_cases_does_not_matter(estimates, by_case, rank_metrics):
+    turned = estimate(rank_metrics, by_case[::-1], LEAVE_ONE_OUT[:0], most_point_draws=6)
+    for name, one in estimates.items():
+        assert turned[name].value == pytest.approx(one.value, abs=ROUNDING, rel=1e-9), name
+
+
+def test_points_of_a_resample_are_no_point_twice(by_case):
+    request = BalancedPointsRequest(count=90)
+    counts = np.array([3, 0, 2, 1, 0, 0])
+    found = ResampledCases(by_case, [request]).statistics(counts)[request].table
+    places = {(int(case), *map(int, position)) for case, position in zip(found.cases, found.positions, strict=True)}
+    assert len(places) == len(found.labels)
+    assert set(found.cases.tolist()) <= {0, 2, 3}
+    assert np.bincount(found.labels).max() <= 30
+
+
+def test_a_case_drawn_more_often_gives_more_points(by_case):
+    request = BalancedPointsRequest(count=90)
+    cases = ResampledCases(by_case, [request])
+    once = np.ones(6, dtype=np.int64)
+    often = once + 8 * np.eye(6, dtype=np.int64)[2]
+    shares = [float((cases.statistics(counts)[request].table.cases == 2).float().mean()) for counts in (once, often)]
+    assert shares[1] > 2 * shares[0]  # 9 of 14 instead of 1 of 6, where the class has voxels enough
+
+
+def test_points_of_all_cases_are_those_of_one_pass(by_case):
+    request = BalancedPointsRequest(count=90)
+    whole = reduce(lambda a, b: a.merge(b), by_case)[request]
+    found = ResampledCases(by_case, [request]).statistics(np.ones(6, dtype=np.int64))[request]
+    assert found.labels.tolist() == whole.labels.tolist()
+    assert np.array_equal(found.features, whole.features)
+
+
+def test_a_moment_counts_as_often_as_its_case_was_drawn(by_case):
+    request = ClassMomentsRequest()
+    counts = np.array([2, 0, 0, 1, 0, 3])
+    found = ResampledCases(by_case, [request]).statistics(counts)[request]
+    expected = sum(count * case[request].count for case, count in zip(by_case, counts, strict=True))
+    assert found.count.tolist() == expected.tolist()
+
+
+def test_points_of_each_case_have_no_resample_of_this_kind(by_case):
+    with pytest.raises(TypeError, match="must be of moments, joints, points or softmax"):
+        ResampledCases(by_case, [CasePointsRequest()])
+
+
+def test_metrics_of_points_get_fewer_resamples(by_case, rank_metrics):
+    chosen = {name: rank_metrics[name] for name in ("knn", "gbc")}
+    found = estimate(chosen, by_case, LEAVE_ONE_OUT, most_point_draws=2)
+    assert (len(found["knn"].draws), len(found["gbc"].draws)) == (2, 6)
+
+
+def test_an_undefined_score_has_no_resamples(by_case):
+    class Undefined:
+        name = "undefined"
+        requires = (ClassMomentsRequest(),)
+
+        def compute(self, statistics):
+            return Score(math.nan, reason="never defined")
+
+    found = estimate({"undefined": Undefined()}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["undefined"]
+    assert math.isnan(found.value)
+    assert found.reason == "never defined"
+    assert not found.draws
+
+
+def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
+    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["ncti"]
+    worse = Estimate(
+        found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()}, found.draws,
+        {part: [value - 1 for value in row] for part, row in found.drawn_parts.items()},
+    )  # fmt: skip
+    final = combined(rank_metrics["ncti"], {"a": found, "b": worse})
+    # min-max over two sources: all elements of the better one are 1, and of the other 0; vc counts against a source
+    assert (final["a"].value, final["b"].value) == (1.0, 0.0)
+    assert list(final["a"].draws) == [1.0] * 6
+
+
+def test_an_outcome_is_read_as_it_was_written(tmp_path, estimates):
+    outcome = Outcome("a", estimates, facts={"window": [8, 8, 8]}, notes=("as it is",))
+    outcome.save(tmp_path / "deep" / "outcome.json")
+    found = Outcome.load(tmp_path / "deep" / "outcome.json")
+    assert found.estimates["knn"].draws == list(estimates["knn"].draws)
+    assert found.estimates["ccfv"].value == estimates["ccfv"].value
+    assert (found.facts["window"], list(found.notes)) == ([8, 8, 8], ["as it is"])
