@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         run.log(metrics={
             "dice": done.dice,
             "parameters": sum(p.numel() for p in done.network.parameters()),
-            "cases": len(source.task.names("source_train")) if source.task and source.budget.steps else 0,
+            "cases": len(source.task.names(source.splits[0])) if source.task and source.budget.steps else 0,
             "seconds": time.perf_counter() - start,
         })  # fmt: skip
         run.curve("loss", done.losses)
@@ -124,10 +124,9 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
-    cases = source.task.cases("source_train")
+    cases, held_out = (source.task.cases(split) for split in source.splits)
     losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
-    held_out = source.task.cases("source_validation")
-    logits = predict(network, held_out, window=cases[0].image.shape[1:])
+    logits = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
     dice = [case_dice(found, case.labels) for case, found in zip(held_out, logits, strict=True)]
     return Trained(network, losses, mean_dice(dice))
 
@@ -135,7 +134,7 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
 def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
     """The sidecar of a checkpoint."""
     config = resolved(node)
-    spacing = source.task.cases("source_train")[0].spacing if source.task else None
+    spacing = source.task.cases(source.splits[0])[0].spacing if source.task else None
     return {
         "name": source.name,
         "architecture": config["arch"],
@@ -143,7 +142,7 @@ def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
         "classes": source.classes,
         "labels": {str(value): name for value, name in source.labels.items()},
         "spacing": spacing,
-        "normalisation": config["task"]["normalisation"] if source.task else None,
+        "preparation": asdict(source.task.preparation) if source.task else None,
         "taps": list(source.arch.taps),
         "config": config,
         "git_commit": provenance().tags["git_commit"],

@@ -15,6 +15,8 @@ from benchmark.statistics.layer import Array, LayerSamples
 Missing: TypeAlias = Literal["undefined", "skip"]
 Space: TypeAlias = Literal["unit", "raw"]
 Reduction: TypeAlias = Literal["mean", "sum"]
+Terms: TypeAlias = Literal["both", "consistency", "variety"]
+TERMS = ("both", "consistency", "variety")
 
 # A mean distance below this share of the features' own size is float32 rounding, not a difference between cases.
 CONSTANT = 1e-6

@@ -4,18 +4,30 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypedDict
 
 from torch import Tensor
 
 from benchmark.ccfv import paper, released
-from benchmark.ccfv.layers import Missing, Reduction, Space
+from benchmark.ccfv.layers import Missing, Reduction, Space, Terms
 from benchmark.ccfv.paper import ccfv_from_layers
 from benchmark.ccfv.released import ccfv_released_from_layers
 from benchmark.ccfv.resampled import ccfv_released_resampled, ccfv_resampled
+from benchmark.errors import InputError
 from benchmark.metric import Score
 from benchmark.statistics import CasePointsRequest, Request, ScenePointsRequest, Statistics
 from benchmark.statistics.layer import LayerSamples
+
+
+class Options(TypedDict):
+    """What the paper's formula leaves open; see `ccfv_score`."""
+
+    space: Space
+    energy: Reduction
+    s: int
+    floor: float
+    missing: Missing
+    terms: Terms
 
 
 class LayerMetric(ABC):
@@ -121,6 +133,8 @@ class CCFV(LayerMetric):
         s: exponent of the energy.
         floor: smallest distance of the energy.
         missing: "undefined" or "skip".
+        terms: "both", "consistency" or "variety".
+        places: which of the layers of `counts` a pass scores, 0 the coarsest; all by default.
     """
 
     name = "ccfv"
@@ -137,6 +151,8 @@ class CCFV(LayerMetric):
         s: int = 1,
         floor: float = 1e-3,
         missing: Missing = "undefined",
+        terms: Terms = "both",
+        places: Sequence[int] | None = None,
     ) -> None:
         super().__init__(counts=counts, seed=seed)
         self.scene_count = scene_count
@@ -145,6 +161,15 @@ class CCFV(LayerMetric):
         self.s = s
         self.floor = floor
         self.missing: Missing = missing
+        self.terms: Terms = terms
+        self.places = tuple(range(len(self.counts))) if places is None else tuple(places)
+        if not set(self.places) <= set(range(len(self.counts))) or not self.places:
+            raise InputError(f"places must be of 0 to {len(self.counts) - 1}, one a layer of counts, got {places}")
+
+    @property
+    def _options(self) -> Options:
+        return {"space": self.space, "energy": self.energy, "s": self.s, "floor": self.floor,
+                "missing": self.missing, "terms": self.terms}  # fmt: skip
 
     @property
     def requires(self) -> tuple[Request, ...]:
@@ -161,20 +186,17 @@ class CCFV(LayerMetric):
 
     def _layers(self, statistics: Statistics) -> Iterable[LayerSamples]:
         points, scenes = statistics[self._points], statistics[self._scenes]
-        for layer in range(-points.n_layers, 0):
+        chosen = {place - len(self.counts) for place in self.places}
+        for layer in sorted(chosen & set(range(-points.n_layers, 0))):
             yield LayerSamples(points.classes(layer), scenes.scenes(layer))
 
     def _score(self, layers: Iterable[LayerSamples]) -> Score:
-        return ccfv_from_layers(
-            layers, space=self.space, energy=self.energy, s=self.s, floor=self.floor, missing=self.missing
-        )
+        return ccfv_from_layers(layers, **self._options)
 
     def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
         """The score of each resample of the cases, see `ccfv_resampled`."""
         layers = self._layers(statistics)
-        return ccfv_resampled(
-            layers, counts, space=self.space, energy=self.energy, s=self.s, floor=self.floor, missing=self.missing
-        )
+        return ccfv_resampled(layers, counts, **self._options)
 
 
 class CCFVReleased(LayerMetric):

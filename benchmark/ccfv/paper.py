@@ -16,7 +16,7 @@ do not decide the score. `ccfv_released_score` is what the authors' released cod
 import math
 from collections.abc import Iterable
 
-from benchmark.ccfv.layers import Missing, Reduction, Space, class_consistency, feature_variety
+from benchmark.ccfv.layers import TERMS, Missing, Reduction, Space, Terms, class_consistency, feature_variety
 from benchmark.metric import Score, value_or_warn
 from benchmark.statistics.layer import LayerSamples
 
@@ -29,6 +29,7 @@ def ccfv_score(
     s: int = 1,
     floor: float = 1e-3,
     missing: Missing = "undefined",
+    terms: Terms = "both",
 ) -> float:
     """CC-FV of sampled features.
 
@@ -39,6 +40,7 @@ def ccfv_score(
         s: exponent of the energy.
         floor: smallest distance of the energy.
         missing: a class without a counted pair makes the score NaN, or is left out ("skip").
+        terms: "both" as the paper has it; "consistency", the mean of -log C_l, or "variety", that of log V_l, alone.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -55,7 +57,9 @@ def ccfv_score(
         >>> ccfv_score([near]) > ccfv_score([far])
         True
     """
-    return value_or_warn(ccfv_from_layers(layers, space=space, energy=energy, s=s, floor=floor, missing=missing))
+    return value_or_warn(
+        ccfv_from_layers(layers, space=space, energy=energy, s=s, floor=floor, missing=missing, terms=terms)
+    )
 
 
 def ccfv_from_layers(
@@ -66,6 +70,7 @@ def ccfv_from_layers(
     s: int = 1,
     floor: float = 1e-3,
     missing: Missing = "undefined",
+    terms: Terms = "both",
 ) -> Score:
     """CC-FV with its parts; the arguments are those of `ccfv_score`.
 
@@ -76,10 +81,13 @@ def ccfv_from_layers(
         s: exponent of the energy.
         floor: smallest distance of the energy.
         missing: "undefined" or "skip".
+        terms: "both", "consistency" or "variety".
 
     Returns:
         The score, with parts consistency_1, variety_1, pairs_1 of the first layer and so on.
     """
+    if terms not in TERMS:
+        raise ValueError(f"`terms` must be one of {', '.join(TERMS)}, got {terms!r}")
     logs: list[float] = []
     reasons: list[str] = []
     parts: dict[str, float] = {}
@@ -88,8 +96,10 @@ def ccfv_from_layers(
         variety = feature_variety(layer.scenes, space=space, energy=energy, s=s, floor=floor)
         parts[f"consistency_{place}"], parts[f"variety_{place}"] = consistency.value, variety
         parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
-        logs.append(math.log(variety / consistency.value))
-        reason = consistency.reason or ("variety: no case with 2 finite voxels" if math.isnan(variety) else "")
+        numerator = 1.0 if terms == "consistency" else variety
+        logs.append(math.log(numerator / (1.0 if terms == "variety" else consistency.value)))
+        told = "" if terms == "variety" else consistency.reason
+        reason = told or ("variety: no case with 2 finite voxels" if math.isnan(numerator) else "")
         reasons += [f"layer {place}: {reason}"] if reason else []
     if not logs:
         return Score(math.nan, reason="no layers")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmark.ccfv.layers import Missing, Reduction, Space, inverse_energies, layer_distances
+from benchmark.ccfv.layers import Missing, Reduction, Space, Terms, inverse_energies, layer_distances
 from benchmark.ccfv.released import EPSILON
 from benchmark.statistics.layer import LayerSamples
 
@@ -29,6 +29,7 @@ def ccfv_resampled(
     s: int = 1,
     floor: float = 1e-3,
     missing: Missing = "undefined",
+    terms: Terms = "both",
 ) -> Tensor:
     """CC-FV by the paper's formula, of each resample; the options are those of `ccfv_score`.
 
@@ -40,6 +41,7 @@ def ccfv_resampled(
         s: exponent of the energy.
         floor: smallest distance of the energy.
         missing: a class without a counted pair makes a resample's score NaN, or is left out ("skip").
+        terms: "both", "consistency" or "variety".
 
     Returns:
         (b,) float64; NaN where a resample leaves the score undefined.
@@ -56,7 +58,9 @@ def ccfv_resampled(
     for layer in layers:
         means = [pair_mean(distances, weights) for distances in layer_distances(layer).values()]
         inverses = inverse_energies(layer.scenes, space=space, energy=energy, s=s, floor=floor)
-        logs.append(torch.log(_mean(inverses, weights) / _total(means, weights, missing)))
+        variety, consistency = _mean(inverses, weights), _total(means, weights, missing)
+        numerator = torch.ones_like(variety) if terms == "consistency" else variety
+        logs.append(torch.log(numerator / (1.0 if terms == "variety" else consistency)))
     return torch.stack(logs).mean(dim=0) if logs else torch.full((len(weights),), math.nan, dtype=torch.float64)
 
 

@@ -9,6 +9,8 @@ from benchmark.sources.budget import Budget
 from benchmark.sources.checkpoint import Checkpoint
 from benchmark.sources.model import Model
 
+SOURCE_SPLITS = ("source_train", "source_validation")
+TARGET_SPLITS = ("train", "test")
 SCRATCH_CLASSES = 2  # a network that was never trained has no label set; its head must have some width
 
 
@@ -25,6 +27,7 @@ class PoolSource:
         budget: Steps, batches and learning rate.
         channels: Input channels.
         seed: Seed of initial weights, batches and augmentation.
+        window: (3,) voxels of the sliding window that validates it; None: a whole case at once.
     """
 
     name: str
@@ -35,6 +38,12 @@ class PoolSource:
     channels: int = 1
     seed: int = 0
     lengths: Mapping[str, int] = field(default_factory=dict)
+    window: tuple[int, int, int] | None = None
+
+    @property
+    def splits(self) -> tuple[str, str]:
+        """What it is trained on and validated on; a task that sets no cases apart for sources lends its own."""
+        return SOURCE_SPLITS if self.task and SOURCE_SPLITS[0] in self.task.splits else TARGET_SPLITS
 
     @property
     def labels(self) -> dict[int, str]:

@@ -143,7 +143,7 @@ def test_pretrain_runs(bench, tmp_path):
     assert facts["labels"] == {"0": "background", "1": "ball"}
     assert facts["spacing"] == [1.0, 1.0, 1.0]
     assert facts["taps"] == ["upsamples.0", "upsamples.1", "upsamples.2"]
-    assert facts["normalisation"]["window"] == [0.0, 1.0]
+    assert facts["preparation"]["normalisation"]["window"] == [0.0, 1.0]
     assert {"architecture", "channels", "classes", "config", "git_commit", "data_digest", "sha256"} <= set(facts)
 
 

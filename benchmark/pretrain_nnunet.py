@@ -1,0 +1,71 @@
+"""Train a source by nnU-Net itself; `python -m benchmark.pretrain_nnunet task=liver target=spleen`.
+
+The target's plans are moved to the task, as nnU-Net's maintainers advise before pre-training;
+`pretraining.target=null` trains by the task's own. What comes out is a results folder as nnU-Net's own command line leaves it.
+"""
+
+import logging
+import time
+from pathlib import Path
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.command import resolved, run_command
+from benchmark.jobs import job_key, targets
+from benchmark.progress import Reporter
+from benchmark.tracking import Store
+from benchmark.training.nnunet_source import NnunetPretraining, pretrain
+
+log = logging.getLogger(__name__)
+
+
+def nnunet_key(cfg: DictConfig) -> str:
+    """The key of the job that trains a source; its data and those that its plans come from are part of it."""
+    settings = resolved(cfg.pretraining)
+    source: NnunetPretraining = instantiate(cfg.pretraining)
+    data = [task.digest() if task else None for task in (source.task, source.target)]
+    return job_key("pretrain", "benchmark.pretrain_nnunet", {"source": settings, "data": data}, code=targets(settings))
+
+
+def run(cfg: DictConfig) -> None:
+    """Train the source, unless a finished run with its key is in the store and its folder is there."""
+    store: Store = instantiate(cfg.tracking)
+    source: NnunetPretraining = instantiate(cfg.pretraining)
+    key = nnunet_key(cfg)
+    reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", source.steps)
+    with store.claim(key) as finished:
+        if finished is None or not Path(finished.tags["folder"]).is_dir():
+            _pretrain(cfg, store, source, key=key, reporter=reporter)
+        else:
+            log.info("source %s: finished before, in %s", source.name, finished.tags["folder"])
+    reporter.finish(key)
+
+
+def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: str, reporter: Reporter) -> None:
+    params = {"source": source.name, "task": source.task.name, "arch": "nnunet", "length": "long",
+              "seed": source.seed, "steps": source.steps, "plans": (source.target or source.task).name}  # fmt: skip
+    with store.run(
+        "pretrain", key, source.name, params=params, config=resolved(cfg.pretraining), suite=cfg.suite.name
+    ) as run:
+        start = time.perf_counter()
+        done = pretrain(source, device=cfg.device.name, report=reporter.step)
+        run.curve("loss", done.losses)
+        run.log(
+            params={"width": done.width},
+            metrics={"dice": done.dice, "parameters": done.parameters, "cases": done.cases,
+                     "seconds": time.perf_counter() - start},
+            tags={"folder": str(done.folder.resolve())},
+        )  # fmt: skip
+        for name in ("plans.json", "dataset.json"):
+            run.file(done.folder / name)
+    log.info("source %s: validation Dice %.3f, in %s", source.name, done.dice, done.folder)
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("pretrain_nnunet", run)
+
+
+if __name__ == "__main__":
+    main()
