@@ -138,7 +138,6 @@ def _compute(  # noqa: PLR0917 - what was found on the way
         if score.reason:
             tags[f"reason/{name}"] = score.reason
         reporter.step(index)
-    values["seconds/pass"] = seconds
     tracked.log(metrics=values, tags=tags)
 
 
