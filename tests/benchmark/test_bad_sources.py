@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from benchmark.opening import open_source
 from benchmark.sources.recognise import recognise
-from tests.benchmark.checkpoints import small_network, write_bundle, write_file, write_nnunet, write_weights
+from tests.benchmark.checkpoints import SMALL, small_network, write_bundle, write_file, write_nnunet, write_weights
 
 pytestmark = pytest.mark.bad_input
 
@@ -116,7 +116,8 @@ def other_arch(folder):
 
 
 def unknown_layer(folder):
-    return ["source=state_dict", f"source.path={state(folder)}", "arch@source.arch=dynunet", "source.arch.width=4",
+    return ["source=state_dict", f"source.path={state(folder)}", "arch@source.arch=dynunet",
+            *(f"source.arch.network.{name}={value}" for name, value in SMALL["DynUNet"].items()),
             "source.arch.taps=[upsamples.9]"]  # fmt: skip
 
 
@@ -156,8 +157,8 @@ TABLE = {
         other_arch, r"source mine: the weights must fit the network, got them without convInit\.conv\.weight, .+"
     ),
     "half the tensors": Bad(
-        lambda f: state(f, lambda weights: {n: t for n, t in weights.items() if not n.startswith("upsamples.1")}),
-        r"source mine: the weights must .+",
+        lambda f: state(f, lambda weights: {n: t for n, t in weights.items() if ".conv2." not in n}),
+        r"source mine: the weights must fit the network, got them without input_block\.conv2\.conv\.weight, .+",
     ),
     "all zeros": Bad(
         lambda f: state(f, lambda weights: {name: torch.zeros_like(tensor) for name, tensor in weights.items()}),
@@ -262,9 +263,9 @@ def evil_state(folder, place):
     return path
 
 
-def evil_protocol(folder, place):
+def evil_plain(folder, place):
     path = folder / "mine.pth"
-    path.write_bytes(pickle.dumps({"state_dict": Evil(place)}))
+    path.write_bytes(pickle.dumps({"state_dict": Evil(place)}, protocol=2))
     return path
 
 
@@ -290,7 +291,7 @@ def evil_factory(folder, place):
     ]
 
 
-PICKLES = [evil_state, evil_protocol, evil_nnunet, evil_bundle, evil_factory]
+PICKLES = [evil_state, evil_plain, evil_nnunet, evil_bundle, evil_factory]
 
 
 @pytest.mark.parametrize("write", PICKLES)
@@ -308,6 +309,16 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(place, tmp_pat
     if write is evil_state:  # the pickle does run for whoever trusts it
         torch.load(path, weights_only=False)
         assert (tmp_path / "run").exists()
+
+
+def test_a_pickle_of_a_newer_protocol_is_refused(place, tmp_path, command_line):
+    (tmp_path / "mine.pth").write_bytes(pickle.dumps({"state_dict": Evil(tmp_path / "run")}, protocol=5))
+    done = inspected(command_line, place, tmp_path / "mine.pth")
+    assert done.code == 2
+    assert re.fullmatch(
+        r"error: \S+ must hold .+ another kind than torch\.save writes; it could run code .+\n", done.err
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_pickle_in_an_mlflow_artifact_is_refused(place, tmp_path, command_line):
