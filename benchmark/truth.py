@@ -4,6 +4,7 @@ import logging
 import math
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
