@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from analysis.plots import BLUE, GREY
+from analysis.plots.style import BLUE, GREY
 from analysis.render import markdown, terminal
 from analysis.study import MEAN, MEANS
 from analysis.study_variants import DEFAULT, MEASURED

@@ -55,24 +55,24 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir) / "study" / "jobs" / time.strftime("%Y-%m-%d_%H-%M-%S")
     bench = Bench(cfg, store, launcher_overrides(), folder)
     planner = Planner(cfg.suite, bench.overrides())
-    finished = set(store.finished())
-    plan = run_stages(bench, planner, finished)
+    plan = run_stages(bench, planner, set(store.finished()))
     if plan is not None:
-        variants = _run_variants(bench, planner, plan, finished)
+        variants = _run_variants(bench, planner, plan)
         if not bench.failures:
             _report(bench, plan, variants)
     finish(bench, "study")
 
 
-def _run_variants(
-    bench: Bench, planner: Planner, plan: Mapping[str, Sequence[Job]], finished: set[str]
-) -> list[Planned]:
+def _run_variants(bench: Bench, planner: Planner, plan: Mapping[str, Sequence[Job]]) -> list[Planned]:
     pools, pretrained = planner.pools(), {job.overrides[0].partition("=")[2]: job.keys[0] for job in plan["pretrain"]}
     variants = [
         one for name, part in bench.cfg.parts.items() for one in plan_part(str(name), part, planner, pools, pretrained)
     ]
+    finished = set(bench.store.finished())
     for one in variants:
         bench.expect(one.jobs, finished)
+    bench.folder /= "variants"  # the logs of these jobs beside those of the bench's own
+    bench.folder.mkdir()
     for stage in ("score", "truth"):
         jobs = [job for one in variants if one.stage == stage for job in one.jobs]
         if jobs:

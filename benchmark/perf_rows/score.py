@@ -1,4 +1,4 @@
-"""Rows on the whole of `score`: time over the bare forward passes, memory over ten times the cases and of one large."""
+"""Rows on all of `score`: time over bare forward passes, memory over ten times the cases, memory of a large case."""
 
 import math
 from dataclasses import dataclass
