@@ -16,7 +16,7 @@ from analysis.dispersion import dispersion, rank_table
 from analysis.evaluate import Missing, gap_table
 from analysis.external import external_frame, external_lines
 from analysis.luck import with_cases
-from analysis.pools import main_tune, pools, without_weak
+from analysis.pools import Pool, main_tune, pools, without_weak
 from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
@@ -24,7 +24,7 @@ from analysis.stability import COLUMNS as STABILITY
 from analysis.stability import stability
 from analysis.stored import stored_cases, stored_rows
 from analysis.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
-from analysis.subset import Settings, rows_of
+from analysis.subset import Rows, Settings, rows_of
 from analysis.sweeps import shared
 from analysis.truth_table import read_truth_table, rows_outside
 from analysis.verdict import verdict
@@ -84,14 +84,27 @@ def correlate(
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
         for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
-    main = tuple(pool for pool in every if pool.tune == tune)
-    sub_pools = stability(main, scores, sources, generator=generators[2])
+    sub_pools = stability([pool for pool in every if pool.tune == tune], scores, sources, generator=generators[2])
+    return _study(every, found, settings, sub_pools, seed=seed, truth_from=truth_from)
+
+
+def _study(
+    every: Sequence[Pool],
+    found: Sequence[Rows],
+    settings: Settings,
+    sub_pools: Sequence[Mapping[str, str | float]],
+    *,
+    seed: int,
+    truth_from: str,
+) -> Study:
+    """The rows of all sub-pools as the frames of a study."""
+    main = tuple(pool for pool in every if pool.tune == settings.tune)
     return Study(
-        tune=tune,
+        tune=settings.tune,
         pools=main,
-        beside=tuple(pool for pool in every if pool.tune != tune),
+        beside=tuple(pool for pool in every if pool.tune != settings.tune),
         scores=found[0].scores,
-        sources=sources,
+        sources=settings.sources,
         agreement=corrected(pd.DataFrame([row for rows in found for row in rows.agreement])),
         reliability=pd.DataFrame([row for rows in found for row in rows.reliability]),
         comparisons=pd.DataFrame([row for rows in found for row in rows.comparisons]),
@@ -100,7 +113,7 @@ def correlate(
         dispersion=dispersion(main),
         gaps=gap_table(main, found[0].scores),
         scans=settings.scans,
-        resamples=resamples,
+        resamples=settings.resamples,
         seed=seed,
         truth_from=truth_from,
     )
@@ -166,7 +179,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
             config=config,
             files=files,
             output=output,
-            settings=shared([*rows["truth"], *rows["score"]])
+            settings=shared([*rows.get("truth", []), *rows["score"]])
             | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
             data=_data(rows["prepare"], [pool.target for pool in study.pools]),
         )
