@@ -12,8 +12,6 @@ from analysis.rank_tables import Account, ranking_tables
 from analysis.ranking import STANDING, Ranking
 
 
-
-
 def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:
     """The page.
 
