@@ -8,6 +8,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from analysis.plots.style import BLUE, GREY, ORANGE
 from analysis.rank_tables import Account, ranking_tables
 from analysis.ranking import STANDING, Ranking
 
