@@ -210,9 +210,14 @@ def test_the_templates_digest_follows_their_text(monkeypatch, tmp_path):
     assert template_digest() != before
 
 
-def test_a_page_that_is_too_large_is_told():
+def test_a_page_that_is_too_large_is_told(monkeypatch):
+    def large(study, evidence, *, output):
+        assert len(study.pools) == 2
+        (output / "report.html").write_bytes(bytes(2**18))
+
+    monkeypatch.setattr("analysis.report.speed.write_report", large)
     small = LargeStudy(sources=4, targets=2, metrics=2, seeds=2, resamples=20)
-    with pytest.raises(ValueError, match=r"the page must have at most 0\.1 MB, got 0\."):
+    with pytest.raises(ValueError, match=r"the page must have at most 0\.1 MB, got 0\.2"):
         LargeReport(small, page_megabytes=0.1)()
 
 
