@@ -26,7 +26,11 @@ const card = node => node.closest('[data-testid="experiment-view-compare-runs-ca
 const plots = [...document.querySelectorAll('.js-plotly-plot')].filter(plot => plot.data?.length).map(plot => {
   const trace = plot.data[0];
   const drawn = kind => [...plot.querySelectorAll(kind)].filter(node => node.getBBox().width > 0).length;
-  if (trace.type === 'bar') return ['bars', card(plot), drawn('.trace.bars .point path')];
+  if (trace.type === 'bar') {
+    const values = [...trace.x].filter(Number.isFinite);  // a bar of 0 has no width
+    const whole = values.filter(value => value !== 0).length === drawn('.trace.bars .point path');
+    return ['bars', card(plot), whole ? values.length : -1];
+  }
   if (trace.type === 'parcoords')
     return ['lines', trace.dimensions.map(axis => axis.label).join(' '), trace.dimensions[0].values.length];
   return ['points', `${plot.layout.xaxis.title.text} ${plot.layout.yaxis.title.text}`, drawn('.scatterlayer .point')];
