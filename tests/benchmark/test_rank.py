@@ -64,12 +64,13 @@ def test_a_pool_of_every_kind_is_ranked(rank, ball, checkpoints, tmp_path, monke
     more = tmp_path / "more"
     more.mkdir()
     (more / "notes.txt").write_text("not a network")
-    (more / "cut.pt").write_bytes(checkpoints["dynunet_3d"].read_bytes()[:500])
+    for name in ("cut.pt", "torn.pt"):
+        (more / name).write_bytes(checkpoints["dynunet_3d"].read_bytes()[:500])
     pool = f"source=[{checkpoints['unet_3d'].parent},{more},scratch_wide]"
     done = rank(f"task={ball}", pool, *FEW)
     assert done.code == 0, done.err
     found = table(tmp_path)
-    assert set(found.index) == {*checkpoints, "scratch_wide", "cut", "notes.txt"}
+    assert set(found.index) == {*checkpoints, "scratch_wide", "cut", "torn", "notes.txt"}
     scored = found[found["skipped"].isna()]
     assert set(scored.index) == {*checkpoints, "scratch_wide"}
     assert sorted(scored["place"]) == pytest.approx(range(1, len(scored) + 1), abs=3)  # ties share a place
