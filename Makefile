@@ -27,7 +27,7 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make bench takes EXPERIMENT=$(EXPERIMENT) LAUNCHER=$(LAUNCHER) DEVICE=cpu|cuda TRACKING=URI; any target ARGS='...';"
-	@echo "  make ui takes TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
+	@echo "  make ui takes EXPERIMENT TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
 
 setup: $(STAMP) ## Create .venv and install the pinned versions, again only after a change of pyproject.toml or constraints.txt
 
@@ -65,6 +65,7 @@ docs: $(STAMP) ## Build the documentation into site/
 # MLflow's job runners serve features that nobody here uses, with seven processes.
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
 ui: $(STAMP) ## Open the results in MLflow on this machine's loopback address
+	@$(RUN) -m analysis.dashboard experiment=$(EXPERIMENT) 'tracking.uri="$(STORE)"' ui=http://$(HOST):$(PORT)
 	@echo "MLflow shows $(STORE) at http://$(HOST):$(PORT) (stop it with Ctrl-C)"
 	@$(RUN) -m mlflow server --backend-store-uri '$(STORE)' --artifacts-destination mlartifacts \
 		--host $(HOST) --port $(PORT) --workers 1 $(ARGS)
