@@ -158,7 +158,9 @@ def run(cfg: DictConfig) -> None:
     """Simulate every size, show the table, write it, and exit with code 1 if a bound is missed."""
     if not -1 < cfg.correlation < 1:
         raise InputError(f"correlation must lie between -1 and 1, got {cfg.correlation}")
-    bounds = {int(size): tuple(ends) for size, ends in cfg.bounds.items()}
+    if unbound := [size for size in cfg.sizes if size not in cfg.bounds]:
+        raise InputError(f"bounds must have an entry for each of sizes, lacks {', '.join(map(str, unbound))}")
+    bounds = {int(size): tuple(cfg.bounds[size]) for size in cfg.sizes}
     fixed = (float(cfg.correlation), int(cfg.studies), int(cfg.resamples), int(cfg.permutations), int(cfg.seed))
     found = pd.concat([Simulation(size, *fixed).run() for size in bounds], ignore_index=True)
     path = Path(cfg.output_dir) / "coverage.csv"

@@ -51,12 +51,15 @@ def test_the_command_writes_a_row_a_size_and_measure(tmp_path, capsys):
     from benchmark.command import CONF, prepare_config
 
     prepare_config()
-    small = ["studies=3", "resamples=20", "permutations=9", "~bounds.20", "~bounds.50", f"output_dir='{tmp_path}'"]
+    small = ["studies=3", "resamples=20", "permutations=9", "sizes=[10]", f"output_dir='{tmp_path}'"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("coverage", [*small, "bounds.10=[0,1]"])
+        cfg = compose("coverage", [*small, "bounds={10:[0,1]}"])
         wrong = compose("coverage", [*small, "correlation=1"])
+        unbound = compose("coverage", [*small, "sizes=[10,30]"])
     run(cfg)
     assert "weighted_kendall" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "coverage.csv")) == len(MEASURES) + 1
     with pytest.raises(InputError, match="correlation must lie between -1 and 1, got 1"):
         run(wrong)
+    with pytest.raises(InputError, match="bounds must have an entry for each of sizes, lacks 30"):
+        run(unbound)
