@@ -2,7 +2,7 @@
 
 The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature
 Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head
-nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
+new. What nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
 """
 
 import json
