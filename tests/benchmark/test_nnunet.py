@@ -197,7 +197,7 @@ def test_equal_seeds_give_equal_truths(tuned, model, target, trainer):
     assert dict(os.environ) == before
     assert torch.equal(torch.get_rng_state(), state)
     assert steps == [1, 2]
-    assert np.mean([dice for dice, in again.dice.values()]) == tuned.metrics["dice"]
+    assert np.mean([dice for (dice,) in again.dice.values()]) == tuned.metrics["dice"]
     assert again.losses[-1] == tuned.metrics["loss"]
     for case, predicted in again.examples.values():
         assert case.name in target.names("test")
