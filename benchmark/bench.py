@@ -19,11 +19,14 @@ from omegaconf import DictConfig
 from benchmark import prepare, pretrain, score, truth
 from benchmark.command import BAD_INPUT, FINISHED_WITH_FAILURES, one_line, run_command, told
 from benchmark.errors import InputError
-from benchmark.launch import Failure, launch
+from benchmark.failures import FailedJob, failed_keys, write_failed
+from benchmark.forecast import forecast, show_forecast
+from benchmark.launch import launch
 from benchmark.live import Board, watch
 from benchmark.plan import Job, Planner
 from benchmark.tracking import Store
 
+INTERRUPTED = 130  # exit code, as shells give it for Ctrl-C
 COMMANDS: Mapping[str, Callable[[DictConfig], Any]] = {
     "prepare": prepare.run,
     "pretrain": pretrain.run,
@@ -41,14 +44,18 @@ class Bench:
         store: Where finished jobs are.
         launcher: Overrides that choose and set up the launcher.
         folder: Where the jobs' logs go.
-        failures: The jobs that raised.
+        failures: The jobs that did not finish.
+        only: With retry=failed, the keys that may run; None for all.
+        ran: How many jobs were launched.
     """
 
     cfg: DictConfig
     store: Store
     launcher: list[str]
     folder: Path
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[FailedJob] = field(default_factory=list)
+    only: set[str] | None = None
+    ran: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +76,8 @@ class Bench:
             f"device={chosen['device']}",
             f"device.amp={self.cfg.device.amp or 'null'}",
             f"progress={self.board.path}",
+            f"time_limit={'null' if self.cfg.time_limit is None else self.cfg.time_limit}",
+            f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}",
             *self.cfg.overrides.all,
         ]
         experiment = [f"experiment={chosen['experiment']}"]
@@ -80,58 +89,116 @@ class Bench:
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
         """Run the jobs of a stage that are not finished."""
-        left = [job for job in jobs if not set(job.keys) <= done]
-        keys = {key for job in left for key in job.keys}
+        left = [job for job in jobs if not set(job.keys) <= done and (self.only is None or self.only & set(job.keys))]
         if not left:
-            self.say(f"{name}: all {len(jobs)} jobs were finished before")
+            self.say(f"{name}: all {len(jobs)} jobs were finished before" if self.only is None else f"{name}: no job")
             return
-        with watch(self.board, name, keys):
-            self.failures += launch(
+        self.ran += len(left)
+        with watch(self.board, name, {key for job in left for key in job.keys}):
+            failed = launch_all(self, name, left, overrides)
+        self.failures += failed
+        self.say(f"{name}: {len(left)} jobs run, {len(jobs) - len(left)} were finished before")
+
+
+def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence[str]) -> list[FailedJob]:
+    """Launch the jobs of a stage; where the launcher itself breaks, as when a worker is killed, launch what is left.
+
+    Args:
+        bench: The bench.
+        name: The stage.
+        jobs: Its jobs that are not finished.
+        overrides: Of each of them.
+
+    Returns:
+        The jobs that did not finish.
+    """
+    left = list(jobs)
+    for attempt in range(len(jobs) + 1):
+        try:
+            failures = launch(
                 name,
                 COMMANDS[name],
                 [job.overrides for job in left],
                 shared=overrides,
-                launcher=self.launcher,
-                folder=str(self.folder / name),
+                launcher=bench.launcher,
+                folder=str(bench.folder / name) + (f"_{attempt + 1}" if attempt else ""),
             )
-        self.say(f"{name}: {len(left)} jobs run, {len(jobs) - len(left)} were finished before")
+        except InputError:
+            raise
+        except Exception as error:
+            finished = set(bench.store.finished(name))
+            rest = [job for job in left if not set(job.keys) <= finished]
+            bench.say(f"{name}: the launcher stopped ({one_line(error)[:200]}); {len(rest)} jobs are left")
+            if len(rest) == len(left):
+                return [_failed(name, job, error, str(bench.folder / name)) for job in rest]
+            left = rest
+        else:
+            known = {" ".join(job.overrides): job for job in left}
+            return [_failed(name, known[failure.job], failure.error, failure.log) for failure in failures]
+    return []
+
+
+def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
+    line = one_line(error).partition("; ")[0] if told(error) is None else one_line(error)
+    return FailedJob(stage, " ".join(job.overrides), job.keys, line, log, told(error) is not None)
 
 
 def run(cfg: DictConfig) -> None:
     """Run every stage, print the table, list what failed."""
     store: Store = instantiate(cfg.tracking)
     store.prepare()
-    bench = Bench(
-        cfg,
-        store,
-        _launcher_overrides(),
-        Path(cfg.output_dir) / "bench" / time.strftime("%Y-%m-%d_%H-%M-%S"),
-    )
-    overrides = bench.overrides()
-    planner = Planner(cfg.suite, overrides)
-    finished = set(store.finished())
+    if cfg.retry not in {None, "failed"}:
+        raise InputError(f"retry must be failed or nothing, got {cfg.retry}")
+    benches = Path(cfg.output_dir) / "bench"
+    only = failed_keys(benches) if cfg.retry else None
+    bench = Bench(cfg, store, _launcher_overrides(), benches / time.strftime("%Y-%m-%d_%H-%M-%S"), only=only)
+    if delivered := store.deliver():
+        bench.say(f"{delivered} results that had waited for the store are delivered")
+    planner = Planner(cfg.suite, bench.overrides())
+    if cfg.dry_run:
+        _dry_run(bench, planner)
+        return
+    try:
+        _stages(bench, planner, set(store.finished()))
+    except KeyboardInterrupt:
+        bench.say("interrupted: what is finished stays, and the next run goes on")
+        _finish(bench)
+        sys.exit(INTERRUPTED)
+    store.tidy()
+    write_failed(bench.failures, benches)
+    _finish(bench)
+
+
+def _stages(bench: Bench, planner: Planner, finished: set[str]) -> None:
+    overrides = planner.overrides
     tasks = planner.prepare()
     there = {key for job in tasks for key in job.keys if _is_there(overrides["prepare"], job)} & finished
     bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in there}
     bench.stage("prepare", tasks, overrides["prepare"], there)
-    if not bench.failures:
-        _after_prepare(bench, planner, overrides, finished)
-    _finish(bench)
-
-
-def _after_prepare(bench: Bench, planner: Planner, overrides: Mapping[str, Sequence[str]], finished: set[str]) -> None:
-    sources = planner.pretrain()
-    pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
-    pools = planner.pools()
-    pairs = {"truth": planner.truth(pools, pretrained), "score": planner.score(pools, pretrained)}
-    for job in [*sources, *pairs["truth"], *pairs["score"]]:
-        if not set(job.keys) <= finished:
-            bench.board.work |= {key: job.work / len(job.keys) for key in job.keys}
-    bench.stage("pretrain", sources, overrides["pretrain"], finished)
-    for stage, jobs in pairs.items():
+    if bench.failures:
+        return
+    plan = planner.after_prepare()
+    for jobs in plan.values():
+        for job in jobs:
+            if not set(job.keys) <= finished:
+                bench.board.work |= {key: job.work / len(job.keys) for key in job.keys}
+    for stage, jobs in plan.items():
         bench.stage(stage, jobs, overrides[stage], finished)
-    keys = {stage: [key for job in jobs for key in job.keys] for stage, jobs in pairs.items()}
-    _correlate(bench, overrides["correlate"], keys | {"pretrain": list(pretrained.values())})
+    _correlate(bench, overrides["correlate"], {stage: [key for job in jobs for key in job.keys]
+                                               for stage, jobs in plan.items()})  # fmt: skip
+
+
+def _dry_run(bench: Bench, planner: Planner) -> None:
+    finished = bench.store.finished()
+    tasks = planner.prepare()
+    missing = [job for job in tasks if not _is_there(planner.overrides["prepare"], job)]
+    known = {key: row for key, row in finished.items() if not any(key in job.keys for job in missing)}
+    stages = [forecast("prepare", tasks, known)]
+    if not missing:
+        stages += [forecast(stage, jobs, finished) for stage, jobs in planner.after_prepare().items()]
+    show_forecast(stages, workers=bench.cfg.workers, console=bench.board.console)
+    if missing:
+        bench.say("the jobs after prepare depend on its data: run `prepare` for their list")
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:
@@ -140,7 +207,7 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
     try:
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
-        bench.failures.append(Failure("correlate", error, str(bench.folder)))
+        bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
     uri = bench.cfg.tracking.uri
     bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
 
@@ -163,17 +230,18 @@ def _finish(bench: Bench) -> None:
     bench.say(f"the bench took {minutes:.1f} min")
     if not bench.failures:
         return
-    bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on:")
+    bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on "
+              "(`--retry failed` runs these alone):")  # fmt: skip
     for failure in bench.failures:
-        bench.say(f"  {failure.job}: {one_line(failure.error)} (log: {failure.log})")
-    bad = all(told(failure.error) for failure in bench.failures)
-    sys.stderr.write(f"error: {one_line(bench.failures[0].error)}\n")
-    sys.exit(BAD_INPUT if bad else FINISHED_WITH_FAILURES)
+        bench.say(f"  {failure}")
+    sys.stderr.write(f"error: {bench.failures[0].error}\n")
+    all_bad = all(failure.bad_input for failure in bench.failures) and len(bench.failures) >= bench.ran
+    sys.exit(BAD_INPUT if all_bad else FINISHED_WITH_FAILURES)
 
 
 def main() -> None:
     """Entry point."""
-    run_command("bench", run)
+    run_command("bench", run, limited=False)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,19 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.errors import InputError
+from benchmark.limits import failing_fast, within
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BAD_INPUT = 2  # exit code
 FINISHED_WITH_FAILURES = 3  # exit code
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # a disk's errors, whose file may not be named
 
+FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # as people type them
+
 log = logging.getLogger(__name__)
 
 
-def run_command(name: str, task: Callable[[DictConfig], Any]) -> None:
+def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool = True) -> None:
     """Run a command: `conf/<name>.yaml` composed with the command line's overrides goes to `task`.
 
     Bad input is told in one line on standard error, and the process exits with code 2; a programming error keeps its
@@ -35,11 +39,13 @@ def run_command(name: str, task: Callable[[DictConfig], Any]) -> None:
     Args:
         name: The root yaml.
         task: The command.
+        limited: Whether `time_limit` and `stop_file` hold for it; not for a command that launches jobs.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
     prepare_config()
+    sys.argv[1:] = _overrides(sys.argv[1:])
     try:
-        error = _through_hydra(name, task)
+        error = _through_hydra(name, partial(run_job, task, limited=limited))
     except Exception as raised:
         error = raised
     if error is None:
@@ -51,13 +57,30 @@ def run_command(name: str, task: Callable[[DictConfig], Any]) -> None:
     sys.exit(BAD_INPUT)
 
 
-def _through_hydra(name: str, task: Callable[[DictConfig], Any]) -> Exception | None:
-    """Run the task and return what it raised: passing that on, Hydra would print a line of its own."""
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    """The command line with our flags written as the overrides that they stand for; `--retry failed` takes a word."""
+    found: list[str] = []
+    waiting = ""
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        written = FLAGS.get(flag, "")
+        if waiting or not written:
+            found.append(waiting + argument)
+            waiting = ""
+        elif written.endswith("=") and not value:
+            waiting = written
+        else:
+            found.append(written + value)
+    return found + ([waiting] if waiting else [])
+
+
+def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | None:
+    """Run the command and return what it raised: passing that on, Hydra would print a line of its own."""
     stopped: list[Exception] = []
 
     def job(cfg: DictConfig) -> Any:
         try:
-            return run_job(task, cfg)
+            return run(cfg)
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher must know that the job failed
                 raise
@@ -99,14 +122,23 @@ def one_line(error: BaseException) -> str:
     return "; ".join(lines) or type(error).__name__
 
 
-def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig) -> Any:
-    """What every job does, whichever launcher runs it: set torch's threads, run, and log why it stopped."""
+def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool = True) -> Any:
+    """What every job does, whichever launcher runs it: set torch's threads, run, and log why it stopped.
+
+    Args:
+        task: The job.
+        cfg: Its config.
+        limited: Whether `time_limit` and `stop_file` hold; they are not meant for what launches jobs.
+    """
     prepare_config()  # a launcher's worker has not been through run_command
     import torch
 
     try:
         torch.set_num_threads(_positive(cfg.threads))
-        return task(cfg)
+        if not limited:
+            return task(cfg)
+        with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
+            return task(cfg)
     except Exception as error:
         line = told(error)
         log.exception("stopped: %s", line or "a programming error", exc_info=line is None)

@@ -10,3 +10,11 @@ class InputError(ValueError):
 
 class SkipPair(Exception):  # noqa: N818 - a skip is an outcome, not an error
     """A source and a target that cannot be paired; the message is the reason shown in the table."""
+
+
+class TimeLimitError(InputError):
+    """A job took longer than `time_limit` allows."""
+
+
+class NotStartedError(InputError):
+    """A job was not started, because another one failed and `fail_fast` was asked for."""

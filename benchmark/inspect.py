@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.command import run_command
+from benchmark.data.normalise import Normalisation
 from benchmark.data.preparation import Preparation
+from benchmark.data.schemes import ChannelSchemes
 from benchmark.errors import InputError
 from benchmark.opening import open_source, source_key
 from benchmark.sources.layers import Layer, layers_of
@@ -100,7 +102,13 @@ def _prepared(preparation: Preparation | None) -> str:
     spacing = (
         "as stored" if preparation.spacing is None else " x ".join(f"{mm:g}" for mm in preparation.spacing) + " mm"
     )
-    return f"spacing {spacing}; {preparation.normalisation}"
+    return f"spacing {spacing}; {_intensities(preparation.normalisation)}"
+
+
+def _intensities(normalisation: Normalisation | ChannelSchemes) -> str:
+    if isinstance(normalisation, ChannelSchemes):
+        return ", ".join(scheme.name for scheme in normalisation.schemes)
+    return "each volume's z-score" if normalisation.window is None else f"window {normalisation.window}"
 
 
 def _layers(layers: list[Layer], model: Model) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("benchmark", "baselines", "analysis")
-PLACES = {"folder", "path"}  # settings that say where data or weights lie
+NO_INPUT = {"folder", "path", "keep_every"}  # settings that change no result: where data lie, how often state is kept
 BOOKKEEPING = ("benchmark.tracking", "benchmark.records", "benchmark.progress", "benchmark.command", "benchmark.jobs")
 
 
@@ -26,7 +26,7 @@ def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterabl
     Returns:
         64 hexadecimal digits.
     """
-    content = {"stage": stage, "inputs": _without_places(inputs), "code": code_digest(tuple(sorted({module, *code})))}
+    content = {"stage": stage, "inputs": _inputs_only(inputs), "code": code_digest(tuple(sorted({module, *code})))}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -51,11 +51,11 @@ def code_digest(modules: tuple[str, ...]) -> str:
     return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
 
 
-def _without_places(settings: Any) -> Any:
-    """Settings without the folders that data lie in: moved data are the same data, and their digest is an input."""
+def _inputs_only(settings: Any) -> Any:
+    """Settings without those that change no result: moved data are the same data, and their digest is an input."""
     if isinstance(settings, Mapping):
-        return {key: _without_places(value) for key, value in settings.items() if key not in PLACES}
-    return [_without_places(value) for value in settings] if isinstance(settings, list | tuple) else settings
+        return {key: _inputs_only(value) for key, value in settings.items() if key not in NO_INPUT}
+    return [_inputs_only(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -72,6 +72,14 @@ class Planner:
             ]
         return found
 
+    def after_prepare(self) -> dict[str, list[Job]]:
+        """Stage -> its jobs, of the stages that need the tasks' data to be there, in their order."""
+        sources = self.pretrain()
+        pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
+        pools = self.pools()
+        truth, score = self.truth(pools, pretrained), self.score(pools, pretrained)
+        return {"pretrain": sources, "truth": truth, "score": score}
+
     def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
         """A job for each source and target, with every seed; then the targets that are also tuned otherwise."""
         jobs = []

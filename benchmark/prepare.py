@@ -1,9 +1,9 @@
 """Make a task ready: fetch, cut, check, picture; `python -m benchmark.prepare -m task=liver,spleen`."""
 
 import logging
-import tempfile
 from pathlib import Path
 
+from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -11,6 +11,7 @@ from benchmark.command import resolved, run_command
 from benchmark.data.task import Task
 from benchmark.jobs import code_digest, job_key, targets
 from benchmark.progress import Reporter
+from benchmark.work_folder import clear_partial, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,23 @@ def cutting_code(task: DictConfig) -> str:
     return code_digest(tuple(sorted(set(targets(resolved(task))))))
 
 
+def prepared(node: DictConfig, data_dir: str | Path) -> Task:
+    """A task that is ready on this machine; what can make itself is made, once, where it is not there yet.
+
+    Args:
+        node: The task's config.
+        data_dir: The folder of tasks and fetched packages.
+    """
+    task: Task = instantiate(node)
+    code = cutting_code(node)
+    if not task.is_made(code=code):
+        Path(data_dir).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(data_dir) / f".{task.name}.lock"):
+            clear_partial(Path(task.folder))
+            task.prepare(Path(data_dir) / "packages", code=code)
+    return task
+
+
 def run(cfg: DictConfig) -> None:
     """Prepare one task and log its picture; a task that is there is only checked."""
     store = instantiate(cfg.tracking)
@@ -34,6 +52,7 @@ def run(cfg: DictConfig) -> None:
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
     with store.claim(key) as finished:
+        clear_partial(Path(task.folder))
         made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
         if finished is None:
             config = resolved(cfg.task)
@@ -43,8 +62,8 @@ def run(cfg: DictConfig) -> None:
                 run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
                 run.log(tags={"data_digest": task.digest()})
                 run.file(Path(task.folder) / "dataset.json")
-                with tempfile.TemporaryDirectory() as folder:
-                    run.file(_picture(task, Path(folder)), "pictures")
+                with work_folder(cfg.output_dir, key) as folder:
+                    run.file(_picture(task, folder), "pictures")
     log.info("task %s: %s in %s", task.name, "cut" if made else "was there", task.folder)
     reporter.finish(key)
 

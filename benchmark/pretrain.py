@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from benchmark.sources.pool import PoolSource
 from benchmark.tracking import Store
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
+from benchmark.work_folder import clear_partial, work_folder
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +49,21 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
     folder = cache / "sources" / key[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / SIDECAR).is_file():
-            row = store.find(key)
-            if row is None:
-                raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
-            with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-                store.download(row.run, "source", Path(partial)).rename(folder)
-        return load_checkpoint(folder)
+        if (folder / SIDECAR).is_file():
+            try:
+                return load_checkpoint(folder)
+            except InputError as error:  # a spoilt copy; the run holds the original
+                log.warning("source %s is fetched again: %s", source.name, error)
+        clear_partial(folder)
+        row = store.find(key)
+        if row is None:
+            raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            fetched = store.download(row.run, "source", Path(partial))
+            checkpoint = load_checkpoint(fetched)
+            shutil.rmtree(folder, ignore_errors=True)
+            fetched.rename(folder)
+        return checkpoint
 
 
 def run(cfg: DictConfig) -> None:
@@ -77,7 +88,8 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
     ) as run:
         start = time.perf_counter()
-        done = _train(source, cfg.device.name, reporter)
+        place = Path(cfg.output_dir) / "training" / key[:32]
+        done = _train(source, cfg.device.name, reporter, Keeper(place / "training.pt"))
         run.curve("loss", done.losses)
         run.log(metrics={
             "dice": done.dice,
@@ -87,10 +99,10 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         })  # fmt: skip
         if math.isnan(done.dice):
             run.log(tags={"reason/dice": "initial weights, trained on no task"})
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "source"
-            save_checkpoint(done.network, _facts(cfg.source, source), place)
-            run.file(place, "source")
+        with work_folder(cfg.output_dir, key) as folder:
+            save_checkpoint(done.network, _facts(cfg.source, source), folder / "source")
+            run.file(folder / "source", "source")
+    shutil.rmtree(place, ignore_errors=True)
     log.info("source %s: validation Dice %.3f", source.name, done.dice)
 
 
@@ -103,12 +115,12 @@ class Trained:
     dice: float
 
 
-def _train(source: PoolSource, device: str, reporter: Reporter) -> Trained:
+def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) -> Trained:
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
     cases, held_out = (source.task.cases(split) for split in source.splits)
-    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step)
+    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
     logits = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
     dice = [case_dice(found, case.labels) for case, found in zip(held_out, logits, strict=True)]
     return Trained(network, losses, mean_dice(dice))

@@ -23,6 +23,7 @@ class Row:
         metrics: What came out; NaN where undefined.
         tags: Further facts; `reason/<metric>` says why a metric is NaN.
         run: The store's identifier of the run; empty before it is stored.
+        seconds: From the job's start to its end.
     """
 
     stage: str
@@ -32,6 +33,7 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
+    seconds: float = math.nan
 
 
 def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,10 +17,12 @@ from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
 from benchmark.opening import Pair, open_source, paired, source_key
+from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
+from benchmark.work_folder import work_folder
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 def run(cfg: DictConfig) -> None:
     """Stream the target once through the source, or read an earlier pass's statistics, and compute every metric."""
     store: Store = instantiate(cfg.tracking)
+    target = prepared(cfg.target, cfg.data_dir)
     key, streamed = score_keys(cfg)
-    target: Task = instantiate(cfg.target)
     name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"score {name}", len(cfg.metric))
     with store.claim(key) as finished:
@@ -67,7 +68,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
     config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
-         tempfile.TemporaryDirectory() as folder:  # fmt: skip
+         work_folder(cfg.output_dir, key) as folder:  # fmt: skip
         tracked.log(tags={"pass_key": streamed})
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))

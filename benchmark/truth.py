@@ -2,7 +2,7 @@
 
 import logging
 import math
-import tempfile
+import shutil
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -18,6 +18,7 @@ from benchmark.jobs import job_key, targets
 from benchmark.memory import peak_memory, reset_peak_memory
 from benchmark.opening import open_source, paired, source_key
 from benchmark.pictures import three_slices, write_picture
+from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.sources.model import Model
 from benchmark.tracking import Store
@@ -49,8 +50,8 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 def run(cfg: DictConfig) -> None:
     """Fine-tune with every seed that has no finished run yet; a run in the store for each."""
     store: Store = instantiate(cfg.tracking)
+    target = prepared(cfg.target, cfg.data_dir)
     keys = truth_keys(cfg)
-    target: Task = instantiate(cfg.target)
     trainer: Trainer = instantiate(cfg.trainer)
     model = open_source(cfg.source, store, Path(cfg.output_dir))
     for seed, key in keys.items():
@@ -60,9 +61,13 @@ def run(cfg: DictConfig) -> None:
             if finished is None:
                 params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
+                place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
-                    tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
+                    tune = partial(
+                        trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step, folder=place
+                    )
                     _measure(tracked, tune, model, target, preparation=resolved(cfg.preparation))
+                shutil.rmtree(place, ignore_errors=True)
         reporter.finish(key)
 
 
@@ -109,11 +114,10 @@ def _log(tracked: Draft, done: Outcome, target: Task) -> None:
     )
     tracked.json({"loaded": done.transfer.loaded, "fresh": done.transfer.fresh, "unused": done.transfer.unused},
                  "transfer.json")  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        for kind, (case, predicted) in done.examples.items():
-            picture = three_slices(case.image[0], case.labels, predicted)
-            write_picture(picture, Path(folder) / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
-        tracked.file(Path(folder), "pictures")
+    pictures = tracked.place("pictures")
+    for kind, (case, predicted) in done.examples.items():
+        picture = three_slices(case.image[0], case.labels, predicted)
+        write_picture(picture, pictures / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
 
 
 def main() -> None:

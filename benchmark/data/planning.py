@@ -73,7 +73,7 @@ class Plan:
         if (self.window is not None) != (self.kind == "window"):
             raise InputError(f"plan.window must be given for the kind window alone, got {self.window} for {self.kind}")
         if self.kind != "nnunet":
-            return Preparation(Normalisation(tuple(self.window) if self.window else None))
+            return Preparation(Normalisation((self.window[0], self.window[1]) if self.window else None))
         plans = nnunet_plans(training(), folder=Path(self.folder))
         configurations = plans["configurations"]
         chosen = self.configuration or ("3d_fullres" if "3d_fullres" in configurations else "2d")

@@ -114,7 +114,7 @@ class PreprocessedTask(OwnTask):
 
 def _array(path: Path) -> NDArray[Any]:
     """A compressed array, whole; one whose file asks for code to be run is refused."""
-    import blosc2
+    import blosc2  # type: ignore[import-untyped]  # it carries no types
 
     if not path.is_file():
         raise InputError(f"{path} must exist, got none")

@@ -47,7 +47,7 @@ class SyntheticTask(DecathlonTask):
         if self.is_made(code=code):
             return False
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
             made = Path(partial) / folder.name
             for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
                 (made / name).mkdir(parents=True)

@@ -92,10 +92,17 @@ class Architecture:
 
 
 def initial(network: Callable[..., nn.Module], *, channels: int, classes: int, seed: int) -> nn.Module:
-    """A network with initial weights drawn from `seed` alone; the process's generator stays as it was."""
+    """A network with initial weights drawn from `seed` alone; the process's generator stays as it was.
+
+    Raises:
+        TypeError: The factory makes something else.
+    """
     with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global generator
         torch.manual_seed(seed)
-        return network(in_channels=channels, out_channels=classes)
+        made: Any = network(in_channels=channels, out_channels=classes)
+    if not isinstance(made, nn.Module):
+        raise TypeError(f"a network must be a torch module, got {type(made).__name__}")
+    return made
 
 
 def _triple(sides: Sequence[int]) -> Triple:

@@ -7,7 +7,7 @@ one of MONAI's own, its arguments plain values.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class BundleSource:
     path: str | Path
     config: str | None = None
     weights: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
     trust: bool = False
 
     def digest(self) -> str:
@@ -61,7 +61,7 @@ class BundleSource:
         config, weights = self._config_file(), self._weights_file()
         where = f"{config}: the network"
         named, settings = (_evaluated if self.trust else _plain)(config, where)
-        settings = {name: value for name, value in (settings | dict(self.settings)).items() if name not in OWN}
+        settings = {name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN}
         network: partial[nn.Module] = partial(monai_class(named, where=where, trust=self.trust), **settings)
         state = unwrap(read_weights(weights), weights)
         image, labels = _described(metadata)

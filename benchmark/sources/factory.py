@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,11 @@ class FactorySource:
     name: str
     factory: str
     path: str | Path | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
     dims: int = 3
     channels: int = 1
     classes: int = 2
-    labels: Mapping[int, str] = field(default_factory=dict)
+    labels: Mapping[int, str] | None = None
     patch: Sequence[int] | None = None
     fixed: bool = False
     prefix: str | None = None
@@ -63,7 +63,7 @@ class FactorySource:
         Raises:
             InputError: The function cannot be imported or called, or the weights are refused or do not fit.
         """
-        network: Callable[..., nn.Module] = partial(self._function(), **self.settings)
+        network: Callable[..., nn.Module] = partial(self._function(), **(self.settings or {}))
         size = self.patch if self.fixed else None
         try:
             arch = discovered(self.factory, network, dims=self.dims, channels=self.channels, size=size)

@@ -1,7 +1,7 @@
 """A source that is a file of weights: the network is named, or recognised by the weights' names and shapes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ class StateDictSource:
     name: str
     path: str | Path
     arch: Architecture | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    labels: Mapping[int, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
+    labels: Mapping[int, str] | None = None
     patch: Sequence[int] | None = None
     prefix: str | None = None
 
@@ -54,7 +54,7 @@ class StateDictSource:
         if self.arch is not None:
             arch, told = self.arch, []
         else:
-            arch, told = recognised(content.weights, source=self.name, settings=self.settings)
+            arch, told = recognised(content.weights, source=self.name, settings=self.settings or {})
         fit = fitted(arch.network, content.weights, source=self.name, prefix=self.prefix)
         patch = arch.size or self.patch
         return Model(
@@ -99,7 +99,7 @@ def recognised(
     return arch, notes
 
 
-def check_labels(labels: Mapping[int, str], fit: Fit, source: str) -> dict[int, str]:
+def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
     """Labels as given, where they are as many as the head has channels.
 
     Raises:
@@ -107,4 +107,4 @@ def check_labels(labels: Mapping[int, str], fit: Fit, source: str) -> dict[int, 
     """
     if labels and len(labels) != fit.classes:
         raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")
-    return {int(value): name for value, name in labels.items()}
+    return {int(value): name for value, name in (labels or {}).items()}

@@ -1,11 +1,16 @@
-"""A parcel becomes an MLflow run. Every step may be done twice: a second try goes on with the run of the first."""
+"""A parcel becomes an MLflow run, and a run becomes a row again.
 
+Every step of a delivery may be done twice: a second try goes on with the run of the first.
+"""
+
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 
+from benchmark.records import Row
 from benchmark.tracking.outbox import Parcel
 
 BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
@@ -51,3 +56,18 @@ def _write(run: str, row: Mapping[str, Any], client: MlflowClient) -> None:
         client.log_batch(run, [], params[start:end], tags[start:end])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics[start : start + BATCH])
+
+
+def row_of(run: Run) -> Row:
+    """A run as a row."""
+    tags = dict(run.data.tags)
+    return Row(
+        stage=tags.get("stage", ""),
+        key=tags.get("job_key", run.info.run_id),
+        name=run.info.run_name or "",
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        run=run.info.run_id,
+        seconds=(run.info.end_time - run.info.start_time) / 1000.0 if run.info.end_time else math.nan,
+    )

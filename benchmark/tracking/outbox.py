@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -97,10 +97,15 @@ class Draft:
         """Add one value a step, the first at step 1."""
         self.row["metrics"] += [[name, float(value), now(), step] for step, value in enumerate(values, 1)]
 
-    def file(self, path: Path, folder: str = "") -> None:
-        """Keep a file, or all files of a folder, as artifacts."""
+    def place(self, folder: str = "") -> Path:
+        """A folder whose files become artifacts."""
         place = self.folder / FILES / folder
         place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def file(self, path: Path, folder: str = "") -> None:
+        """Keep a file, or all files of a folder, as artifacts."""
+        place = self.place(folder)
         if path.is_dir():
             shutil.copytree(path, place, dirs_exist_ok=True)
         else:
@@ -142,6 +147,13 @@ def waiting(outbox: Path) -> list[Parcel]:
     """The parcels that wait for delivery, oldest first."""
     found = [path for path in outbox.glob("[!.]*") if (path / ROW).is_file()] if outbox.is_dir() else []
     return [Parcel(path) for path in sorted(found, key=lambda path: (path / ROW).stat().st_mtime)]
+
+
+def remove_leftovers(outbox: Path, finished: Container[str]) -> None:
+    """Remove what dead jobs left of keys that are finished, and of parcels that were delivered."""
+    for path in outbox.glob(".*"):
+        if path.name[1:].partition(".")[0] in finished or path.name.endswith(".gone"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_drafts(outbox: Path, key: str) -> None:

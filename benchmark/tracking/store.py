@@ -14,17 +14,16 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, RunStatus, ViewType
-from mlflow.entities import Run as StoredRun
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError
-from benchmark.provenance import provenance
+from benchmark.provenance import provenance, rerun_command
 from benchmark.records import Row
 from benchmark.tracking.claims import claimed, claims_place, forget
-from benchmark.tracking.delivery import deliver
-from benchmark.tracking.outbox import Draft, Parcel, waiting
+from benchmark.tracking.delivery import deliver, row_of
+from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
 from benchmark.tracking.patience import patiently
 
 PAGE = 1000  # rows a query; the store's own limit is 50000
@@ -132,7 +131,7 @@ class Store:
                 order,
                 token,
             )
-            yield from map(_row, page)
+            yield from map(row_of, page)
             token = page.token or ""
 
     def download(self, run: str, path: str, folder: Path) -> Path:
@@ -159,9 +158,21 @@ class Store:
             self._patiently(self._deliver, parcel)
         return len(parcels)
 
+    def tidy(self) -> None:
+        """Remove what killed jobs left on disk of results that the store holds."""
+        remove_leftovers(self._outbox, self.finished())
+
     @contextmanager
     def run(
-        self, stage: str, key: str, name: str, *, params: Mapping[str, Any], config: Mapping[str, Any], suite: str
+        self,
+        stage: str,
+        key: str,
+        name: str,
+        *,
+        params: Mapping[str, Any],
+        config: Mapping[str, Any],
+        suite: str,
+        parents: Mapping[str, str] | None = None,
     ) -> Iterator[Draft]:
         """A result that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
 
@@ -175,15 +186,20 @@ class Store:
             params: What was asked for.
             config: The resolved config, kept as an artifact.
             suite: The suite's name.
+            parents: What the job was made from: keys of other jobs, digests of data.
 
         Raises:
             InputError: The store is away; the result is kept.
         """
         facts = provenance()
         tags = {"stage": stage, "job_key": key, "suite": suite, "mlflow.runName": name} | facts.tags
+        tags |= {f"parent/{kind}": value for kind, value in (parents or {}).items()}
         draft = Draft.begin(self._outbox, key, experiment=self.experiment, name=name, tags=tags)
         draft.log(params=params)
-        draft.json({"config": config, "environment": facts.details}, "job.json")
+        job = {"config": config, "environment": facts.details, "parents": parents or {}, "run_again": rerun_command()}
+        draft.json(job, "job.json")
+        if facts.diff:
+            draft.text(facts.diff, "uncommitted.diff")
         try:
             yield draft
         except KeyboardInterrupt:
@@ -226,16 +242,3 @@ class Store:
     @property
     def _locks(self) -> str:
         return claims_place(self.uri, self.locks, self._outbox)
-
-
-def _row(run: StoredRun) -> Row:
-    tags = dict(run.data.tags)
-    return Row(
-        stage=tags.get("stage", ""),
-        key=tags.get("job_key", run.info.run_id),
-        name=run.info.run_name or "",
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=tags,
-        run=run.info.run_id,
-    )

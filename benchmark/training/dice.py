@@ -30,6 +30,7 @@ def predict(network: nn.Module, cases: Sequence[Case], *, window: Sequence[int],
         (k, D, H, W) float32 logits of each case, on the network's device.
     """
     device = next(network.parameters()).device
+    cases = list(cases)  # read once: a task's cases are read each time that they are gone through
     logits: dict[str, Tensor] = {}
     for shape in dict.fromkeys(case.image.shape for case in cases):
         alike = [case for case in cases if case.image.shape == shape]

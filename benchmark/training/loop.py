@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 from benchmark.sources.budget import Budget
 from benchmark.training.loss import dice_ce
+from benchmark.training.resume import Keeper
 
 
 def train(
@@ -28,6 +30,7 @@ def train(
     budget: Budget,
     seed: int,
     report: Callable[[int, float], None] = lambda step, loss: None,
+    keeper: Keeper | None = None,
 ) -> list[float]:
     """Train the parameters that require a gradient.
 
@@ -37,6 +40,7 @@ def train(
         budget: Steps, batches and learning rate.
         seed: Seed of batch order, crops and augmentation: equal seeds see equal batches, whatever the network.
         report: Called after each step with the step and the loss.
+        keeper: Keeps the state, and puts it back where an earlier training was stopped.
 
     Returns:
         The loss at each step.
@@ -44,19 +48,24 @@ def train(
     device = next(network.parameters()).device
     tuned = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(tuned, lr=budget.lr, weight_decay=budget.weight_decay)
-    losses = []
     network.train()
-    for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed)):
-        for group in optimiser.param_groups:
-            group["lr"] = budget.lr * schedule(step, budget.steps)
-        optimiser.zero_grad(set_to_none=True)
-        logits = network(image.to(device, memory_format=torch.channels_last_3d))
-        loss = dice_ce(logits, labels.to(device))
-        loss.backward()
-        nn.utils.clip_grad_norm_(tuned, 12.0)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        report(step + 1, losses[-1])
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout draws from torch's own
+        torch.manual_seed(seed)
+        losses = keeper.load(network, optimiser) if keeper else []
+        done = len(losses)
+        for step, (image, labels) in enumerate(islice(batches(cases, budget=budget, seed=seed), done, None), done):
+            for group in optimiser.param_groups:
+                group["lr"] = budget.lr * schedule(step, budget.steps)
+            optimiser.zero_grad(set_to_none=True)
+            logits = network(image.to(device, memory_format=torch.channels_last_3d))
+            loss = dice_ce(logits, labels.to(device))
+            torch.autograd.backward(loss)
+            nn.utils.clip_grad_norm_(tuned, 12.0)
+            optimiser.step()
+            losses.append(float(loss.detach()))
+            if keeper:
+                keeper.keep(network, optimiser, losses)
+            report(step + 1, losses[-1])
     network.eval()
     return losses
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from benchmark.sources.model import Model
 from benchmark.sources.transfer import transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
 from benchmark.training.trainer import Outcome
 from benchmark.training.tune import freeze
 
@@ -27,12 +29,14 @@ class MonaiTrainer:
         budget: Steps, batches and learning rate.
         window: (3,) voxels of the sliding window at inference.
         overlap: Share by which neighbouring windows overlap.
+        keep_every: Seconds between two writes of a training's state.
     """
 
     tune: str
     budget: Budget
     window: tuple[int, int, int] = (32, 32, 32)
     overlap: float = 0.25
+    keep_every: float = 60.0
 
     @property
     def steps(self) -> int:
@@ -48,6 +52,7 @@ class MonaiTrainer:
         seed: int,
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path | None = None,
     ) -> Outcome:
         """Fine-tune one source on one target with one seed; Dice is that of the last step.
 
@@ -60,13 +65,15 @@ class MonaiTrainer:
             seed: The fine-tuning seed.
             device: Where it runs.
             report: Called after each step with the step and the loss.
+            folder: Where it keeps its state, to go on from there when it was stopped; None keeps none.
         """
         cases = target.cases("train", preparation)
         network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
+        keeper = Keeper(folder / "training.pt", every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
-        losses = train(network, cases, budget=budget, seed=seed, report=report)
+        losses = train(network, cases, budget=budget, seed=seed, report=report, keeper=keeper)
         test = target.cases("test", preparation)
         window = model.arch.fit(self.window)
         logits = self._predict(network, test, window)

@@ -97,6 +97,7 @@ class NnunetTrainer:
         seed: int,
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path | None = None,
     ) -> Outcome:
         """Fine-tune one source on one target with one seed; Dice is nnU-Net's own after the last step.
 
@@ -107,6 +108,7 @@ class NnunetTrainer:
             seed: Seed of the new head, the order of batches and the augmentation.
             device: Where it runs.
             report: Called after each step with the step and the loss.
+            folder: Not used: nnU-Net cannot go on amid its batches to the same bits, so what was stopped starts anew.
         """
         space = NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
         held_out = [split for split in HELD_OUT if target.has(split)]

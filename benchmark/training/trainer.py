@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
@@ -54,6 +55,10 @@ class Trainer(Protocol):
         seed: int,
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path | None = None,
     ) -> Outcome:
-        """Fine-tune one source on one target with one seed; Dice is that of the last step."""
+        """Fine-tune one source on one target with one seed; Dice is that of the last step.
+
+        What was stopped goes on from the state that it keeps in `folder`.
+        """
         ...

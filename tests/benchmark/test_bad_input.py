@@ -207,12 +207,15 @@ def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line,
     done = command_line("bench", EXPERIMENT, "hydra/launcher=basic", *again.overrides)
     assert done.code == 2
     assert re.fullmatch(rf"error: \S*{IMAGE} must be a readable NIfTI volume, got: .+\n", done.err), done.err
-    assert re.search(r"8 jobs failed; what is finished stays, and the next run goes on:", done.out)
+    assert re.search(
+        r"8 jobs failed; what is finished stays, and the next run goes on \(`--retry failed` runs these alone\):",
+        done.out,
+    )
     told = re.findall(
-        rf"  source=\S+ target=synthetic_ball.*: \S*{IMAGE} must be a readable NIfTI volume, got: .*", done.out
+        rf"  \S+ source=\S+ target=synthetic_ball.*: \S*{IMAGE} must be a readable NIfTI volume, got: .*", done.out
     )
     assert len(told) == 8
-    logs = [Path(name) for name in re.findall(r"\(log: (.*)\)", done.out)]
+    logs = [Path(name) for name in re.findall(r"; log: (.*)\)", done.out)]
     assert len(logs) == 8
     assert all(re.search(rf"stopped: \S*{IMAGE} must be", log.read_text(encoding="utf-8")) for log in logs)
     assert "Traceback" not in done.out
