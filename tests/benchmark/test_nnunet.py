@@ -1,7 +1,7 @@
 """A real nnU-Net from end to end: trained here by nnU-Net itself, looked at, scored, fine-tuned both ways, ranked.
 
-Two tasks of the scans suite are written as nnU-Net raw datasets; the source is trained on the liver by the spleen's plans,
-cut to three narrow stages. The whole file shares that source.
+Two tasks of the scans suite are written as nnU-Net raw datasets; the source is trained on the liver by the spleen's
+plans, cut to three narrow stages. The whole file shares that source.
 """
 
 import json

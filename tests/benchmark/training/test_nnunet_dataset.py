@@ -118,7 +118,7 @@ def test_dice_is_read_by_case_and_class(tmp_path):
 
 def test_seeds_and_variables_hold_inside_alone(tmp_path, capfd):
     def state():
-        drawn = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), random.getstate()
+        drawn = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), random.getstate()  # noqa: NPY002 - nnU-Net's
         return dict(os.environ), *drawn
 
     importlib.import_module("nnunetv2.training.nnUNetTrainer.nnUNetTrainer")  # whose imports set variables of their own
@@ -126,11 +126,12 @@ def test_seeds_and_variables_hold_inside_alone(tmp_path, capfd):
     space = NnunetSpace(tmp_path)
     for _ in range(2):
         with space.entered(tmp_path / "log.txt", results=tmp_path / "here"), seeded(7):
-            assert os.environ["nnUNet_results"] == str(tmp_path / "here")
-            assert os.environ["nnUNet_n_proc_DA"] == "0"
+            variables = dict(os.environ)
+            assert variables["nnUNet_results"] == str(tmp_path / "here")
+            assert variables["nnUNet_n_proc_DA"] == "0"
             with planning():
-                assert os.environ["nnUNet_n_proc_DA"] == "1"
-            drawn.append((np.random.rand(), float(torch.rand(1)), random.random()))
+                assert dict(os.environ)["nnUNet_n_proc_DA"] == "1"
+            drawn.append((np.random.rand(), float(torch.rand(1)), random.random()))  # noqa: NPY002
             print("told")
     assert drawn[0] == drawn[1]
     assert state() == before
