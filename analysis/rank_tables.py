@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.ranking import STANDING, Ranking
-from analysis.tables import Table
+from analysis.tables import UNDEFINED, Table
 
 CAUTION = (
     "Intervals and shares say how much the order owes to these cases. They do not say how well an estimate predicts "
@@ -62,10 +62,10 @@ def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) 
     """Sources, best first; arguments as `ranking_tables`."""
     names = (STANDING, *ranking.metrics)
     shown = ranking.by if ranking.draws else None
-    columns = ["", "source", *([f"first ({ranking.by})"] if shown else []), *names]
+    columns = ["place", "source", *([f"first ({ranking.by})"] if shown else []), *names]
     rows = [
         (
-            "" if pd.isna(line["place"]) else f"{int(line['place'])}",
+            UNDEFINED if pd.isna(line["place"]) else f"{int(line['place'])}",
             str(line["source"]),
             *([_percent(line[f"{ranking.by}_first"])] if shown else []),
             *(_cell(line, name) if intervals or name == ranking.by else _number(float(line[name])) for name in names),
