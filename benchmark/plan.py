@@ -132,8 +132,9 @@ class Planner:
 
 def _training(source: DictConfig, budget: DictConfig) -> float:
     """Seconds: a step with two patches of 24^3 took 0.04 s at width 8 and 0.075 s at width 16 on one core."""
-    voxels = budget.batch * math.prod(budget.patch) / (2 * 24**3)
-    return float(budget.steps * voxels * (0.005 + 0.0044 * source.arch.width))
+    steps = budget.steps if "steps" in budget else budget.epochs * budget.iterations
+    voxels = (budget.batch or 2) * math.prod(budget.patch or source.budget.patch) / (2 * 24**3)  # null: as planned
+    return float(steps * voxels * (0.005 + 0.0044 * source.arch.width))
 
 
 def _classes(task: object) -> set[str]:

@@ -1,7 +1,8 @@
 """Train a source by nnU-Net itself; `python -m benchmark.pretrain_nnunet task=liver target=spleen`.
 
-The target's plans are moved to the task, as nnU-Net's maintainers advise before pre-training;
-`pretraining.target=null` trains by the task's own. What comes out is a results folder as nnU-Net's own command line leaves it.
+The target's plans are moved to the task, as nnU-Net's maintainers advise before pre-training; with
+`pretraining.target=null` it is trained by the task's own. What comes out is a results folder as nnU-Net's own command
+line leaves it, for `source=nnunet source.path=FOLDER`.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature
 Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head
-nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
+new. What nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
 """
 
 import json
@@ -97,6 +97,7 @@ class NnunetTrainer:
         seed: int,
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path | None = None,
     ) -> Outcome:
         """Fine-tune one source on one target with one seed; Dice is nnU-Net's own after the last step.
 
@@ -107,6 +108,7 @@ class NnunetTrainer:
             seed: Seed of the new head, the order of batches and the augmentation.
             device: Where it runs.
             report: Called after each step with the step and the loss.
+            folder: Not used: nnU-Net cannot go on amid its batches to the same bits, so what was stopped starts anew.
         """
         space = NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
         held_out = [split for split in HELD_OUT if target.has(split)]

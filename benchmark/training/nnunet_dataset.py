@@ -60,7 +60,7 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
     everyone = [name for split in names.values() for name in split]
     if twice := sorted({name for name in everyone if everyone.count(name) > 1}):
         raise InputError(f"task {task.name} must list each case in one split, got {twice[0]} in several")
-    digest = short_hash(json.dumps([task.digest(), names], sort_keys=True))
+    digest = short_hash(json.dumps([task.digest(), list(names.items())]))
     title = "".join(letter for letter in task.name.title() if letter.isalnum())
     name = f"Dataset{int(digest, 16) % 1000:03d}_{title}_{digest}"
     folder = space.raw / name
