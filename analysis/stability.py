@@ -16,13 +16,15 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.agreement import FEWEST_SOURCES
 from analysis.controls import with_controls
 from analysis.evaluate import Evaluation
-from analysis.measures import PRIMARY
+from analysis.measures import PRIMARY, Measure
 from analysis.pools import Pool, same_size, without_weak
 
+Array = NDArray[np.float64]
 Row = dict[str, str | float]
 COLUMNS = ("family", "subpool", "metric", "kind", "targets", "sources", *(m.name for m in PRIMARY), "reason")
 
@@ -101,23 +103,26 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
     ]
 
 
-_NOTHING = np.empty(0)
-
-
 def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]:
+    # pivot_table would leave out a metric without any score
+    wide = table.pivot(index=["target", "source"], columns="metric", values="score")  # noqa: PD010
+    blocks = [wide.loc[pool.target].reindex(pool.sources).to_numpy(dtype=np.float64) for pool in parts]
+    place = {str(metric): at for at, metric in enumerate(wide.columns)}
     rows: list[Row] = []
-    for key, part in table.groupby(["metric", "kind"], sort=False):
-        metric, kind = map(str, key)
-        here = {str(target): rows.set_index("source")["score"] for target, rows in part.groupby("target")}
-        values: dict[str, list[float]] = {measure.name: [] for measure in PRIMARY}
-        for pool in parts:
-            x = here[pool.target].reindex(pool.sources).to_numpy(dtype=np.float64) if pool.target in here else _NOTHING
-            defined = x.size and bool(np.isfinite(x).all())
-            for measure in PRIMARY:
-                values[measure.name].append(float(measure.of_rows(x, pool.mean[None])[0]) if defined else np.nan)
+    for metric, kind in table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False):
+        scores = [block[:, place[metric]] for block in blocks]
+        values = {measure.name: _values(measure, scores, parts) for measure in PRIMARY}
         gaps = [pool.target for pool, value in zip(parts, values[PRIMARY[0].name], strict=True) if np.isnan(value)]
         row = shared | {"metric": metric, "kind": kind, "targets": len(parts)}
         row |= {"sources": float(np.mean([len(pool.sources) for pool in parts]))}
         row |= {name: float(np.mean(found)) for name, found in values.items()}
         rows.append(row | {"reason": "undefined on " + ", ".join(gaps) if gaps else ""})
     return rows
+
+
+def _values(measure: Measure, scores: Sequence[Array], parts: Sequence[Pool]) -> list[float]:
+    """The measure on each pool, NaN where a source has no score."""
+    return [
+        float(measure.of_rows(x, pool.mean[None])[0]) if np.isfinite(x).all() else float("nan")
+        for x, pool in zip(scores, parts, strict=True)
+    ]

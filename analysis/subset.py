@@ -105,7 +105,7 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
             for items in found.values():
                 items.extend(_mean_evaluations(items, settings.scans))
             rows = replace(rows, scores=table)
-        kinds = {str(metric): str(kind) for metric, kind in zip(table["metric"], table["kind"], strict=True)}
+        kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
         rows = rows.plus(_rows(found, qualities, subset, kinds))
         if subset == ALL and tune == settings.tune:
             one_source = [
