@@ -16,6 +16,7 @@ from analysis.dispersion import dispersion, rank_table
 from analysis.evaluate import Missing, gap_table
 from analysis.external import external_frame, external_lines
 from analysis.luck import with_cases
+from analysis.measures import LARGE_POOL
 from analysis.pools import Pool, main_tune, pools, without_weak
 from analysis.publish import publish, summary_metrics
 from analysis.render import study_tables, terminal
@@ -37,6 +38,7 @@ SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "so
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
 WIDTH = 140  # columns of a table that goes to a file or a pipe
 RESAMPLES = 2000  # the ends of a 95% interval move by about 0.01 from seed to seed
+MOST_OF_MANY = 1000  # resamples of a large pool, whose intervals are narrow: their ends move less than that
 
 
 def correlate(
@@ -58,7 +60,7 @@ def correlate(
         scores: Columns source, target, metric, score, reason, seconds: one row a score; NaN with its reason.
         sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
             source_cases: one row a source.
-        resamples: How many bootstrap draws and permutations.
+        resamples: How many bootstrap draws and permutations; at most 1,000 of more than 100 sources.
         seed: The seed of all draws.
         scans: Target -> the scan that its cases come from; with it a mean by scan stands beside the mean by target.
         missing: "nan": a metric without a score for a source of a pool has no agreement on that target;
@@ -78,7 +80,8 @@ def correlate(
     tune = main_tune(every)
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
-    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples)
+    drawn = min(resamples, MOST_OF_MANY) if len(names) > LARGE_POOL else resamples
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, drawn)
     generators = np.random.default_rng(seed).spawn(3)
     found = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
