@@ -17,6 +17,8 @@ ROWS = {
     "logme_offset",
     "class_statistics",
     "large_study",
+    "large_report",
+    "job_cost",
 }
 NO_BOUND = 1e9  # of a cost
 FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
@@ -48,6 +50,8 @@ SHRUNK = [
         f"rows.large_study.work.{name}={size}"
         for name, size in {"sources": 6, "targets": 2, "metrics": 2, "resamples": 10}.items()
     ),
+    "rows.job_cost.repeats=1",
+    "rows.job_cost.metrics=[ccfv,logme]",
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -65,6 +69,8 @@ UNBOUND = [
     "rows.logme_offset.bound=0",
     "rows.class_statistics.bound=1e9",
     "rows.large_study.bound=1e9",
+    "rows.large_report.bound=1e9",
+    "rows.job_cost.bound=1e9",
 ]
 
 
