@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= dev,ray,slurm,postgres
+EXTRAS ?= dev,docs,ray,slurm,postgres
 
 EXPERIMENT ?= scans
 LAUNCHER ?= joblib
@@ -21,13 +21,13 @@ CHOICES := experiment=$(EXPERIMENT) hydra/launcher=$(LAUNCHER) \
 	$(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint perf ui system-deps clean
+.PHONY: help setup bench study test lint perf docs ui system-deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make bench takes EXPERIMENT=$(EXPERIMENT) LAUNCHER=$(LAUNCHER) DEVICE=cpu|cuda TRACKING=URI; any target ARGS='...';"
-	@echo "  make ui takes TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
+	@echo "  make ui takes EXPERIMENT TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
 
 setup: $(STAMP) ## Create .venv and install the pinned versions, again only after a change of pyproject.toml or constraints.txt
 
@@ -43,6 +43,10 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP) ## Run the whole study on the embedded suite, then print the table and where the plots are
 	@$(RUN) -m benchmark.bench $(CHOICES) $(ARGS)
 
+study: $(STAMP) ## Run what the bench leaves out: sensitivity, ablations, metrics with extra passes, coverage of the intervals
+	@$(RUN) -m benchmark.study $(CHOICES) $(ARGS)
+	@$(RUN) -m analysis.coverage
+
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) ## Run all tests that this machine can run, doctests included
 	@$(RUN) -m pytest $(ARGS)
@@ -55,9 +59,13 @@ lint: $(STAMP) ## Check style, format and types
 perf: $(STAMP) ## Measure speed and memory beside plain references; fails where a number falls short of its bound
 	@$(RUN) -m benchmark.perf $(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"') $(ARGS)
 
+docs: $(STAMP) ## Build the documentation into site/
+	@$(RUN) -m mkdocs build $(ARGS)
+
 # MLflow's job runners serve features that nobody here uses, with seven processes.
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION = false
 ui: $(STAMP) ## Open the results in MLflow on this machine's loopback address
+	@$(RUN) -m analysis.dashboard experiment=$(EXPERIMENT) 'tracking.uri="$(STORE)"' ui=http://$(HOST):$(PORT)
 	@echo "MLflow shows $(STORE) at http://$(HOST):$(PORT) (stop it with Ctrl-C)"
 	@$(RUN) -m mlflow server --backend-store-uri '$(STORE)' --artifacts-destination mlartifacts \
 		--host $(HOST) --port $(PORT) --workers 1 $(ARGS)

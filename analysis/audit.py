@@ -1,4 +1,4 @@
-"""How hard a truth is to predict, before any estimate is computed.
+"""How hard a truth is to predict, before any estimate is computed; `python -m analysis.audit table=FILE.csv`.
 
 If the same sources are good everywhere, a fixed list of them (the static leaderboard, `analysis.controls`) ranks every
 new target well, and an estimate that does no better has shown nothing (arXiv 2510.06448). The audit says how well that
@@ -7,60 +7,35 @@ tied within a resolution of the Dice, and on which targets and sources the answe
 """
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import DictConfig
+from rich.console import Console
 
+from analysis.agreement import FEWEST_SOURCES
+from analysis.audit_tables import Audit, audit_tables
 from analysis.controls import static_leaderboard
+from analysis.dispersion import dispersion, rank_table
 from analysis.draws import Draws, draw
 from analysis.evaluate import Evaluation, evaluate, mean_evaluation
 from analysis.measures import PRIMARY, WEIGHTED_KENDALL
 from analysis.pools import Pool, pools
+from analysis.render import terminal
 from analysis.rows import measured
 from analysis.study import MEAN
+from analysis.truth_table import TruthTable, read_table
+from analysis.yardstick import Yardstick
+from benchmark.command import run_command
+from benchmark.errors import InputError
 
 TABLE_COLUMNS = ("source", "target", "dice")
+BETTER_HALF = "better half"
+WIDTH = 140  # columns of a table that goes to a file or a pipe
 RESOLUTION = 0.005  # half a Dice point, about what a change of the fine-tuning seed moves in large studies
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What a table of truth says about itself.
-
-    Attributes:
-        static: For each of Pearson, Kendall and weighted Kendall the static leaderboard's mean agreement over targets
-            (leave one target out), with `_low` and `_high` of its 95% interval over sources.
-        reason: Why that is NaN, or "".
-        rank_sd: Mean over sources of the standard deviation of the source's rank over the targets.
-        rank_sd_random: The same if each target ranked its n sources at random: sqrt((n^2 - 1) / 12).
-        resolution: Two Dice this close count as tied.
-        by_target: One row a target: sources, spread, tied (share of pairs), the static leaderboard's agreement, and
-            `weighted_kendall_others`, the mean over the other targets.
-        by_source: One row a source: targets, mean_rank (1 is best), rank_sd, and `weighted_kendall_without`, the static
-            leaderboard's mean agreement when the source is left out of everything.
-    """
-
-    static: dict[str, float]
-    reason: str
-    rank_sd: float
-    rank_sd_random: float
-    resolution: float
-    by_target: pd.DataFrame
-    by_source: pd.DataFrame
-
-    def json(self) -> str:
-        """The audit as JSON: `static_leaderboard` with its measures and intervals, and the rest beside it."""
-        facts = {
-            "static_leaderboard": self.static | {"reason": self.reason},
-            "rank_sd": self.rank_sd,
-            "rank_sd_random": self.rank_sd_random,
-            "resolution": self.resolution,
-            "targets": self.by_target.to_dict("records"),
-            "sources": self.by_source.to_dict("records"),
-        }
-        return json.dumps(_without_nan(facts), indent=2)
 
 
 def audit(
@@ -99,16 +74,13 @@ def audit(
     draws = draw([name for pool in every for name in pool.sources], resamples=resamples, generator=_generator(seed))
     found = _static(every, draws)
     mean = mean_evaluation(found, name=MEAN)
-    ranks = pd.DataFrame({pool.target: pd.Series(-pool.mean, index=list(pool.sources)).rank() for pool in every})
-    size = float(np.mean([len(pool.sources) for pool in every]))
     return Audit(
         static={key: value for measure in PRIMARY for key, value in measured(mean, measure).items()},
         reason=mean.reason,
-        rank_sd=float(ranks.std(axis=1, ddof=1).mean()),
-        rank_sd_random=float(np.sqrt((size**2 - 1) / 12)),
+        dispersion=dispersion(every),
         resolution=resolution,
         by_target=_by_target(every, found, resolution),
-        by_source=_by_source(every, ranks),
+        by_source=_by_source(every),
     )
 
 
@@ -130,7 +102,8 @@ def _static(every: Sequence[Pool], draws: Draws) -> list[Evaluation]:
     for pool in every:
         score = pd.Series(static_leaderboard(other for other in every if other is not pool), dtype=float)
         rows = score.rename("score").to_frame().assign(reason="", seconds=0.0)
-        found.append(evaluate(pool, rows, metric="static_leaderboard", draws=draws))
+        yardstick = Yardstick(pool.sources, pool.mean, draws, {})
+        found.append(evaluate(pool, rows, metric="static_leaderboard", yardstick=yardstick))
     return found
 
 
@@ -147,17 +120,53 @@ def _by_target(every: Sequence[Pool], found: Sequence[Evaluation], resolution: f
     return pd.DataFrame(rows)
 
 
-def _by_source(every: Sequence[Pool], ranks: pd.DataFrame) -> pd.DataFrame:
+def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
     """Ranks of each source, and what the static leaderboard is without it."""
-    rows = []
-    for source in ranks.index:
+    ranks = rank_table(every)
+    without = []
+    for source in ranks["source"]:
         left = [pool.only(set(pool.sources) - {source}) for pool in every]
         once = draw([name for pool in left for name in pool.sources], resamples=1, generator=_generator(0))
-        without = mean_evaluation(_static(left, once), name=MEAN).agreement.value[WEIGHTED_KENDALL.name]
-        own = ranks.loc[source]
-        facts = {"source": source, "targets": int(own.notna().sum()), "mean_rank": float(own.mean())}
-        rows.append(facts | {"rank_sd": float(own.std(ddof=1)), "weighted_kendall_without": without})
-    return pd.DataFrame(rows).sort_values("mean_rank", kind="stable", ignore_index=True)
+        without.append(mean_evaluation(_static(left, once), name=MEAN).agreement.value[WEIGHTED_KENDALL.name])
+    return ranks.assign(weighted_kendall_without=without)
+
+
+def run(cfg: DictConfig) -> None:
+    """Audit the table and its sub-pools, print what was found, and write audit.json."""
+    table = read_table(cfg.table)
+    settings = {"resolution": cfg.resolution, "resamples": cfg.resamples, "seed": cfg.seed}
+    found = _audited(table, None, settings)
+    sub_pools = {BETTER_HALF: _better_half(found)} | {
+        str(name): tuple(names) for name, names in (cfg.sub_pools or {}).items()
+    }
+    parts = {name: _audited(table, names, settings, name) for name, names in sub_pools.items()}
+    path = Path(cfg.output_dir) / "audit.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"table": table.name} | found.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
+    path.write_text(json.dumps(_without_nan(facts), indent=2) + "\n", encoding="utf-8")
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    for shown in audit_tables(found, parts, name=table.name):
+        console.print(terminal(shown))
+    if table.percent:
+        console.print("The Dice of the table are percent; they are shown as fractions.", highlight=False)
+    console.print(f"written: {path}", highlight=False)
+
+
+def _better_half(found: Audit) -> tuple[str, ...]:
+    """The sources of better mean rank: those that a user would choose between."""
+    ranked = found.by_source["source"]
+    return tuple(map(str, ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]))
+
+
+def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping[str, Any], name: str = "") -> Audit:
+    unknown = sorted(set(sources or ()) - set(table.truth["source"]))
+    if unknown:
+        raise InputError(f"sub_pools.{name} must name sources of {table.name}, got {', '.join(unknown)}")
+    if (targets := table.truth["target"].nunique()) < 2:
+        raise InputError(f"{table.name} must hold at least 2 targets, got {targets}")
+    return audit(table.truth.drop(columns="tune"), sources=sources, **settings)
 
 
 def _without_nan(value: object) -> object:
@@ -167,3 +176,12 @@ def _without_nan(value: object) -> object:
     if isinstance(value, list):
         return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("audit", run)
+
+
+if __name__ == "__main__":
+    main()

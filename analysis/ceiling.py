@@ -31,6 +31,8 @@ from analysis.reliability import split_half_reliability, why_unreliable
 
 Array = NDArray[np.float64]
 DRAWS = 1000  # standard error of the ceiling below 0.01 for 10 sources
+FEWEST_DRAWS = 20  # of 1,000 sources, whose ceiling varies little from draw to draw
+MANY = 100  # beyond so many sources the draws fall with the square of their number
 
 
 def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) -> float:
@@ -70,7 +72,7 @@ def pearson_ceiling(reliability: float) -> float:
 
 
 def simulated_ceiling(
-    dice: Array, *, measure: Measure = WEIGHTED_KENDALL, generator: np.random.Generator, draws: int = DRAWS
+    dice: Array, *, measure: Measure = WEIGHTED_KENDALL, generator: np.random.Generator, draws: int | None = None
 ) -> float:
     """The ceiling of any measure by simulation from the seed variance, as the module says.
 
@@ -78,7 +80,7 @@ def simulated_ceiling(
         dice: (n, s) float64, finite, n >= 3 and s >= 2.
         measure: The measure of agreement.
         generator: Where the randomness comes from.
-        draws: How many truths are simulated.
+        draws: How many truths are simulated; by default 1,000 for up to 100 sources, and fewer for more.
 
     Returns:
         A number in [0, 1].
@@ -97,6 +99,7 @@ def simulated_ceiling(
     expected = expected_dice(dice)
     if np.ptp(expected) == 0:
         return 0.0
+    draws = draws or min(DRAWS, max(FEWEST_DRAWS, DRAWS * MANY**2 // len(dice) ** 2))
     observed = expected + np.sqrt(noise) * generator.standard_normal((draws, len(dice)))
     return float(measure.of_rows(expected, observed).mean())
 

@@ -60,6 +60,31 @@ def control_scores(
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
+def with_controls(
+    pools: Sequence[Pool],
+    others: Sequence[Pool],
+    scores: pd.DataFrame,
+    sources: pd.DataFrame,
+    *,
+    generator: np.random.Generator,
+) -> pd.DataFrame:
+    """The metrics' scores and the controls' in one frame, with the column `kind`, "metric" or "control".
+
+    Args:
+        pools: The pools to score.
+        others: The pools that the static leaderboard may look at.
+        scores: The metrics' scores.
+        sources: The frame of the sources.
+        generator: For the random control.
+
+    Returns:
+        Columns source, target, metric, score, reason, seconds, kind.
+    """
+    controls = control_scores(pools, sources, others=others, generator=generator)
+    metrics = scores[list(SCORE_COLUMNS)]
+    return pd.concat([metrics.assign(kind="metric"), controls.assign(kind="control")], ignore_index=True)
+
+
 def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     """Each source's mean, over the targets on which it was run, of its Dice minus the pool's mean Dice.
 
@@ -78,7 +103,7 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     for pool in pools:
         for source, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True):
             centred.setdefault(source, []).append(float(dice))
-    return {source: float(np.mean(values)) for source, values in centred.items()}
+    return {source: sum(values) / len(values) for source, values in centred.items()}
 
 
 def _facts(sources: pd.DataFrame) -> dict[str, dict[str, float]]:

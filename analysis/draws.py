@@ -30,11 +30,11 @@ class Draws:
 
     def counts_of(self, pool: Sequence[str]) -> Integers:
         """(b, n) the counts of the pool's sources, in the pool's order."""
-        return self.counts[:, self._places(pool)]
+        return self.counts[:, self.places(pool)]
 
     def without_one(self, pool: Sequence[str]) -> Integers:
         """(N, n) the counts that leave out one source of the union after another: the jackknife."""
-        places = self._places(pool)
+        places = self.places(pool)
         return 1 - np.eye(len(self.names), dtype=np.int64)[:, places]
 
     def permuted(self, pool: Sequence[str]) -> Integers:
@@ -43,7 +43,7 @@ class Draws:
         A source goes where the union's permutation takes it, followed on until it is back in the pool (the first-return
         map): that is a uniform permutation of the pool, and as nearly the same one in every pool as can be.
         """
-        places = self._places(pool)
+        places = self.places(pool)
         position = np.full(len(self.names), -1)
         position[places] = np.arange(len(places))
         at = self.permutations[:, places]
@@ -51,7 +51,8 @@ class Draws:
             at = np.where(outside, np.take_along_axis(self.permutations, at, axis=1), at)
         return position[at]
 
-    def _places(self, pool: Sequence[str]) -> Integers:
+    def places(self, pool: Sequence[str]) -> Integers:
+        """(n,) where the pool's sources stand in the union."""
         where = {name: place for place, name in enumerate(self.names)}
         return np.array([where[name] for name in pool], dtype=np.int64)
 

@@ -14,29 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.agreement import why_undefined
-from analysis.draws import Draws
-from analysis.measures import MEASURES, PEARSON, PRIMARY
+from analysis.measures import PEARSON
 from analysis.pools import Pool
+from analysis.yardstick import Agreement, Yardstick
 
 Array = NDArray[np.float64]
 Missing = Literal["nan", "leave_out"]
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """All that is known of the agreement between one metric and the truth.
-
-    Attributes:
-        value: Measure -> agreement.
-        resampled: Measure -> (b,) the agreement on each bootstrap resample of the sources.
-        null: Primary measure -> (b,) the agreement with the Dice permuted among the sources.
-        jackknife: (N,) Pearson's agreement without each source in turn.
-    """
-
-    value: Mapping[str, float]
-    resampled: Mapping[str, Array]
-    null: Mapping[str, Array]
-    jackknife: Array
 
 
 @dataclass(frozen=True)
@@ -50,6 +33,8 @@ class Evaluation:
         sources: How many sources the pool has; for a mean, the mean number.
         counted: On how many of them the metric was defined, likewise.
         targets: Over how many targets it is a mean; 1 for a single one.
+        score_ties: The share of pairs of counted sources whose scores are equal; NaN below two of them.
+        dice_ties: The same for their Dice.
         seconds: What one score cost, mean over the pool; NaN where no score says.
         reason: Why the agreement is NaN, or what was left out; "".
         agreement: The agreement; NaN throughout where undefined.
@@ -61,12 +46,16 @@ class Evaluation:
     sources: float
     counted: float
     targets: int
+    score_ties: float
+    dice_ties: float
     seconds: float
     reason: str
     agreement: Agreement
 
 
-def evaluate(pool: Pool, scores: pd.DataFrame, *, metric: str, draws: Draws, missing: Missing = "nan") -> Evaluation:
+def evaluate(
+    pool: Pool, scores: pd.DataFrame, *, metric: str, yardstick: Yardstick, missing: Missing = "nan"
+) -> Evaluation:
     """Agreement of one metric with the truth of one pool.
 
     Args:
@@ -74,7 +63,7 @@ def evaluate(pool: Pool, scores: pd.DataFrame, *, metric: str, draws: Draws, mis
         scores: The rows of this metric and this target, indexed by source; columns score, reason, seconds. A source
             without a row has no score.
         metric: Its name.
-        draws: The resamples and permutations.
+        yardstick: The pool's Dice with its draws.
         missing: What a score that is not finite does, see the module.
 
     Returns:
@@ -86,7 +75,6 @@ def evaluate(pool: Pool, scores: pd.DataFrame, *, metric: str, draws: Draws, mis
     gaps = _gaps(rows, finite)
     kept = finite if missing == "leave_out" else np.ones(len(x), dtype=bool)
     undefined = gaps if missing == "nan" and gaps else why_undefined(x[kept], y[kept])
-    names = [name for name, keep in zip(pool.sources, kept, strict=True) if keep]
     return Evaluation(
         target=pool.target,
         tune=pool.tune,
@@ -94,9 +82,11 @@ def evaluate(pool: Pool, scores: pd.DataFrame, *, metric: str, draws: Draws, mis
         sources=len(x),
         counted=int(finite.sum()),
         targets=1,
+        score_ties=tied_share(x[finite]),
+        dice_ties=tied_share(y[finite]),
         seconds=float(rows["seconds"].astype(float).mean()),
         reason="; ".join(dict.fromkeys(filter(None, (undefined, gaps)))),
-        agreement=_undefined(draws) if undefined else _agreement(x[kept], y[kept], names, draws),
+        agreement=yardstick.undefined() if undefined else yardstick.only(kept).agreement(x[kept]),
     )
 
 
@@ -120,10 +110,51 @@ def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
         sources=float(np.mean([part.sources for part in parts])),
         counted=float(np.mean([part.counted for part in parts])),
         targets=sum(part.targets for part in parts),
+        score_ties=float(np.mean([part.score_ties for part in parts])),
+        dice_ties=float(np.mean([part.dice_ties for part in parts])),
         seconds=float(np.mean([part.seconds for part in parts])),
         reason=told[0] + ", ".join(told[1]) if told[1] else "",
         agreement=_mean([part.agreement for part in parts]),
     )
+
+
+def gap_table(pools: Sequence[Pool], scores: pd.DataFrame) -> pd.DataFrame:
+    """Every source of a pool that a metric or control has no finite score for.
+
+    Args:
+        pools: The pools.
+        scores: Columns source, target, metric, score, reason, kind.
+
+    Returns:
+        Columns metric, kind, target, source, reason.
+    """
+    kinds = scores.drop_duplicates("metric")[["metric", "kind"]]
+    places = pd.DataFrame([(pool.target, source) for pool in pools for source in pool.sources])
+    every = kinds.merge(places.set_axis(["target", "source"], axis=1), how="cross")
+    held = scores[["metric", "target", "source", "score", "reason"]]
+    found = every.merge(held, how="left", on=["metric", "target", "source"])
+    bad = found[~np.isfinite(found["score"].to_numpy(dtype=np.float64))]
+    told = [_why(reason) for reason in bad["reason"]]
+    columns = {name: bad[name].to_list() for name in ("metric", "kind", "target", "source")}
+    return pd.DataFrame(columns | {"reason": told})
+
+
+def tied_share(values: Array) -> float:
+    """The share of the pairs that are exactly level.
+
+    Args:
+        values: (n,) float64.
+
+    Returns:
+        A number in [0, 1]; NaN for fewer than two values.
+
+    Example:
+        >>> tied_share(np.array([1.0, 1.0, 2.0]))
+        0.3333333333333333
+    """
+    _, size = np.unique(values, return_counts=True)
+    pairs = len(values) * (len(values) - 1)
+    return float((size * (size - 1)).sum() / pairs) if pairs else float("nan")
 
 
 def _mean(parts: Sequence[Agreement]) -> Agreement:
@@ -131,31 +162,19 @@ def _mean(parts: Sequence[Agreement]) -> Agreement:
     first = parts[0]
     return Agreement(
         value={key: float(np.mean([part.value[key] for part in parts])) for key in first.value},
-        resampled={key: np.mean([part.resampled[key] for part in parts], axis=0) for key in first.resampled},
-        null={key: np.mean([part.null[key] for part in parts], axis=0) for key in first.null},
-        jackknife=np.mean([part.jackknife for part in parts], axis=0),
+        resampled=_means([part.resampled for part in parts]),
+        null=_means([part.null for part in parts]),
+        jackknife=_means([part.jackknife for part in parts]),
+        luck={
+            kind: _means([part.luck[kind] for part in parts])
+            for kind in first.luck
+            if all(kind in part.luck for part in parts)
+        },
     )
 
 
-def _agreement(x: Array, y: Array, names: Sequence[str], draws: Draws) -> Agreement:
-    """Values, resamples, null and jackknife of finite scores."""
-    counts, permuted = draws.counts_of(names), y[draws.permuted(names)]
-    return Agreement(
-        value={measure.name: measure.of_pool(x, y) for measure in MEASURES},
-        resampled={measure.name: measure.of_resamples(x, y, counts) for measure in MEASURES},
-        null={measure.name: measure.of_rows(x, permuted) for measure in PRIMARY},
-        jackknife=PEARSON.of_resamples(x, y, draws.without_one(names)),
-    )
-
-
-def _undefined(draws: Draws) -> Agreement:
-    blank = np.full(len(draws.counts), np.nan)
-    return Agreement(
-        value={measure.name: float("nan") for measure in MEASURES},
-        resampled={measure.name: blank for measure in MEASURES},
-        null={measure.name: blank for measure in PRIMARY},
-        jackknife=np.full(len(draws.names), np.nan),
-    )
+def _means(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {key: np.mean([part[key] for part in parts], axis=0) for key in parts[0]}
 
 
 def _gaps(rows: pd.DataFrame, finite: NDArray[np.bool_]) -> str:
@@ -163,5 +182,9 @@ def _gaps(rows: pd.DataFrame, finite: NDArray[np.bool_]) -> str:
     if finite.all():
         return ""
     bad = rows[~finite]
-    told = [f"{name} ({why if isinstance(why, str) and why else 'no score'})" for name, why in bad["reason"].items()]
+    told = [f"{name} ({_why(reason)})" for name, reason in bad["reason"].items()]
     return f"no score for {len(bad)} of {len(rows)} sources: {', '.join(told)}"
+
+
+def _why(reason: object) -> str:
+    return reason if isinstance(reason, str) and reason else "no score"

@@ -1,10 +1,13 @@
 """Confidence intervals and p-values for the measures of agreement.
 
 The sources are the sample: an interval says what another draw of as many sources from where these came from could have
-given. Targets, cases and seeds are taken as they are.
+given. Targets are taken as they are; so are cases and seeds, whose luck has intervals of its own (`analysis.luck`).
+Which interval a measure takes was chosen by its coverage (`analysis.coverage`, docs/explanation/intervals.md).
 
 References:
     Fisher z: R. A. Fisher, "On the probable error of a coefficient of correlation", Metron 1, 1921.
+    Expanded percentiles: T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician
+    69(4), 2015, doi 10.1080/00031305.2015.1089789.
     Percentile and BCa bootstrap: B. Efron, "Better bootstrap confidence intervals", JASA 82(397), 1987,
     doi 10.1080/01621459.1987.10478410.
     p-value with the observed value among the draws: B. Phipson, G. K. Smyth, "Permutation p-values should never be
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -61,7 +64,7 @@ def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
         return Interval(NOTHING, NOTHING, f"{n} sources, Fisher's z needs at least 4")
     if abs(r) >= 1:
         return Interval(float(np.sign(r)), float(np.sign(r)))
-    half = stats.norm.ppf((1 + level) / 2) / np.sqrt(n - 3)
+    half = special.ndtri((1 + level) / 2) / np.sqrt(n - 3)
     return Interval(float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
 
 
@@ -86,6 +89,28 @@ def percentile_interval(resampled: Array, *, level: float = LEVEL) -> Interval:
         return Interval(NOTHING, NOTHING, f"undefined in {resampled.size - kept.size} of {resampled.size} resamples")
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
+
+
+def expanded_interval(resampled: Array, n: float, *, level: float = LEVEL) -> Interval:
+    """The percentile interval, widened for what a bootstrap of few lacks.
+
+    Resamples vary less than samples do, by sqrt((n - 1) / n), and their variance is itself a guess, as in Student's t:
+    the quantiles are those of probability Phi(-+ sqrt(n / (n - 1)) t), t being that of n - 1 degrees of freedom.
+
+    Args:
+        resampled: (b,) float64, the measure on each resample, NaN where undefined.
+        n: How many sources were drawn, at least 2; the mean number for a mean over targets.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined where too many resamples are.
+
+    Example:
+        >>> expanded_interval(np.arange(1001.0), 11, level=0.5)
+        Interval(low=231.48..., high=768.51..., reason='')
+    """
+    z = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + level) / 2)
+    return percentile_interval(resampled, level=float(2 * special.ndtr(z) - 1))
 
 
 def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: float = LEVEL) -> Interval:
@@ -114,10 +139,10 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
     kept = resampled[np.isfinite(resampled)]
     below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
     edge = 0.5 / kept.size  # keeps the bias finite where all resamples lie on one side
-    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
+    bias = special.ndtri(np.clip(below, edge, 1 - edge))
     acceleration = _acceleration(jackknife)
-    z = bias + stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(kept, stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(kept, special.ndtr(bias + z / (1 - acceleration * z)))
     return Interval(float(low), float(high))
 
 

@@ -6,7 +6,7 @@ also computed on the sub-pool without them.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ class Pool:
         seeds: (s,) the fine-tuning seeds, sorted.
         dice: (n, s) float64 in [0, 1].
         left_out: The sources that have truth on this target and stand outside its pool, each with the reason.
+        cases: (n, s, m, k) float64, the Dice of each test case and foreground class, NaN where a case lacks the class;
+            None where they are not known.
     """
 
     target: str
@@ -36,6 +38,7 @@ class Pool:
     seeds: tuple[int, ...]
     dice: NDArray[np.float64]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    cases: NDArray[np.float64] | None = None
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -52,7 +55,8 @@ class Pool:
         """The same pool with the named sources alone."""
         kept = [place for place, name in enumerate(self.sources) if name in names]
         sources = tuple(self.sources[place] for place in kept)
-        return Pool(self.target, self.tune, sources, self.seeds, self.dice[kept], self.left_out)
+        cases = None if self.cases is None else self.cases[kept]
+        return replace(self, sources=sources, dice=self.dice[kept], cases=cases)
 
 
 def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:

@@ -1,23 +1,35 @@
-"""A study into the tracking store: one flat run for each target and metric, one summary with tables and figures."""
+"""A study into the tracking store: flat runs for the dashboards, one summary with tables and figures."""
 
 import hashlib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from analysis.plots import MOST_PANELS, bars, heat_map, scatter
-from analysis.render import study_csv, study_markdown
+from analysis.dashboard import refresh
+from analysis.flat import Flat, agreement_runs, pair_runs
+from analysis.presets import STUDY
+from analysis.render import markdown
 from analysis.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
+from analysis.tables import result_table
+from benchmark.records import Data
 from benchmark.tracking import Store
 
-SCALES = ("pearson", "kendall", "weighted_kendall", "spearman", "rel_1", "rel_3", "top1_regret", "ndcg")
+MOST_NOTE = 8000  # letters of a description that MLflow keeps
 
 
-def publish(study: Study, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
-    """Log a study: the agreement runs first, so that a finished summary means that all of it is there.
+def publish(
+    study: Study,
+    store: Store,
+    *,
+    key: str,
+    suite: str,
+    config: Mapping[str, Any],
+    files: Sequence[Path],
+    output: Path,
+    settings: Mapping[str, str],
+    data: Mapping[str, Data],
+) -> None:
+    """Log a study: the flat runs first, so that a finished summary means that all of it is there.
 
     Args:
         study: What `correlate` found.
@@ -25,16 +37,21 @@ def publish(study: Study, store: Store, *, key: str, suite: str, config: Mapping
         key: The key of the summary's job.
         suite: The suite's name.
         config: The resolved settings.
-        folder: Where tables and figures are also written.
+        files: The files of the report, kept as artifacts of the summary.
+        output: The folder that their places are told from.
+        settings: The settings that all truth and all scores share; params of every run, for sweeps.
+        data: Target -> its data; a target without is not named as an input.
     """
-    rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
-    for row in rows.to_dict("records"):
-        _agreement(row, store, key=key, suite=suite)
-    files = write_files(study, folder)
+    for stage, runs in (("pair", pair_runs(study)), ("agreement", agreement_runs(study))):
+        for flat in runs:
+            _log(flat, store, stage=stage, key=key, suite=suite, settings=settings, data=data)
     with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:
-        run.log(metrics=summary_metrics(study))
+        run.log(metrics=summary_metrics(study), tags={"study": key[:STUDY]})
+        run.describe(markdown(result_table(study))[:MOST_NOTE], list(data.values()))
         for path in files:
-            run.file(path, "figures" if path.suffix == ".png" else "")
+            place = path.relative_to(output).parent.as_posix()
+            run.file(path, "" if place == "." else place)
+    refresh(store)
 
 
 def summary_metrics(study: Study) -> dict[str, float]:
@@ -55,41 +72,21 @@ def summary_metrics(study: Study) -> dict[str, float]:
     return found
 
 
-def write_files(study: Study, folder: Path) -> list[Path]:
-    """Write the tables (CSV, Markdown) and the figures (PNG) and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "agreement.csv": study_csv(study),
-        "scores.csv": study.scores.to_csv(index=False),
-        "reliability.csv": study.reliability.to_csv(index=False),
-        "table.md": study_markdown(study),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    figures = {"agreement.png": bars(study), "dice.png": heat_map(study)}
-    kinds = study.agreement_of(MEAN)["kind"]
-    most = max(1, MOST_PANELS // len(study.pools))
-    for kind, names in ((str(kind), list(group.index)) for kind, group in kinds.groupby(kinds)):
-        for start in range(0, len(names), most):
-            figures[f"scatter_{kind}_{start // most + 1}.png"] = scatter(study, metrics=names[start : start + most])
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=110)
-    return [folder / name for name in (*texts, *figures)]
-
-
-def _agreement(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
-    params = {name: row[name] for name in ("target", "metric", "kind", "tune", "targets")}
-    params["sources"] = f"{row['sources']:g}"
-    mine = hashlib.sha256(f"{key}/{row['target']}/{row['metric']}".encode()).hexdigest()
-    values = {name: float(row[name]) for name in SCALES}
-    values |= {f"{name}_{end}": float(row[f"{name}_{end}"]) for name in SCALES for end in ("low", "high")}
-    values |= {name: float(value) for name, value in row.items() if str(name).endswith(("_p", "_ceiling", "_share"))}
-    values["seconds"] = 0.0 if pd.isna(row["seconds"]) else float(row["seconds"])
-    name = f"{row['metric']} on {row['target']}"
-    with store.run("agreement", mine, name, params=params, config=dict(params), suite=suite) as run:
-        run.log(metrics=values)
-        if math.isnan(values["weighted_kendall"]) or row["reason"]:
-            run.log(tags={f"reason/{row['metric']}": str(row["reason"])})
+def _log(
+    flat: Flat,
+    store: Store,
+    *,
+    stage: str,
+    key: str,
+    suite: str,
+    settings: Mapping[str, str],
+    data: Mapping[str, Data],
+) -> None:
+    mine = hashlib.sha256(f"{key}/{stage}/{sorted(flat.params.items())}".encode()).hexdigest()
+    params = {**settings, **flat.params}
+    with store.run(stage, mine, flat.name, params=params, config=params, suite=suite) as run:
+        run.log(metrics=flat.metrics, tags={**flat.tags, "study": key[:STUDY]})
+        run.describe(flat.note, [data[target] for target in flat.targets if target in data])
 
 
 def _facts(study: Study) -> dict[str, Any]:

@@ -8,10 +8,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from analysis.plots.style import BLUE, GREY, ORANGE
 from analysis.rank_tables import Account, ranking_tables
 from analysis.ranking import STANDING, Ranking
-
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#7F7F7F"  # of Okabe and Ito's palette, for every kind of colour vision
 
 
 def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:

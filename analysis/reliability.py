@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.agreement import FEWEST_SOURCES, UndefinedAgreementWarning
-from analysis.measures import KENDALL, Measure
+from analysis.large import leave_one_out, linearised
+from analysis.measures import KENDALL, LARGE_POOL, Measure
+from analysis.ranked import Ranked
 
 Array = NDArray[np.float64]
 MOST_SPLITS = 500  # 12 seeds have 462 splits; beyond that an even choice of them is as good
@@ -69,16 +71,24 @@ def resampled_reliability(dice: Array, counts: NDArray[np.int64], measure: Measu
     Args:
         dice: (n, s) float64, s >= 2.
         counts: (b, n) int64, how often each source was drawn.
-        measure: The measure of agreement.
+        measure: The measure of agreement, a correlation.
 
     Returns:
-        (b,) float64, NaN where a split is undefined.
+        (b,) float64, NaN where a split is undefined; linearised for more than 100 sources (`analysis.large`).
     """
     total = np.zeros(len(counts))
     halves = splits(dice.shape[1])
     for first in halves:
-        total += measure.of_resamples(dice[:, first].mean(axis=1), dice[:, ~first].mean(axis=1), counts)
+        total += _resampled(dice[:, first].mean(axis=1), dice[:, ~first].mean(axis=1), counts, measure)
     return total / len(halves)
+
+
+def _resampled(first: Array, second: Array, counts: NDArray[np.int64], measure: Measure) -> Array:
+    if len(first) <= LARGE_POOL:
+        return measure.of_resamples(first, second, counts)
+    value = {measure.name: float(measure.of_rows(first, second[None])[0])}
+    leave = {measure.name: leave_one_out(Ranked(first), Ranked(second))[measure.name]}
+    return linearised(value, leave, counts.astype(np.float64) - 1)[measure.name]
 
 
 def splits(seeds: int) -> list[NDArray[np.bool_]]:

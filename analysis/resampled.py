@@ -179,6 +179,10 @@ def _best(dice: Array, among: NDArray[np.bool_]) -> Array:
 
 def _best_of_top(scores: Array, dice: Array, counts: Counts, *, k: int) -> Array:
     """(b,) the best Dice among the k top copies, of equal scores the worst Dice first."""
+    if scores.ndim == dice.ndim == 1:  # one order serves every resample
+        order = np.lexsort((dice, -scores))
+        drawn = counts[..., order]
+        return _best(dice[order], (drawn > 0) & (drawn.cumsum(axis=-1) - drawn < k))
     scores, dice, counts = np.broadcast_arrays(scores, dice, counts)
     order = np.lexsort((dice, -scores), axis=-1)
     drawn = np.take_along_axis(counts, order, axis=-1)

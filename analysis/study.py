@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.dispersion import Dispersion
 from analysis.pools import Pool
 
 MEAN = "mean"
 MEAN_BY_SCAN = "mean_by_scan"
+FINE_TUNING = "fine-tuning"
 MEANS = (MEAN, MEAN_BY_SCAN)
 ALL = "all"
 WITHOUT_WEAK = "without_weak"
@@ -27,9 +29,15 @@ class Study:
         sources: The frame of the sources, as given.
         agreement: One row a subset, target (or `mean`, `mean_by_scan`), tune and metric; `analysis.rows.agreement_row`.
         reliability: One row a subset, target (or mean) and tune; `analysis.rows.reliability_row`.
+        comparisons: One row a subset, target (or mean), tune, measure, metric and other; `analysis.compare`.
+        stability: One row a sub-pool and metric, means over targets; `analysis.stability`.
+        ranks: One row a source, its ranks by the truth over the targets; `analysis.dispersion.rank_table`.
+        dispersion: How much those ranks move.
+        gaps: One row a source of a pool without a score: metric, kind, target, source, reason.
         scans: Target -> the scan that its cases come from; empty where nothing is known.
         resamples: How many bootstrap draws and permutations.
         seed: The seed of all draws.
+        truth_from: Where the truth comes from: `FINE_TUNING`, or the name of a table.
     """
 
     tune: str
@@ -39,9 +47,15 @@ class Study:
     sources: pd.DataFrame
     agreement: pd.DataFrame
     reliability: pd.DataFrame
+    comparisons: pd.DataFrame
+    stability: pd.DataFrame
+    ranks: pd.DataFrame
+    dispersion: Dispersion
+    gaps: pd.DataFrame
     scans: Mapping[str, str]
     resamples: int
     seed: int
+    truth_from: str = FINE_TUNING
 
     def agreement_of(self, target: str = MEAN, *, subset: str = ALL) -> pd.DataFrame:
         """The rows of one target or mean in the study proper, indexed by metric, metrics before controls.
@@ -89,4 +103,31 @@ class Study:
         rows = rows[(rows["target"] == target) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
         if len(rows) != 1:
             raise ValueError(f"`target` and `subset` must name a row of the study, got {target!r} and {subset!r}")
+        return rows.iloc[0]
+
+    def comparison(
+        self, metric: str, other: str, *, target: str = MEAN, measure: str = "weighted_kendall", subset: str = ALL
+    ) -> "pd.Series[float]":
+        """One metric beside another in the study proper.
+
+        Args:
+            metric: The one.
+            other: The other: ccfv or static_leaderboard.
+            target: A target, or `mean`, or `mean_by_scan`.
+            measure: pearson, kendall or weighted_kendall.
+            subset: `all` or `without_weak`.
+
+        Returns:
+            The row, see `analysis.compare.comparisons`.
+
+        Raises:
+            ValueError: There is no such row.
+        """
+        wanted = {"metric": metric, "other": other, "target": target, "measure": measure, "subset": subset}
+        wanted["tune"] = self.tune
+        rows = self.comparisons
+        if len(rows):
+            rows = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        if len(rows) != 1:
+            raise ValueError(f"the study must compare {metric!r} with {other!r} on {target!r}, got {len(rows)} rows")
         return rows.iloc[0]

@@ -1,19 +1,25 @@
 """All rows of one sub-pool: the study proper with its means, then each other choice of what is tuned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from analysis.controls import SCORE_COLUMNS, control_scores
-from analysis.draws import draw
+from analysis.compare import comparisons
+from analysis.controls import with_controls
+from analysis.draws import Draws, draw
 from analysis.evaluate import Evaluation, Missing, evaluate, mean_evaluation
+from analysis.luck import luck
 from analysis.pools import Pool
 from analysis.quality import Quality, mean_quality, quality
 from analysis.rows import Row, agreement_row, reliability_row
-from analysis.study import MEAN, MEAN_BY_SCAN
+from analysis.stability import without_one_source
+from analysis.study import ALL, MEAN, MEAN_BY_SCAN
+from analysis.yardstick import Yardstick
+
+LUCK_DRAWS = 300  # the ends of an interval over cases or seeds move by about 0.02 from seed to seed
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,24 @@ class Rows:
         scores: The scores of metrics and controls in the study proper.
         agreement: Rows of the table of agreement.
         reliability: Rows of the table of reliability.
+        comparisons: Rows of the table of comparisons.
+        stability: Rows of the table of stability, without one source after another; of all sources alone.
     """
 
     scores: pd.DataFrame
     agreement: Sequence[Row]
     reliability: Sequence[Row]
+    comparisons: Sequence[Row]
+    stability: Sequence[Row]
+
+    def plus(self, other: "Rows") -> "Rows":
+        """These rows and then the other's; the scores are these."""
+        return replace(
+            self,
+            agreement=[*self.agreement, *other.agreement],
+            reliability=[*self.reliability, *other.reliability],
+            comparisons=[*self.comparisons, *other.comparisons],
+        )
 
 
 def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
@@ -65,7 +84,7 @@ def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator
         The rows; none where the sub-pool is empty.
     """
     if not any(pool.sources for pool in every):
-        return Rows(settings.scores.iloc[:0], [], [])
+        return Rows(settings.scores.iloc[:0], [], [], [], [])
     # the matrix products are small: on a busy machine waiting for BLAS threads costs twenty times the work
     with threadpool_limits(limits=1, user_api="blas"):
         return _evaluated(every, subset, settings, generator)
@@ -75,39 +94,68 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
     union = [name for pool in every for name in pool.sources]
     draws = draw(union, resamples=settings.resamples, generator=generator)
     main = [pool for pool in every if pool.tune == settings.tune]
-    tables, agreement, reliability = [], [], []
+    rows = Rows(settings.scores.iloc[:0], [], [], [], [])
     for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:
         chosen = [pool for pool in every if pool.tune == tune]
-        table = _with_controls(chosen, main, settings, generator)
+        table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
+        found = _by_metric(chosen, table, settings, draws, generator, truth_luck=subset == ALL)
         if tune == settings.tune:
             qualities += _mean_qualities(qualities, settings.scans)
-        truth = {item.target: item for item in qualities}
-        for key, rows in table.groupby(["metric", "kind"], sort=False):
-            metric, kind = map(str, key)
-            here = dict(iter(rows.set_index("source").groupby("target")))
-            found = [
-                evaluate(pool, here.get(pool.target, _NO_ROWS), metric=metric, draws=draws, missing=settings.missing)
-                for pool in chosen
+            for items in found.values():
+                items.extend(_mean_evaluations(items, settings.scans))
+            rows = replace(rows, scores=table)
+        kinds = {str(metric): str(kind) for metric, kind in zip(table["metric"], table["kind"], strict=True)}
+        rows = rows.plus(_rows(found, qualities, subset, kinds))
+        if subset == ALL and tune == settings.tune:
+            one_source = [
+                row
+                for metric, items in found.items()
+                for row in without_one_source(_mean(items), names=draws.names, kind=kinds[metric])
             ]
-            if tune == settings.tune:
-                found += _mean_evaluations(found, settings.scans)
-            agreement += [agreement_row(item, truth[item.target], subset=subset, kind=kind) for item in found]
-        reliability += [reliability_row(item, subset=subset) for item in qualities]
-        tables.append(table)
-    return Rows(tables[0], agreement, reliability)
+            rows = replace(rows, stability=one_source)
+    return rows
+
+
+def _by_metric(
+    chosen: Sequence[Pool],
+    table: pd.DataFrame,
+    settings: Settings,
+    draws: Draws,
+    generator: np.random.Generator,
+    *,
+    truth_luck: bool,
+) -> dict[str, list[Evaluation]]:
+    """Metric -> its evaluations, a target each; pool by pool, so that the draws of one pool alone are held."""
+    found: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
+    here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
+    for pool in chosen:
+        lucky = luck(pool, draws=LUCK_DRAWS, generator=generator) if truth_luck else {}
+        yardstick = Yardstick(pool.sources, pool.mean, draws, lucky)
+        for metric, items in found.items():
+            scores = here.get((metric, pool.target), _NO_ROWS)
+            items.append(evaluate(pool, scores, metric=metric, yardstick=yardstick, missing=settings.missing))
+    return found
+
+
+def _rows(
+    found: Mapping[str, Sequence[Evaluation]], qualities: Sequence[Quality], subset: str, kinds: Mapping[str, str]
+) -> Rows:
+    truth = {item.target: item for item in qualities}
+    agreement = [
+        agreement_row(item, truth[item.target], subset=subset, kind=kinds[metric])
+        for metric, items in found.items()
+        for item in items
+    ]
+    reliability = [reliability_row(item, subset=subset) for item in qualities]
+    return Rows(pd.DataFrame(), agreement, reliability, comparisons(found, subset=subset, kinds=kinds), [])
 
 
 _NO_ROWS = pd.DataFrame({"score": [], "reason": [], "seconds": []})
 
 
-def _with_controls(
-    chosen: Sequence[Pool], main: Sequence[Pool], settings: Settings, generator: np.random.Generator
-) -> pd.DataFrame:
-    """The metrics' scores and the controls' in one frame, with the column `kind`."""
-    controls = control_scores(chosen, settings.sources, others=main, generator=generator)
-    metrics = settings.scores[list(SCORE_COLUMNS)]
-    return pd.concat([metrics.assign(kind="metric"), controls.assign(kind="control")], ignore_index=True)
+def _mean(items: Sequence[Evaluation]) -> Evaluation:
+    return next(item for item in items if item.target == MEAN)
 
 
 def _mean_evaluations(found: Sequence[Evaluation], scans: Mapping[str, str]) -> list[Evaluation]:

@@ -97,7 +97,7 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
         rows = []
         for row in _each(means[means["kind"] == kind].reset_index()):
             name = row["metric"]
-            others = (_number(float(frame["weighted_kendall"].get(name, np.nan))) for frame in beside.values())
+            others = (number(float(frame["weighted_kendall"].get(name, np.nan))) for frame in beside.values())
             rows.append((name, *_result_cells(row, intervals), *others, _published(name), *_cost(study, row)))
         groups.append(tuple(rows))
     notes = (
@@ -130,7 +130,7 @@ def target_table(study: Study, *, measure: str = "weighted_kendall", subset: str
     for kind in ("metric", "control"):
         metrics = ordered.index[ordered["kind"] == kind]
         keys = [(MEAN, study.tune), *names]
-        groups.append(tuple((str(m), *(_number(float(wide.get((m, *key), np.nan))) for key in keys)) for m in metrics))
+        groups.append(tuple((str(m), *(number(float(wide.get((m, *key), np.nan))) for key in keys)) for m in metrics))
     title = f"By target: {LABELS[measure]}, {SUBSETS[subset]} (tuned: {study.tune})"
     return Table(title, ("metric", MEAN, *names.values()), tuple(groups))
 
@@ -152,21 +152,21 @@ def _truth_row(row: Row) -> tuple[str, ...]:
         name + (", without weak" if row["subset"] == WITHOUT_WEAK else ""),
         row["tune"],
         f"{row['sources']:.3g} x {row['seeds']:.3g}",
-        _number(row["spread"]),
-        _number(row["seed_sd"], digits=3),
+        number(row["spread"]),
+        number(row["seed_sd"], digits=3),
         _with_interval(row, "kendall"),
-        *(_number(row[key]) for key in ("pearson", "weighted_kendall")),
-        " / ".join(_number(row[f"{key}_ceiling"]) for key in ("kendall", "pearson", "weighted_kendall")),
+        *(number(row[key]) for key in ("pearson", "weighted_kendall")),
+        " / ".join(number(row[f"{key}_ceiling"]) for key in ("kendall", "pearson", "weighted_kendall")),
     )
 
 
 def _result_cells(row: Row, intervals: Collection[str]) -> tuple[str, ...]:
     share, p = row["weighted_kendall_share"], row["weighted_kendall_p"]
     return (
-        *(_with_interval(row, name) if name in intervals else _number(row[name]) for name in HEADLINE),
+        *(_with_interval(row, name) if name in intervals else number(row[name]) for name in HEADLINE),
         UNDEFINED if np.isnan(share) else f"{100 * share:.0f}%",
-        "<0.001" if p < 0.001 else _number(p, digits=3),
-        _number(100 * row["top1_regret"], digits=1),
+        "<0.001" if p < 0.001 else number(p, digits=3),
+        number(100 * row["top1_regret"], digits=1),
     )
 
 
@@ -174,7 +174,7 @@ def _cost(study: Study, row: Row) -> tuple[str, str]:
     """How many scores are undefined, and what one costs."""
     targets = study.agreement_targets(row["metric"])
     gaps = int((targets["sources"] - targets["counted"]).sum())
-    return str(gaps) if gaps else "", "" if row["kind"] == "control" else _number(row["seconds"])
+    return str(gaps) if gaps else "", "" if row["kind"] == "control" else number(row["seconds"])
 
 
 def _metric_reasons(study: Study) -> list[str]:
@@ -188,7 +188,7 @@ def _metric_reasons(study: Study) -> list[str]:
 def _published(metric: str) -> str:
     if metric not in PUBLISHED:
         return ""
-    return ", ".join(_number(PUBLISHED[metric][measure]).lstrip("0") for measure in ("pearson", "weighted_kendall"))
+    return ", ".join(number(PUBLISHED[metric][measure]).lstrip("0") for measure in ("pearson", "weighted_kendall"))
 
 
 def _each(rows: pd.DataFrame) -> list[Row]:
@@ -198,8 +198,21 @@ def _each(rows: pd.DataFrame) -> list[Row]:
 def _with_interval(row: Row, name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     interval = "" if np.isnan([low, high]).any() else f" [{low:.2f}, {high:.2f}]"
-    return _number(row[name]) + interval
+    return number(row[name]) + interval
 
 
-def _number(value: float, *, digits: int = 2) -> str:
+def number(value: float, *, digits: int = 2) -> str:
+    """A number as a cell shows it; a dash where it is undefined.
+
+    Args:
+        value: The number.
+        digits: Behind the point.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> number(0.5), number(3.14159, digits=1)
+        ('0.50', '3.1')
+    """
     return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"

@@ -7,7 +7,8 @@
     static leaderboard  for a source and a target, the mean over the OTHER targets on which that source was run of
                         (Dice - that target's pool mean), centred since each source lacks its own task
 
-Higher is better. Reference for the static leaderboard: arXiv 2510.06448.
+Higher is better. Reference for the static leaderboard: "How NOT to benchmark your SITE metric: Beyond Static
+Leaderboards and Towards Realistic Evaluation", ICLR 2026, arXiv 2510.06448.
 """
 
 import numpy as np

@@ -14,9 +14,11 @@ the mask is (u > 1/2) or (p > 1/2).
 and `crank_score` is that mean turned so that higher is better: minus all but effective_invariance.
 
 Reference: Talks, Kreshuk, "Ranking pre-trained segmentation models for zero-shot transferability", 2025, arXiv
-2503.00450.
+2503.00450 (title of its first version; the third is called "Unsupervised Source-Free Ranking of Biomedical Segmentation
+Models Under Distribution Shift").
 
-Needs a forward pass more for each perturbation, so it takes no part in the one-pass benchmark.
+Needs a forward pass more for each perturbation, so it takes no part in the one-pass benchmark. The paper perturbs the
+input or, by dropout, the features; here the input alone, by what `passes.perturbed` names.
 """
 
 from collections.abc import Callable
@@ -177,7 +179,7 @@ class CRank:
     """
 
     name = "crank"
-    needs: ClassVar[tuple[str, ...]] = ("perturbed pass",)
+    needs: ClassVar[tuple[str, ...]] = ("perturbed",)
 
     def __init__(self, *, measure: Measure = "effective_invariance") -> None:
         self.measure: Measure = measure

@@ -10,7 +10,8 @@ of y along the j-th left singular vector, t = alpha / beta:
 The score is the mean over classes of evidence / n; higher is better.
 
 References: You, Liu, Wang, Long, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning", ICML 2021,
-arXiv 2102.11005; You, Liu, Zhang, Wang, Jordan, Long, "Ranking and Tuning Pre-trained Models", JMLR 2022 (fixed point).
+arXiv 2102.11005; You, Liu, Zhang, Wang, Jordan, Long, "Ranking and Tuning Pre-trained Models: A New
+Paradigm for Exploiting Model Hubs", JMLR 23, 2022 (fixed point).
 
 Deviations: by default the fixed point is iterated to convergence (relative change of t below 1e-6), over all d
 eigenvalues and with an `eps` too small to be seen; the authors take at most 11 steps, stop at 1e-2 or 1e-3 and add

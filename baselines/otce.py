@@ -7,11 +7,12 @@
 Higher is better. Needs features and labels of the SOURCE's data.
 
 References: Tan, Li, Huang, "OTCE: A Transferability Metric for Cross-Domain Cross-Task Representations", CVPR 2021,
-arXiv 2103.13843; Tan, Li, Huang, "Transferability Estimation for Semantic Segmentation
-Task", 2021, arXiv 2109.15242.
+arXiv 2103.13843; Tan, Li, Huang, "Transferability Estimation for Semantic Segmentation Task", 2021, arXiv 2109.15242,
+later "Efficient Prediction of Model Transferability in Semantic Segmentation Tasks", ICIP 2023.
 
-Deviation: the paper fits the two weights on auxiliary tasks; ours are arguments, 1 by default. W has the squared unit
-of the features.
+Deviations: the first paper fits the two weights on auxiliary tasks; ours are arguments, 1 by default (the second keeps
+CE alone, that is weight_distance 0). The second transports by Sinkhorn with entropic regularisation 0.1 and averages
+over ten draws of pixels; ours transports exactly, one draw. W has the squared unit of the features.
 """
 
 from dataclasses import dataclass

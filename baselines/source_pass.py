@@ -18,7 +18,7 @@ class SourcePassMetric(ABC):
     """
 
     name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ("source data",)
+    needs: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(self, *, count: int = 2000, layer: int = -1, seed: int = 0) -> None:
         self.request = BalancedPointsRequest(count=count, layer=layer, seed=seed)

@@ -7,9 +7,14 @@ Higher (closer to 0) is better: tighter classes.
 Reference: Xu, Kang, "Fast and Accurate Transferability Measurement by Evaluating Intra-class Feature Variance",
 ICCV 2023, arXiv 2308.05986.
 
-Deviation: the plain weighted variance, in squared feature units, in place of the entropy that the paper estimates; no
-released code is compared with. It depends on the scale of the features, and compactness is not separation: features
-that are all equal score best, so read it beside another estimate.
+Deviation in sign: the paper reads intra-class variance as adaptability ("evaluates the adaptability of the model to a
+new task", its abstract), so that more of it is better there, and re-implementations in public repositories take plus.
+Ours rewards compact classes. Minus our score is the paper's order; a negative agreement in a table of ours is the
+paper's claim.
+
+Deviation in value: the plain weighted variance, in squared feature units, in place of the entropy that the paper
+estimates; no released code is compared with. It depends on the scale of the features, and compactness is not
+separation: features that are all equal score best, so read it beside another estimate.
 """
 
 from typing import ClassVar

@@ -24,6 +24,7 @@ from benchmark.forecast import forecast, show_forecast
 from benchmark.launch import launch
 from benchmark.live import Board, watch
 from benchmark.plan import Job, Planner
+from benchmark.stages import is_there, keys_of, run_stages
 from benchmark.tracking import Store
 
 INTERRUPTED = 130  # exit code, as shells give it for Ctrl-C
@@ -87,6 +88,11 @@ class Bench:
             for stage in (*COMMANDS, "correlate")
         }  # fmt: skip
 
+    def expect(self, jobs: Sequence[Job], done: set[str]) -> None:
+        """Count the jobs that are not finished as work to come, for the remaining time."""
+        left = [job for job in jobs if not set(job.keys) <= done]
+        self.board.work |= {key: job.work / len(job.keys) for job in left for key in job.keys}
+
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
         """Run the jobs of a stage that are not finished."""
         left = [job for job in jobs if not set(job.keys) <= done and (self.only is None or self.only & set(job.keys))]
@@ -145,53 +151,39 @@ def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
 
 def run(cfg: DictConfig) -> None:
     """Run every stage, print the table, list what failed."""
+    from analysis.truth_table import read_truth_table
+
+    read_truth_table(cfg.truth, cfg.table)  # a bad table is told before hours of work, not after
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or nothing, got {cfg.retry}")
     benches = Path(cfg.output_dir) / "bench"
-    only = failed_keys(benches) if cfg.retry else None
-    bench = Bench(cfg, store, _launcher_overrides(), benches / time.strftime("%Y-%m-%d_%H-%M-%S"), only=only)
+    folder, only = benches / time.strftime("%Y-%m-%d_%H-%M-%S"), failed_keys(benches) if cfg.retry else None
+    bench = Bench(cfg, store, launcher_overrides(), folder, only=only)
     if delivered := store.deliver():
         bench.say(f"{delivered} results that had waited for the store are delivered")
-    planner = Planner(cfg.suite, bench.overrides())
+    planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     if cfg.dry_run:
         _dry_run(bench, planner)
         return
     try:
-        _stages(bench, planner, set(store.finished()))
+        if plan := run_stages(bench, planner, set(store.finished())):
+            table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
+            _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
         bench.say("interrupted: what is finished stays, and the next run goes on")
-        _finish(bench)
+        finish(bench, "bench")
         sys.exit(INTERRUPTED)
     store.tidy()
     write_failed(bench.failures, benches)
-    _finish(bench)
-
-
-def _stages(bench: Bench, planner: Planner, finished: set[str]) -> None:
-    overrides = planner.overrides
-    tasks = planner.prepare()
-    there = {key for job in tasks for key in job.keys if _is_there(overrides["prepare"], job)} & finished
-    bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in there}
-    bench.stage("prepare", tasks, overrides["prepare"], there)
-    if bench.failures:
-        return
-    plan = planner.after_prepare()
-    for jobs in plan.values():
-        for job in jobs:
-            if not set(job.keys) <= finished:
-                bench.board.work |= {key: job.work / len(job.keys) for key in job.keys}
-    for stage, jobs in plan.items():
-        bench.stage(stage, jobs, overrides[stage], finished)
-    _correlate(bench, overrides["correlate"], {stage: [key for job in jobs for key in job.keys]
-                                               for stage, jobs in plan.items()})  # fmt: skip
+    finish(bench, "bench")
 
 
 def _dry_run(bench: Bench, planner: Planner) -> None:
     finished = bench.store.finished()
     tasks = planner.prepare()
-    missing = [job for job in tasks if not _is_there(planner.overrides["prepare"], job)]
+    missing = [job for job in tasks if not is_there(planner.overrides["prepare"], job)]
     known = {key: row for key, row in finished.items() if not any(key in job.keys for job in missing)}
     stages = [forecast("prepare", tasks, known)]
     if not missing:
@@ -202,32 +194,26 @@ def _dry_run(bench: Bench, planner: Planner) -> None:
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:
-    from analysis import correlate
+    from analysis import correlate, dashboard
 
     try:
         correlate.run(compose("correlate", list(overrides)), keys)
     except InputError as error:
         bench.failures.append(FailedJob("correlate", "", (), one_line(error), str(bench.folder), bad_input=True))
-    uri = bench.cfg.tracking.uri
-    bench.say(f"all runs: mlflow ui --backend-store-uri {uri}   (make ui)")
+    for line in dashboard.lines(bench.store, bench.cfg.ui):
+        bench.say(line)
 
 
-def _is_there(overrides: Sequence[str], job: Job) -> bool:
-    node = compose("prepare", [*overrides, *job.overrides]).task
-    there: bool = instantiate(node).is_made(code=prepare.cutting_code(node))
-    return there
-
-
-def _launcher_overrides() -> list[str]:
+def launcher_overrides() -> list[str]:
     """The launcher's choice and settings, as given to the bench, for its stages."""
     given = [one for one in HydraConfig.get().overrides.hydra if one.startswith(("hydra.launcher", "hydra/launcher"))]
     choice = f"hydra/launcher={HydraConfig.get().runtime.choices['hydra/launcher']}"
     return [choice, *[one for one in given if not one.startswith("hydra/launcher=")]]
 
 
-def _finish(bench: Bench) -> None:
-    minutes = bench.board.elapsed() / 60.0
-    bench.say(f"the bench took {minutes:.1f} min")
+def finish(bench: Bench, command: str) -> None:
+    """Say how long it took and what failed, and exit accordingly."""
+    bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
     if not bench.failures:
         return
     bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on "

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from benchmark.limits import failing_fast, within
 CONF = Path(__file__).resolve().parents[1] / "conf"
 BAD_INPUT = 2  # exit code
 FINISHED_WITH_FAILURES = 3  # exit code
+# the parts of a config that say how, not what
+SETTINGS = ("trainer", "stream", "layers", "preparation", "metric")
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # a disk's errors, whose file may not be named
 
 FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # as people type them
@@ -114,6 +116,30 @@ def prepare_config() -> None:
 def resolved(node: Any) -> Any:
     """A config node as plain Python with every interpolation resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def asked(config: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a job as params, so that jobs of a sweep can be told apart: `stream.overlap`, `trainer.tune`.
+
+    Args:
+        config: The resolved parts of the job's config.
+
+    Returns:
+        Every setting of the parts that say how, and whatever else of the config the command line set.
+    """
+    every = {path: str(value) for part, node in config.items() for path, value in _leaves(part, node)}
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    set_here = {override.lstrip("+~").partition("=")[0] for override in given}
+    return {path: value for path, value in every.items() if path.partition(".")[0] in SETTINGS or path in set_here}
+
+
+def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if not str(name).startswith("_"):
+                yield from _leaves(f"{path}.{name}", value)
+    elif "." in path:
+        yield path, node
 
 
 def one_line(error: BaseException) -> str:

@@ -62,7 +62,7 @@ def remaining(share: float, elapsed: float) -> str:
     """Remaining time at the pace so far, readable."""
     if share <= 0.0:
         return "remaining time not known yet"
-    left = elapsed * (1.0 - share) / share
+    left = max(0.0, elapsed * (1.0 - share) / share)  # shares add up to 1 but for their rounding
     return f"about {int(left // 60)} min {int(left % 60):02d} s left"
 
 

@@ -95,6 +95,30 @@ class PoolMetric(Metric, Protocol):
         ...
 
 
+@runtime_checkable
+class ExtraPassMetric(Protocol):
+    """An estimate that reads more than one pass over the target.
+
+    Attributes:
+        name: as of every metric.
+        needs: names of the further passes, each also an argument of `compute`: "source" (the source's own data through
+            the same network) or "perturbed" (the target's cases with perturbed images). Each is reduced to what
+            `requires` asks for.
+    """
+
+    name: str
+    needs: ClassVar[tuple[str, ...]]
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """The statistics that `compute` reads, of every pass."""
+        ...
+
+    def compute(self, statistics: Statistics, **passes: Statistics | None) -> Score:
+        """The score of a pass over the target and of the others, by name."""
+        ...
+
+
 class _SampleMetric(ABC):
     """What the two bases share: a statistic that arrays are added to, outside the pipeline."""
 

@@ -80,7 +80,8 @@ def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pai
 
 def _differences(model: Model, preparation: Preparation) -> list[str]:
     """Where a source sees the target otherwise than its own data."""
-    own, found = model.preparation, []
+    own = model.preparation
+    found: list[str] = []
     if own is None:
         return found
     if own.spacing and own.spacing != preparation.spacing:

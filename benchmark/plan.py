@@ -37,10 +37,12 @@ class Planner:
     Attributes:
         suite: The suite: tasks, targets, sources, seeds, pool.
         overrides: Stage -> overrides of each of its jobs.
+        fine_tuned: Whether the truth is fine-tuned; if not, it comes from a table and has no jobs.
     """
 
     suite: DictConfig
     overrides: Mapping[str, Sequence[str]]
+    fine_tuned: bool = True
 
     def prepare(self) -> list[Job]:
         """A job for each task."""
@@ -77,36 +79,51 @@ class Planner:
         sources = self.pretrain()
         pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
         pools = self.pools()
-        truth, score = self.truth(pools, pretrained), self.score(pools, pretrained)
-        return {"pretrain": sources, "truth": truth, "score": score}
+        truth = {"truth": self.truth(pools, pretrained)} if self.fine_tuned else {}
+        return {"pretrain": sources, **truth, "score": self.score(pools, pretrained)}
 
     def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
         """A job for each source and target, with every seed; then the targets that are also tuned otherwise."""
-        jobs = []
         main = [(target, self.suite.seeds, ()) for target in pools]
-        nodes = {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
         beside = [(one.target, one.seeds, tuple(one.overrides)) for one in self.suite.beside]
-        for target, chosen, other in [*main, *beside]:
-            seeds = ",".join(str(seed) for seed in chosen)
-            overrides = (f"target={target}", f"seeds=[{seeds}]", *other)
-            sources = pools[target]
-            cfg = self._compose("truth", *overrides)
-            data = instantiate(cfg.target).digest()
-            for source in sources:
-                keys = truth_keys(cfg, pretrained=pretrained[source], data=data)
-                work = 2.0 + len(keys) * (0.5 + _training(nodes[source], cfg.trainer.budget))
-                jobs.append(Job((f"source={source}", *overrides), tuple(keys.values()), work))
+        return [
+            job
+            for target, seeds, other in [*main, *beside]
+            for job in self.tuned(target, seeds, other, {name: pretrained[name] for name in pools[target]})
+        ]
+
+    def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str], pool: Mapping[str, str]) -> list[Job]:
+        """A job for each source of one target, with every seed.
+
+        Args:
+            target: The target.
+            seeds: The fine-tuning seeds.
+            other: Further overrides of these jobs.
+            pool: Source -> key of its pre-training.
+        """
+        jobs = []
+        listed = ",".join(str(seed) for seed in seeds)
+        overrides = (f"target={target}", f"seeds=[{listed}]", *other)
+        cfg = self._compose("truth", *overrides)
+        data = instantiate(cfg.target).digest()
+        for source, pretrained in pool.items():
+            keys = truth_keys(cfg, pretrained=pretrained, data=data)
+            node = self._compose("pretrain", f"source={source}").source
+            work = 2.0 + len(keys) * (0.5 + _training(node, cfg.trainer.budget))
+            jobs.append(Job((f"source={source}", *overrides), tuple(keys.values()), work))
         return jobs
 
-    def score(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
-        """A job for each source and target."""
+    def score(
+        self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str], other: Sequence[str] = ()
+    ) -> list[Job]:
+        """A job for each source and target, with further overrides if there are."""
         jobs = []
         for target, sources in pools.items():
-            cfg = self._compose("score", f"target={target}")
+            cfg = self._compose("score", f"target={target}", *other)
             data = instantiate(cfg.target).digest()
             for source in sources:
                 key, _ = score_keys(cfg, pretrained=pretrained[source], data=data)
-                jobs.append(Job((f"source={source}", f"target={target}"), (key,), 4.0))
+                jobs.append(Job((f"source={source}", f"target={target}", *other), (key,), 4.0))
         return jobs
 
     def _compose(self, stage: str, *overrides: str) -> DictConfig:

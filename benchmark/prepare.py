@@ -11,6 +11,7 @@ from benchmark.command import resolved, run_command
 from benchmark.data.task import Task
 from benchmark.jobs import code_digest, job_key, targets
 from benchmark.progress import Reporter
+from benchmark.records import Data
 from benchmark.work_folder import clear_partial, work_folder
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,9 @@ def run(cfg: DictConfig) -> None:
                 "prepare", key, task.name, params={"task": task.name}, config=config, suite=cfg.suite.name
             ) as run:
                 run.log(metrics={f"cases_{split}": len(task.names(split)) for split in task.splits})
-                run.log(tags={"data_digest": task.digest()})
+                data = Data(task.name, task.digest(), task.folder, "task")
+                run.log(tags={"data_digest": data.digest, "folder": str(task.folder)})
+                run.describe(f"The task **{task.name}**: its cases, as every other run reads them.", [data])
                 run.file(Path(task.folder) / "dataset.json")
                 with work_folder(cfg.output_dir, key) as folder:
                     run.file(_picture(task, folder), "pictures")

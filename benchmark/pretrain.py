@@ -15,11 +15,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from benchmark.command import resolved, run_command
+from benchmark.command import asked, resolved, run_command
 from benchmark.errors import InputError
 from benchmark.jobs import job_key, targets
 from benchmark.progress import Reporter
 from benchmark.provenance import provenance
+from benchmark.records import Data
 from benchmark.sources.checkpoint import SIDECAR, Checkpoint, load_checkpoint, save_checkpoint
 from benchmark.sources.pool import PoolSource
 from benchmark.tracking import Store
@@ -83,20 +84,24 @@ def run(cfg: DictConfig) -> None:
 def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, reporter: Reporter) -> None:
     params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
               "width": source.arch.width, "length": source.length, "seed": source.seed,
-              "steps": source.budget.steps}  # fmt: skip
+              "steps": source.budget.steps} | asked({"source": resolved(cfg.source)})  # fmt: skip
     with store.run(
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
     ) as run:
+        run.describe(
+            f"The source **{source.name}**, pre-trained on **{params['task']}**; Dice on held-out cases of that task.",
+            [Data(source.task.name, source.task.digest(), source.task.folder, "source")] if source.task else [],
+        )
         start = time.perf_counter()
         place = Path(cfg.output_dir) / "training" / key[:32]
         done = _train(source, cfg.device.name, reporter, Keeper(place / "training.pt"))
-        run.curve("loss", done.losses)
         run.log(metrics={
             "dice": done.dice,
             "parameters": sum(p.numel() for p in done.network.parameters()),
             "cases": len(source.task.names(source.splits[0])) if source.task and source.budget.steps else 0,
             "seconds": time.perf_counter() - start,
         })  # fmt: skip
+        run.curve("loss", done.losses)
         if math.isnan(done.dice):
             run.log(tags={"reason/dice": "initial weights, trained on no task"})
         with work_folder(cfg.output_dir, key) as folder:

@@ -3,12 +3,30 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pandas as pd
 
 from benchmark.metric import PoolMetric, Score
 
-STAGES = ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf")
+STAGES = ("prepare", "pretrain", "truth", "score", "pair", "agreement", "summary", "rank", "perf", "variant")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Data that a job reads.
+
+    Attributes:
+        name: The task's name.
+        digest: The digest of its files.
+        folder: Where they were read.
+        use: What for: `target`, `source`.
+    """
+
+    name: str
+    digest: str
+    folder: str | Path
+    use: str
 
 
 @dataclass(frozen=True)

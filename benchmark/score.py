@@ -6,20 +6,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
+from benchmark.command import asked, resolved, run_command
 from benchmark.data.task import Task
 from benchmark.errors import SkipPair
-from benchmark.features.stream import reduce_stream
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric, Score
-from benchmark.opening import Pair, open_source, paired, source_key
+from benchmark.opening import source_key
+from benchmark.passes import Pass, compute, needed, run_passes, seconds
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
+from benchmark.records import Data
 from benchmark.statistics import Request, Statistics
+from benchmark.streaming import Stream
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.work_folder import work_folder
@@ -46,7 +47,10 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     code = targets(inputs["target"])
     streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.channels"])
     metrics = resolved(cfg.metric)
-    return job_key("score", "benchmark.score", {"pass": streamed, "metric": metrics}, code=targets(metrics)), streamed
+    further = needed(get_class(node["_target_"]) for node in metrics.values())
+    wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
+    wanted |= {"variant": cfg.variant} if cfg.variant else {}
+    return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
 
 
 def run(cfg: DictConfig) -> None:
@@ -65,25 +69,39 @@ def run(cfg: DictConfig) -> None:
 def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
     name = f"{cfg.source.name} on {target.name}"
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)}
-    config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric")}
+    parts = ("source", "target", "stream", "preparation", "metric", "passes")
+    config = {part: resolved(cfg[part]) for part in parts}
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | asked(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
-        tracked.log(tags={"pass_key": streamed})
+        tracked.log(tags={"variant": cfg.variant} if cfg.variant else {"pass_key": streamed})
+        tracked.describe(
+            f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
+            [Data(target.name, target.digest(), target.folder, "target")],
+        )
+        stream = Stream(cfg, store, target, Path(folder))
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
         try:
-            statistics = found or _stream(cfg, store, target, requests, tracked=tracked, folder=Path(folder))
+            statistics = found or stream(stream.labelled(), requests, classes=target.classes, name="target")
+            spent = time.perf_counter() - start
+            passes = run_passes(metrics.values(), stream.further(), stream)
         except SkipPair as skip:
             tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags=_skipped(skip, metrics))
             log.info("%s: skipped, %s", name, skip)
             return
-        seconds = time.perf_counter() - start
-        tracked.log(metrics={"seconds/pass": seconds}, tags={"statistics": "read" if found else "computed"})
-        statistics.save(Path(folder) / "statistics")
-        tracked.file(Path(folder) / "statistics", "statistics")
-        _compute(tracked, metrics, statistics, seconds, reporter)
+        notes = () if found else stream.pair.model.notes
+        tracked.log(
+            params={"windows": cfg.stream.windows},
+            metrics={"seconds/pass": spent, "windows/forwarded": statistics.windows.count,
+                     "windows/all": statistics.windows.total},
+            tags={"statistics": "read" if found else "computed"} | ({"notes": "; ".join(notes)} if notes else {}),
+        )  # fmt: skip
+        if not cfg.variant:  # nobody reads those of a variant again
+            statistics.save(Path(folder) / "statistics")
+            tracked.file(Path(folder) / "statistics", "statistics")
+        _compute(tracked, metrics, statistics, passes, spent, reporter)
     log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
@@ -101,37 +119,21 @@ def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:
     return {"skipped": str(skip)} | {f"reason/{metric}": str(skip) for metric in metrics}
 
 
-def _stream(
-    cfg: DictConfig, store: Store, target: Task, requests: Sequence[Request], *, tracked: Draft, folder: Path
-) -> Statistics:
-    pair: Pair = paired(open_source(cfg.source, store, Path(cfg.output_dir)), target, **resolved(cfg.preparation))
-    model = pair.model
-    tracked.log(tags={"notes": "; ".join(model.notes)} if model.notes else {})
-    return reduce_stream(
-        model.network(device=cfg.device.name),
-        model.arch.taps,
-        target.cases("train", pair.preparation),
-        requests,
-        patch_size=model.arch.fit(cfg.stream.window),
-        overlap=cfg.stream.overlap,
-        batch=cfg.stream.batch,
-        classes=target.classes,
-        device=cfg.device.name,
-        amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
-        folder=folder / "spill",
-    )
-
-
-def _compute(
-    tracked: Draft, metrics: Mapping[str, Metric], statistics: Statistics, seconds: float, reporter: Reporter
+def _compute(  # noqa: PLR0917 - what was found on the way
+    tracked: Draft,
+    metrics: Mapping[str, Metric],
+    statistics: Statistics,
+    passes: Mapping[str, Pass],
+    spent: float,
+    reporter: Reporter,
 ) -> None:
     values: dict[str, float] = {}
     tags: dict[str, str] = {"backend": statistics.backend}
     for index, (name, metric) in enumerate(metrics.items(), 1):
         start = time.perf_counter()
-        score: Score = metric.compute(statistics)
+        score: Score = compute(metric, statistics, passes)
         values[name] = score.value
-        values[f"seconds/{name}"] = seconds + time.perf_counter() - start
+        values[f"seconds/{name}"] = spent + seconds(metric, passes) + time.perf_counter() - start
         values |= {f"part/{name}/{part}": value for part, value in score.parts.items()}
         if score.reason:
             tags[f"reason/{name}"] = score.reason

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
+from benchmark.command import asked, resolved, run_command
 from benchmark.data.task import Task
 from benchmark.errors import SkipPair
 from benchmark.jobs import job_key, targets
@@ -20,6 +20,7 @@ from benchmark.opening import open_source, paired, source_key
 from benchmark.pictures import three_slices, write_picture
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
+from benchmark.records import Data
 from benchmark.sources.model import Model
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
@@ -59,14 +60,19 @@ def run(cfg: DictConfig) -> None:
         reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.steps)
         with store.claim(key) as finished:
             if finished is None:
-                params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
+                params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
+                params |= asked(config)
                 place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
-                    tune = partial(
-                        trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step, folder=place
+                    tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
+                    tracked.describe(
+                        f"The source **{model.name}**, fine-tuned on the target **{target.name}** with seed {seed} "
+                        f"(tuned: {trainer.tune}); Dice on the test cases.",
+                        [Data(target.name, target.digest(), target.folder, "target")],
                     )
-                    _measure(tracked, tune, model, target, preparation=resolved(cfg.preparation))
+                    tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
+                    _measure(tracked, partial(tune, folder=place), model, target, preparation=resolved(cfg.preparation))
                 shutil.rmtree(place, ignore_errors=True)
         reporter.finish(key)
 

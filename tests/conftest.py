@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -30,6 +30,12 @@ def pytest_addoption(parser):
         default=Path(__file__).parent / "golden",
         metavar="DIR",
         help="folder with the golden vectors and their index.json (default: tests/golden)",
+    )
+    parser.addoption(
+        "--screenshots",
+        type=Path,
+        metavar="DIR",
+        help="folder that keeps the browser tests' pictures, such as outputs/screenshots (default: none is kept)",
     )
 
 
@@ -74,6 +80,16 @@ def golden(request) -> Path:
 def program() -> Callable[[str], str | None]:
     """Finds a system program as the markers do: `program("initdb")`."""
     return find_program
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory, program) -> Iterator:
+    """A headless Chromium, for tests marked `browser`; `tests.chromium` reads what its pages did."""
+    from tests.chromium import chromium
+
+    profile = tmp_path_factory.mktemp("chromium")
+    with chromium(program=program("chromium"), driver=program("chromedriver"), profile=profile) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def compose_choice(choice: str, conf: Path = CONF) -> DictConfig:
 
 def targets(node: object, path: str = "") -> Iterator[tuple[str, DictConfig]]:
     """Every node with a `_target_`, with its path in the config."""
-    if isinstance(node, DictConfig):
+    if isinstance(node, DictConfig) and not node._is_none():  # Hydra's own nodes may be null
         if "_target_" in node:
             yield path, node
         children = [(key, node._get_node(key)) for key in node]

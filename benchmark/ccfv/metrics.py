@@ -3,10 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Self, TypedDict
+from types import ModuleType
+from typing import ClassVar, Self, TypedDict
 
 from torch import Tensor
 
+from benchmark.ccfv import paper, released
 from benchmark.ccfv.layers import Missing, Reduction, Space, Terms
 from benchmark.ccfv.paper import ccfv_from_layers
 from benchmark.ccfv.released import ccfv_released_from_layers
@@ -37,6 +39,7 @@ class LayerMetric(ABC):
     """
 
     name: str
+    definition: ClassVar[ModuleType]  # whose docstring has the formula
 
     def __init__(self, *, counts: Sequence[int] = (100, 200, 400), seed: int = 0) -> None:
         self.counts = tuple(counts)
@@ -135,6 +138,7 @@ class CCFV(LayerMetric):
     """
 
     name = "ccfv"
+    definition: ClassVar[ModuleType] = paper
 
     def __init__(
         self,
@@ -204,6 +208,7 @@ class CCFVReleased(LayerMetric):
     """
 
     name = "ccfv_released"
+    definition: ClassVar[ModuleType] = released
 
     @property
     def requires(self) -> tuple[Request, ...]:

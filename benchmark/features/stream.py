@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
+from benchmark.features.policy import WindowPolicy, choose, covered
 from benchmark.features.taps import Taps
-from benchmark.features.windows import Grid, Window, crop, pad
+from benchmark.features.windows import Grid, Place, Window, crop, pad
 from benchmark.statistics import Request, Scene, Statistic, Statistics
-from benchmark.statistics.bag import start
+from benchmark.statistics.bag import Forwarded, start
 
 
 def reduce_stream(
@@ -26,6 +27,7 @@ def reduce_stream(
     patch_size: Sequence[int],
     overlap: float = 0.25,
     batch: int = 1,
+    windows: WindowPolicy = "all",
     classes: int,
     device: torch.device | str = "cpu",
     backend: Backend = "auto",
@@ -42,6 +44,7 @@ def reduce_stream(
         patch_size: voxels of a window along each axis; a smaller case is padded with zeros, which do not count.
         overlap: share of a window that its neighbour covers at least, in [0, 1).
         batch: windows a forward pass.
+        windows: which go through the network, see `benchmark.features.policy`.
         classes: k, the target's classes with background.
         device: where the network runs.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
@@ -69,7 +72,9 @@ def reduce_stream(
         raise ValueError(f"`batch` must be positive, got {batch}")
     with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
         ran = resolve_backend(backend, device)
-        forward = _Forward(network, captured, tuple(patch_size), overlap, batch, torch.device(device), amp, ran)
+        forward = _Forward(
+            network, captured, tuple(patch_size), overlap, batch, windows, torch.device(device), amp, ran
+        )
         scene = Scene(classes, 0, captured.names, folder, ran)
         return _reduce(forward, cases, list(requests), scene)
 
@@ -83,15 +88,18 @@ class _Forward:
     patch: tuple[int, ...]
     overlap: float
     batch: int
+    policy: WindowPolicy
     device: torch.device
     amp: torch.dtype | None
     backend: Backend
 
-    def windows(self, case: Case) -> Iterator[Window]:
-        """The windows of one case, forwarded some at a time."""
-        grid = Grid(tuple(case.labels.shape), self.patch, self.overlap)
-        image = pad(case.image, grid)
-        places = grid.places
+    def grid(self, case: Case) -> Grid:
+        """The grid over one case."""
+        return Grid(tuple(case.labels.shape), self.patch, self.overlap)
+
+    def windows(self, case: Case, places: Sequence[Place]) -> Iterator[Window]:
+        """The chosen windows of one case, forwarded some at a time."""
+        image = pad(case.image, self.grid(case))
         for first in range(0, len(places), self.batch):
             chosen = places[first : first + self.batch]
             views = torch.stack([crop(image, place, self.patch) for place in chosen])
@@ -106,22 +114,30 @@ def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], s
     """Statistics start with the first window, which tells the number of source classes."""
     names: list[str] = []
     held: dict[Request, Statistic] = {}
+    forwarded = total = 0
     for case in cases:
         _check_case(case, names, len(forward.patch), scene.k)
-        for at, window in enumerate(forward.windows(case)):
+        every = forward.grid(case).places
+        places = choose(every, case.labels, forward.policy)
+        seen = covered(places, case.labels) if len(places) < len(every) else None
+        forwarded, total = forwarded + len(places), total + len(every)
+        for at, window in enumerate(forward.windows(case, places)):
             if not names and at == 0:
                 scene = replace(scene, z=len(window.logits))
                 held = start(requests, scene)
             for statistic in held.values():
                 if at == 0:
-                    statistic.begin(case.name, case.labels)
+                    statistic.begin(case.name, case.labels, seen=seen)
                 statistic.update(window)
         for statistic in held.values():
             statistic.end(case.name)
         names.append(case.name)
     if not names:
         raise ValueError("`cases` must hold at least one case, got none")
-    return Statistics(held, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend)
+    passed = Forwarded(forwarded, total)
+    return Statistics(
+        held, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend, windows=passed
+    )
 
 
 def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:

@@ -146,7 +146,7 @@ class Window:
     ) -> None:
         self.case = case
         self.start = place.start
-        self.labels = labels[_box(place.start, place.shape)].to(output.device)
+        self.labels = labels[box(place.start, place.shape)].to(output.device)
         self._place = place
         self._output = output
         self._maps = maps
@@ -156,7 +156,7 @@ class Window:
     @cached_property
     def logits(self) -> Tensor:
         """(z, D, H, W) float32 of the owned box."""
-        return self._output[(slice(None), *_box(self._place.offset, self._place.shape))].float()
+        return self._output[(slice(None), *box(self._place.offset, self._place.shape))].float()
 
     @cached_property
     def softmax(self) -> Tensor:
@@ -195,5 +195,6 @@ class Window:
         return tuple(self._output.shape[1:])
 
 
-def _box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+def box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """The slices of a box, from its first voxel and its size."""
     return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))

@@ -1,4 +1,4 @@
-"""Rows on the whole of `score`: its time over the bare forward passes, and its memory over ten times the cases."""
+"""Rows on all of `score`: time over bare forward passes, memory over ten times the cases, memory of a large case."""
 
 import math
 from dataclasses import dataclass
@@ -90,6 +90,29 @@ class ScoreMemory:
         )
         passes = {"few_above_start": few.highest - few.before, "many_above_start": many.highest - many.before}
         return Measurement(many.highest, few.highest, "at most", self.bound, device, unit="MB", details=passes)
+
+
+@dataclass(frozen=True)
+class ScoreLargeCase:
+    """Peak memory of a process that scores one large case, imports included, against a limit.
+
+    Attributes:
+        scoring: network and metrics.
+        size: voxels of the case along each axis.
+        limit: megabytes.
+        bound: most of the limit that may be taken.
+    """
+
+    scoring: Scoring
+    size: int
+    limit: float
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Score the case in a process of its own."""
+        peak = in_fresh_process(peak_of_scoring, self.scoring, 1, self.size, device)
+        started = {"above_start": peak.highest - peak.before}
+        return Measurement(peak.highest, self.limit, "at most", self.bound, device, unit="MB", details=started)
 
 
 def peak_of_scoring(scoring: Scoring, cases: int, size: int, device: str) -> Peak:

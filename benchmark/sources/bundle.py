@@ -76,7 +76,8 @@ class BundleSource:
             raise InputError(f"{where} must take its arguments, got: {error}") from error
         fit = fitted(network, state.weights, source=self.name)
         patch = image.get("spatial_shape")
-        known = isinstance(patch, list) and len(patch) == dims and all(isinstance(side, int) for side in patch)
+        if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
+            patch = None  # metadata may hold expressions
         told = "its own preprocessing is in transforms that are not read"
         return Model(
             name=self.name,
@@ -85,7 +86,7 @@ class BundleSource:
             channels=fit.channels,
             classes=fit.classes,
             labels=labels if len(labels) == fit.classes else {},
-            patch=arch.fit(patch) if known else None,
+            patch=arch.fit(patch) if patch else None,
             facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
             notes=(f"{config.name}, {weights.name}", told, *state.notes, *fit.notes),
         )
@@ -165,7 +166,7 @@ def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
 def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:
     """What the metadata say of the input image, and the classes of the prediction."""
     data = metadata.get("network_data_format") or {}
-    image = next(iter((data.get("inputs") or {}).values()), {})
-    pred = next(iter((data.get("outputs") or {}).values()), {})
+    image: Mapping[str, Any] = next(iter((data.get("inputs") or {}).values()), {})
+    pred: Mapping[str, Any] = next(iter((data.get("outputs") or {}).values()), {})
     names = pred.get("channel_def") or {}
     return image, {int(value): str(name) for value, name in names.items() if str(value).isdigit()}

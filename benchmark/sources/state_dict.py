@@ -51,9 +51,9 @@ class StateDictSource:
             InputError: The file is unreadable or refused, no network is recognised, or the weights do not fit it.
         """
         content = self._content
-        if self.arch is not None:
-            arch, told = self.arch, []
-        else:
+        told: list[str] = []
+        arch = self.arch
+        if arch is None:
             arch, told = recognised(content.weights, source=self.name, settings=self.settings or {})
         fit = fitted(arch.network, content.weights, source=self.name, prefix=self.prefix)
         patch = arch.size or self.patch

@@ -1,6 +1,6 @@
 """What a stream of windows is reduced to. Each statistic is a monoid: split anywhere, merge in any order."""
 
-from benchmark.statistics.bag import Statistics
+from benchmark.statistics.bag import Forwarded, Statistics
 from benchmark.statistics.case_points import CasePoints
 from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
 from benchmark.statistics.joint import JointHistogram, JointRequest
@@ -16,6 +16,7 @@ __all__ = [
     "CasePointsRequest",
     "ClassMoments",
     "ClassMomentsRequest",
+    "Forwarded",
     "JointHistogram",
     "JointRequest",
     "LayerSamples",

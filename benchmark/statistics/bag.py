@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -14,6 +14,23 @@ from benchmark.statistics.protocol import Request, Scene, Statistic
 
 MANIFEST = "statistics.json"
 ChosenRequest = TypeVar("ChosenRequest", bound=Request)
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """How many windows went through the network, of how many.
+
+    Attributes:
+        count: windows that were forwarded.
+        total: windows that the cases have.
+    """
+
+    count: int = 0
+    total: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        """The windows of two streams."""
+        return type(self)(self.count + other.count, self.total + other.total)
 
 
 class Statistics(Mapping[Request, Statistic]):
@@ -26,6 +43,7 @@ class Statistics(Mapping[Request, Statistic]):
         taps: names of the tapped layers, coarse to fine.
         cases: names of the cases streamed.
         backend: what ran the operations that have a kernel, "torch" or "triton".
+        windows: how many were forwarded, of how many.
 
     Example:
         >>> from benchmark.statistics.moments import ClassMoments, ClassMomentsRequest
@@ -46,6 +64,7 @@ class Statistics(Mapping[Request, Statistic]):
         taps: tuple[str, ...],
         cases: tuple[str, ...],
         backend: str = "torch",
+        windows: Forwarded = Forwarded(),
     ) -> None:
         self._entries = dict(entries)
         self.k = k
@@ -53,6 +72,7 @@ class Statistics(Mapping[Request, Statistic]):
         self.taps = taps
         self.cases = cases
         self.backend = backend
+        self.windows = windows
 
     @property
     def n_cases(self) -> int:
@@ -99,6 +119,7 @@ class Statistics(Mapping[Request, Statistic]):
             taps=self.taps,
             cases=self.cases + other.cases,
             backend="+".join(backends),
+            windows=self.windows + other.windows,
         )
 
     def save(self, folder: Path, *, skip: Iterable[Request] = ()) -> None:
@@ -118,7 +139,7 @@ class Statistics(Mapping[Request, Statistic]):
             temporary.mkdir(exist_ok=True)
             requests = [{"kind": type(request).__name__, "values": _values(request)} for request in kept]
             common = {name: getattr(self, name) for name in ("k", "z", "taps", "cases", "backend")}
-            write_json(temporary / MANIFEST, common | {"requests": requests})
+            write_json(temporary / MANIFEST, common | {"windows": asdict(self.windows), "requests": requests})
             _replace(temporary, folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -153,6 +174,7 @@ class Statistics(Mapping[Request, Statistic]):
             taps=tuple(manifest["taps"]),
             cases=tuple(manifest["cases"]),
             backend=manifest["backend"],
+            windows=Forwarded(**manifest["windows"]),
         )
 
 

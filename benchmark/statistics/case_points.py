@@ -73,12 +73,13 @@ class CasePoints:
         paths = [self._files[case] for case in self.cases]
         return Lazy(len(self._files), lambda at: read_layer(paths[at], layer))
 
-    def begin(self, case: str, labels: Tensor) -> None:
-        """Choose the voxels of a case, from its labels alone.
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+        """Choose the voxels of a case, from its labels and from where windows will come.
 
         Args:
             case: its name.
             labels: (D, H, W) integers.
+            seen: (D, H, W) bool, where windows will come; None: everywhere.
 
         Raises:
             ValueError: if the case was taken in before.
@@ -86,7 +87,8 @@ class CasePoints:
         if case in self._files:
             raise ValueError(f"`case` must be new, got {case!r} twice")
         draws = [
-            draw_voxels(labels, group, max(self.counts), seed=self.seed, case=case).positions for group in self.groups
+            draw_voxels(labels, group, max(self.counts), seed=self.seed, case=case, seen=seen).positions
+            for group in self.groups
         ]
         ranks = torch.cat([torch.arange(len(draw)) for draw in draws])
         rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]

@@ -28,7 +28,9 @@ class Draw:
     priorities: Tensor
 
 
-def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, case: str) -> Draw:
+def draw_voxels(
+    labels: Tensor, label: int | None, count: int, *, seed: int, case: str, seen: Tensor | None = None
+) -> Draw:
     """Up to `count` voxels of one class of a case, uniform without replacement.
 
     Args:
@@ -37,6 +39,8 @@ def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, cas
         count: most voxels.
         seed: of the sampling.
         case: the case's name.
+        seen: (D, H, W) bool, where voxels may be taken; None: everywhere. It changes no priority, so that a voxel that
+            is taken everywhere is also taken where it is seen.
 
     Returns:
         The voxels of smallest priority.
@@ -53,7 +57,12 @@ def draw_voxels(labels: Tensor, label: int | None, count: int, *, seed: int, cas
     members = None if label is None and bool(known.all()) else torch.nonzero(known).squeeze(1)
     n = flat.numel() if members is None else members.numel()
     priorities = torch.rand(n, dtype=torch.float64, generator=_generator(seed, case, label))
-    kept = torch.topk(priorities, min(count, n), largest=False, sorted=True)
+    if seen is not None:
+        visible = seen.reshape(-1).cpu()
+        members = torch.arange(n) if members is None else members
+        visible = visible[members]
+        members, priorities = members[visible], priorities[visible]
+    kept = torch.topk(priorities, min(count, len(priorities)), largest=False, sorted=True)
     chosen = kept.indices if members is None else members[kept.indices]
     return Draw(torch.stack(torch.unravel_index(chosen, labels.shape), dim=1), kept.values)
 

@@ -92,7 +92,7 @@ class JointHistogram:
         self.hard = self.hard + joint.hard.cpu()
         self.count = self.count + torch.bincount(targets.long(), minlength=self.k).cpu()
 
-    def begin(self, case: str, labels: Tensor) -> None:
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Nothing to prepare for a case."""
 
     def update(self, window: Window) -> None:

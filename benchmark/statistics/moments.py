@@ -115,7 +115,7 @@ class ClassMoments:
         rows = rows if rows.is_floating_point() else rows.double()
         self._take(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k, backend=self.backend))
 
-    def begin(self, case: str, labels: Tensor) -> None:
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Nothing to prepare for a case."""
 
     def update(self, window: Window) -> None:

@@ -98,19 +98,22 @@ class PointSample:
         """(n,) bool, whether a face neighbour of the voxel has another class."""
         return self._rows().boundary
 
-    def begin(self, case: str, labels: Tensor) -> None:
-        """Choose the voxels of a case that may enter the sample, from its labels alone.
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+        """Choose the voxels of a case that may enter the sample, from its labels and from where windows will come.
 
         Args:
             case: its name.
             labels: (D, H, W) integers.
+            seen: (D, H, W) bool, where windows will come; None: everywhere.
 
         Raises:
             ValueError: if the case was taken in before.
         """
         if case in self.names:
             raise ValueError(f"`case` must be new, got {case!r} twice")
-        draws = [draw_voxels(labels, label, self.quota, seed=self.seed, case=case) for label in range(self.k)]
+        draws = [
+            draw_voxels(labels, label, self.quota, seed=self.seed, case=case, seen=seen) for label in range(self.k)
+        ]
         positions = torch.cat([draw.positions for draw in draws])
         n = len(positions)
         chosen = PointTable(

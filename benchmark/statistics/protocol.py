@@ -66,8 +66,12 @@ class Scene:
 class Statistic(Protocol):
     """What a stream is reduced to: a monoid, so that cases, windows and processes split freely."""
 
-    def begin(self, case: str, labels: Tensor) -> None:
-        """Called once before the windows of a case; `labels` (D, H, W) are those of the whole volume."""
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+        """Called once before the windows of a case.
+
+        `labels` (D, H, W) are those of the whole volume, `seen` (D, H, W) bool is where windows will come; None:
+        everywhere.
+        """
         ...
 
     def update(self, window: Window) -> None:

@@ -22,6 +22,8 @@ from benchmark.statistics.protocol import Scene, Window
 MANIFEST = "softmax.json"
 # Voxels read at once: 16 classes in float32 are 16 MB
 BLOCK_VOXELS = 262144
+# Label of a voxel that no window came to: it is no row
+UNSEEN = -1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class SoftmaxRows:
 
 
 class StoredSoftmax:
-    """Two files a case: softmax (z, D, H, W) float16 and labels (D, H, W) uint8, in numpy's format.
+    """Two files a case: softmax (z, D, H, W) float16 and labels (D, H, W) uint8 (int16 where some voxels are unseen).
 
     Args:
         z: source classes.
@@ -59,7 +61,7 @@ class StoredSoftmax:
         return tuple(sorted(self._files))
 
     def rows(self, case: str | None = None) -> Iterator[SoftmaxRows]:
-        """The voxels that are not ignored again, block by block in raster order, case after case.
+        """The voxels that windows came to and that are not ignored again, block by block, case after case.
 
         Args:
             case: only this one.
@@ -75,15 +77,20 @@ class StoredSoftmax:
             flat, labels = probabilities.reshape(self.z, -1), targets.reshape(-1)
             for first in range(0, labels.size, BLOCK_VOXELS):
                 block = slice(first, first + BLOCK_VOXELS)
-                softmax = torch.from_numpy(flat[:, block].astype(np.float32)).T
-                yield SoftmaxRows(name, *counted(softmax, torch.from_numpy(labels[block].astype(np.int64))))
+                chosen = labels[block]
+                found = flat[:, block].astype(np.float32)
+                if chosen.dtype == np.int16:
+                    found, chosen = found[:, chosen != UNSEEN], chosen[chosen != UNSEEN]
+                softmax = torch.from_numpy(found).T
+                yield SoftmaxRows(name, *counted(softmax, torch.from_numpy(chosen.astype(np.int64))))
 
-    def begin(self, case: str, labels: Tensor) -> None:
+    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Open the files of a case.
 
         Args:
             case: its name.
             labels: (D, H, W) integers.
+            seen: (D, H, W) bool, where windows will come; None: everywhere.
 
         Raises:
             ValueError: if the case was taken in before.
@@ -94,7 +101,7 @@ class StoredSoftmax:
         names = [self.folder / f"{quote(case, safe='')}.{what}.npy" for what in ("softmax", "labels")]
         shape = (self.z, *labels.shape)
         self._open = np.lib.format.open_memmap(names[0], mode="w+", dtype=np.float16, shape=shape)
-        np.save(names[1], labels.cpu().numpy().astype(np.uint8))
+        np.save(names[1], _labels(labels, seen))
         self._files[case] = (names[0], names[1])
 
     def update(self, window: Window) -> None:
@@ -164,6 +171,14 @@ class StoredSoftmax:
         stored = cls(values["z"], folder=folder)
         stored._files = {case: (folder / a, folder / b) for case, (a, b) in values["files"].items()}
         return stored
+
+
+def _labels(labels: Tensor, seen: Tensor | None) -> NDArray[Any]:
+    """Labels as they are stored."""
+    stored = labels.cpu().numpy()
+    if seen is None:
+        return np.asarray(stored.astype(np.uint8))
+    return np.asarray(np.where(seen.cpu().numpy(), stored.astype(np.int16), np.int16(UNSEEN)))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 Every step of a delivery may be done twice: a second try goes on with the run of the first.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 
 from benchmark.records import Row
 from benchmark.tracking.outbox import Parcel
@@ -56,6 +57,13 @@ def _write(run: str, row: Mapping[str, Any], client: MlflowClient) -> None:
         client.log_batch(run, [], params[start:end], tags[start:end])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics[start : start + BATCH])
+    if inputs := [_input(*facts) for facts in row.get("data", [])]:  # a parcel of an older version has none
+        client.log_inputs(run, inputs)
+
+
+def _input(name: str, digest: str, folder: str, use: str) -> DatasetInput:
+    data = Dataset(name, digest[:36], "local", json.dumps({"uri": folder}))  # MLflow keeps 36 letters of a digest
+    return DatasetInput(data, [InputTag("mlflow.data.context", use)])
 
 
 def row_of(run: Run) -> Row:

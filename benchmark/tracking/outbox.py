@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.records import Data
+
 ROW = "row.json"
 FILES = "artifacts"
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description, in Markdown
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Parcel:
 
     @property
     def row(self) -> dict[str, Any]:
-        """experiment, key, name, start, end, status, params, metrics, tags, tried, run (how far its delivery is)."""
+        """experiment, key, name, start, end, status, params, metrics, tags, data; of its delivery: tried, run."""
         found: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
         return found
 
@@ -78,7 +81,17 @@ class Draft:
         (folder / FILES).mkdir(parents=True)
         return cls(
             folder,
-            {"key": key, "start": now(), "params": {}, "metrics": [], "tags": {}, "tried": False, "run": "", **row},
+            {
+                "key": key,
+                "start": now(),
+                "params": {},
+                "metrics": [],
+                "tags": {},
+                "data": [],
+                "tried": False,
+                "run": "",
+                **row,
+            },
         )
 
     def log(
@@ -92,6 +105,11 @@ class Draft:
         self.row["params"] |= {name: str(value) for name, value in (params or {}).items()}
         self.row["metrics"] += [[name, float(value), now(), 0] for name, value in (metrics or {}).items()]
         self.row["tags"] |= {name: str(value) for name, value in (tags or {}).items()}
+
+    def describe(self, note: str, data: Sequence[Data] = ()) -> None:
+        """Add what MLflow shows as the run's description, in Markdown, and the data that it reads."""
+        self.log(tags={NOTE: note})
+        self.row["data"] += [[one.name, one.digest, str(one.folder), one.use] for one in data]
 
     def curve(self, name: str, values: Sequence[float]) -> None:
         """Add one value a step, the first at step 1."""

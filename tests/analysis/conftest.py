@@ -57,3 +57,46 @@ def study(planted):
     from analysis.correlate import correlate
 
     return correlate(*planted, resamples=300, seed=0, scans={"liver": "abdomen", "spleen": "abdomen"})
+
+
+@pytest.fixture(scope="session")
+def evidence(study):
+    """What stands beside the planted study: pictures, CC-FV's parts, notes, provenance.
+
+    Of CC-FV's two terms the consistency ranks as the truth does, the variety is the same for all.
+    """
+    from analysis.layer_parts import layer_terms
+    from analysis.report import Evidence
+    from analysis.report.methods import metric_notes
+    from analysis.report.pictures import Picture
+    from analysis.report.provenance import Facts
+
+    parts = [
+        (source, pool.target, f"part/ccfv/{name}_{layer}", value)
+        for pool in study.pools
+        for source, dice in zip(pool.sources, pool.mean, strict=True)
+        for layer in (1, 2)
+        for name, value in (("consistency", float(np.exp(-dice))), ("variety", 0.5))
+    ]
+    pixel = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="
+    targets = {"ccfv": "benchmark.ccfv.CCFV", "logme": "baselines.logme.LogME"}
+    return Evidence(
+        suite="planted",
+        limits=("A planted study.",),
+        terms=layer_terms(pd.DataFrame(parts, columns=["source", "target", "name", "value"])),
+        tasks=(Picture("brain", "Three slices of a brain", "brain: 4 train cases", pixel),),
+        predictions=(Picture("liver", "Slices of a liver", "liver, best test case <of> s11: Dice 0.900", pixel),),
+        methods=metric_notes({name: {"_target_": target} for name, target in targets.items()}),
+        facts=(Facts("Code", (("commit 0123456789ab", "240 runs"),)),),
+        settings="suite:\n  name: planted\n",
+    )
+
+
+@pytest.fixture(scope="session")
+def report(study, evidence, tmp_path_factory):
+    """The folder of the planted study's report."""
+    from analysis.report import write_report
+
+    folder = tmp_path_factory.mktemp("report")
+    write_report(study, evidence, output=folder)
+    return folder

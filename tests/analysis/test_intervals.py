@@ -1,24 +1,12 @@
-"""Intervals cover, p-values are uniform under the null, draws are what they say."""
+"""Intervals are those of their formulas, p-values are uniform under the null, draws are what they say."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from analysis.draws import draw
-from analysis.intervals import bca_interval, fisher_interval, percentile_interval, permutation_p
-from analysis.measures import PEARSON, PRIMARY
-
-STUDIES = 150  # a share has a standard error of 0.018 at 95%
-# What METHODS ask of 1,000 studies is 90 to 98%; three standard errors are allowed for the short version.
-COVERAGE = (0.85, 1.0)
-
-
-@pytest.fixture(scope="module")
-def normal_pools():
-    """(3000, 20) pairs of scores and Dice with a correlation of 0.6."""
-    generator = np.random.default_rng(0)
-    both = generator.multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=(3000, 20))
-    return both[..., 0], both[..., 1]
+from analysis.intervals import bca_interval, expanded_interval, fisher_interval, percentile_interval, permutation_p
+from analysis.measures import MEASURES, PEARSON, PRIMARY
 
 
 def test_fisher_interval_is_scipys():
@@ -56,21 +44,24 @@ def test_too_many_undefined_resamples_leave_no_interval():
     )
 
 
-@pytest.mark.parametrize("measure", PRIMARY, ids=lambda measure: measure.name)
-def test_intervals_cover_the_truth(normal_pools, measure):
-    scores, dice = normal_pools
-    expected = 0.6 if measure is PEARSON else measure.of_rows(scores, dice).mean()
-    draws = draw(map(str, range(20)), resamples=400, generator=np.random.default_rng(3))
-    hits = 0
-    for x, y in zip(scores[:STUDIES], dice[:STUDIES], strict=True):
-        value = measure.of_pool(x, y)
-        found = (
-            fisher_interval(value, 20)
-            if measure is PEARSON
-            else percentile_interval(measure.of_resamples(x, y, draws.counts))
-        )
-        hits += found.low <= expected <= found.high
-    assert COVERAGE[0] <= hits / STUDIES <= COVERAGE[1]
+def test_an_expanded_interval_takes_students_quantiles():
+    # Of normal resamples with standard deviation sqrt((n - 1) / n) sd / sqrt(n) it is the interval of Student's t.
+    n, sd = 10, 1.0
+    quantiles = stats.norm.ppf(np.linspace(0.00005, 0.99995, 100_000)) * sd * np.sqrt((n - 1) / n) / np.sqrt(n)
+    half = stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
+    found = expanded_interval(quantiles, n)
+    assert (found.low, found.high) == pytest.approx((-half, half), rel=0.005)
+    plain = percentile_interval(quantiles)
+    assert found.low < plain.low < plain.high < found.high
+
+
+def test_each_measure_takes_the_interval_that_covers():
+    draws = np.random.default_rng(0).normal(size=1000)
+    by_name = {measure.name: measure for measure in MEASURES}
+    assert by_name["kendall"].interval(draws, 50) == percentile_interval(draws)
+    assert by_name["weighted_kendall"].interval(draws, 14) == percentile_interval(draws)
+    assert by_name["weighted_kendall"].interval(draws, 15) == expanded_interval(draws, 15)
+    assert by_name["top1_regret"].interval(draws, 10) == expanded_interval(draws, 10, level=0.98)
 
 
 @pytest.mark.parametrize("measure", PRIMARY, ids=lambda measure: measure.name)

@@ -6,7 +6,22 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.plots import bars, dice_table, heat_map, scatter
+from analysis.critical_difference import CriticalDifference
+from analysis.layer_parts import term_agreement
+from analysis.plots import (
+    bars,
+    cost_plot,
+    dice_table,
+    heat_map,
+    mean_scatter,
+    pareto,
+    rank_diagram,
+    scatter,
+    score_maps,
+    term_dots,
+    term_scatter,
+)
+from analysis.plots.embed import settle, svg_address, write_pdf
 
 
 def drawn(figure):
@@ -69,6 +84,73 @@ def test_heat_map_writes_every_dice(study):
     assert table.index[-1] == "s00"
     assert len(figure.axes[0].texts) == 60
     assert drawn(figure)
+
+
+def test_means_are_of_ranks_and_of_centred_dice(study):
+    figure = mean_scatter(study, metrics=["best_in_hindsight", "bad"])
+    best, bad = figure.axes[:2]
+    [x, y] = np.concatenate([bar.lines[0].get_xydata() for bar in best.containers]).T
+    assert len(x) == 12
+    assert np.corrcoef(x, y)[0, 1] > 0.95
+    [x, y] = np.concatenate([bar.lines[0].get_xydata() for bar in bad.containers]).T
+    assert np.corrcoef(x, y)[0, 1] < -0.9
+    assert y.mean() == pytest.approx(0, abs=1e-12)  # centred on every target, and every source is on all of them
+
+
+def test_maps_of_ranks_have_the_truth_first_and_blanks_for_gaps(study):
+    figure = score_maps(study, metrics=["good", "gap", "constant"])
+    maps = {panel.get_title(): panel.images[0].get_array() for panel in figure.axes if panel.get_title()}
+    assert list(maps) == ["truth", "good", "gap", "constant"]
+    assert maps["truth"].max(axis=0).tolist() == [1] * 5
+    assert maps["truth"].min(axis=0).tolist() == [0] * 5
+    assert int(maps["gap"].mask.sum()) == 1
+    assert set(maps["constant"].compressed()) == {0.5}
+    assert drawn(figure)
+    with pytest.raises(ValueError, match="`metrics` must be 1 to 59, got 0"):
+        score_maps(study, metrics=[])
+
+
+def test_the_rank_diagram_names_every_metric_with_its_mean_rank():
+    found = CriticalDifference({"a": 1.2, "b": 2.0, "c": 2.8}, 1.5, 0.01, 5, ())
+    figure = rank_diagram(found)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert {"a  1.2", "b  2.0", "2.8  c", "critical difference 1.5"} <= set(texts)
+    assert drawn(figure)
+    with pytest.raises(ValueError, match="must have a critical difference, got none: too few"):
+        rank_diagram(CriticalDifference({}, float("nan"), float("nan"), 0, (), "too few"))
+
+
+def test_cost_is_drawn_for_metrics_with_an_agreement_and_the_front_is_undominated(study):
+    rows = study.agreement_of().query("kind == 'metric' and weighted_kendall.notna() and seconds > 0")
+    panel = cost_plot(study).axes[0]
+    assert {text.get_text() for text in panel.texts} == set(rows.index)
+    front = pareto(rows)
+    for name, row in rows.iterrows():
+        beaten = (rows["seconds"] <= row["seconds"]) & (rows["weighted_kendall"] > row["weighted_kendall"])
+        assert (name in front.index) == (not beaten.any())
+
+
+def test_terms_are_drawn_by_layer(study, evidence):
+    dots = term_dots(term_agreement(study, evidence.terms))
+    labels = [label.get_text() for label in dots.axes[0].get_yticklabels()]
+    assert labels[0].startswith("layer 1: consistency")
+    assert len(labels) == 6
+    clouds = term_scatter(study, evidence.terms)
+    panels = [panel for panel in clouds.axes if panel.get_title()]
+    assert [len(panel.collections[0].get_offsets()) for panel in panels] == [60, 60]
+    assert drawn(dots)
+    assert drawn(clouds)
+
+
+def test_the_same_figure_is_the_same_svg_and_a_page_of_pdf(study, tmp_path):
+    figures = [bars(study), bars(study)]
+    for figure in figures:
+        settle(figure)
+    first, second = map(svg_address, figures)
+    assert first == second
+    assert first.startswith("data:image/svg+xml;base64,")
+    write_pdf(figures, tmp_path / "two.pdf")
+    assert (tmp_path / "two.pdf").read_bytes().count(b"/Type /Page ") == 2
 
 
 def test_no_figure_is_left_in_pyplot(study):

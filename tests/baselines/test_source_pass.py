@@ -11,7 +11,7 @@ from benchmark.statistics import BalancedPointsRequest, PointSample, Statistics
 def test_a_pass_without_points_is_undefined(metric):
     bag = Statistics({BalancedPointsRequest(): PointSample(k=3, quota=5)}, k=3, z=1, taps=("up",), cases=("a",))
     assert isinstance(metric, Metric)
-    assert metric.needs == ("source data",)
+    assert metric.needs == ("source",)
     assert metric.compute(bag, source=bag).reason == "no samples"
     assert metric.compute(bag).reason == "needs a pass over the source's own data"
 

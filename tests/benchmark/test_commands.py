@@ -20,13 +20,14 @@ RUNS = {
     "pretrain": 5,
     "truth": 2 * 4 * 2,
     "score": 2 * 4,
+    "pair": 2 * 4,
     "summary": 1,
 }  # agreement: metrics and controls
 TIMES = re.compile("second|memory")
 
 
-def all_runs(place):
-    client = MlflowClient(place.uri)
+def all_runs(place, client=None):
+    client = client or MlflowClient(place.uri)
     return client.search_runs([client.get_experiment_by_name("ccfv-bench/synthetic").experiment_id], max_results=1000)
 
 
@@ -34,10 +35,10 @@ def counts(place):
     return Counter((run.data.tags["stage"], run.info.status) for run in all_runs(place))
 
 
-def figures(place, metrics=METRICS):
+def figures(place, metrics=METRICS, client=None):
     """What a study came to: each finished job's outcome and losses, bit for bit; of scores those of `metrics`."""
-    client, found = MlflowClient(place.uri), {}
-    for run in all_runs(place):
+    client, found = client or MlflowClient(place.uri), {}
+    for run in all_runs(place, client):
         stage = run.data.tags["stage"]
         if run.info.status == "FINISHED" and stage in {"pretrain", "truth", "score"}:
             job = stage, *[run.data.params.get(name) for name in ("source", "target", "seed")]
@@ -86,7 +87,7 @@ def test_a_bench_prints_the_table_and_where_everything_is(bench):
     for metric in METRICS:
         assert metric in table(done.stdout)
     assert f"tables and figures: {place.folder / 'outputs' / 'study' / 'synthetic'}" in done.stdout
-    assert f"mlflow ui --backend-store-uri {place.uri}" in done.stdout
+    assert f"once `make ui` serves {place.uri}" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -192,8 +193,9 @@ def test_agreement_and_summary_runs(bench):
     (summary,) = place.store().finished("summary").values()
     assert {"reliability", "ceiling", *[f"weighted_kendall/{metric}" for metric in METRICS]} <= set(summary.metrics)
     files = artifacts(place, summary)
-    assert {"agreement.csv", "table.md", "scores.csv", "reliability.csv"} <= files
-    assert [name for name in files if re.fullmatch(r"figures/scatter_metric_\d+\.png", name)]
+    tables = ("agreement.csv", "table.md", "scores.csv", "reliability.csv", "truth.csv", "ccfv_terms.csv")
+    assert {"report.html", "figures.pdf", "table1.tex", *(f"study/synthetic/{name}" for name in tables)} <= files
+    assert {f"study/synthetic/{name}.png" for name in ("agreement", "dice", "cost")} <= files
     for metric in METRICS:
         mean = agreement["mean", metric].metrics["weighted_kendall"]
         assert summary.metrics[f"weighted_kendall/{metric}"] == pytest.approx(mean, nan_ok=True)
@@ -233,7 +235,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
 @pytest.mark.slow
 def test_joblib_gives_the_same_bits(bench, study, command_line, monkeypatch):
     """Of the scores some are enough; the figures are the other bench's matter."""
-    monkeypatch.setattr("analysis.publish.write_files", lambda study, folder: [])
+    monkeypatch.setattr("analysis.correlate.write_report", lambda *_, **__: [])
     done = command_line(
         "bench", "experiment=synthetic", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
         f"overrides.score=['metric=[{','.join(METRICS)}]']", *study.overrides,

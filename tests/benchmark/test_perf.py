@@ -12,9 +12,11 @@ ROWS = {
     "w2_pairs",
     "point_features",
     "score_memory",
+    "score_large_case",
     "logme_large",
     "logme_offset",
     "class_statistics",
+    "large_study",
 }
 NO_BOUND = 1e9  # of a cost
 FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
@@ -35,12 +37,17 @@ SHRUNK = [
     "rows.score_memory.cases=2",
     "rows.score_memory.times=2",
     "rows.score_memory.size=32",
+    "rows.score_large_case.size=32",
     "rows.logme_large.n=1000",
     "rows.logme_large.d=4",
     "rows.logme_offset.n=1000",
     "rows.logme_offset.d=4",
     "rows.class_statistics.d=4",
     "rows.class_statistics.size=16",
+    *(
+        f"rows.large_study.work.{name}={size}"
+        for name, size in {"sources": 6, "targets": 2, "metrics": 2, "resamples": 10}.items()
+    ),
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -53,9 +60,11 @@ UNBOUND = [
     "rows.w2_pairs.bound=0",
     "rows.point_features.bound=0",
     "rows.score_memory.bound=1e9",
+    "rows.score_large_case.bound=1e9",
     "rows.logme_large.bound=0",
     "rows.logme_offset.bound=0",
     "rows.class_statistics.bound=1e9",
+    "rows.large_study.bound=1e9",
 ]
 
 

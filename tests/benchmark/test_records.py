@@ -8,7 +8,18 @@ from benchmark.records import STAGES, Row, newest, score_frame, source_frame, tr
 
 
 def test_the_stages_are_those_that_others_rely_on():
-    assert STAGES == ("prepare", "pretrain", "truth", "score", "agreement", "summary", "rank", "perf")
+    assert STAGES == (
+        "prepare",
+        "pretrain",
+        "truth",
+        "score",
+        "pair",
+        "agreement",
+        "summary",
+        "rank",
+        "perf",
+        "variant",
+    )
 
 
 def test_truth_rows():

@@ -1,0 +1,213 @@
+"""Do the intervals cover what they should, and are the p-values uniform under the null? `python -m analysis.coverage`.
+
+Scores and Dice of a pool are drawn from a normal pair with a known correlation, again and again. An interval has to
+hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics
+of that correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the
+p-values have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy import stats
+
+from analysis.draws import Draws, draw
+from analysis.intervals import Interval, fisher_interval, permutation_p
+from analysis.measures import MEASURES, PEARSON, PRIMARY, WEIGHTED_KENDALL, Measure
+from benchmark.command import run_command
+from benchmark.errors import InputError
+
+Array = NDArray[np.float64]
+FELL_SHORT = 1  # exit code
+WIDTH = 140  # columns of a table that goes to a file or a pipe
+POOLS = 20_000  # the mean of a measure over so many has a standard error below 0.002
+DIFFERENCE = f"difference of {WEIGHTED_KENDALL.name}"
+LEAST_P = 0.001  # of the test of uniformity; below it the p-values are not uniform
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Pools of one size.
+
+    Attributes:
+        sources: n.
+        correlation: Between each score and the Dice, in (-1, 1).
+        studies: How many pools.
+        resamples: Bootstrap draws of each.
+        permutations: Permutations of each.
+        seed: Of all draws.
+    """
+
+    sources: int
+    correlation: float
+    studies: int
+    resamples: int
+    permutations: int
+    seed: int
+
+    def run(self) -> pd.DataFrame:
+        """Simulate.
+
+        Returns:
+            One row a measure, and one for the difference of two metrics: sources, measure, truth, coverage, missed_low
+            (the truth is below the interval), missed_high, width, and for the primary measures p_below_05 and
+            p_uniform.
+        """
+        generator = np.random.default_rng((self.seed, self.sources))
+        truth = self._truth(generator)
+        ends = {name: np.empty((self.studies, 2)) for name in truth}
+        scores, dice = normal_pools(self.studies, self.sources, self.correlation, generator)
+        for study in track(range(self.studies), f"{self.sources} sources", transient=True):
+            draws = draw(self._names, resamples=self.resamples, generator=generator)
+            for name, found in self._intervals(scores[:, study], dice[study], draws).items():
+                ends[name][study] = found.low, found.high
+        rows = pd.DataFrame([self._row(name, truth[name], values) for name, values in ends.items()])
+        return rows.merge(self._null(generator), how="left", on="measure")
+
+    @property
+    def _names(self) -> list[str]:
+        return [f"{place:03d}" for place in range(self.sources)]
+
+    def _truth(self, generator: np.random.Generator) -> dict[str, float]:
+        scores, dice = normal_pools(POOLS, self.sources, self.correlation, generator)
+        found = {measure.name: float(measure.of_rows(scores[0], dice).mean()) for measure in MEASURES}
+        return found | {PEARSON.name: self.correlation, DIFFERENCE: 0.0}
+
+    def _intervals(self, scores: Array, dice: Array, draws: Draws) -> dict[str, Interval]:
+        found = {PEARSON.name: fisher_interval(PEARSON.of_pool(scores[0], dice), self.sources)}
+        resampled = {m.name: m.of_resamples(scores[0], dice, draws.counts) for m in MEASURES if m is not PEARSON}
+        found |= {m.name: m.interval(resampled[m.name], self.sources) for m in MEASURES if m is not PEARSON}
+        other = WEIGHTED_KENDALL.of_resamples(scores[1], dice, draws.counts)
+        return found | {DIFFERENCE: WEIGHTED_KENDALL.interval(resampled[WEIGHTED_KENDALL.name] - other, self.sources)}
+
+    def _row(self, name: str, truth: float, ends: Array) -> dict[str, str | float]:
+        low, high = ends.T
+        rounding = 1e-12  # where resamples agree wholly, the ends are 1 up to the last digits
+        below, above = float((truth < low - rounding).mean()), float((truth > high + rounding).mean())
+        row: dict[str, str | float] = {"sources": self.sources, "measure": name, "truth": truth}
+        row |= {"coverage": 1 - below - above, "missed_low": below, "missed_high": above}
+        return row | {"width": float((high - low).mean())}
+
+    def _null(self, generator: np.random.Generator) -> pd.DataFrame:
+        scores, dice = normal_pools(self.studies, self.sources, 0.0, generator)
+        values: dict[str, list[float]] = {measure.name: [] for measure in PRIMARY}
+        for x, y in zip(scores[0], dice, strict=True):
+            permuted = y[draw(self._names, resamples=self.permutations, generator=generator).permutations]
+            for measure in PRIMARY:
+                values[measure.name].append(_p(measure, x, y, permuted))
+        return pd.DataFrame(
+            [
+                {
+                    "measure": name,
+                    "p_below_05": float((np.array(p) <= 0.05).mean()),
+                    "p_uniform": float(stats.kstest(p, "uniform").pvalue),
+                }
+                for name, p in values.items()
+            ]
+        )
+
+
+def normal_pools(number: int, n: int, correlation: float, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Pools of two metrics that have the same correlation with the Dice and nothing else in common.
+
+    Args:
+        number: How many pools.
+        n: Their sources.
+        correlation: In (-1, 1).
+        generator: Where the randomness comes from.
+
+    Returns:
+        Scores (2, number, n), and Dice (number, n) around 0.5 with a standard deviation of 0.1.
+    """
+    dice = generator.standard_normal((number, n))
+    noise = generator.standard_normal((2, number, n))
+    return correlation * dice + np.sqrt(1 - correlation**2) * noise, 0.5 + 0.1 * dice
+
+
+def misses(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> list[str]:
+    """What falls short: coverage outside the bounds of its size, p-values that are not uniform.
+
+    Args:
+        found: Rows of `Simulation.run`.
+        bounds: Sources -> the least and the most coverage.
+
+    Returns:
+        A line each.
+    """
+    told = []
+    for _, row in found.iterrows():
+        low, high = bounds[row["sources"]]
+        if not low <= row["coverage"] <= high:
+            told.append(f"{row['measure']} at {row['sources']} sources covers {row['coverage']:.1%}")
+        if row["p_uniform"] < LEAST_P:
+            told.append(f"p-values of {row['measure']} at {row['sources']} sources are not uniform")
+    return told
+
+
+def run(cfg: DictConfig) -> None:
+    """Simulate every size, show the table, write it, and exit with code 1 if a bound is missed."""
+    if not -1 < cfg.correlation < 1:
+        raise InputError(f"correlation must lie between -1 and 1, got {cfg.correlation}")
+    if unbound := [size for size in cfg.sizes if size not in cfg.bounds]:
+        raise InputError(f"bounds must have an entry for each of sizes, lacks {', '.join(map(str, unbound))}")
+    bounds = {int(size): tuple(cfg.bounds[size]) for size in cfg.sizes}
+    fixed = (float(cfg.correlation), int(cfg.studies), int(cfg.resamples), int(cfg.permutations), int(cfg.seed))
+    found = pd.concat([Simulation(size, *fixed).run() for size in bounds], ignore_index=True)
+    path = Path(cfg.output_dir) / "coverage.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.to_csv(path, index=False)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(coverage_table(found, bounds))
+    console.print(f"written: {path}", highlight=False)
+    if short := misses(found, bounds):
+        sys.stderr.write(f"fell short: {'; '.join(short)}\n")
+        sys.exit(FELL_SHORT)
+
+
+def coverage_table(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> Table:
+    """The rows for the terminal: a line a measure, the coverage of each size, and the p-values under the null.
+
+    Args:
+        found: Rows of `Simulation.run`.
+        bounds: Sources -> the least and the most coverage.
+
+    Returns:
+        The table.
+    """
+    table = Table(title="Coverage of 95% intervals, and p-values under the null", box=box.SIMPLE_HEAD)
+    table.add_column("measure", no_wrap=True)
+    for size, (low, high) in bounds.items():
+        table.add_column(f"n = {size}\n{low:.0%}-{high:.0%}", justify="right")
+        table.add_column("p <= .05", justify="right")
+    for measure, rows in found.groupby("measure", sort=False):
+        cells = []
+        for _, row in rows.iterrows():
+            share = "" if np.isnan(row["p_below_05"]) else f"{row['p_below_05']:.1%}"
+            cells += [f"{row['coverage']:.1%}", share]
+        table.add_row(str(measure), *cells)
+    return table
+
+
+def _p(measure: Measure, x: Array, y: Array, permuted: Array) -> float:
+    return permutation_p(measure.of_pool(x, y), measure.of_rows(x, permuted))
+
+
+def main() -> None:
+    """Entry point."""
+    run_command("coverage", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Score against Dice: a panel a metric and target, or, of many, a panel a metric with means over targets."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, TINY, Margins, bare, grid
+from analysis.study import MEAN, Study
+
+Array = NDArray[np.float64]
+ACROSS = 6  # panels in a row of means
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The points of a panel.
+
+    Attributes:
+        sources: (n,) names.
+        x: (n,) scores; NaN where undefined.
+        y: (n,) Dice.
+        error: (n,) half the length of the error bar.
+    """
+
+    sources: tuple[str, ...]
+    x: Array
+    y: Array
+    error: Array
+
+
+def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | None = None) -> Figure:
+    """Score against Dice: a row of panels a metric, a panel a target, a point a source.
+
+    Error bars are the standard deviation of the Dice between seeds.
+
+    Args:
+        study: What `correlate` found.
+        metrics: The metrics or controls to draw.
+        targets: The targets to draw; all of the study proper where None.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: There would be no panel, or more than 60.
+    """
+    names = [pool.target for pool in study.pools if targets is None or pool.target in targets]
+    if not 1 <= len(metrics) * len(names) <= MOST_PANELS:
+        raise ValueError(
+            f"`metrics` and `targets` must make 1 to {MOST_PANELS} panels, got {len(metrics)} times {len(names)}"
+        )
+    figure, axes = grid(len(metrics), len(names), size=(1.9, 1.6), margins=Margins())
+    scores = score_table(study)
+    for row, metric in zip(axes, metrics, strict=True):
+        found = study.agreement_targets(metric)["weighted_kendall"]
+        for panel, target in zip(row, names, strict=True):
+            cloud = cloud_of(study, scores, metric=metric, target=target)
+            _draw(panel, cloud, study)
+            panel.set_title(_title(target, float(found.get(target, np.nan)), cloud.x), fontsize=SMALL)
+            panel.set_xlabel(metric, fontsize=SMALL)
+        row[0].set_ylabel("Dice after fine-tuning", fontsize=SMALL)
+    _legend(figure)
+    return figure
+
+
+def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
+    """Score against Dice over all targets at once: a panel a metric, a point a source, both as means over targets.
+
+    A score is replaced by its rank among the sources of a target, scaled to 0 .. 1 (best), since raw scores of
+    different targets have no common scale; the Dice is centred by the target's pool mean. Error bars: the standard
+    error of the mean over targets.
+
+    Args:
+        study: What `correlate` found.
+        metrics: The metrics or controls to draw, 1 to 60.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: There would be no panel, or more than 60.
+    """
+    if not 1 <= len(metrics) <= MOST_PANELS:
+        raise ValueError(f"`metrics` must be 1 to {MOST_PANELS}, got {len(metrics)}")
+    across = min(ACROSS, len(metrics))
+    down = -(-len(metrics) // across)
+    figure, axes = grid(down, across, size=(1.55, 1.4), margins=Margins(gap=(0.4, 0.45)))
+    scores, means = score_table(study), study.agreement_of(MEAN)["weighted_kendall"]
+    for panel, metric in zip(axes.flat, metrics, strict=False):
+        cloud = mean_cloud(study, scores, metric=metric)
+        _draw(panel, cloud, study)
+        panel.set_title(_title(metric, float(means.get(metric, np.nan)), cloud.x), fontsize=SMALL)
+        panel.set_xlim(-0.05, 1.05)
+        panel.set_xticks([0, 0.5, 1])
+        panel.sharey(axes[0, 0])
+    for panel in axes.flat[len(metrics) :]:
+        panel.set_axis_off()
+    figure.supxlabel("mean rank by the score (1: best)", fontsize=SMALL, y=0.01, va="bottom")
+    figure.supylabel("mean Dice above the pool's mean", fontsize=SMALL, x=0.01, ha="left")
+    _legend(figure)
+    return figure
+
+
+def score_table(study: Study) -> "dict[str, pd.Series[float]]":
+    """Metric -> its scores, indexed by target and source."""
+    groups = study.scores.groupby("metric", sort=False)
+    return {str(metric): rows.set_index(["target", "source"])["score"] for metric, rows in groups}
+
+
+def cloud_of(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: str, target: str) -> Cloud:
+    """The points of one metric on one target; `scores` is `score_table(study)`."""
+    [pool] = [pool for pool in study.pools if pool.target == target]
+    places = pd.MultiIndex.from_product([[target], pool.sources])
+    x = np.asarray(scores[metric].reindex(places), dtype=np.float64)
+    spread = pool.dice.std(axis=1, ddof=1) if len(pool.seeds) > 1 else np.zeros(len(pool.sources))
+    return Cloud(pool.sources, x, pool.mean, np.asarray(spread, dtype=np.float64))
+
+
+def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: str) -> Cloud:
+    """The points of one metric over all targets; a source's mean is over the targets on which it has a score."""
+    parts = []
+    for pool in study.pools:
+        here = cloud_of(study, scores, metric=metric, target=pool.target)
+        x = (rankdata(here.x, nan_policy="omit") - 1) / max(1, np.isfinite(here.x).sum() - 1)
+        parts.append(pd.DataFrame({"source": here.sources, "x": x, "y": here.y - here.y.mean()}))
+    rows = pd.concat(parts, ignore_index=True).dropna()
+    means, error = rows.groupby("source").mean(), rows.groupby("source")["y"].sem()
+    x, y, spread = (np.asarray(column, dtype=np.float64) for column in (means["x"], means["y"], error.fillna(0.0)))
+    return Cloud(tuple(map(str, means.index)), x, y, spread)
+
+
+def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
+    """One point a source with its error bar, in the marker of its kind."""
+    length = dict(zip(study.sources["source"], study.sources["length"], strict=True))
+    kinds = np.array([str(length.get(name, "other")) for name in cloud.sources])
+    many = len(cloud.sources) > MOST_VECTORS // 10
+    for kind in dict.fromkeys([*KINDS, *kinds]):
+        here = (kinds == kind) & np.isfinite(cloud.x)
+        if here.any():
+            marker, colour = KINDS.get(kind, OTHER_KIND)
+            style: dict[str, Any] = {
+                "marker": marker,
+                "color": colour,
+                "markersize": 2 if many else 4,
+                "elinewidth": 0.8,
+            }
+            drawn = panel.errorbar(
+                cloud.x[here], cloud.y[here], yerr=cloud.error[here], linestyle="none", label=kind, **style
+            )
+            for part in drawn.get_children():
+                part.set_rasterized(many)
+    bare(panel)
+    panel.locator_params(nbins=4)
+    panel.xaxis.get_offset_text().set_fontsize(TINY)
+
+
+def _legend(figure: Figure) -> None:
+    handles = {
+        label: part for panel in figure.axes for part, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="upper center", ncols=4, frameon=False, fontsize=SMALL)
+
+
+def _title(name: str, value: float, x: Array) -> str:
+    gaps = int((~np.isfinite(x)).sum())
+    told = f", {gaps} without score" if gaps else ""
+    return f"{name}: τw {value:.2f}{told}" if np.isfinite(value) else f"{name}: τw undefined{told}"

@@ -1,0 +1,93 @@
+"""What the report shows beside the study: pictures, parts of scores, method notes, provenance, limits."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.layer_parts import layer_terms
+from analysis.report.methods import Method, metric_notes
+from analysis.report.pictures import Picture, prediction_pictures, task_pictures
+from analysis.report.provenance import Facts, provenance_facts, settings_text
+from analysis.study import Study
+from benchmark.records import Row
+from benchmark.tracking import Store
+
+
+def _no_terms() -> pd.DataFrame:
+    return layer_terms(pd.DataFrame(columns=["source", "target", "name", "value"]))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the runs of a study hold beside its figures; what is empty is left out of the page.
+
+    Attributes:
+        suite: The suite's name.
+        limits: What the suite itself cannot show, a sentence or two each.
+        terms: What `analysis.layer_parts.layer_terms` returns.
+        tasks: A picture of each task.
+        predictions: Pictures of predictions.
+        methods: The notes on the metrics.
+        facts: The provenance.
+        settings: The settings as YAML.
+        external: Lines on another patient beside the truth.
+    """
+
+    suite: str
+    limits: tuple[str, ...] = ()
+    terms: pd.DataFrame = field(default_factory=_no_terms)
+    tasks: tuple[Picture, ...] = ()
+    predictions: tuple[Picture, ...] = ()
+    methods: tuple[Method, ...] = ()
+    facts: tuple[Facts, ...] = ()
+    settings: str = ""
+    external: tuple[str, ...] = ()
+
+
+def gather(
+    study: Study,
+    store: Store,
+    rows: Mapping[str, Sequence[Row]],
+    *,
+    settings: Mapping[str, Any],
+    external: Sequence[str] = (),
+) -> Evidence:
+    """Read from the store what the report needs.
+
+    Args:
+        study: What `correlate` found.
+        store: The store.
+        rows: Stage -> the rows that the study was made of; prepare, pretrain, truth and score, where there are any.
+        settings: The command's resolved config, with suite and metric.
+        external: Lines on another patient beside the truth.
+
+    Returns:
+        The evidence.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return Evidence(
+            suite=str(settings["suite"]["name"]),
+            limits=tuple(map(str, settings["suite"].get("limits", ()))),
+            terms=layer_terms(_parts(rows.get("score", ()))),
+            tasks=task_pictures(store, rows.get("prepare", ()), folder),
+            predictions=prediction_pictures(store, rows.get("truth", ()), study.pools, folder),
+            methods=metric_notes(settings["metric"]),
+            facts=provenance_facts(store, rows, folder),
+            settings=settings_text(settings),
+            external=tuple(external),
+        )
+
+
+def _parts(rows: Sequence[Row]) -> pd.DataFrame:
+    found = [
+        (row.params["source"], row.params["target"], name, value)
+        for row in rows
+        for name, value in row.metrics.items()
+        if name.startswith("part/")
+    ]
+    return pd.DataFrame(found, columns=["source", "target", "name", "value"])

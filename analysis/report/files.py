@@ -1,0 +1,91 @@
+"""All files of a study: the page, the figures as PDF and PNG, the tables as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.latex import latex_table
+from analysis.layer_parts import term_agreement
+from analysis.plots.embed import PIXELS, settle, write_pdf
+from analysis.render import study_csv, study_markdown
+from analysis.report.evidence import Evidence
+from analysis.report.gallery import drawings
+from analysis.report.html import page
+from analysis.study import Study
+from benchmark.records import Row
+from benchmark.tracking import Store
+
+PAGE, PDF, LATEX = "report.html", "figures.pdf", "table1.tex"
+BELOW = "study"
+IMAGES = ("agreement", "dice", "critical_difference", "cost", "ccfv_terms")  # the figures that are also PNG
+
+
+def write_report(study: Study, evidence: Evidence, *, output: Path) -> list[Path]:
+    """Write report.html, figures.pdf and table1.tex to a folder, tables and images below it.
+
+    Args:
+        study: What `correlate` found.
+        evidence: What stands beside it.
+        output: The folder; tables and images go to `study/<suite>` below it.
+
+    Returns:
+        The files, the page first.
+    """
+    folder = output / BELOW / evidence.suite
+    folder.mkdir(parents=True, exist_ok=True)
+    made = list(drawings(study, evidence))
+    for one in made:
+        settle(one.figure)
+    top = [output / name for name in (PAGE, PDF, LATEX)]
+    top[0].write_text(page(study, evidence, made), encoding="utf-8")
+    write_pdf([one.figure for one in made], top[1])
+    top[2].write_text(latex_table(study), encoding="utf-8")
+    below = [_text(folder / name, text) for name, text in _texts(study, evidence).items()]
+    for one in made:
+        if one.name in IMAGES:
+            below.append(folder / f"{one.name}.png")
+            one.figure.savefig(below[-1], dpi=PIXELS)
+    return [*top, *below]
+
+
+def restore_report(store: Store, summary: Row, *, output: Path) -> None:
+    """Put the files of a finished report back where they were written.
+
+    Args:
+        store: The store.
+        summary: The run of the stage summary that holds them.
+        output: The folder.
+    """
+    for name in (PAGE, PDF, LATEX, BELOW):
+        store.download(summary.run, name, output)
+
+
+def _texts(study: Study, evidence: Evidence) -> dict[str, str]:
+    frames = {
+        "scores": study.scores,
+        "reliability": study.reliability,
+        "sources": study.sources,
+        "truth": _truth(study),
+    }
+    frames |= {"comparisons": study.comparisons, "stability": study.stability, "ranks": study.ranks, "gaps": study.gaps}
+    if not evidence.terms.empty:
+        frames |= {"ccfv_terms": evidence.terms, "ccfv_terms_agreement": term_agreement(study, evidence.terms)}
+    texts = {f"{name}.csv": frame.to_csv(index=False) for name, frame in frames.items()}
+    return {"agreement.csv": study_csv(study), "table.md": study_markdown(study)} | texts
+
+
+def _truth(study: Study) -> pd.DataFrame:
+    """Every Dice of every pool: source, target, tune, seed, dice."""
+    parts = [
+        pd.DataFrame(pool.dice, index=pd.Index(pool.sources, name="source"), columns=list(pool.seeds))
+        .melt(ignore_index=False, var_name="seed", value_name="dice")
+        .reset_index()
+        .assign(target=pool.target, tune=pool.tune)
+        for pool in (*study.pools, *study.beside)
+    ]
+    return pd.concat(parts, ignore_index=True)[["source", "target", "tune", "seed", "dice"]]
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path

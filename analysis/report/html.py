@@ -1,0 +1,97 @@
+"""The page: study and evidence in one HTML file that opens from disk and asks the network for nothing."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.plots.embed import svg_address
+from analysis.report.clouds import clouds
+from analysis.report.evidence import Evidence
+from analysis.report.gallery import Drawing, all_panels, ranks
+from analysis.report.limits import limits
+from analysis.report.links import linked
+from analysis.report.methods import own_notes
+from analysis.report.overview import glyphs, overview_table, source_table, tiles
+from analysis.report.stability import stability_tables
+from analysis.study import Study
+from analysis.tables import target_table, truth_table
+from analysis.verdict import verdict
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+
+
+def page(study: Study, evidence: Evidence, drawings: Iterable[Drawing]) -> str:
+    """The report as HTML.
+
+    Args:
+        study: What `correlate` found.
+        evidence: What stands beside it.
+        drawings: The figures, see `analysis.report.gallery`.
+
+    Returns:
+        The page; styles, scripts and pictures are inside it.
+    """
+    figures = [
+        {"name": one.name, "section": one.section, "address": svg_address(one.figure), "alt": one.alt,
+         "caption": one.caption, "wide": one.figure.get_figwidth() > 9}
+        for one in drawings
+        if one.on_page
+    ]  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            study=study,
+            evidence=evidence,
+            verdict=verdict(study),
+            tiles=tiles(study),
+            overview=overview_table(study),
+            glyphs=glyphs(study),
+            truth=truth_table(study),
+            by_target=[target_table(study, measure=measure) for measure in ("weighted_kendall", "pearson")],
+            sources=source_table(study),
+            stability=stability_tables(study),
+            figures=_by_section(figures),
+            ranks=ranks(study),
+            clouds={} if all_panels(study) else clouds(study),
+            all_panels=all_panels(study),
+            limits=limits(study, evidence),
+            own_notes=own_notes(),
+        )
+    )
+
+
+def _by_section(figures: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    ordered = sorted(figures, key=lambda figure: str(figure["section"]))
+    return {section: list(some) for section, some in groupby(ordered, key=lambda figure: str(figure["section"]))}
+
+
+def template_digest() -> str:
+    """SHA-256 of the templates: a page that is finished is made again when one of them changes."""
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))).hexdigest()
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["linked"] = linked
+    made.filters["embedded_json"] = _embedded_json
+    return made
+
+
+def _embedded_json(content: Any) -> Markup:
+    """JSON that may stand in a script element: no tag can begin in it."""
+    return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))

@@ -1,0 +1,214 @@
+"""What the top of the page says in figures: the tiles, the table with every measure, the interval drawn in each row."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.study import ALL, MEAN, MEAN_BY_SCAN, WITHOUT_WEAK, Study
+from analysis.tables import LABELS, UNDEFINED, Table, result_table
+
+PRIMARY = "weighted_kendall"
+STATIC = "static_leaderboard"
+REST = ("spearman", "rel_1", "rel_3", "ndcg")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure that is read first.
+
+    Attributes:
+        label: What it is.
+        value: The figure.
+        note: What it means.
+    """
+
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Glyph:
+    """An interval as it is drawn in a row of a table, from -1 to 1.
+
+    Attributes:
+        low: Its lower end.
+        value: The agreement.
+        high: Its upper end.
+        ceiling: What a perfect predictor could expect; NaN where undefined.
+    """
+
+    low: float
+    value: float
+    high: float
+    ceiling: float
+
+
+def tiles(study: Study) -> tuple[Tile, ...]:
+    """Reliability, ceiling, the best estimate, CC-FV and the static leaderboard.
+
+    Args:
+        study: What `correlate` found.
+
+    Returns:
+        The tiles; one whose metric the study lacks is left out.
+    """
+    truth, rows = study.reliability_of(), study.agreement_of()
+    metrics = rows[(rows["kind"] == "metric") & rows[PRIMARY].notna()]
+    found = [
+        Tile("Reliability of the truth", _interval(truth, "kendall"), "Kendall between two halves of the seeds"),
+        Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "weighted Kendall a perfect predictor could expect"),
+    ]
+    chosen: dict[str, list[str]] = {
+        "Best estimate": list(map(str, metrics.index[:1])),
+        "CC-FV": ["ccfv"],
+        "Static leaderboard": ["static_leaderboard"],
+    }
+    for label, names in chosen.items():
+        for name in names:
+            for _, row in rows[rows.index == name].iterrows():
+                note = f"weighted Kendall, {_share(row[f'{PRIMARY}_share'])} of the ceiling"
+                found.append(
+                    Tile(f"{label}: {name}" if label == "Best estimate" else label, _interval(row, PRIMARY), note)
+                )
+    return tuple(found)
+
+
+def overview_table(study: Study) -> Table:
+    """The mean over targets of every measure for each metric and control, with all that qualifies it.
+
+    Args:
+        study: What `correlate` found.
+
+    Returns:
+        The table; metrics by falling weighted Kendall, then controls.
+    """
+    rows = study.agreement_of(MEAN)
+    result = result_table(study, intervals=("pearson", "kendall", PRIMARY))
+    beside = {
+        "without weak": study.agreement_of(MEAN, subset=WITHOUT_WEAK)[PRIMARY],
+        "by scan": study.agreement_of(MEAN_BY_SCAN)[PRIMARY],
+    }
+    texts = {
+        f"{LABELS[PRIMARY]} [95%]": [_interval(row, PRIMARY) for _, row in rows.iterrows()],
+        "share of ceiling": [_share(value) for value in rows[f"{PRIMARY}_share"]],
+        "p": [_p(value) for value in rows[f"{PRIMARY}_p"]],
+        "p (Holm)": [_p(value) for value in rows[f"{PRIMARY}_p_holm"]],
+        "beats static": _wins(study, rows.index),
+        "Pearson [95%]": [_interval(row, "pearson") for _, row in rows.iterrows()],
+        "Kendall [95%]": [_interval(row, "kendall") for _, row in rows.iterrows()],
+        **{LABELS[name]: list(map(number, rows[name])) for name in REST},
+        "top-1 regret": [number(100 * value, digits=1) for value in rows["top1_regret"]],
+        **{name: [number(values.get(metric, np.nan)) for metric in rows.index] for name, values in beside.items()},
+    }
+    copied = {name: result.columns.index(name) for name in ("paper", "NaN", "cost [s]")}
+    flat = {row[0]: row for group in result.groups for row in group}
+    texts |= {name: [flat[metric][place] for metric in rows.index] for name, place in copied.items()}
+    lines = {str(metric): tuple(cells) for metric, *cells in zip(rows.index, *texts.values(), strict=True)}
+    groups = tuple(
+        tuple((name, *lines[name]) for name in map(str, rows.index[rows["kind"] == kind]))
+        for kind in ("metric", "control")
+    )
+    return Table(result.title, ("metric", *texts), groups, result.notes)
+
+
+def glyphs(study: Study) -> dict[str, Glyph]:
+    """Metric -> its interval of weighted Kendall; none where it is undefined."""
+    rows = study.agreement_of(MEAN)
+    ends = [f"{PRIMARY}_low", PRIMARY, f"{PRIMARY}_high", f"{PRIMARY}_ceiling"]
+    return {str(name): Glyph(*map(float, row)) for name, row in rows[ends].iterrows() if np.isfinite(row[:3]).all()}
+
+
+def source_table(study: Study) -> Table:
+    """The pool: each source with what is known of it and how far its Dice lies above the pools' means.
+
+    Args:
+        study: What `correlate` found.
+
+    Returns:
+        The table, best source first.
+    """
+    above: dict[str, list[float]] = {}
+    for pool in study.pools:
+        for name, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True):
+            above.setdefault(name, []).append(float(dice))
+    facts = {str(fact["source"]): fact for fact in study.sources.to_dict("records")}
+    rows = []
+    for name in sorted(above, key=lambda name: -float(np.mean(above[name]))):
+        fact = facts[name]
+        rows.append(
+            (
+                name,
+                str(fact["task"]),
+                f"{fact['arch']}, width {fact['width']}",
+                str(fact["length"]),
+                _text(float(fact["parameters"]), 0),
+                number(float(fact["source_dice"])),
+                number(float(fact["source_cases"]), digits=0),
+                str(len(above[name])),
+                f"{float(np.mean(above[name])):+.3f}",
+            )
+        )
+    columns = (
+        "source",
+        "trained on",
+        "network",
+        "training",
+        "parameters",
+        "own Dice",
+        "cases",
+        "targets",
+        "Dice above pool",
+    )
+    return Table(f"The pool: {len(rows)} sources", columns, (tuple(rows),))
+
+
+def frame_table(frame: pd.DataFrame, title: str, *, notes: Sequence[str] = (), digits: int = 2) -> Table:
+    """A frame as a table of text; numbers are rounded, NaN is a dash.
+
+    Args:
+        frame: Its index is left out.
+        title: One line above it.
+        notes: Lines below it.
+        digits: Of numbers that are not whole.
+    """
+    cells = tuple(tuple(_text(value, digits) for value in row) for row in frame.itertuples(index=False))
+    return Table(title, tuple(str(name).replace("_", " ") for name in frame.columns), (cells,), tuple(notes))
+
+
+def number(value: float, *, digits: int = 2) -> str:
+    """A number with fixed digits, or a dash for NaN."""
+    return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _wins(study: Study, metrics: Iterable[str]) -> list[str]:
+    """In what share of the draws each metric beats the static leaderboard."""
+    rows = study.comparisons
+    found: dict[str, float] = {}
+    if len(rows):
+        wanted = {"subset": ALL, "tune": study.tune, "target": MEAN, "measure": PRIMARY, "other": STATIC}
+        here = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        found = dict(zip(here["metric"], here["probability"], strict=True))
+    return ["" if metric == STATIC else _share(found.get(metric, float("nan"))) for metric in metrics]
+
+
+def _text(value: object, digits: int) -> str:
+    if isinstance(value, float | np.floating):
+        return number(float(value), digits=0 if float(value).is_integer() else digits)
+    return str(value)
+
+
+def _interval(row: "pd.Series[float]", name: str) -> str:
+    low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+    told = f" [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else ""
+    return number(float(row[name])) + told
+
+
+def _share(value: float) -> str:
+    return UNDEFINED if np.isnan(value) else f"{100 * value:.0f}%"
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else number(value, digits=3)

@@ -1,0 +1,98 @@
+"""Where the figures come from: commits, versions, hardware, data, seeds, settings, from the runs that made them."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmark.records import Row
+from benchmark.tracking import Store
+
+SHORT = 12  # digits of a commit or a digest
+# Settings that say what was measured; folders, addresses and the tracking store say only where.
+TOLD = ("suite", "trainer", "stream", "metric", "resamples", "seed")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A group of facts.
+
+    Attributes:
+        title: What they are about.
+        rows: Label and value.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str], ...]
+
+
+def provenance_facts(store: Store, rows: Mapping[str, Sequence[Row]], folder: Path) -> tuple[Facts, ...]:
+    """The facts that the runs hold.
+
+    Args:
+        store: The store.
+        rows: Stage -> the rows that count.
+        folder: Where files are downloaded to.
+
+    Returns:
+        Groups of facts: runs and code, each machine's packages and hardware, data, seeds.
+    """
+    every = [row for stage in rows.values() for row in stage]
+    runs = tuple((stage, _runs(found)) for stage, found in rows.items() if found)
+    code = tuple((f"commit {commit}", f"{count} runs") for commit, count in _commits(every).most_common())
+    data = tuple(
+        (row.params["task"], row.tags.get("data_digest", "unknown")[:SHORT]) for row in rows.get("prepare", ())
+    )
+    seeds = tuple((f"{stage} seeds", _seeds(found)) for stage, found in rows.items() if _seeds(found))
+    groups = [Facts("Runs", runs), Facts("Code", code), *_machines(store, every, folder)]
+    groups += [Facts("Data, by SHA-256 (first digits)", data), Facts("Seeds", seeds)]
+    return tuple(group for group in groups if group.rows)
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """The settings that decide what was measured, as YAML.
+
+    Args:
+        settings: The command's resolved config.
+
+    Returns:
+        The text.
+    """
+    told = {name: settings[name] for name in TOLD if name in settings}
+    text: str = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def _runs(rows: Sequence[Row]) -> str:
+    seconds = sum(row.metrics.get("seconds", row.metrics.get("seconds/pass", 0.0)) for row in rows)
+    return f"{len(rows)} runs" + (f", {seconds / 60:.1f} min of computing" if seconds else "")
+
+
+def _commits(rows: Sequence[Row]) -> "Counter[str]":
+    changed = {"true": " with uncommitted changes"}
+    return Counter(
+        row.tags.get("git_commit", "unknown")[:SHORT] + changed.get(row.tags.get("git_dirty", ""), "") for row in rows
+    )
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    found = {int(row.params["seed"]) for row in rows if "seed" in row.params}
+    return ", ".join(map(str, sorted(found)))
+
+
+def _machines(store: Store, rows: Sequence[Row], folder: Path) -> list[Facts]:
+    """The packages and the hardware of each machine, from the newest of its runs."""
+    newest = {row.tags.get("host", ""): row for row in rows if row.run}
+    groups = []
+    for place, row in enumerate(newest.values(), start=1):
+        path = store.download(row.run, "job.json", folder / row.run)
+        found = json.loads(path.read_text(encoding="utf-8"))["environment"]
+        facts = [("python", found["python"]), *found["packages"].items()]
+        facts += [("processor", f"{found['processor']}, {found['cores']} cores, {found['machine']}")]
+        title = "Packages and hardware" + (f", machine {place}" if len(newest) > 1 else "")
+        groups.append(Facts(title, tuple((str(name), str(value)) for name, value in facts)))
+    return groups

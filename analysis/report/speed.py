@@ -1,0 +1,37 @@
+"""The report of a study as large as it has to bear, for `make perf`."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.report.evidence import Evidence
+from analysis.report.files import PAGE, write_report
+from analysis.report_speed import LargeStudy
+
+MEGABYTE = 1024**2
+
+
+@dataclass(frozen=True)
+class LargeReport:
+    """Analysis and report of a made-up study, from the frames to the files.
+
+    Attributes:
+        study: The study.
+        page_megabytes: The largest page that a browser is asked to open.
+    """
+
+    study: LargeStudy
+    page_megabytes: float
+
+    def __call__(self) -> None:
+        """Correlate the study and write its report to a temporary folder.
+
+        Raises:
+            ValueError: The page is too large.
+        """
+        found = self.study()
+        with tempfile.TemporaryDirectory() as folder:
+            write_report(found, Evidence(suite="large"), output=Path(folder))
+            size = (Path(folder) / PAGE).stat().st_size / MEGABYTE
+        if size > self.page_megabytes:
+            raise ValueError(f"`page_megabytes`: the page must have at most {self.page_megabytes:g} MB, got {size:.1f}")

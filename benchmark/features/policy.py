@@ -1,0 +1,68 @@
+"""Which windows of a case go through the network.
+
+    all         every window: every voxel counts
+    foreground  the windows that own a foreground voxel; a case without one is forwarded whole
+
+What a statistic means under `foreground`:
+
+- Foreground voxels, points and moments are those of `all`: each foreground voxel lies in a window that owns it, and a
+  point is chosen by a priority that no policy changes.
+- Background is the background of the forwarded windows, that is what surrounds the objects. Its class moments, its row
+  of the joint, its points, and points uniform over a case (the variety of CC-FV) are drawn from there.
+- So `zero_shot_dice` overlooks false positives in windows without foreground, and the weight of the background in
+  every mean over voxels falls.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import InputError
+from benchmark.features.windows import Place, box
+
+WindowPolicy: TypeAlias = Literal["all", "foreground"]
+
+
+def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> list[Place]:
+    """The windows to forward.
+
+    Args:
+        places: all windows of a case.
+        labels: (D, H, W) integers of the case.
+        policy: "all" or "foreground".
+
+    Returns:
+        Some of the places in their order, at least one.
+
+    Raises:
+        InputError: if the policy is unknown.
+
+    Example:
+        >>> from benchmark.features.windows import Grid
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 0])
+        >>> [place.start for place in choose(Grid((6,), (2,), 0.0).places, labels, "foreground")]
+        [(4,)]
+    """
+    if policy not in get_args(WindowPolicy):
+        raise InputError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
+    if policy == "all":
+        return list(places)
+    return [place for place in places if bool(labels[box(place.start, place.shape)].any())] or list(places)
+
+
+def covered(places: Sequence[Place], labels: Tensor) -> Tensor:
+    """Which voxels some windows own.
+
+    Args:
+        places: the windows.
+        labels: (D, H, W) of the case.
+
+    Returns:
+        (D, H, W) bool.
+    """
+    seen = torch.zeros(labels.shape, dtype=torch.bool)
+    for place in places:
+        seen[box(place.start, place.shape)] = True
+    return seen
