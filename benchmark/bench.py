@@ -206,7 +206,8 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
 
 def launcher_overrides() -> list[str]:
     """The launcher's choice and settings, as given to the bench, for its stages."""
-    given = [one for one in HydraConfig.get().overrides.hydra if one.startswith(("hydra.launcher", "hydra/launcher"))]
+    every = HydraConfig.get().overrides.hydra
+    given = [one for one in every if one.lstrip("+~").startswith(("hydra.launcher", "hydra/launcher"))]
     choice = f"hydra/launcher={HydraConfig.get().runtime.choices['hydra/launcher']}"
     return [choice, *[one for one in given if not one.startswith("hydra/launcher=")]]
 

@@ -46,7 +46,7 @@ def test_joblib(bench, place, small):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray(bench, place, small):
-    done = run_bench(place, *small, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2",
+    done = run_bench(place, *small, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
                      environment={"RAY_USAGE_STATS_ENABLED": "0"})  # fmt: skip
     check(place, done, bench[0])
 
