@@ -27,6 +27,7 @@ from benchmark.plan import Job, Planner
 from benchmark.stages import is_there, keys_of, run_stages
 from benchmark.tracking import Store
 
+PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # of the store; jobs must have the bench's own
 INTERRUPTED = 130  # exit code, as shells give it for Ctrl-C
 COMMANDS: Mapping[str, Callable[[DictConfig], Any]] = {
     "prepare": prepare.run,
@@ -70,7 +71,8 @@ class Bench:
         """Stage -> the overrides that each of its jobs gets."""
         chosen = HydraConfig.get().runtime.choices
         places = [f"{name}={self.cfg[name]}" for name in ("data_dir", "output_dir", "threads")]
-        tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in ("uri", "artifacts")]
+        tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in PLACES]
+        tracking.append(f"tracking.patience={self.cfg.tracking.patience}")
         shared = [
             *places,
             *tracking,
