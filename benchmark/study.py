@@ -5,6 +5,7 @@ variant is a list of overrides of `score`, or of `truth` for one target. All job
 job with a finished run is skipped. Runs of variants carry the tag `variant`, and no other table reads them.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -185,13 +186,14 @@ def _only(scores: pd.DataFrame, metrics: Sequence[Any]) -> pd.DataFrame:
 
 
 def _forwarded(rows: Sequence[Row]) -> float:
-    """Share of the windows that went through the networks."""
-    return sum(row.metrics["windows/forwarded"] for row in rows) / sum(row.metrics["windows/all"] for row in rows)
+    """Share of the windows that went through the networks; NaN where every pair was skipped."""
+    forwarded, total = (sum(row.metrics.get(f"windows/{name}", 0.0) for row in rows) for name in ("forwarded", "all"))
+    return forwarded / total if total else math.nan
 
 
 def main() -> None:
     """Entry point."""
-    run_command("study", run)
+    run_command("study", run, limited=False)
 
 
 if __name__ == "__main__":
