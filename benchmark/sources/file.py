@@ -8,6 +8,8 @@ from typing import Any
 
 from benchmark.data.normalise import Normalisation
 from benchmark.data.preparation import Preparation
+from benchmark.data.resampling import Resampling
+from benchmark.data.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError
 from benchmark.sources.allowed import NETWORKS, literal, module_class
 from benchmark.sources.architecture import Architecture
@@ -94,7 +96,16 @@ def _frozen(value: Any) -> Any:
 
 def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
     """How the training data became its input, where the sidecar says."""
-    if facts.get("normalisation") is None:
+    told = facts.get("preparation")
+    if told is None:
         return None
-    window = facts["normalisation"].get("window")
-    return Preparation(Normalisation(tuple(window) if window else None))
+    inner, resampling = told["normalisation"], told["resampling"]
+    schemes = tuple(Scheme(**one) for one in inner["schemes"]) if "schemes" in inner else ()
+    pairs = {name: tuple(map(tuple, resampling[f"{name}_settings"])) for name in ("image", "labels")}
+    return Preparation(
+        ChannelSchemes(schemes) if schemes else Normalisation(_frozen(inner["window"])),
+        spacing=_frozen(told["spacing"]),
+        transpose=_frozen(told["transpose"]),
+        crop=bool(told["crop"]),
+        resampling=Resampling(resampling["image"], pairs["image"], resampling["labels"], pairs["labels"]),
+    )

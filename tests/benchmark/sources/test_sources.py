@@ -3,17 +3,21 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from mlflow import MlflowClient
 
+from benchmark.data.normalise import Normalisation
+from benchmark.data.preparation import Preparation
+from benchmark.data.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.taps import Taps
 from benchmark.opening import source_key
 from benchmark.sources.channels import adapted
+from benchmark.sources.checkpoint import SIDECAR
 from benchmark.sources.recognise import recognise, recognise_pool, source_name
 from benchmark.sources.source import Source
 from benchmark.sources.state_dict import StateDictSource
@@ -266,6 +270,22 @@ def test_names_are_readable():
     assert source_name("/x/Dataset501_A/nnUNetTrainer__nnUNetPlans__2d/fold_3") == "Dataset501_A__2d"
     assert source_name("models:/liver/3") == "3"
     assert source_name("package.nets:make") == "make"
+
+
+CT = Scheme("CTNormalization", mean=1.0, std=2.0, low=-3.0, high=4.0)
+PREPARATIONS = {
+    "window": Preparation(Normalisation((-160.0, 240.0))),
+    "own mean": Preparation(),
+    "plan": Preparation(ChannelSchemes((CT,)), spacing=(2.5, 0.8, 0.8), transpose=(0, 1, 2), crop=True),
+}
+
+
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_a_folder_of_ours_tells_how_its_data_were_prepared(name, tmp_path):
+    folder = write_file(tmp_path / "ours")
+    facts = json.loads((folder / SIDECAR).read_text())
+    (folder / SIDECAR).write_text(json.dumps(facts | {"preparation": asdict(PREPARATIONS[name])}))
+    assert opened(folder).preparation == PREPARATIONS[name]
 
 
 def test_equal_files_have_equal_keys_wherever_they_lie(tmp_path):
