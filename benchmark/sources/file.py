@@ -16,6 +16,7 @@ from benchmark.sources.architecture import Architecture
 from benchmark.sources.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
 from benchmark.sources.fitting import check_shapes, check_values, shapes_of
 from benchmark.sources.model import Model
+from benchmark.sources.spoilt import described_by
 from benchmark.sources.weights import file_digest
 
 NAMED = "_target_"  # Hydra's keys of an object in a config
@@ -46,6 +47,10 @@ class FileSource:
         Raises:
             InputError: A file is missing or spoilt, the sidecar lacks a key or names code, or the weights do not fit.
         """
+        with described_by(self.path):
+            return self._open()
+
+    def _open(self) -> Model:
         checkpoint = load_checkpoint(Path(self.path))
         facts, sidecar = checkpoint.facts, Path(self.path) / SIDECAR
         try:
