@@ -17,7 +17,7 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.bench import Bench, finish, launcher_overrides
+from benchmark.bench import Bench, finish, interrupted, launcher_overrides
 from benchmark.command import resolved, run_command
 from benchmark.errors import InputError
 from benchmark.jobs import job_key
@@ -56,11 +56,14 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir) / "study" / "jobs" / time.strftime("%Y-%m-%d_%H-%M-%S")
     bench = Bench(cfg, store, launcher_overrides(), folder)
     planner = Planner(cfg.suite, bench.overrides())
-    plan = run_stages(bench, planner, set(store.finished()))
-    if plan is not None:
-        variants = _run_variants(bench, planner, plan)
-        if not bench.failures:
-            _report(bench, plan, variants)
+    try:
+        plan = run_stages(bench, planner, set(store.finished()))
+        if plan is not None:
+            variants = _run_variants(bench, planner, plan)
+            if not bench.failures:
+                _report(bench, plan, variants)
+    except KeyboardInterrupt:
+        interrupted(bench, "study")
     finish(bench, "study")
 
 
