@@ -169,25 +169,25 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     )
     output = Path(cfg.output_dir)
     beside = [line for line in ([outside] if table else external_lines(external_frame(truth))) if line]
-    finished = store.find(key)
-    if finished is None:
-        rows["prepare"] = _prepared(store, cfg.suite.tasks)
-        config = resolved(cfg)
-        files = write_report(study, gather(study, store, rows, settings=config, external=beside), output=output)
-        publish(
-            study,
-            store,
-            key=key,
-            suite=cfg.suite.name,
-            config=config,
-            files=files,
-            output=output,
-            settings=shared([*rows.get("truth", []), *rows["score"]])
-            | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
-            data=_data(rows["prepare"], [pool.target for pool in study.pools]),
-        )
-    else:
-        restore_report(store, finished, output=output)
+    with store.claim(key) as finished:
+        if finished is None:
+            rows["prepare"] = _prepared(store, cfg.suite.tasks)
+            config = resolved(cfg)
+            files = write_report(study, gather(study, store, rows, settings=config, external=beside), output=output)
+            publish(
+                study,
+                store,
+                key=key,
+                suite=cfg.suite.name,
+                config=config,
+                files=files,
+                output=output,
+                settings=shared([*rows.get("truth", []), *rows["score"]])
+                | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
+                data=_data(rows["prepare"], [pool.target for pool in study.pools]),
+            )
+        else:
+            restore_report(store, finished, output=output)
     show(study, beside, output, str(cfg.suite.name))
 
 

@@ -62,8 +62,9 @@ class Pool:
 def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
     """The pool of each target and each choice of what is tuned.
 
-    The seeds of a target are those that at least half of its sources have; a source that lacks one of them, or whose
-    Dice is NaN, stands outside and is named in `left_out`.
+    The seeds of a target are those that at least half of its sources have, not counting sources without any Dice (pairs
+    that were skipped); a source that lacks one of them, or whose Dice is NaN, stands outside and is named in
+    `left_out`. A target without any Dice has no pool.
 
     Args:
         truth: Columns source, target, seed, tune, dice; Dice as a fraction.
@@ -82,7 +83,7 @@ def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
     """
     _check(truth)
     groups = truth.groupby(["tune", "target"], sort=True)
-    return tuple(_pool(str(target), str(tune), rows) for (tune, target), rows in groups)
+    return tuple(_pool(str(target), str(tune), rows) for (tune, target), rows in groups if rows["dice"].notna().any())
 
 
 def main_tune(every: Collection[Pool]) -> str:
@@ -123,7 +124,7 @@ def _check(truth: pd.DataFrame) -> None:
 
 def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
     table = rows.pivot_table(index="source", columns="seed", values="dice", dropna=False)
-    table = table.loc[:, table.notna().mean() >= 0.5]
+    table = table.loc[:, table.dropna(how="all").notna().mean() >= 0.5]  # of the sources that were not skipped
     gaps = table[table.isna().any(axis=1)]
     left_out = {
         str(source): "no Dice with seed " + ", ".join(map(str, row.index[row.isna()]))

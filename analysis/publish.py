@@ -34,7 +34,7 @@ def publish(
     Args:
         study: What `correlate` found.
         store: Where it goes.
-        key: The key of the summary's job.
+        key: The key of the summary's job, which the caller has claimed.
         suite: The suite's name.
         config: The resolved settings.
         files: The files of the report, kept as artifacts of the summary.
@@ -43,8 +43,11 @@ def publish(
         data: Target -> its data; a target without is not named as an input.
     """
     for stage, runs in (("pair", pair_runs(study)), ("agreement", agreement_runs(study))):
+        there = store.finished(stage)  # some, where publishing this study was stopped
         for flat in runs:
-            _log(flat, store, stage=stage, key=key, suite=suite, settings=settings, data=data)
+            mine = hashlib.sha256(f"{key}/{stage}/{sorted(flat.params.items())}".encode()).hexdigest()
+            if mine not in there:
+                _log(flat, store, stage=stage, key=mine, study=key, suite=suite, settings=settings, data=data)
     with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:
         run.log(metrics=summary_metrics(study), tags={"study": key[:STUDY]})
         run.describe(markdown(result_table(study))[:MOST_NOTE], list(data.values()))
@@ -78,14 +81,14 @@ def _log(
     *,
     stage: str,
     key: str,
+    study: str,
     suite: str,
     settings: Mapping[str, str],
     data: Mapping[str, Data],
 ) -> None:
-    mine = hashlib.sha256(f"{key}/{stage}/{sorted(flat.params.items())}".encode()).hexdigest()
     params = {**settings, **flat.params}
-    with store.run(stage, mine, flat.name, params=params, config=params, suite=suite) as run:
-        run.log(metrics=flat.metrics, tags={**flat.tags, "study": key[:STUDY]})
+    with store.run(stage, key, flat.name, params=params, config=params, suite=suite) as run:
+        run.log(metrics=flat.metrics, tags={**flat.tags, "study": study[:STUDY]})
         run.describe(flat.note, [data[target] for target in flat.targets if target in data])
 
 

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -34,8 +34,15 @@ def stored_rows(
         InputError: There are none.
     """
     found = store.finished(stage)
-    if keys is not None:
-        return [found[key] for key in keys[stage] if key in found]
+    rows = _newest(found.values(), stage, cfg) if keys is None else [found[key] for key in keys[stage] if key in found]
+    if not rows:
+        raise InputError(
+            f"tracking.uri: {store.uri} must hold finished {stage} jobs of suite {cfg.suite.name}, got none"
+        )
+    return rows
+
+
+def _newest(found: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
     wanted = {
         "source": set(cfg.suite.sources),
         "target": set(cfg.suite.targets),
@@ -43,17 +50,12 @@ def stored_rows(
     }
     if stage == "pretrain":
         wanted = {"source": wanted["source"]}
-    rows = newest(
+    return newest(
         row
-        for row in found.values()
+        for row in found
         if not row.tags.get("variant")  # made by `study` with other settings
         and all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
     )
-    if not rows:
-        raise InputError(
-            f"tracking.uri: {store.uri} must hold finished {stage} jobs of suite {cfg.suite.name}, got none"
-        )
-    return rows
 
 
 def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
@@ -64,11 +66,14 @@ def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
         rows: Rows of the truth stage.
 
     Returns:
-        Columns `analysis.luck.CASE_COLUMNS`, a fraction; NaN where a case lacks the class.
+        Columns `analysis.luck.CASE_COLUMNS`, a fraction; NaN where a case lacks the class. A pair that was skipped has
+        no line.
     """
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows:
+            if row.tags.get("skipped"):
+                continue
             path = store.download(row.run, DICE_FILE, Path(folder) / row.run)
             test = json.loads(path.read_text(encoding="utf-8"))["test"]
             place = (row.params["source"], row.params["target"], int(row.params["seed"]), row.params["tune"])

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -27,6 +27,7 @@ from benchmark.plan import Job, Planner
 from benchmark.stages import is_there, keys_of, run_stages
 from benchmark.tracking import Store
 
+PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # of the store; jobs must have the bench's own
 INTERRUPTED = 130  # exit code, as shells give it for Ctrl-C
 COMMANDS: Mapping[str, Callable[[DictConfig], Any]] = {
     "prepare": prepare.run,
@@ -70,7 +71,8 @@ class Bench:
         """Stage -> the overrides that each of its jobs gets."""
         chosen = HydraConfig.get().runtime.choices
         places = [f"{name}={self.cfg[name]}" for name in ("data_dir", "output_dir", "threads")]
-        tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in ("uri", "artifacts")]
+        tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in PLACES]
+        tracking.append(f"tracking.patience={self.cfg.tracking.patience}")
         shared = [
             *places,
             *tracking,
@@ -172,9 +174,7 @@ def run(cfg: DictConfig) -> None:
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
-        bench.say("interrupted: what is finished stays, and the next run goes on")
-        finish(bench, "bench")
-        sys.exit(INTERRUPTED)
+        interrupted(bench, "bench")
     store.tidy()
     write_failed(bench.failures, benches)
     finish(bench, "bench")
@@ -212,15 +212,27 @@ def launcher_overrides() -> list[str]:
     return [choice, *[one for one in given if not one.startswith("hydra/launcher=")]]
 
 
-def finish(bench: Bench, command: str) -> None:
-    """Say how long it took and what failed, and exit accordingly."""
+def interrupted(bench: Bench, command: str) -> NoReturn:
+    """Say what came of it until Ctrl-C, and exit."""
+    bench.say("interrupted: what is finished stays, and the next run goes on")
+    _sum_up(bench, command)
+    sys.exit(INTERRUPTED)
+
+
+def _sum_up(bench: Bench, command: str) -> None:
     bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
-    if not bench.failures:
-        return
-    bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on "
-              "(`--retry failed` runs these alone):")  # fmt: skip
+    if bench.failures:
+        alone = " (`--retry failed` runs these alone)" if command == "bench" else ""
+        bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on{alone}:")
     for failure in bench.failures:
         bench.say(f"  {failure}")
+
+
+def finish(bench: Bench, command: str) -> None:
+    """Say how long it took and what failed, and exit accordingly."""
+    _sum_up(bench, command)
+    if not bench.failures:
+        return
     sys.stderr.write(f"error: {bench.failures[0].error}\n")
     all_bad = all(failure.bad_input for failure in bench.failures) and len(bench.failures) >= bench.ran
     sys.exit(BAD_INPUT if all_bad else FINISHED_WITH_FAILURES)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("benchmark", "baselines", "analysis")
-NO_INPUT = {"folder", "path", "keep_every"}  # settings that change no result: where data lie, how often state is kept
+# settings that change no result: where data lie and how they get there, how often state is kept
+NO_INPUT = {"folder", "path", "download", "limit_gib", "keep_every"}
 BOOKKEEPING = ("benchmark.tracking", "benchmark.records", "benchmark.progress", "benchmark.command", "benchmark.jobs")
 
 

@@ -38,11 +38,16 @@ def prepared(node: DictConfig, data_dir: str | Path) -> Task:
     task: Task = instantiate(node)
     code = cutting_code(node)
     if not task.is_made(code=code):
-        Path(data_dir).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(data_dir) / f".{task.name}.lock"):
-            clear_partial(Path(task.folder))
-            task.prepare(Path(data_dir) / "packages", code=code)
+        _make(task, Path(data_dir), code)
     return task
+
+
+def _make(task: Task, data_dir: Path, code: str) -> bool:
+    """Make or check a task, one process at a time, whichever command asks for it."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / f".{task.name}.lock"):
+        clear_partial(Path(task.folder))
+        return task.prepare(data_dir / "packages", code=code)
 
 
 def run(cfg: DictConfig) -> None:
@@ -53,8 +58,7 @@ def run(cfg: DictConfig) -> None:
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
     with store.claim(key) as finished:
-        clear_partial(Path(task.folder))
-        made = task.prepare(Path(cfg.data_dir) / "packages", code=cutting_code(cfg.task))
+        made = _make(task, Path(cfg.data_dir), cutting_code(cfg.task))
         if finished is None:
             config = resolved(cfg.task)
             with store.run(

@@ -74,7 +74,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | asked(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
-        tracked.log(tags={"variant": cfg.variant} if cfg.variant else {"pass_key": streamed})
+        tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
         tracked.describe(
             f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
             [Data(target.name, target.digest(), target.folder, "target")],
@@ -101,6 +101,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
         if not cfg.variant:  # nobody reads those of a variant again
             statistics.save(Path(folder) / "statistics")
             tracked.file(Path(folder) / "statistics", "statistics")
+            tracked.log(tags={"pass_key": streamed})
         _compute(tracked, metrics, statistics, passes, spent, reporter)
     log.info("%s: scored by %s", name, ", ".join(metrics))
 

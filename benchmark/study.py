@@ -5,6 +5,7 @@ variant is a list of overrides of `score`, or of `truth` for one target. All job
 job with a finished run is skipped. Runs of variants carry the tag `variant`, and no other table reads them.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.bench import Bench, finish, launcher_overrides
+from benchmark.bench import Bench, finish, interrupted, launcher_overrides
 from benchmark.command import resolved, run_command
 from benchmark.errors import InputError
 from benchmark.jobs import job_key
@@ -55,11 +56,14 @@ def run(cfg: DictConfig) -> None:
     folder = Path(cfg.output_dir) / "study" / "jobs" / time.strftime("%Y-%m-%d_%H-%M-%S")
     bench = Bench(cfg, store, launcher_overrides(), folder)
     planner = Planner(cfg.suite, bench.overrides())
-    plan = run_stages(bench, planner, set(store.finished()))
-    if plan is not None:
-        variants = _run_variants(bench, planner, plan)
-        if not bench.failures:
-            _report(bench, plan, variants)
+    try:
+        plan = run_stages(bench, planner, set(store.finished()))
+        if plan is not None:
+            variants = _run_variants(bench, planner, plan)
+            if not bench.failures:
+                _report(bench, plan, variants)
+    except KeyboardInterrupt:
+        interrupted(bench, "study")
     finish(bench, "study")
 
 
@@ -185,13 +189,14 @@ def _only(scores: pd.DataFrame, metrics: Sequence[Any]) -> pd.DataFrame:
 
 
 def _forwarded(rows: Sequence[Row]) -> float:
-    """Share of the windows that went through the networks."""
-    return sum(row.metrics["windows/forwarded"] for row in rows) / sum(row.metrics["windows/all"] for row in rows)
+    """Share of the windows that went through the networks; NaN where every pair was skipped."""
+    forwarded, total = (sum(row.metrics.get(f"windows/{name}", 0.0) for row in rows) for name in ("forwarded", "all"))
+    return forwarded / total if total else math.nan
 
 
 def main() -> None:
     """Entry point."""
-    run_command("study", run)
+    run_command("study", run, limited=False)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ ARROWS = {
     "benchmark.metric": {"benchmark.core", "benchmark.statistics"},
     "benchmark.ccfv": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
     "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.features"},
+    "benchmark.passes": {"benchmark.data", "benchmark.statistics", "benchmark.metric"},
     "benchmark.memory": set(),
     "benchmark.perf_rows": {
         "benchmark.data",

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
 from benchmark.features.windows import Place, box
 
@@ -49,7 +50,8 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
         raise InputError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
     if policy == "all":
         return list(places)
-    return [place for place in places if bool(labels[box(place.start, place.shape)].any())] or list(places)
+    foreground = (labels != 0) & (labels != IGNORED)
+    return [place for place in places if bool(foreground[box(place.start, place.shape)].any())] or list(places)
 
 
 def covered(places: Sequence[Place], labels: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """A source that lies in MLflow: an artifact of a run or a registered model, fetched once and then recognised."""
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -63,7 +65,11 @@ class ArtifactSource:
             found = sorted(kept.iterdir()) if kept.is_dir() else []
             if found and not moves:
                 return kept
-            self.fetch(self.path, kept)
+            with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{kept.name}-") as partial:
+                whole = Path(partial) / kept.name
+                self.fetch(self.path, whole)
+                shutil.rmtree(kept, ignore_errors=True)
+                whole.rename(kept)
         return kept
 
 

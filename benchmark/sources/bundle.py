@@ -20,6 +20,7 @@ from benchmark.sources.allowed import literal, monai_class
 from benchmark.sources.discover import discovered
 from benchmark.sources.fitting import fitted
 from benchmark.sources.model import Model
+from benchmark.sources.spoilt import described_by
 from benchmark.sources.weights import SUFFIXES, file_digest, read_weights, unwrap
 
 CONFIGS = ("inference", "train", "evaluate")
@@ -57,6 +58,10 @@ class BundleSource:
         Raises:
             InputError: A file or key is missing, code would have to run, or the weights do not fit.
         """
+        with described_by(self.path):
+            return self._open()
+
+    def _open(self) -> Model:
         metadata = _read(Path(self.path) / "configs" / "metadata.json")
         config, weights = self._config_file(), self._weights_file()
         where = f"{config}: the network"

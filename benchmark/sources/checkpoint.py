@@ -26,7 +26,7 @@ class Checkpoint:
 
     Attributes:
         weights: The state dict.
-        facts: The sidecar: architecture, labels, spacing, normalisation, taps, config, commit, data digest.
+        facts: The sidecar: architecture, labels, spacing, preparation, taps, config, commit, data digest.
     """
 
     weights: Mapping[str, Tensor]

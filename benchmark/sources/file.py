@@ -8,12 +8,15 @@ from typing import Any
 
 from benchmark.data.normalise import Normalisation
 from benchmark.data.preparation import Preparation
+from benchmark.data.resampling import Resampling
+from benchmark.data.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError
 from benchmark.sources.allowed import NETWORKS, literal, module_class
 from benchmark.sources.architecture import Architecture
 from benchmark.sources.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
 from benchmark.sources.fitting import check_shapes, check_values, shapes_of
 from benchmark.sources.model import Model
+from benchmark.sources.spoilt import described_by
 from benchmark.sources.weights import file_digest
 
 NAMED = "_target_"  # Hydra's keys of an object in a config
@@ -44,6 +47,10 @@ class FileSource:
         Raises:
             InputError: A file is missing or spoilt, the sidecar lacks a key or names code, or the weights do not fit.
         """
+        with described_by(self.path):
+            return self._open()
+
+    def _open(self) -> Model:
         checkpoint = load_checkpoint(Path(self.path))
         facts, sidecar = checkpoint.facts, Path(self.path) / SIDECAR
         try:
@@ -94,7 +101,16 @@ def _frozen(value: Any) -> Any:
 
 def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
     """How the training data became its input, where the sidecar says."""
-    if facts.get("normalisation") is None:
+    told = facts.get("preparation")
+    if told is None:
         return None
-    window = facts["normalisation"].get("window")
-    return Preparation(Normalisation(tuple(window) if window else None))
+    inner, resampling = told["normalisation"], told["resampling"]
+    schemes = tuple(Scheme(**one) for one in inner["schemes"]) if "schemes" in inner else ()
+    pairs = {name: tuple(map(tuple, resampling[f"{name}_settings"])) for name in ("image", "labels")}
+    return Preparation(
+        ChannelSchemes(schemes) if schemes else Normalisation(_frozen(inner["window"])),
+        spacing=_frozen(told["spacing"]),
+        transpose=_frozen(told["transpose"]),
+        crop=bool(told["crop"]),
+        resampling=Resampling(resampling["image"], pairs["image"], resampling["labels"], pairs["labels"]),
+    )

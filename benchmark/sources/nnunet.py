@@ -22,6 +22,7 @@ from benchmark.sources.architecture import Architecture
 from benchmark.sources.discover import STAGES, discovered
 from benchmark.sources.fitting import fitted
 from benchmark.sources.model import Model
+from benchmark.sources.spoilt import described_by
 from benchmark.sources.weights import file_digest, read_weights, unwrap
 
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
@@ -58,6 +59,10 @@ class NnunetSource:
         Raises:
             InputError: A file or key is missing, a class is refused, or the weights do not fit the plans.
         """
+        with described_by(self.path):
+            return self._open()
+
+    def _open(self) -> Model:
         folder, path = Path(self.path), self._file()
         plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
         content = read_weights(path)

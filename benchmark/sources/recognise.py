@@ -51,7 +51,7 @@ def recognise(path: str | Path, *, trust: bool = False) -> Node:
     if place.is_dir():
         return _folder(place, trust=trust)
     if place.is_file():
-        return _file(place)
+        return _file(place, trust=trust)
     raise InputError(f"source: {path} must be a file or a folder, got none there")
 
 
@@ -117,7 +117,7 @@ def _folder(folder: Path, *, trust: bool) -> Node:
         return _folder(inner[0], trust=trust)
     files = [one for one in sorted(folder.iterdir()) if one.is_file() and one.suffix in SUFFIXES]
     if len(files) == 1 and not inner:
-        return {**_file(files[0]), "name": source_name(folder)}
+        return {**_file(files[0], trust=trust), "name": source_name(folder)}
     several = [one.name for one in (*inner, *files)]
     if several:
         raise InputError(f"source: {folder} must hold one checkpoint, got {', '.join(several)}; name one")
@@ -127,12 +127,12 @@ def _folder(folder: Path, *, trust: bool) -> Node:
     )
 
 
-def _file(path: Path) -> Node:
+def _file(path: Path, *, trust: bool) -> Node:
     if path.name in CHECKPOINTS.values() and (path.parent.parent / "plans.json").is_file():
         kind = next(kind for kind, name in CHECKPOINTS.items() if name == path.name)
-        return {**_folder(path.parent, trust=False), "checkpoint": kind}
+        return {**_folder(path.parent, trust=trust), "checkpoint": kind}
     if path.suffix == ".safetensors" and (path.parent / SIDECAR).is_file():
-        return _folder(path.parent, trust=False)
+        return _folder(path.parent, trust=trust)
     if path.suffix not in SUFFIXES:
         raise InputError(
             f"source: {path} must be a file of weights ({', '.join(SUFFIXES)}), got {path.suffix or 'none'}"

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,10 @@ class Parcel:
     def files(self) -> Path:
         """The folder of the artifacts."""
         return self.folder / FILES
+
+    def belongs(self, key: str, experiment: str) -> bool:
+        """Whether it is this job's, for this experiment; several may share an outbox."""
+        return self.folder.name == key and self.row.get("experiment", experiment) == experiment
 
     def note(self, **facts: Any) -> None:
         """Keep how far its delivery is, so that a second try goes on from there."""
@@ -163,8 +168,11 @@ class Draft:
 
 def waiting(outbox: Path) -> list[Parcel]:
     """The parcels that wait for delivery, oldest first."""
-    found = [path for path in outbox.glob("[!.]*") if (path / ROW).is_file()] if outbox.is_dir() else []
-    return [Parcel(path) for path in sorted(found, key=lambda path: (path / ROW).stat().st_mtime)]
+    found = []
+    for path in outbox.glob("[!.]*") if outbox.is_dir() else []:
+        with suppress(FileNotFoundError, NotADirectoryError):  # another process delivers it at this moment
+            found.append(((path / ROW).stat().st_mtime, path))
+    return [Parcel(path) for _, path in sorted(found)]
 
 
 def remove_leftovers(outbox: Path, finished: Container[str]) -> None:

@@ -119,18 +119,10 @@ class Store:
     def _search(self, condition: str) -> Iterator[Row]:
         """Finished runs, oldest first."""
         where = "attributes.status = 'FINISHED'" + condition
-        order = ["attributes.start_time ASC"]
+        ours, order = [self._experiment.experiment_id], ["attributes.start_time ASC"]
         token = None
         while token != "":
-            page = self._patiently(
-                self.client.search_runs,
-                [self._experiment.experiment_id],
-                where,
-                ViewType.ACTIVE_ONLY,
-                PAGE,
-                order,
-                token,
-            )
+            page = self._patiently(self.client.search_runs, ours, where, ViewType.ACTIVE_ONLY, PAGE, order, token)
             yield from map(row_of, page)
             token = page.token or ""
 
@@ -145,18 +137,26 @@ class Store:
 
         A result of it that waits on disk is delivered first.
         """
-        with claimed(key, self._locks):
-            self.deliver(key)
+        with self._held(key):
             yield self.find(key)
+
+    def deliver(self) -> int:
+        """Deliver all results of the experiment that wait on disk, each while its job is held; return their number."""
+        delivered = 0
+        for parcel in waiting(self._outbox):
+            with self._held(parcel.folder.name) as own:  # who is writing it delivers it, too
+                delivered += own
+        return delivered
+
+    @contextmanager
+    def _held(self, key: str) -> Iterator[int]:
+        with claimed(key, self._locks):
+            own = [parcel for parcel in waiting(self._outbox) if parcel.belongs(key, self.experiment)]
+            for parcel in own:
+                self._patiently(self._deliver, parcel)
+            yield len(own)
         if self.find(key) is not None:
             forget(key, self._locks)
-
-    def deliver(self, key: str | None = None) -> int:
-        """Deliver results that wait on disk, of one job or of all, and return their number."""
-        parcels = [parcel for parcel in waiting(self._outbox) if key in {None, parcel.folder.name}]
-        for parcel in parcels:
-            self._patiently(self._deliver, parcel)
-        return len(parcels)
 
     def tidy(self) -> None:
         """Remove what killed jobs left on disk of results that the store holds."""

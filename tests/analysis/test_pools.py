@@ -88,3 +88,16 @@ def test_bad_truth_is_named(rows, message):
 def test_no_truth_has_no_tune():
     with pytest.raises(ValueError, match="`truth` must hold at least one row, got none"):
         main_tune(pools(truth([])))
+
+
+def test_skipped_pairs_stand_outside_however_many_they_are():
+    rows = [
+        (source, target, seed, "all", dice)
+        for target, skipped in (("liver", "abcd"), ("lung", "abcdef"))
+        for source in "abcdef"
+        for seed in (0, 1)
+        for dice in [float("nan") if source in skipped else 0.5]
+    ]
+    [pool] = pools(truth(rows))  # nothing is left of lung
+    assert (pool.target, pool.sources, pool.seeds) == ("liver", ("e", "f"), (0, 1))
+    assert sorted(pool.left_out) == list("abcd")

@@ -201,7 +201,7 @@ def write_file(folder: Path) -> Path:
     }
     network = small_network("DynUNet", classes=2)
     facts = {"name": folder.name, "architecture": arch, "channels": 1, "classes": 2, "labels": {}}
-    facts |= {"normalisation": None, "config": {"budget": {"patch": [32, 32, 32]}}}
+    facts |= {"preparation": None, "config": {"budget": {"patch": [32, 32, 32]}}}
     save_checkpoint(network, facts, folder)
     return folder
 

@@ -54,6 +54,8 @@ def test_an_impossible_pair_is_a_row_with_its_reason(study, impossible, command_
         again = command_line(command, *impossible, *overrides, *study.overrides)
         assert again.code == 0, again.err
         assert len(study.store().finished(command)) == 1
+    other = command_line("score", *impossible, *SCORED[:2], "metric=[gbc]", *study.overrides)  # reads no earlier pass
+    assert other.code == 0, other.err
 
 
 def test_inspect_prints_plain_text_where_there_is_no_terminal(place, tmp_path, command_line):

@@ -5,6 +5,7 @@ import math
 import multiprocessing
 import sqlite3
 import time
+from dataclasses import replace
 
 import alembic.command
 import pytest
@@ -16,6 +17,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from benchmark.errors import InputError
 from benchmark.tracking import Store
+from benchmark.tracking.outbox import Draft
 
 PROCESSES = 8
 
@@ -216,3 +218,40 @@ def test_a_server_that_does_not_answer_is_told_in_one_line(tmp_path, monkeypatch
         InputError, match=r"tracking\.uri must be a store that answers .*\(http://127\.0\.0\.1:9; .*got: "
     ):
         Store("http://127.0.0.1:9", "x", str(tmp_path), patience=0.5).prepare()
+
+
+def _waits(store, key):
+    """A finished result that its job could not deliver any more."""
+    draft = Draft.begin(store._outbox, key, experiment=store.experiment, name=key, tags={"job_key": key, "stage": "s"})
+    draft.seal("FINISHED")
+
+
+def _deliver(store, start):
+    start.wait()
+    store.deliver()
+
+
+def test_two_benches_that_start_at_once_deliver_what_waits_once(store):
+    store.prepare()
+    for index in range(6):
+        _waits(store, f"key{index}")
+    fork = multiprocessing.get_context("fork")
+    start = fork.Event()
+    processes = [fork.Process(target=_deliver, args=(replace(store), start)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    start.set()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    runs = MlflowClient(store.uri).search_runs([store.prepare()])
+    assert sorted(run.data.tags["job_key"] for run in runs) == [f"key{index}" for index in range(6)]
+
+
+def test_what_waits_for_another_experiment_is_left_to_it(store, place):
+    other = place.store("other")
+    _waits(other, "a")
+    assert store.deliver() == 0
+    assert store.find("a") is None
+    assert other.deliver() == 1
+    assert other.find("a") is not None

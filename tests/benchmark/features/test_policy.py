@@ -9,6 +9,7 @@ from monai.networks.nets import DynUNet
 from baselines import leep_score
 from baselines.leep import LEEP
 from benchmark.ccfv import CCFV
+from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
 from benchmark.features import reduce_stream
 from benchmark.features.policy import choose, covered
@@ -125,6 +126,12 @@ def test_leep_reads_only_what_was_forwarded(streams, tmp_path):
 def test_a_case_without_foreground_is_forwarded_whole():
     places = Grid((10, 10, 10), PATCH, 0.25).places
     assert choose(places, torch.zeros(10, 10, 10), "foreground") == places
+
+
+def test_ignored_voxels_are_no_foreground():
+    labels = torch.tensor([IGNORED, IGNORED, 0, 0, 1, 0], dtype=torch.uint8)
+    chosen = choose(Grid((6,), (2,), 0.0).places, labels, "foreground")
+    assert [place.start for place in chosen] == [(4,)]
 
 
 def test_an_unknown_policy_is_named():

@@ -3,17 +3,23 @@
 import json
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
 from hydra.utils import instantiate
 from mlflow import MlflowClient
 
+from benchmark.data.normalise import Normalisation
+from benchmark.data.preparation import Preparation
+from benchmark.data.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.taps import Taps
 from benchmark.opening import source_key
+from benchmark.sources.artifact import ArtifactSource
 from benchmark.sources.channels import adapted
+from benchmark.sources.checkpoint import SIDECAR
 from benchmark.sources.recognise import recognise, recognise_pool, source_name
 from benchmark.sources.source import Source
 from benchmark.sources.state_dict import StateDictSource
@@ -221,6 +227,60 @@ def source_key_of(node):
     return source_key(OmegaConf.create(node))
 
 
+def spoil(path, *place):
+    """Puts a text where a file of JSON has something else."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    inner = content
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = "spoilt"
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("write", "place"),
+    [
+        (write_file, (SIDECAR, "architecture", "network", "strides")),
+        (write_file, (SIDECAR, "config")),
+        (write_bundle, ("configs/metadata.json", "network_data_format")),
+        (write_bundle, ("configs/train.json", "network_def", "spatial_dims")),
+        (partial(write_nnunet, dims=3, cls="PlainConvUNet"), ("plans.json", "configurations")),
+        (partial(write_nnunet, dims=3, cls="PlainConvUNet"), ("dataset.json", "labels", "liver")),
+    ],
+)
+def test_a_description_of_a_wrong_kind_is_told_in_one_line(write, place, tmp_path):
+    write(tmp_path / "Dataset501_X")
+    (path,) = (tmp_path / "Dataset501_X").rglob(place[0])
+    spoil(path, *place[1:])
+    with pytest.raises(InputError, match=r"must describe a network, got: \w+Error: .+"):
+        opened(tmp_path / "Dataset501_X")
+
+
+def test_trust_goes_with_a_file_of_a_folder(tmp_path):
+    write_nnunet(tmp_path / "Dataset501_X", dims=3, cls="PlainConvUNet")
+    (path,) = (tmp_path / "Dataset501_X").rglob("checkpoint_*.pth")
+    assert recognise(path, trust=True)["trust"]
+    assert "trust" not in recognise(path)
+
+
+def test_an_artifact_whose_fetching_stops_is_fetched_again(tmp_path):
+    weights = write_weights(small_network("DynUNet"), tmp_path / "best.pt")
+
+    def fetch(path, folder, *, stops):
+        folder.mkdir()
+        (folder / "readme.txt").write_text("first")
+        if stops:
+            raise KeyboardInterrupt
+        shutil.copy(weights, folder)
+
+    stopped, whole = (
+        ArtifactSource("a", "runs:/1/m", partial(fetch, stops=stops), tmp_path / "kept") for stops in (True, False)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        stopped.digest()
+    assert whole.open().arch.name == "dynunet"
+
+
 def test_an_artifact_is_fetched_and_recognised(place, tmp_path):
     client = MlflowClient(place.uri)
     run = client.create_run(client.create_experiment("mine", artifact_location=tmp_path.as_uri())).info.run_id
@@ -266,6 +326,22 @@ def test_names_are_readable():
     assert source_name("/x/Dataset501_A/nnUNetTrainer__nnUNetPlans__2d/fold_3") == "Dataset501_A__2d"
     assert source_name("models:/liver/3") == "3"
     assert source_name("package.nets:make") == "make"
+
+
+CT = Scheme("CTNormalization", mean=1.0, std=2.0, low=-3.0, high=4.0)
+PREPARATIONS = {
+    "window": Preparation(Normalisation((-160.0, 240.0))),
+    "own mean": Preparation(),
+    "plan": Preparation(ChannelSchemes((CT,)), spacing=(2.5, 0.8, 0.8), transpose=(0, 1, 2), crop=True),
+}
+
+
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_a_folder_of_ours_tells_how_its_data_were_prepared(name, tmp_path):
+    folder = write_file(tmp_path / "ours")
+    facts = json.loads((folder / SIDECAR).read_text())
+    (folder / SIDECAR).write_text(json.dumps(facts | {"preparation": asdict(PREPARATIONS[name])}))
+    assert opened(folder).preparation == PREPARATIONS[name]
 
 
 def test_equal_files_have_equal_keys_wherever_they_lie(tmp_path):
