@@ -16,7 +16,7 @@ JOBS = {"prepare": 2, "pretrain": 3, "truth": 3 * 2, "score": 3}
 
 def run_bench(place, *overrides, environment=None):
     settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160", "PYTHONPATH": str(CONF.parent)}
-    command = [sys.executable, "-m", "benchmark.bench", *overrides, *place.overrides]
+    command = [sys.executable, "-m", "benchmark.bench", *place.overrides, *overrides]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=place.folder, env=settings | (environment or {})
     )
