@@ -97,7 +97,8 @@ class Bench:
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
         """Run the jobs of a stage that are not finished."""
-        left = [job for job in jobs if not set(job.keys) <= done and (self.only is None or self.only & set(job.keys))]
+        asked = self.only if name != "prepare" else None  # the others' data must be there, whatever is asked for
+        left = [job for job in jobs if not set(job.keys) <= done and (asked is None or asked & set(job.keys))]
         if not left:
             self.say(f"{name}: all {len(jobs)} jobs were finished before" if self.only is None else f"{name}: no job")
             return
@@ -174,6 +175,7 @@ def run(cfg: DictConfig) -> None:
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
+        write_failed(bench.failures, benches)
         interrupted(bench, "bench")
     store.tidy()
     write_failed(bench.failures, benches)

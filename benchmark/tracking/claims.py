@@ -14,23 +14,25 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from benchmark.errors import InputError
+from benchmark.tracking.patience import patiently
 
 PAUSE = 0.2  # seconds between two tries
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def claimed(key: str, place: str) -> Iterator[None]:
+def claimed(key: str, place: str, *, patience: float = 60.0) -> Iterator[None]:
     """Hold a job's key while the block runs; waits for whoever holds it.
 
     Args:
         key: The job's key.
         place: A folder for file locks, or the address of a PostgreSQL database.
+        patience: Seconds that the database may be away.
 
     Raises:
         InputError: The database does not answer.
     """
-    with _advisory(key, place) if place.startswith("postgresql") else _file(key, Path(place)):
+    with _advisory(key, place, patience) if place.startswith("postgresql") else _file(key, Path(place)):
         yield
 
 
@@ -79,14 +81,15 @@ def _file(key: str, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory(key: str, uri: str) -> Iterator[None]:
+def _advisory(key: str, uri: str, patience: float) -> Iterator[None]:
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    engine = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    connection = patiently(engine.connect, seconds=patience, hint="tracking.locks must be a database that answers")
     try:
-        connection = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
         waited = False
         while not connection.execute(text("select pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             if not waited:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from requests.exceptions import RequestException
+from sqlalchemy.exc import OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from benchmark.errors import InputError
@@ -44,7 +45,7 @@ def is_away(error: BaseException) -> bool:
     if is_unwritable(error):
         return False
     code = getattr(error, "error_code", "")  # MLflow's
-    known = isinstance(error, RequestException) or code == "TEMPORARILY_UNAVAILABLE"
+    known = isinstance(error, RequestException | OperationalError) or code == "TEMPORARILY_UNAVAILABLE"
     return known or (bool(code) and any(words in str(error) for words in AWAY))
 
 

@@ -150,7 +150,7 @@ class Store:
 
     @contextmanager
     def _held(self, key: str) -> Iterator[int]:
-        with claimed(key, self._locks):
+        with claimed(key, self._locks, patience=self.patience):
             own = [parcel for parcel in waiting(self._outbox) if parcel.belongs(key, self.experiment)]
             for parcel in own:
                 self._patiently(self._deliver, parcel)

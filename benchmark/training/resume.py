@@ -33,7 +33,7 @@ class Keeper:
         """Put a kept state back, and return the losses of the steps that are done; none where nothing was kept.
 
         Raises:
-            InputError: The file is not what `keep` wrote for this network.
+            InputError: The file is not what `keep` wrote for this network; it is removed, so that the next run trains anew.
         """
         if not self.path.is_file():
             return []
@@ -46,8 +46,9 @@ class Keeper:
             return list(state["losses"])
         except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.path.unlink()
             raise InputError(
-                f"{self.path} must hold a training's state, got: {detail} (delete it to train anew)"
+                f"{self.path} must hold a training's state, got: {detail} (removed; run again to train anew)"
             ) from error
 
     def keep(self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float]) -> None:
