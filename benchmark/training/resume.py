@@ -33,7 +33,7 @@ class Keeper:
         """Put a kept state back, and return the losses of the steps that are done; none where nothing was kept.
 
         Raises:
-            InputError: The file is not what `keep` wrote for this network; it is removed, so that the next run trains anew.
+            InputError: The file is not what `keep` wrote for this network; it is removed, and the next run trains anew.
         """
         if not self.path.is_file():
             return []

@@ -78,10 +78,6 @@ def nan_voxels(place, monkeypatch):
     rewrite(task(place) / IMAGE, change, dtype=np.float32)
 
 
-def no_description(place, monkeypatch):
-    (task(place) / "dataset.json").unlink()
-
-
 def not_utf8(place, monkeypatch):
     (task(place) / "dataset.json").write_bytes(b'{"name": "\xe9"}')
 
@@ -116,11 +112,6 @@ def full_disk_elsewhere(place, monkeypatch):
     monkeypatch.setattr(checkpoint, "save_file", failing)
 
 
-def spoilt_checkpoint(place, monkeypatch):
-    for path in (place.folder / "outputs" / "sources").glob("*/weights.safetensors"):
-        path.write_bytes(path.read_bytes()[:-1] + b"x")
-
-
 TABLE = {
     "a corrupt volume": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", cut_short),
     "shapes differ": Bad(rf"{LABELS} must have its image's shape \(24, 24, 24\), got \(23, 24, 24\)", other_shape),
@@ -130,7 +121,6 @@ TABLE = {
         r"synthetic_ball: split train must hold a foreground voxel in some case, got none", no_foreground
     ),
     "NaN voxels": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", nan_voxels),
-    "no dataset.json": Bad(r"synthetic_ball/dataset\.json must exist; got none .*", no_description),
     "dataset.json is not UTF-8": Bad(r"synthetic_ball/dataset\.json must be UTF-8 JSON, got: .+", not_utf8),
     "dataset.json is not UTF-8, prepare": Bad(
         r"synthetic_ball/dataset\.json must be UTF-8 JSON, got: .+",
@@ -153,10 +143,6 @@ TABLE = {
     "a full disk, told by the system": Bad(
         r"source must be writable, got: .*No space left on device.*",
         full_disk_elsewhere, "pretrain", ["source=scratch", "source.seed=9", EXPERIMENT],
-    ),
-    "a spoilt checkpoint": Bad(
-        r"weights\.safetensors must have SHA-256 [0-9a-f]{64} as its sidecar says, got [0-9a-f]{64}",
-        spoilt_checkpoint, overrides=[*TRUTH, "seeds=[9]"],
     ),
     "an unknown setting": Bad(r".*budgets.*", overrides=[*TRUTH, "trainer.budgets.steps=3"]),
     "an unknown source": Bad(r".*source/liver_longer.*", overrides=["source=liver_longer", "target=synthetic_ball"]),

@@ -19,6 +19,11 @@ ARCHITECTURES = sorted(path.stem for path in (CONF / "arch").glob("[!_]*.yaml"))
 SIDE = {"swinunetr": 64}  # voxels of the smallest patch; 32 otherwise
 NARROW = {"swinunetr": 12, "segresnet": 8}  # smallest width that the network takes; 4 otherwise
 CLASSES = 3
+SHRUNK = {  # large ones as they are built, with fewer channels
+    "unetr_base": ["source.arch.network.img_size=[32,32,32]", "source.arch.network.hidden_size=24",
+                   "source.arch.network.mlp_dim=24", "source.arch.network.num_heads=2"],
+    "dynunet_deep": ["source.arch.network.filters=[4,4,8,8,8]"],
+}  # fmt: skip
 # Modules between the last tap and the logits that are no head: MONAI's UNet upsamples and segments in one module.
 HALF = {"unet"}
 
@@ -29,7 +34,8 @@ def architecture(compose_command):
 
     def make(name: str) -> Architecture:
         width = NARROW.get(name, 4)
-        cfg = compose_command("pretrain", "source=scratch", f"arch@source.arch={name}", f"source.arch.width={width}")
+        narrow = [f"source.arch.width={width}", *SHRUNK.get(name, [])]
+        cfg = compose_command("pretrain", "source=scratch", f"arch@source.arch={name}", *narrow)
         return instantiate(cfg.source.arch)
 
     return make
