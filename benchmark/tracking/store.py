@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -127,9 +128,20 @@ class Store:
             token = page.token or ""
 
     def download(self, run: str, path: str, folder: Path) -> Path:
-        """Copy an artifact, a file or a folder, below `folder` and return its place."""
+        """Copy an artifact, a file or a folder, below `folder` and return its place.
+
+        Raises:
+            InputError: It is not there, or cannot be written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        return Path(self._patiently(self.client.download_artifacts, run, path, str(folder)))
+        try:
+            return Path(self._patiently(self.client.download_artifacts, run, path, str(folder)))
+        except MlflowException as error:  # which does not tell a missing artifact from a full disk
+            free = shutil.disk_usage(folder).free // 2**20
+            raise InputError(
+                f"tracking.uri: the artifact {path} of run {run} must be there and fit into {folder}, where {free} MB are "
+                f"free, got: {' '.join(str(error).split())}"
+            ) from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Row | None]:
