@@ -5,14 +5,19 @@ Every step of a delivery may be done twice: a second try goes on with the run of
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
 
+from benchmark.errors import InputError
 from benchmark.records import Row
 from benchmark.tracking.outbox import Parcel
+from benchmark.tracking.patience import is_away
 
 BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
 SMALL_BATCH = 100  # params or tags a request; its limit of those
@@ -33,6 +38,31 @@ def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
         client.log_artifacts(run, str(parcel.files))
     client.set_terminated(run, row["status"], row["end"])
     return str(run)
+
+
+def fetch(client: MlflowClient, run: str, path: str, folder: Path) -> Path:
+    """Copy an artifact below a folder and return its place.
+
+    Args:
+        client: Of the store.
+        run: The run's identifier.
+        path: The artifact, a file or a folder.
+        folder: Made if it is not there.
+
+    Raises:
+        InputError: The artifact is not there, or does not fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(client.download_artifacts(run, path, str(folder)))
+    except MlflowException as error:  # which does not tell a missing artifact from a full disk
+        if is_away(error):
+            raise
+        free = shutil.disk_usage(folder).free // 2**20
+        raise InputError(
+            f"tracking.uri: the artifact {path} of run {run} must be there and fit into {folder} ({free} MB are free), "
+            f"got: {' '.join(str(error).split())}"
+        ) from error
 
 
 def _begin(parcel: Parcel, row: Mapping[str, Any], client: MlflowClient, experiment: str) -> str:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +22,7 @@ from benchmark.errors import InputError
 from benchmark.provenance import provenance, rerun_command
 from benchmark.records import Row
 from benchmark.tracking.claims import claimed, claims_place, forget
-from benchmark.tracking.delivery import deliver, row_of
+from benchmark.tracking.delivery import deliver, fetch, row_of
 from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
 from benchmark.tracking.patience import patiently
 
@@ -133,15 +132,7 @@ class Store:
         Raises:
             InputError: It is not there, or cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            return Path(self._patiently(self.client.download_artifacts, run, path, str(folder)))
-        except MlflowException as error:  # which does not tell a missing artifact from a full disk
-            free = shutil.disk_usage(folder).free // 2**20
-            raise InputError(
-                f"tracking.uri: the artifact {path} of run {run} must be there and fit into {folder}, where {free} MB are "
-                f"free, got: {' '.join(str(error).split())}"
-            ) from error
+        return self._patiently(fetch, self.client, run, path, folder)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Row | None]:
