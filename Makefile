@@ -59,6 +59,7 @@ lint: $(STAMP) ## Check style, format and types
 perf: $(STAMP) ## Measure speed and memory beside plain references; fails where a number falls short of its bound
 	@$(RUN) -m benchmark.perf $(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"') $(ARGS)
 
+docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(STAMP) ## Build the documentation into site/
 	@$(RUN) -m mkdocs build $(ARGS)
 
