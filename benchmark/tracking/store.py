@@ -63,6 +63,7 @@ class Store:
             InputError: The store cannot be opened.
         """
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # jobs run under one live line
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` decides how long is tried
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         lock: AbstractContextManager[object] = nullcontext()
