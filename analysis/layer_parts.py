@@ -32,8 +32,9 @@ def layer_terms(parts: pd.DataFrame) -> pd.DataFrame:
 
     Example:
         >>> rows = [("a", "liver", "part/ccfv/consistency_1", 1.0), ("a", "liver", "part/ccfv/variety_1", np.e)]
-        >>> layer_terms(pd.DataFrame(rows, columns=["source", "target", "name", "value"])).iloc[0].tolist()
-        ['a', 'liver', 1, 0.0, 1.0, 1.0]
+        >>> found = layer_terms(pd.DataFrame(rows, columns=["source", "target", "name", "value"]))
+        >>> found[["consistency", "variety", "both"]].to_numpy().tolist()
+        [[0.0, 1.0, 1.0]]
     """
     found = parts["name"].astype(str).str.extract(NAME)
     ours = parts.assign(part=found[0], layer=found[1]).dropna(subset=["part"])

@@ -42,7 +42,7 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
     Example:
         >>> frame = pd.DataFrame({"source": list("abcd"), "arch": "unet", "width": 8, "length": "long",
         ...                       "parameters": [10, 20, 20, 30]})
-        >>> [(key, sorted(kept)) for key, kept in sub_pools(frame, "abcd").items()]
+        >>> [(key, sorted(kept)) for key, kept in sub_pools(frame, list("abcd")).items()]
         [(('largest', 'without the largest (d)'), ['a', 'b', 'c'])]
     """
     known = sources[sources["source"].isin(names)]

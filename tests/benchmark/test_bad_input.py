@@ -191,7 +191,7 @@ def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line,
     before = finished(again)
     cut_short(again, None)
     done = command_line("bench", EXPERIMENT, "hydra/launcher=basic", *again.overrides)
-    assert done.code == 2
+    assert done.code == 3, "some jobs of this run finished"
     assert re.fullmatch(rf"error: \S*{IMAGE} must be a readable NIfTI volume, got: .+\n", done.err), done.err
     assert re.search(
         r"8 jobs failed; what is finished stays, and the next run goes on \(`--retry failed` runs these alone\):",
