@@ -103,7 +103,7 @@ def test_every_extra_that_is_installed_is_declared():
 def test_first_command_installs_and_the_second_does_not(clone, target, module):
     assert clone.make(target).returncode == 0
     assert clone.modules() == ["pip", module]
-    assert "-c constraints.txt -e .[dev,ray,slurm,postgres]" in clone.calls()[0]
+    assert "-c constraints.txt -e .[dev,docs,ray,slurm,postgres]" in clone.calls()[0]
     assert clone.make(target).returncode == 0
     assert clone.modules() == [module]
 
