@@ -91,6 +91,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
             tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags=_skipped(skip, metrics))
             log.info("%s: skipped, %s", name, skip)
             return
+        _compute(tracked, metrics, statistics, passes, spent, reporter)  # first: MLflow compares runs by that
         notes = () if found else stream.pair.model.notes
         tracked.log(
             params={"windows": cfg.stream.windows},
@@ -102,7 +103,6 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
             statistics.save(Path(folder) / "statistics")
             tracked.file(Path(folder) / "statistics", "statistics")
             tracked.log(tags={"pass_key": streamed})
-        _compute(tracked, metrics, statistics, passes, spent, reporter)
     log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
