@@ -18,7 +18,7 @@ from tests.benchmark.engines.servers import PATIENCE, MlflowServer, Postgres, ki
 from tests.benchmark.test_commands import figures
 
 KILLS, WITH_SERVERS = 20, {6, 12, 18}
-LONGEST = 4.0  # seconds of work between two kills, beyond the start-up
+LONGEST = 1.5  # seconds of work between two kills, beyond the start-up
 START = 8.0  # seconds within which every fifth kill falls, whatever the sweep is at
 METRICS = ("ccfv", "logme")
 SWEEP = (  # three targets, five sources: 3 + 5 + 12 + 12 jobs, 44 runs
@@ -43,6 +43,7 @@ class Sweep:
         self.server = MlflowServer(self.postgres.uri, place.folder / "artifacts").start()
         self.known: dict[str, str] = {}  # key -> its finished run, as seen before any attempt
         self.repeated: list[str] = []
+        self.seen = self._folders()
 
     @property
     def store(self):
@@ -86,12 +87,16 @@ class Sweep:
             self.server.start()
 
     def look(self, names_before):
-        """Which finished jobs the last attempt worked on all the same."""
-        latest = max((self.place.folder / "outputs" / "bench").glob("2*"), default=None)
-        path = latest / "progress.jsonl" if latest else None
-        if path and path.is_file():
-            entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        """Which finished jobs the last attempt worked on all the same; one that died early left no folder."""
+        for folder in self._folders() - self.seen:
+            path = folder / "progress.jsonl"
+            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+            entries = [json.loads(line) for line in lines if line.endswith("}")]
             self.repeated += sorted({str(entry["job"]) for entry in entries if "job" in entry} & names_before)
+        self.seen = self._folders()
+
+    def _folders(self):
+        return set((self.place.folder / "outputs" / "bench").glob("2*"))
 
     def remember(self):
         """The finished runs; one that was finished before is still the same."""
