@@ -66,6 +66,7 @@ class Store:
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` decides how long is tried
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # we tell its errors ourselves, in a line
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
             path = Path(self.uri.removeprefix("sqlite:///")).absolute()
