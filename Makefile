@@ -49,7 +49,7 @@ study: $(STAMP) ## Run what the bench leaves out: sensitivity, ablations, metric
 
 test: export OMP_NUM_THREADS = 1
 test: $(STAMP) ## Run all tests that this machine can run, doctests included
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Check style, format and types
 	@$(RUN) -m ruff check .

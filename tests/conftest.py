@@ -18,6 +18,9 @@ PROGRAMS = {
     "browser": ("chromium", "chromedriver"),
 }
 
+# fixtures of the session that take long to make: the tests that use one run in one process
+SHARED = ("bench",)
+
 # Time is measured by `make perf`; a loaded machine must not fail a property.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("house")
@@ -34,8 +37,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--screenshots",
         type=Path,
+        default=Path(__file__).parents[1] / "outputs" / "screenshots",
         metavar="DIR",
-        help="folder that keeps the browser tests' pictures, such as outputs/screenshots (default: none is kept)",
+        help="folder for pictures of the pages that the browser tests open (default: outputs/screenshots)",
     )
 
 
@@ -58,6 +62,17 @@ def _has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """With several workers (`make test`): a file shares one, and so do all tests of the bench; long ones come first."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        group = next((name for name in SHARED if name in item.fixturenames), str(item.path))
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_runtest_setup(item):
@@ -90,6 +105,14 @@ def browser(tmp_path_factory, program) -> Iterator:
     profile = tmp_path_factory.mktemp("chromium")
     with chromium(program=program("chromium"), driver=program("chromedriver"), profile=profile) as driver:
         yield driver
+
+
+@pytest.fixture(scope="session")
+def screenshots(request) -> Path:
+    """The folder of pictures named by `--screenshots`."""
+    folder = request.config.getoption("--screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

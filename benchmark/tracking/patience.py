@@ -10,7 +10,8 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from benchmark.errors import InputError
 
 UNWRITABLE = ("readonly database", "disk is full", "No space left", "Read-only file system", "disk I/O error")
-AWAY = ("API request to", "database is locked", "could not connect", "Connection refused")
+# a server whose connections to its database are all in use answers BAD_REQUEST, with the last of these words
+AWAY = ("API request to", "database is locked", "could not connect", "Connection refused", "QueuePool limit")
 Result = TypeVar("Result")
 
 

@@ -19,12 +19,6 @@ def opened(browser, report):
     return browser
 
 
-@pytest.fixture
-def pictures(request, tmp_path):
-    """Where pictures go: the folder that --screenshots names, or one that nobody keeps."""
-    return request.config.getoption("--screenshots") or tmp_path
-
-
 def column(browser, body, place):
     """The texts of one column of the first table's bodies."""
     rows = "[...document.querySelector('table').tBodies[arguments[0]].rows]"
@@ -35,13 +29,13 @@ def click(browser, place):
     browser.execute_script("document.querySelectorAll('table thead button')[arguments[0]].click()", place)
 
 
-def test_it_opens_from_disk_without_a_request_or_an_error(opened, report, pictures):
+def test_it_opens_from_disk_without_a_request_or_an_error(opened, report, screenshots):
     assert requested(opened) == [(report / "report.html").as_uri()]
     assert complaints(opened) == []
     broken = "return [...document.images].filter(i => !(i.complete && i.naturalWidth > 0)).length"
     assert opened.execute_script(broken) == 0
     assert opened.execute_script("return document.images.length") > 15
-    assert screenshot(opened, "report", pictures).stat().st_size > 10_000
+    assert screenshot(opened, "report", screenshots).stat().st_size > 10_000
 
 
 def test_a_click_sorts_within_metrics_and_within_controls(opened, study):
@@ -77,13 +71,13 @@ def test_a_link_to_a_folded_note_opens_it(opened):
 
 
 @pytest.mark.parametrize("folded", [True, False])
-def test_a_phone_scrolls_down_only(opened, folded, pictures):
+def test_a_phone_scrolls_down_only(opened, folded, screenshots):
     with phone(opened):
         opened.execute_script("document.querySelectorAll('details').forEach(d => d.open = !arguments[0])", folded)
         assert opened.execute_script("return window.innerWidth") == NARROW
         assert opened.execute_script("return document.documentElement.scrollWidth") <= NARROW
         if folded:
-            screenshot(opened, "report_phone", pictures)
+            screenshot(opened, "report_phone", screenshots)
 
 
 def test_print_shows_what_is_folded(opened):

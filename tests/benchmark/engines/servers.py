@@ -18,6 +18,14 @@ from tests.conftest import find_program
 
 PATIENCE = 120.0  # seconds that a server may take to answer on a busy machine
 
+# as docs/how-to/scaling.md has them: a pool of connections for as many requests as the server answers at once (40), and
+# no job runners, which serve features that nobody here uses, with seven processes
+SERVER_SETTINGS = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20",
+    "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "60",
+}
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -83,7 +91,7 @@ class Postgres:
         program = find_program("postgres") or str(Path(find_program("initdb") or "").parent / "postgres")
         self.process = subprocess.Popen(
             [program, "-D", str(self.folder / "data"), "-p", str(self.port), "-k", str(self.folder),
-             "-c", "listen_addresses=127.0.0.1"],
+             "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=self.user, start_new_session=True,
         )  # fmt: skip
         ready = [find_program("pg_isready") or "pg_isready", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -125,8 +133,7 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store,
                    "--artifacts-destination", self.artifacts.as_uri(), "--host", "127.0.0.1",
                    "--port", str(self.port), "--workers", "1"]  # fmt: skip
-        # its job runners serve features that nobody here uses, with seven processes
-        settings = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        settings = os.environ | SERVER_SETTINGS
         with (self.artifacts.parent / "mlflow-server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=settings, start_new_session=True)
         wait_until(self._healthy, "the MLflow server")
