@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.command import resolved, run_command
+from benchmark.data.decathlon import DecathlonTask
 from benchmark.data.task import Task
 from benchmark.jobs import code_digest, job_key, targets
 from benchmark.progress import Reporter
@@ -46,7 +47,8 @@ def _make(task: Task, data_dir: Path, code: str) -> bool:
     """Make or check a task, one process at a time, whichever command asks for it."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f".{task.name}.lock"):
-        clear_partial(Path(task.folder))
+        if isinstance(task, DecathlonTask):  # it makes its folder; what lies beside a user's own is the user's
+            clear_partial(Path(task.folder))
         return task.prepare(data_dir / "packages", code=code)
 
 

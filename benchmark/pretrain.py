@@ -126,8 +126,8 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
         return Trained(network, [], math.nan)
     cases, held_out = (source.task.cases(split) for split in source.splits)
     losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
-    logits = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
-    dice = [case_dice(found, case.labels) for case, found in zip(held_out, logits, strict=True)]
+    found = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
+    dice = [case_dice(labels, case.labels, classes=source.classes) for case, labels in found]
     return Trained(network, losses, mean_dice(dice))
 
 

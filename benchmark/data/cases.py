@@ -78,10 +78,10 @@ class Cases(Sequence[Case]):
     @overload
     def __getitem__(self, index: int) -> Case: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Case]: ...
-    def __getitem__(self, index: int | slice) -> Case | list[Case]:
+    def __getitem__(self, index: slice) -> "Cases": ...
+    def __getitem__(self, index: int | slice) -> "Case | Cases":
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+            return Cases(self._loaders[index], place=self._place, kept_gib=self._room / 2**30)
         place = range(len(self))[index]
         if place not in self._kept:
             self._kept[place] = self._load(place)

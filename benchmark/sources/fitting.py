@@ -69,7 +69,7 @@ def shapes_of(network: Network, *, channels: int, classes: int) -> Shapes:
 def _prefix(expected: Shapes, weights: Mapping[str, Tensor], source: str) -> str:
     """What stands before the network's own names; nothing where they fit as they are."""
     first = next(iter(expected))
-    starts = sorted({name[: -len(first)] for name in weights if name.endswith(first)}, key=lambda start: (len(start), start))
+    starts = sorted(sorted({name[: -len(first)] for name in weights if name.endswith(first)}), key=len)
     starts = [start for start in starts if not start or start.endswith(".")]
     fits = {start: sum(f"{start}{name}" in weights for name in expected) for start in starts}
     best = [start for start in starts if fits[start] == max(fits.values())]

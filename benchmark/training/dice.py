@@ -1,7 +1,7 @@
 """Dice of a network on whole cases (MONAI sliding windows and Dice)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from monai.inferers import sliding_window_inference
@@ -12,51 +12,64 @@ from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 
 BATCH = 4  # windows that go through the network together
+TOGETHER = 2**22  # voxels of cases whose logits are held at once; one case may have more
 
 
-def predict(network: nn.Module, cases: Sequence[Case], *, window: Sequence[int], overlap: float = 0.25) -> list[Tensor]:
-    """Logits of whole cases.
+def predict(
+    network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float = 0.25
+) -> Iterator[tuple[Case, Tensor]]:
+    """The labels of whole cases, a few cases in memory at a time.
 
-    Cases of one shape go through together: on a CPU, torch convolves a batch of one several times slower than each
+    Neighbours of one shape go through together: on a CPU, torch convolves a batch of one several times slower than each
     of a batch of two.
 
     Args:
         network: Maps (b, c, D, H, W) to (b, k, D, H, W).
-        cases: The cases.
+        cases: The cases, each read once.
         window: (3,) voxels of the sliding window.
         overlap: Share by which neighbouring windows overlap.
 
-    Returns:
-        (k, D, H, W) float32 logits of each case, on the network's device.
+    Yields:
+        Each case in its turn with its (D, H, W) uint8 predicted labels, on the CPU.
     """
     device = next(network.parameters()).device
-    cases = list(cases)  # read once: a task's cases are read each time that they are gone through
-    logits: dict[str, Tensor] = {}
-    for shape in dict.fromkeys(case.image.shape for case in cases):
-        alike = [case for case in cases if case.image.shape == shape]
+    for alike in _alike(cases):
         images = torch.stack([case.image for case in alike]).to(device, memory_format=torch.channels_last_3d)
         with torch.inference_mode():
-            found = sliding_window_inference(
+            logits = sliding_window_inference(
                 images, tuple(window), BATCH, network, overlap=overlap, mode="gaussian", padding_mode="replicate"
             )
-        logits |= {case.name: values.float() for case, values in zip(alike, torch.as_tensor(found), strict=True)}
-    return [logits[case.name] for case in cases]
+            labels = torch.as_tensor(logits).argmax(1).to(torch.uint8).cpu()
+        yield from zip(alike, labels, strict=True)
 
 
-def case_dice(logits: Tensor, labels: Tensor) -> list[float]:
+def _alike(cases: Iterable[Case]) -> Iterator[list[Case]]:
+    """Neighbours of one shape, as many as go through together."""
+    held: list[Case] = []
+    for case in cases:
+        voxels = case.labels.numel()
+        if held and (case.image.shape != held[0].image.shape or voxels * (len(held) + 1) > TOGETHER):
+            yield held
+            held = []
+        held.append(case)
+    if held:
+        yield held
+
+
+def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]:
     """Dice of each foreground class of one case; ignored voxels are in neither set.
 
     Args:
-        logits: (k, D, H, W) float32.
+        predicted: (D, H, W) uint8 labels.
         labels: (D, H, W) uint8.
+        classes: k, the background counted.
 
     Returns:
         k - 1 values; NaN for a class that the labels do not hold.
     """
-    classes = logits.shape[0]
-    predicted = logits.argmax(0).masked_fill(labels.to(logits.device) == IGNORED, 0)
-    one_hot = [torch.stack([volume == c for c in range(classes)]) for volume in (predicted, labels)]
-    values = compute_dice(one_hot[0][None], one_hot[1][None].to(logits.device), include_background=False)
+    predicted = predicted.masked_fill(labels == IGNORED, 0)
+    one_hot = [torch.stack([volume == c for c in range(classes)])[None] for volume in (predicted, labels)]
+    values = compute_dice(*one_hot, include_background=False)
     return [float(value) for value in values[0]]
 
 

@@ -1,10 +1,11 @@
 """The MONAI trainer: a source's weights fine-tuned on a target's labelled cases, measured on its test cases."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from benchmark.data.case import Case
@@ -74,26 +75,25 @@ class MonaiTrainer:
         keeper = Keeper(folder / "training.pt", every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
         losses = train(network, cases, budget=budget, seed=seed, report=report, keeper=keeper)
-        test = target.cases("test", preparation)
-        window = model.arch.fit(self.window)
-        logits = self._predict(network, test, window)
-        dice = {case.name: case_dice(found, case.labels) for case, found in zip(test, logits, strict=True)}
+        measured = partial(_measured, network, window=model.arch.fit(self.window), overlap=self.overlap)
+        dice, examples = measured(target.cases("test", preparation), classes=target.classes)
         others = target.cases("external", preparation) if target.has("external") else []
-        external = {
-            case.name: case_dice(found, case.labels)
-            for case, found in zip(others, self._predict(network, others, window), strict=True)
-        }
-        return Outcome(dice, external, losses, taken, _examples(test, logits, dice))
-
-    def _predict(self, network: nn.Module, cases: Sequence[Case], window: Sequence[int]) -> list[Tensor]:
-        return predict(network, cases, window=window, overlap=self.overlap)
+        external, _ = measured(others, classes=target.classes)
+        return Outcome(dice, external, losses, taken, examples)
 
 
-def _examples(
-    cases: Sequence[Case], logits: Sequence[Tensor], dice: Mapping[str, Sequence[float]]
-) -> dict[str, tuple[Case, Tensor]]:
-    order = sorted(range(len(cases)), key=lambda index: mean_dice([dice[cases[index].name]]))
-    return {
-        kind: (cases[index], logits[index].argmax(0).to(torch.uint8).cpu())
-        for kind, index in (("worst", order[0]), ("best", order[-1]))
-    }
+def _measured(
+    network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float, classes: int
+) -> tuple[dict[str, list[float]], dict[str, tuple[Case, Tensor]]]:
+    """Dice of each case, and the worst and the best case that holds a class, with its predicted labels."""
+    dice: dict[str, list[float]] = {}
+    examples: dict[str, tuple[Case, Tensor]] = {}
+    means: dict[str, float] = {}
+    for case, predicted in predict(network, cases, window=window, overlap=overlap):
+        dice[case.name] = case_dice(predicted, case.labels, classes=classes)
+        mean = mean_dice([dice[case.name]])
+        if mean < means.get("worst", math.inf):  # never of a case without a class, whose mean is NaN
+            examples["worst"], means["worst"] = (case, predicted), mean
+        if mean >= means.get("best", 0.0):
+            examples["best"], means["best"] = (case, predicted), mean
+    return dice, examples

@@ -13,6 +13,8 @@ from skimage import io
 
 from benchmark.command import CONF, prepare_config
 from benchmark.core.labels import IGNORED
+from benchmark.data.case import Case
+from benchmark.data.cases import Cases
 from benchmark.data.msd import MsdTask
 from benchmark.data.nnunet import NnunetTask
 from benchmark.data.planning import Plan
@@ -21,6 +23,7 @@ from benchmark.data.preparation import Preparation
 from benchmark.data.preprocessed import PreprocessedTask
 from benchmark.data.recognise import recognise_task
 from benchmark.errors import InputError, SkipPair
+from benchmark.prepare import prepared
 from tests.benchmark.data.conftest import SHAPE, SPACING, make_msd, make_nnunet, make_plans, volume, write
 
 
@@ -288,3 +291,23 @@ def test_a_folder_that_is_no_task_is_told(tmp_path):
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(InputError, match=r"dataset\.json must list training \(MSD\) or channel_names \(nnU-Net v2\)"):
         recognise_task(tmp_path)
+
+
+def test_what_lies_beside_a_users_folder_is_left_alone(msd, compose_command):
+    """A job that makes a task clears what a killed one left; a folder of a user's has no such neighbours."""
+    beside = msd.parent / f".{msd.name}-backup"
+    beside.mkdir()
+    node = compose_command("prepare", "task=msd", f"task.folder={msd}", f"data_dir={msd.parent / 'data'}").task
+    prepared(node, msd.parent / "data")
+    assert beside.is_dir()
+
+
+def test_a_part_of_the_cases_is_read_as_it_is_gone_through():
+    read = []
+    blank = Case("x", torch.zeros(1, 2, 2, 2), torch.ones(2, 2, 2, dtype=torch.uint8), (1.0, 1.0, 1.0))
+    whole = Cases([lambda index=index: read.append(index) or blank for index in range(5)], place="folder")
+    part = whole[1:4]
+    assert (len(part), read) == (3, [])
+    next(iter(part))
+    assert read == [1]
+    assert len(list(whole[:None])) == 5
