@@ -45,7 +45,7 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
         "amp": cfg.device.amp,
     }
     code = targets(inputs["target"])
-    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.channels"])
+    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.pairing"])
     metrics = resolved(cfg.metric)
     further = needed(get_class(node["_target_"]) for node in metrics.values())
     wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
@@ -81,7 +81,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
         )
         stream = Stream(cfg, store, target, Path(folder))
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
-        found = _earlier(store, streamed, requests, Path(folder))
+        found, notes = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
         try:
             statistics = found or stream(stream.labelled(), requests, classes=target.classes, name="target")
@@ -92,12 +92,12 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
             log.info("%s: skipped, %s", name, skip)
             return
         _compute(tracked, metrics, statistics, passes, spent, reporter)  # first: MLflow compares runs by that
-        notes = () if found else stream.pair.model.notes
+        notes = notes if found else "; ".join(stream.pair.model.notes)
         tracked.log(
             params={"windows": cfg.stream.windows},
             metrics={"seconds/pass": spent, "windows/forwarded": statistics.windows.count,
                      "windows/all": statistics.windows.total},
-            tags={"statistics": "read" if found else "computed"} | ({"notes": "; ".join(notes)} if notes else {}),
+            tags={"statistics": "read" if found else "computed"} | ({"notes": notes} if notes else {}),
         )  # fmt: skip
         if not cfg.variant:  # nobody reads those of a variant again
             statistics.save(Path(folder) / "statistics")
@@ -106,13 +106,13 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
-def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> Statistics | None:
-    """The statistics of an earlier pass that hold all that is asked for."""
+def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[Statistics | None, str]:
+    """The statistics of an earlier pass that hold all that is asked for, and its notes on the pair."""
     row = store.find_tag("pass_key", streamed)
     if row is None:
-        return None
+        return None, ""
     statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
-    return statistics if set(requests) <= set(statistics) else None
+    return (statistics, row.tags.get("notes", "")) if set(requests) <= set(statistics) else (None, "")
 
 
 def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:

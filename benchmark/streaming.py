@@ -14,10 +14,11 @@ from benchmark.data.case import Case
 from benchmark.data.task import Task
 from benchmark.errors import InputError
 from benchmark.features.stream import reduce_stream
-from benchmark.opening import Pair, open_source, paired
+from benchmark.opening import open_source
 from benchmark.passes import Cases, own_cases
 from benchmark.prepare import prepared
 from benchmark.sources.model import Model
+from benchmark.sources.pairing import Pair, paired
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
 

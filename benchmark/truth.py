@@ -16,12 +16,13 @@ from benchmark.data.task import Task
 from benchmark.errors import SkipPair
 from benchmark.jobs import job_key, targets
 from benchmark.memory import peak_memory, reset_peak_memory
-from benchmark.opening import open_source, paired, source_key
+from benchmark.opening import open_source, source_key
 from benchmark.pictures import three_slices, write_picture
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.records import Data
 from benchmark.sources.model import Model
+from benchmark.sources.pairing import paired
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.training.dice import mean_dice

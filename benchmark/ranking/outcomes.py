@@ -13,12 +13,12 @@ from benchmark.data.task import Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.jobs import job_key, targets
 from benchmark.metric import Metric
-from benchmark.opening import Pair, paired
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import Outcome, estimate
 from benchmark.ranking.passes import Pass, Stream, drop_softmax, pass_over, try_window, window_of
 from benchmark.ranking.resamples import Resamples
 from benchmark.sources.model import Model
+from benchmark.sources.pairing import Pair, paired
 from benchmark.statistics import SoftmaxRequest
 
 
@@ -123,7 +123,7 @@ class Ranker:
     def _pass_key(self, node: DictConfig) -> str:
         inputs = {part: self.settings[part] for part in ("task", "stream", "preparation", "amp")}
         inputs |= {"source": self.source_key(node), "data": self.data, "split": self.split}
-        code = ("benchmark.opening", *targets(self.settings["task"]))
+        code = ("benchmark.opening", "benchmark.sources.pairing", *targets(self.settings["task"]))
         return job_key("rank", "benchmark.ranking.passes", inputs, code=code)
 
     def _outcome_key(self, passed: str) -> str:

@@ -48,7 +48,7 @@ def figures(place, metrics=METRICS, client=None):
             values = {name: np.float64(run.data.metrics[name]).tobytes() for name in told}
             losses = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
             found[job] = values, sorted(losses)
-    return found
+    return found - {"uncommitted.diff"}
 
 
 def table(text):
@@ -57,7 +57,7 @@ def table(text):
 
 
 def artifacts(place, row, path=None):
-    """Every file of a run."""
+    """Every file of a run, but the diff of a tree that is being worked on."""
     client, found = MlflowClient(place.uri), set()
     for entry in client.list_artifacts(row.run, path):
         found |= artifacts(place, row, entry.path) if entry.is_dir else {entry.path}

@@ -125,7 +125,7 @@ def left_over(folder):
     return [path for path in names if path.name not in known and not path.name.endswith(".lock")]
 
 
-def test_a_sweep_that_is_killed_twenty_times(sweep, bench, undisturbed, tmp_path_factory):
+def test_a_sweep_that_is_killed_twenty_times(sweep, undisturbed):
     draw = random.Random(20)
     kills = 0
     while kills < KILLS:
@@ -173,15 +173,10 @@ def judge(sweep, undisturbed, kills):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(bench, tmp_path_factory, python_m):
-    """The figures of the same sweep that nobody kills: the session's bench, and what it lacks."""
-    from tests.benchmark.conftest import Place
-
-    folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(bench[0].folder / "data", folder / "data")
-    shutil.copytree(bench[0].folder / "outputs" / "sources", folder / "outputs" / "sources")
-    shutil.copy(bench[0].folder / "mlflow.db", folder / "mlflow.db")
-    place = Place(folder)
+def undisturbed(make_place, prepared, python_m):
+    """The figures of the same sweep that nobody kills."""
+    place = make_place("undisturbed")
+    shutil.copytree(prepared, place.folder / "data")
     done = python_m("benchmark.bench", *SWEEP, *place.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return figures(place, METRICS)

@@ -1,0 +1,59 @@
+"""A source and a target brought together: whose plan prepares the volumes, and how channels are adapted."""
+
+from dataclasses import dataclass, replace
+
+from benchmark.data.preparation import Preparation, follow
+from benchmark.data.task import Task
+from benchmark.sources.channels import adapted
+from benchmark.sources.model import Model
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source as it meets a target.
+
+    Attributes:
+        model: The source, adapted to the target's channels where it must be; its notes say what was done.
+        preparation: How the target's volumes become its input.
+    """
+
+    model: Model
+    preparation: Preparation
+
+
+def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pair:
+    """Bring a source and a target together.
+
+    Args:
+        model: The source.
+        target: The target.
+        intensities: Whose plan decides, "source" or "target".
+        spacing: Whose plan decides, "source" or "target".
+
+    Raises:
+        SkipPair: They cannot be paired.
+    """
+    preparation = follow(model.preparation, target.preparation, intensities=intensities, spacing=spacing)
+    if model.arch.dims == 2 and preparation.transpose is None:
+        preparation = replace(preparation, transpose=(0, 1, 2))  # the network sees slices along the first axis
+    flat = model.arch.dims == 3 and target.cases("train", preparation)[0].labels.shape[0] == 1
+    model = adapted(model, channels=target.channels, flat=flat)
+    return Pair(replace(model, notes=(*model.notes, *_differences(model, preparation))), preparation)
+
+
+def _differences(model: Model, preparation: Preparation) -> list[str]:
+    """Where a source sees the target otherwise than its own data."""
+    own = model.preparation
+    found: list[str] = []
+    if own is None:
+        return found
+    if own.spacing and own.spacing != preparation.spacing:
+        seen = _millimetres(preparation.spacing) if preparation.spacing else "as stored"
+        found.append(f"trained at {_millimetres(own.spacing)}, sees the target {seen}")
+    if own.normalisation != preparation.normalisation:
+        found.append("intensities by the target's plan, not its own")
+    return found
+
+
+def _millimetres(spacing: tuple[float, ...]) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing) + " mm"
