@@ -67,7 +67,8 @@ def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
     `left_out`. A target without any Dice has no pool.
 
     Args:
-        truth: Columns source, target, seed, tune, dice; Dice as a fraction.
+        truth: Columns source, target, seed, tune, dice; Dice as a fraction. A column `reason`, where there is one, says
+            why a Dice is NaN.
 
     Returns:
         The pools, by tune and target.
@@ -126,8 +127,10 @@ def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
     table = rows.pivot_table(index="source", columns="seed", values="dice", dropna=False)
     table = table.loc[:, table.dropna(how="all").notna().mean() >= 0.5]  # of the sources that were not skipped
     gaps = table[table.isna().any(axis=1)]
+    told = rows[rows["reason"] != ""].groupby("source")["reason"].first() if "reason" in rows else {}
     left_out = {
-        str(source): "no Dice with seed " + ", ".join(map(str, row.index[row.isna()]))
+        str(source): f"no Dice with seed {', '.join(map(str, row.index[row.isna()]))}"
+        + (f" ({told[source]})" if source in told else "")
         for source, row in gaps.iterrows()
     }
     kept = table.dropna()

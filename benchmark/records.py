@@ -55,7 +55,10 @@ class Row:
 
 
 def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A line for each fine-tuning: source, target, seed, tune, dice, external_dice (NaN without another patient)."""
+    """A line for each fine-tuning: source, target, seed, tune, dice and external_dice, the reason of a NaN, seconds.
+
+    `external_dice` is NaN without another patient.
+    """
     return pd.DataFrame(
         [
             {
@@ -65,11 +68,12 @@ def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
                 "tune": row.params["tune"],
                 "dice": row.metrics.get("dice", math.nan),
                 "external_dice": row.metrics.get("external_dice", math.nan),
+                "reason": row.tags.get("reason/dice", ""),
                 "seconds": row.metrics.get("seconds", math.nan),
             }
             for row in rows
         ],
-        columns=["source", "target", "seed", "tune", "dice", "external_dice", "seconds"],
+        columns=["source", "target", "seed", "tune", "dice", "external_dice", "reason", "seconds"],
     )
 
 

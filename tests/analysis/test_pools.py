@@ -101,3 +101,10 @@ def test_skipped_pairs_stand_outside_however_many_they_are():
     [pool] = pools(truth(rows))  # nothing is left of lung
     assert (pool.target, pool.sources, pool.seeds) == ("liver", ("e", "f"), (0, 1))
     assert sorted(pool.left_out) == list("abcd")
+
+
+def test_the_reason_of_a_skip_stands_beside_its_source():
+    rows = [(source, "liver", seed, "all", np.nan if source == "a" else 0.5) for source in "abc" for seed in (0, 1)]
+    frame = truth(rows).assign(reason=lambda found: np.where(found["dice"].isna(), "it has two channels", ""))
+    [pool] = pools(frame)
+    assert pool.left_out == {"a": "no Dice with seed 0, 1 (it has two channels)"}

@@ -26,16 +26,17 @@ def test_truth_rows():
     params = {"source": "liver_long", "target": "spleen", "seed": "3", "tune": "last"}
     rows = [
         Row("truth", "a", "one", params, {"dice": 0.5, "external_dice": 0.25, "seconds": 2.0}),
-        Row("truth", "b", "two", params | {"seed": "4"}, {}),
+        Row("truth", "b", "two", params | {"seed": "4"}, {}, {"reason/dice": "it has two channels"}),
     ]
     frame = truth_frame(rows)
-    assert list(frame.columns) == ["source", "target", "seed", "tune", "dice", "external_dice", "seconds"]
+    assert list(frame.columns) == ["source", "target", "seed", "tune", "dice", "external_dice", "reason", "seconds"]
     assert frame.iloc[0].to_dict() == {
         "source": "liver_long", "target": "spleen", "seed": 3, "tune": "last", "dice": 0.5, "external_dice": 0.25,
-        "seconds": 2.0,
+        "reason": "", "seconds": 2.0,
     }  # fmt: skip
     assert frame["seed"].dtype.kind == "i"
     assert math.isnan(frame.iloc[1]["dice"])
+    assert frame.iloc[1]["reason"] == "it has two channels"
 
 
 def test_score_rows_are_long_and_keep_reasons():
