@@ -127,12 +127,20 @@ def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
     table = rows.pivot_table(index="source", columns="seed", values="dice", dropna=False)
     table = table.loc[:, table.dropna(how="all").notna().mean() >= 0.5]  # of the sources that were not skipped
     gaps = table[table.isna().any(axis=1)]
-    told = rows[rows["reason"] != ""].groupby("source")["reason"].first() if "reason" in rows else {}
+    told = _reasons(rows)
     left_out = {
         str(source): f"no Dice with seed {', '.join(map(str, row.index[row.isna()]))}"
-        + (f" ({told[source]})" if source in told else "")
+        + (f" ({told[str(source)]})" if str(source) in told else "")
         for source, row in gaps.iterrows()
     }
     kept = table.dropna()
     seeds = tuple(int(seed) for seed in kept.columns)
     return Pool(target, tune, tuple(map(str, kept.index)), seeds, kept.to_numpy(dtype=np.float64), left_out)
+
+
+def _reasons(rows: pd.DataFrame) -> dict[str, str]:
+    """Source -> why it has no Dice, where that is told."""
+    if "reason" not in rows:
+        return {}
+    pairs = zip(rows["source"].astype(str), rows["reason"].astype(str), strict=True)
+    return {source: reason for source, reason in pairs if reason}
