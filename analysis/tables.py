@@ -101,9 +101,9 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
             rows.append((name, *_result_cells(row, intervals), *others, _published(name), *_cost(study, row)))
         groups.append(tuple(rows))
     notes = (
-        "Intervals: over sources (Pearson BCa, rank measures percentile bootstrap). share (of the ceiling), p "
-        "(one-sided, by permutation), without weak (without scratch and short sources), by scan (mean over scans): "
-        "weighted Kendall. regret: Dice points lost by taking the top source. NaN: scores that are undefined.",
+        "Intervals: over sources (Pearson BCa, rank measures percentiles, some of them expanded). share (of the "
+        "ceiling), p (one-sided, by permutation), without weak (without scratch and short sources), by scan (mean over "
+        "scans): weighted Kendall. regret: Dice points lost by taking the top source. NaN: scores that are undefined.",
         f"paper: Pearson, weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
         *_metric_reasons(study),
     )
