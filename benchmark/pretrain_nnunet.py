@@ -6,6 +6,7 @@ line leaves it, for `source=nnunet source.path=FOLDER`.
 """
 
 import logging
+import shutil
 import time
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: 
         "pretrain", key, source.name, params=params, config=resolved(cfg.pretraining), suite=cfg.suite.name
     ) as run:
         start = time.perf_counter()
-        done = pretrain(source, device=cfg.device.name, report=reporter.step)
+        place = Path(cfg.output_dir) / "training" / key[:32]
+        done = pretrain(source, device=cfg.device.name, report=reporter.step, folder=place)
         run.curve("loss", done.losses)
         run.log(
             params={"width": done.width},
@@ -60,6 +62,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: 
         )  # fmt: skip
         for name in ("plans.json", "dataset.json"):
             run.file(done.folder / name)
+    shutil.rmtree(place, ignore_errors=True)
     log.info("source %s: validation Dice %.3f, in %s", source.name, done.dice, done.folder)
 
 

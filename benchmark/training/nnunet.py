@@ -27,7 +27,9 @@ from benchmark.sources.transfer import transfer
 from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet_dataset import ENDING, STORED, NnunetDataset, write_dataset
 from benchmark.training.nnunet_plans import Plans, adapt, plan, preprocess
+from benchmark.training.nnunet_resume import by_epochs
 from benchmark.training.nnunet_space import NnunetSpace, seeded, short_hash
+from benchmark.training.resume import Keeper
 from benchmark.training.trainer import Outcome
 from benchmark.training.tune import freeze
 
@@ -74,6 +76,7 @@ class NnunetTrainer:
         processes: Processes that plan, preprocess and export predictions.
         augment_processes: Processes that augment batches; 0 augments in this one, and only then do equal seeds give
             equal outcomes.
+        keep_every: Seconds between two writes of a training's state, which is written at an epoch's end alone.
     """
 
     folder: str | Path
@@ -82,6 +85,7 @@ class NnunetTrainer:
     budget: NnunetBudget
     processes: int = 1
     augment_processes: int = 0
+    keep_every: float = 300.0
 
     @property
     def steps(self) -> int:
@@ -108,7 +112,7 @@ class NnunetTrainer:
             seed: Seed of the new head, the order of batches and the augmentation.
             device: Where it runs.
             report: Called after each step with the step and the loss.
-            folder: Not used: nnU-Net cannot go on amid its batches to the same bits, so what was stopped starts anew.
+            folder: Where it keeps its state, to go on from there, at an epoch, when it was stopped; None keeps none.
         """
         space = NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
         held_out = [split for split in HELD_OUT if target.has(split)]
@@ -125,16 +129,20 @@ class NnunetTrainer:
             plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
             preprocess(space, dataset, plans, configuration)
             with seeded(seed):
-                return self._train(model, target, dataset, plans, place, seed, device, report)
+                return self._train(model, target, dataset, plans, place, seed, device, report, self.keeper(folder))
+
+    def keeper(self, folder: Path | None) -> Keeper | None:
+        """What keeps a training's state in a folder; None without one."""
+        return Keeper(folder / "training.pt", every=self.keep_every) if folder else None
 
     def _run_name(self, model: Model, target: Task, preparation: Preparation, seed: int) -> str:
-        settings = {name: value for name, value in asdict(self).items() if name != "folder"}
+        settings = {name: value for name, value in asdict(self).items() if name not in {"folder", "keep_every"}}
         content = json.dumps([settings, asdict(preparation), target.digest()], sort_keys=True, default=str)
         return f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
 
     def _train(  # noqa: PLR0917 - one caller, which made them all
         self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
-        report: Callable[[int, float], None],
+        report: Callable[[int, float], None], keeper: Keeper | None,
     ) -> Outcome:  # fmt: skip
         from benchmark.training.nnunet_loop import FineTuning, Slices, is_supervised_deeply
 
@@ -154,6 +162,7 @@ class NnunetTrainer:
         trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
         trainer.disable_checkpointing = True  # the weights are not needed afterwards, their Dice is
         set_budget(trainer, self.budget)
+        by_epochs(trainer, trainer.losses, seed=seed, keeper=keeper)
         trainer.run_training()
         found = {
             split: trainer.validate(fold, place / split)

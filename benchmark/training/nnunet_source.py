@@ -13,7 +13,9 @@ from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet import NnunetTrainer, read_dice, set_budget
 from benchmark.training.nnunet_dataset import NnunetDataset, write_dataset
 from benchmark.training.nnunet_plans import Plans, adapt, move, plan, preprocess
+from benchmark.training.nnunet_resume import by_epochs
 from benchmark.training.nnunet_space import NnunetSpace, seeded
+from benchmark.training.resume import Keeper
 
 
 @dataclass(frozen=True)
@@ -76,23 +78,27 @@ def pretrain(
     *,
     device: str = "cpu",
     report: Callable[[int, float], None] = lambda step, loss: None,
+    folder: Path | None = None,
 ) -> NnunetTrained:
-    """Plan, preprocess and train by nnU-Net; what was in the source's folder is replaced.
+    """Plan, preprocess and train by nnU-Net; what was in the source's folder is replaced, or gone on with.
 
     Args:
         source: What to train.
         device: Where it runs.
         report: Called after each step with the step and the loss.
+        folder: Where it keeps its state, to go on from there, at an epoch, when it was stopped; None keeps none.
     """
     chosen = source.trainer
     space = NnunetSpace(Path(chosen.folder), chosen.processes, chosen.augment_processes)
-    shutil.rmtree(source.results, ignore_errors=True)
+    keeper = chosen.keeper(folder)
+    if keeper is None or not keeper.path.is_file():
+        shutil.rmtree(source.results, ignore_errors=True)
     with space.entered(source.results / "log.txt", results=source.results):
         dataset = _dataset(source.task, space, "source_train", "source_validation")
         plans = _plans(source, space, dataset)
         preprocess(space, dataset, plans, source.configuration)
         with seeded(source.seed):
-            return _train(source, dataset, plans, device, report)
+            return _train(source, dataset, plans, device, report, keeper)
 
 
 def _dataset(task: Task, space: NnunetSpace, train: str, held_out: str) -> NnunetDataset:
@@ -113,13 +119,10 @@ def _plans(source: NnunetPretraining, space: NnunetSpace, dataset: NnunetDataset
     return move(space, plans, target, dataset)
 
 
-def _train(
-    source: NnunetPretraining,
-    dataset: NnunetDataset,
-    plans: Plans,
-    device: str,
-    report: Callable[[int, float], None],
-) -> NnunetTrained:
+def _train(  # noqa: PLR0917 - one caller, which made them all
+    source: NnunetPretraining, dataset: NnunetDataset, plans: Plans, device: str,
+    report: Callable[[int, float], None], keeper: Keeper | None,
+) -> NnunetTrained:  # fmt: skip
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     given = {**plans, "continue_training": False}
@@ -135,6 +138,7 @@ def _train(
         return done
 
     trainer.train_step = told  # a subclass would put its own name into the checkpoint
+    by_epochs(trainer, losses, seed=source.seed, keeper=keeper)
     trainer.run_training()
     trainer.perform_actual_validation(save_probabilities=False)
     folder = Path(trainer.output_folder_base)

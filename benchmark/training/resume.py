@@ -23,10 +23,12 @@ class Keeper:
     Attributes:
         path: The file; written to a temporary name, fsynced and renamed.
         every: Seconds between two writes.
+        beside: What a loop kept beside weights and optimiser, after `load`.
     """
 
     path: Path
     every: float = 60.0
+    beside: str = field(default="", init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def load(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
@@ -43,6 +45,7 @@ class Keeper:
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
             _set_random_state([one.cpu() for one in state["random"]], device)
+            self.beside = state["beside"]
             return list(state["losses"])
         except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -51,7 +54,9 @@ class Keeper:
                 f"{self.path} must hold a training's state, got: {detail} (removed; run again to train anew)"
             ) from error
 
-    def keep(self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float]) -> None:
+    def keep(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float], *, beside: str = ""
+    ) -> None:
         """Write the state, if it is time."""
         if time.monotonic() - self._last < self.every:
             return
@@ -61,6 +66,7 @@ class Keeper:
             "optimiser": optimiser.state_dict(),
             "random": _random_state(device),
             "losses": list(losses),
+            "beside": beside,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.part")

@@ -48,7 +48,7 @@ def figures(place, metrics=METRICS, client=None):
             values = {name: np.float64(run.data.metrics[name]).tobytes() for name in told}
             losses = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
             found[job] = values, sorted(losses)
-    return found - {"uncommitted.diff"}
+    return found
 
 
 def table(text):
@@ -61,7 +61,7 @@ def artifacts(place, row, path=None):
     client, found = MlflowClient(place.uri), set()
     for entry in client.list_artifacts(row.run, path):
         found |= artifacts(place, row, entry.path) if entry.is_dir else {entry.path}
-    return found
+    return found - {"uncommitted.diff"}
 
 
 def content(place, row, path, folder):

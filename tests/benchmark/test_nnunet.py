@@ -7,6 +7,7 @@ plans, cut to three narrow stages. The whole file shares that source.
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -22,13 +23,14 @@ from benchmark.prepare import cutting_code
 from benchmark.sources.model import Model
 from benchmark.sources.transfer import transfer
 from benchmark.training.nnunet_dataset import STORED, write_dataset
+from benchmark.training.nnunet_source import pretrain
 from benchmark.training.nnunet_space import NnunetSpace
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]
 
 COUNTS = {"liver": {"source_train": 4, "source_validation": 0}, "spleen": {"train": 3, "test": 2}}
 ROUNDING = 1e-6  # nnU-Net counts voxels in float64
-TINY = ["trainer.budget.iterations=2", "trainer.budget.epochs=1", "trainer.budget.patch=[32,32,32]",
+TINY = ["trainer.budget.iterations=1", "trainer.budget.epochs=2", "trainer.budget.patch=[32,32,32]",
         "trainer.budget.batch=2", "trainer.processes=1"]  # fmt: skip
 
 
@@ -60,13 +62,17 @@ def chosen(home, raw) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def trained(home, raw, chosen, python_m):
+def training(raw, chosen) -> list[str]:
+    """How the source is trained: two epochs of eight steps."""
+    return ["task=nnunet", f"task.folder={raw['liver']}", "task.name=liver", "task.test_share=0.25", *chosen, *TINY,
+            "trainer.budget.iterations=8", "pretraining.features=[8,16,32]",
+            "pretraining.name=nnunet_liver"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(home, training, python_m):
     """The row and the folder of the source, trained by the command."""
-    done = python_m(
-        "benchmark.pretrain_nnunet", "task=nnunet", f"task.folder={raw['liver']}", "task.name=liver",
-        "task.test_share=0.25", *chosen, *TINY, "trainer.budget.epochs=2", "trainer.budget.iterations=8",
-        "pretraining.features=[8,16,32]", "pretraining.name=nnunet_liver",
-    )  # fmt: skip
+    done = python_m("benchmark.pretrain_nnunet", *training)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Please cite" not in done.stdout
     (row,) = home.store("scans").finished("pretrain").values()
@@ -132,6 +138,20 @@ def test_nnunet_itself_reads_what_it_trained(trained, folder, predictor, target)
     assert 0.0 <= trained.metrics["dice"] <= 1.0
 
 
+def test_a_source_whose_training_was_stopped_goes_on(trained, training, compose_command, tmp_path):
+    """To the same loss, Dice and files, from the state of its first epoch."""
+    once = instantiate(compose_command("pretrain_nnunet", *training).pretraining)
+    source = replace(once, name="again", trainer=replace(once.trainer, keep_every=0.0))
+    with pytest.raises(Stopped):
+        pretrain(source, report=stop_at(10), folder=tmp_path)
+    steps = []
+    again = pretrain(source, report=lambda step, _: steps.append(step), folder=tmp_path)
+    assert steps == list(range(9, 17))
+    assert again.losses[-1] == trained.metrics["loss"]
+    assert again.dice == trained.metrics["dice"]
+    assert (again.folder / "fold_0" / "checkpoint_final.pth").is_file()
+
+
 def test_inspect_tells_what_it_is(home, source, command_line):
     done = command_line("inspect", *source, *home.overrides)
     assert done.code == 0, done.err
@@ -189,14 +209,33 @@ def test_nnunet_s_truth_is_its_own_validation(home, tuned, target, trainer):
     assert all("seg_layers" in name for name in _fresh(home, tuned))
 
 
-def test_equal_seeds_give_equal_truths(tuned, model, target, trainer):
-    """A second time, from Python; what nnU-Net does to the process is undone."""
+class Stopped(Exception):
+    """The process is killed."""
+
+
+def stop_at(last):
+    """A report that stops a training after so many steps."""
+
+    def report(step, _):
+        if step == last:
+            raise Stopped
+
+    return report
+
+
+def test_equal_seeds_give_equal_truths_even_to_a_training_that_was_stopped(tuned, model, target, trainer, tmp_path):
+    """A second time, from Python, stopped in its second epoch and gone on; the process is left as it was."""
     before, state = dict(os.environ), torch.get_rng_state()
+    keeping = replace(trainer, keep_every=0.0)
+    tune = partial(keeping.fine_tune, model, target, target.preparation, seed=0, folder=tmp_path)
+    with pytest.raises(Stopped):
+        tune(report=stop_at(2))
     steps = []
-    again = trainer.fine_tune(model, target, target.preparation, seed=0, report=lambda step, _: steps.append(step))
+    again = tune(report=lambda step, _: steps.append(step))
     assert dict(os.environ) == before
     assert torch.equal(torch.get_rng_state(), state)
-    assert steps == [1, 2]
+    assert steps == [2]
+    assert len(again.losses) == 2
     assert np.mean([dice for (dice,) in again.dice.values()]) == tuned.metrics["dice"]
     assert again.losses[-1] == tuned.metrics["loss"]
     for case, predicted in again.examples.values():
