@@ -92,8 +92,7 @@ class Bench:
 
     def expect(self, jobs: Sequence[Job], done: set[str]) -> None:
         """Count the jobs that are not finished as work to come, for the remaining time."""
-        left = [job for job in jobs if not set(job.keys) <= done]
-        self.board.work |= {key: job.work / len(job.keys) for job in left for key in job.keys}
+        self.board.work |= {key: job.work / len(job.keys) for job in jobs for key in job.keys if key not in done}
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
         """Run the jobs of a stage that are not finished."""
@@ -216,7 +215,9 @@ def launcher_overrides() -> list[str]:
 
 def interrupted(bench: Bench, command: str) -> NoReturn:
     """Say what came of it until Ctrl-C, and exit."""
-    bench.say("interrupted: what is finished stays, and the next run goes on")
+    bench.board.read()
+    done, whole = len(bench.board.finished & set(bench.board.work)), len(bench.board.work)
+    bench.say(f"interrupted after {done} of {whole} runs: they stay, and the next {command} goes on")
     _sum_up(bench, command)
     sys.exit(INTERRUPTED)
 

@@ -10,6 +10,7 @@ import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,9 @@ class NnunetTrainer:
             patch = model.arch.fit(asked)[-model.arch.dims :]
             plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
             preprocess(space, dataset, plans, configuration)
-            with seeded(seed):
-                return self._train(model, target, dataset, plans, place, seed, device, report, self.keeper(folder))
+            with seeded(seed) as seed_epoch:
+                goes_on = partial(by_epochs, seed_epoch=seed_epoch, keeper=self.keeper(folder))
+                return self._train(model, target, dataset, plans, place, seed, device, report, goes_on)
 
     def keeper(self, folder: Path | None) -> Keeper | None:
         """What keeps a training's state in a folder; None without one."""
@@ -142,7 +144,7 @@ class NnunetTrainer:
 
     def _train(  # noqa: PLR0917 - one caller, which made them all
         self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
-        report: Callable[[int, float], None], keeper: Keeper | None,
+        report: Callable[[int, float], None], goes_on: Callable[[Any, list[float]], None],
     ) -> Outcome:  # fmt: skip
         from benchmark.training.nnunet_loop import FineTuning, Slices, is_supervised_deeply
 
@@ -162,7 +164,7 @@ class NnunetTrainer:
         trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
         trainer.disable_checkpointing = True  # the weights are not needed afterwards, their Dice is
         set_budget(trainer, self.budget)
-        by_epochs(trainer, trainer.losses, seed=seed, keeper=keeper)
+        goes_on(trainer, trainer.losses)
         trainer.run_training()
         found = {
             split: trainer.validate(fold, place / split)

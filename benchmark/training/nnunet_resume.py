@@ -5,16 +5,15 @@ epoch needs from those before it the weights, the optimiser and nnU-Net's log.
 """
 
 import json
-import random
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-import torch
 
 from benchmark.training.resume import Keeper
 
 
-def by_epochs(trainer: Any, losses: list[float], *, seed: int, keeper: Keeper | None = None) -> None:
+def by_epochs(
+    trainer: Any, losses: list[float], *, seed_epoch: Callable[[int], None], keeper: Keeper | None = None
+) -> None:
     """Let a trainer of nnU-Net seed each epoch anew, keep its state at an epoch's end, and begin from what is kept.
 
     Equal only while batches are augmented in this process, as equal seeds are.
@@ -22,7 +21,7 @@ def by_epochs(trainer: Any, losses: list[float], *, seed: int, keeper: Keeper | 
     Args:
         trainer: The trainer, before it runs.
         losses: The loss at each step, which the trainer appends to.
-        seed: Of the training.
+        seed_epoch: What seeds the generators for an epoch.
         keeper: Where the state is kept; None keeps none.
     """
     begin, begin_epoch, end_epoch = trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end
@@ -35,7 +34,7 @@ def by_epochs(trainer: Any, losses: list[float], *, seed: int, keeper: Keeper | 
             trainer.current_epoch = len(done) // trainer.num_iterations_per_epoch
 
     def start_epoch() -> None:
-        _seed(seed, trainer.current_epoch)
+        seed_epoch(trainer.current_epoch)
         begin_epoch()
 
     def finish_epoch() -> None:
@@ -60,10 +59,3 @@ def _put_back(trainer: Any, log: dict[str, Any]) -> None:
     trainer._best_ema = log["best"]
     if trainer.grad_scaler is not None and log["scaler"] is not None:
         trainer.grad_scaler.load_state_dict(log["scaler"])
-
-
-def _seed(seed: int, epoch: int) -> None:
-    drawn = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    torch.manual_seed(drawn)
-    np.random.seed(drawn)  # noqa: NPY002 - nnU-Net draws from it
-    random.seed(drawn)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from benchmark.training.nnunet_dataset import NnunetDataset, write_dataset
 from benchmark.training.nnunet_plans import Plans, adapt, move, plan, preprocess
 from benchmark.training.nnunet_resume import by_epochs
 from benchmark.training.nnunet_space import NnunetSpace, seeded
-from benchmark.training.resume import Keeper
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,9 @@ def pretrain(
         dataset = _dataset(source.task, space, "source_train", "source_validation")
         plans = _plans(source, space, dataset)
         preprocess(space, dataset, plans, source.configuration)
-        with seeded(source.seed):
-            return _train(source, dataset, plans, device, report, keeper)
+        with seeded(source.seed) as seed_epoch:
+            goes_on = partial(by_epochs, seed_epoch=seed_epoch, keeper=keeper)
+            return _train(source, dataset, plans, device, report, goes_on)
 
 
 def _dataset(task: Task, space: NnunetSpace, train: str, held_out: str) -> NnunetDataset:
@@ -121,7 +122,7 @@ def _plans(source: NnunetPretraining, space: NnunetSpace, dataset: NnunetDataset
 
 def _train(  # noqa: PLR0917 - one caller, which made them all
     source: NnunetPretraining, dataset: NnunetDataset, plans: Plans, device: str,
-    report: Callable[[int, float], None], keeper: Keeper | None,
+    report: Callable[[int, float], None], goes_on: Callable[[Any, list[float]], None],
 ) -> NnunetTrained:  # fmt: skip
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -138,7 +139,7 @@ def _train(  # noqa: PLR0917 - one caller, which made them all
         return done
 
     trainer.train_step = told  # a subclass would put its own name into the checkpoint
-    by_epochs(trainer, losses, seed=source.seed, keeper=keeper)
+    goes_on(trainer, losses)
     trainer.run_training()
     trainer.perform_actual_validation(save_probabilities=False)
     folder = Path(trainer.output_folder_base)

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,15 +87,26 @@ def planning() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """A block with seeded generators of torch, numpy and Python, which nnU-Net draws from; afterwards as before."""
+def seeded(seed: int) -> Iterator[Callable[[int], None]]:
+    """A block with seeded generators of torch, numpy and Python, which nnU-Net draws from; afterwards as before.
+
+    Yields:
+        What seeds them anew within the block, for an epoch.
+    """
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - nnU-Net draws from it
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
+
+        def seed_all(drawn: int) -> None:
+            torch.manual_seed(drawn)
+            np.random.seed(drawn)  # noqa: NPY002
+            random.seed(drawn)
+
+        def seed_epoch(epoch: int) -> None:
+            seed_all(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+
+        seed_all(seed)
         try:
-            yield
+            yield seed_epoch
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
             random.setstate(python_state)

@@ -1,15 +1,21 @@
 """Full or read-only disks, a spoilt cache, a job that takes too long: one line, nothing lost, and a later run ends."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmark.command import CONF
 from benchmark.errors import InputError
 from benchmark.tracking import Store
 from tests.benchmark.conftest import Place
+from tests.benchmark.engines.servers import PATIENCE
 
 PAIR = ["source=scratch", "target=synthetic_ball", "experiment=synthetic", "seeds=[7]"]
 
@@ -140,6 +146,38 @@ def test_fail_fast_begins_no_further_job_and_retry_runs_those_that_failed(again,
     done = command_line("bench", *given, "--retry", "failed")
     assert done.code == 2
     assert "retry=failed needs failed jobs" in done.err
+
+
+@pytest.mark.joblib
+def test_ctrl_c_stops_cleanly(again):
+    """As a terminal sends it, to the bench and its workers alike: one line, what is finished stays."""
+    command = [sys.executable, "-m", "benchmark.bench", "experiment=synthetic", "suite.seeds=[0,1,9]",
+               "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *again.overrides]  # fmt: skip
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONF.parent)}
+    benches = again.folder / "outputs" / "bench"
+    before = set(benches.glob("2*/progress.jsonl"))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               cwd=again.folder, env=settings, start_new_session=True)  # fmt: skip
+    _wait_for_one(process, benches, before)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, _ = process.communicate(timeout=100)
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    told = "".join(re.findall(r"interrupted after (\d+) of 8 runs: they stay, and the next bench goes on", printed))
+    assert told, printed
+    assert 1 <= int(told) < 8
+    finished = sum(row.params["seed"] == "9" for row in again.store().finished("truth").values())
+    assert int(told) <= finished <= int(told) + 2  # each worker may have stopped between a result and telling it
+
+
+def _wait_for_one(process, folder, before):
+    """Until a run of the bench that was started last is finished; each worker first tells of two that were before."""
+    end = time.monotonic() + PATIENCE
+    while process.poll() is None and time.monotonic() < end:
+        texts = [path.read_text(encoding="utf-8") for path in set(folder.glob("2*/progress.jsonl")) - before]
+        if any(text.count('"finished"') >= 5 for text in texts):
+            return
+        time.sleep(0.05)
 
 
 def test_a_dry_run_tells_and_does_nothing(again, command_line):
