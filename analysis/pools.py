@@ -142,5 +142,5 @@ def _reasons(rows: pd.DataFrame) -> dict[str, str]:
     """Source -> why it has no Dice, where that is told."""
     if "reason" not in rows:
         return {}
-    pairs = zip(rows["source"].astype(str), rows["reason"].astype(str), strict=True)
+    pairs = zip(rows["source"].astype(str), rows["reason"].fillna("").astype(str), strict=True)
     return {source: reason for source, reason in pairs if reason}

@@ -91,7 +91,7 @@ class Bench:
         }  # fmt: skip
 
     def expect(self, jobs: Sequence[Job], done: set[str]) -> None:
-        """Count the jobs that are not finished as work to come, for the remaining time."""
+        """Count the runs that are not finished as work to come, for the remaining time."""
         self.board.work |= {key: job.work / len(job.keys) for job in jobs for key in job.keys if key not in done}
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
