@@ -53,6 +53,7 @@ def ranking_figure(ranking: Ranking) -> Figure:
     figure = Figure(figsize=(1.6 + 2.6 * columns, rows * (0.9 + 0.26 * len(table))), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     place = np.arange(len(table))[::-1]
+    sources = [str(source).replace("$", r"\$") for source in table["source"]]  # matplotlib takes $...$ for a formula
     if ranking.draws:
         share = table[f"{ranking.by}_first"].to_numpy(dtype=float)
         axes[0].barh(place, np.nan_to_num(share), color=ORANGE, height=0.7)
@@ -66,7 +67,7 @@ def ranking_figure(ranking: Ranking) -> Figure:
         panel.set_title(name, fontsize=8)
     for panel in axes:
         panel.tick_params(labelsize=7)
-        panel.set_yticks(place, [str(source) for source in table["source"]], fontsize=7)
+        panel.set_yticks(place, sources, fontsize=7)
     for panel in axes[panels:]:
         panel.set_visible(False)
     return figure

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.agreement import FEWEST_SOURCES
 from analysis.ranking import STANDING, Ranking
 from analysis.tables import UNDEFINED, Table
 
@@ -25,13 +26,16 @@ class Account:
 
     Attributes:
         task: The target's name.
-        costs: A line a source: source, architecture, parameters, window, seconds, peak_memory_mb, fine_tuning_seconds.
+        costs: A line a source: source, architecture, parameters, window, seconds, peak_memory_mb, fine_tuning_seconds
+            and fine_tuning_reason, which says why that is NaN.
         reasons: (source, metric) -> why a score is undefined, or what it leaves out.
         notes: Source -> what was adapted.
         skipped: Source -> why it was skipped.
         where: Where it ran, in words.
         fine_tuning: What the estimated cost of fine-tuning is for, in words.
         resampling: How intervals were made, in words.
+        other_files: How many files lie among the sources and have nothing to do with them.
+        search: What else is to be said of the search for sources, one line each.
     """
 
     task: str
@@ -42,6 +46,8 @@ class Account:
     where: str
     fine_tuning: str
     resampling: str
+    other_files: int = 0
+    search: Sequence[str] = ()
 
 
 def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = False) -> tuple[Table, ...]:
@@ -76,17 +82,28 @@ def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) 
     notes += _grouped((f"{metric}: {why}", source) for (source, metric), why in account.reasons.items())
     notes += _grouped((note, source) for source, own in account.notes.items() for note in own)
     notes += _grouped((f"skipped: {why}", source) for source, why in account.skipped.items())
-    title = f"{account.task}: {len(rows)} sources by {ranking.by}, {ranking.cases} cases"
-    return Table(title, tuple(columns), (tuple(rows),), (*notes, CAUTION))
+    counts = f"{counted(len(rows), 'source')} by {ranking.by}, {counted(ranking.cases, 'case')}"
+    title = f"{account.task}: {counts}"
+    return Table(title, tuple(columns), (tuple(rows),), (*notes, *account.search, CAUTION))
 
 
 def agreement_table(ranking: Ranking) -> Table:
-    """Kendall's tau-b between metrics."""
+    """Kendall's tau-b between metrics; without rows, and a note that says why, where it is undefined throughout."""
     found = ranking.agreement
+    title = "agreement of the estimates about the order (Kendall's tau-b)"
+    if not np.isfinite(found.to_numpy(dtype=float)).any():
+        return Table(title, (), (), (_no_agreement(len(ranking.table)),))
     rows = [(str(name), *(_number(value) for value in found.loc[name])) for name in found.index]
-    note = "The standing is made of the metrics beside it; NaN below three sources or where all scores are alike."
-    return Table("agreement of the estimates about the order (Kendall's tau-b)", ("", *map(str, found.columns)),
-                 (tuple(rows),), (note,))  # fmt: skip
+    note = (
+        "The standing is the mean over the metrics; NaN: fewer than three sources have both scores, or all are equal."
+    )
+    return Table(title, ("", *map(str, found.columns)), (tuple(rows),), (note,))
+
+
+def _no_agreement(sources: int) -> str:
+    if sources < FEWEST_SOURCES:
+        return f"Agreement needs at least three scored sources; there {'is' if sources == 1 else 'are'} {sources}."
+    return "Undefined: no two estimates have different scores for at least three sources."
 
 
 def cost_table(account: Account) -> Table:
@@ -103,10 +120,23 @@ def cost_table(account: Account) -> Table:
         )
         for _, line in account.costs.iterrows()
     ]
-    passes, tuning = float(account.costs["seconds"].sum()), float(account.costs["fine_tuning_seconds"].sum())
-    total = ("all", "", "", "", duration(passes), "", duration(tuning))
+    total = ("all", "", "", "", duration(float(account.costs["seconds"].sum())), "", _total_tuning(account.costs))
     columns = ("source", "architecture", "weights", "window", "forward passes", "peak memory", "fine-tuning, estimated")
-    return Table("cost", columns, (tuple(rows), (total,)), (account.fine_tuning, account.where))
+    unknown = _grouped(
+        (f"the cost of fine-tuning is not known: {line['fine_tuning_reason']}", str(line["source"]))
+        for _, line in account.costs.iterrows()
+        if line.get("fine_tuning_reason")
+    )
+    return Table("cost", columns, (tuple(rows), (total,)), (*unknown, account.fine_tuning, account.where))
+
+
+def _total_tuning(costs: pd.DataFrame) -> str:
+    """The estimated fine-tuning of all sources, or of as many as have an estimate."""
+    known = costs["fine_tuning_seconds"].dropna()
+    if not len(known):
+        return duration(math.nan)
+    total = duration(float(known.sum()))
+    return total if len(known) == len(costs) else f"{total} ({len(known)} of {len(costs)} sources)"
 
 
 def ranking_csv(ranking: Ranking, account: Account) -> str:
@@ -133,10 +163,22 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -
         "reasons": [{"source": s, "metric": m, "reason": why} for (s, m), why in account.reasons.items()],
         "notes": {source: list(own) for source, own in account.notes.items()},
         "skipped": dict(account.skipped),
+        "other_files": account.other_files,
+        "search": list(account.search),
         "where": account.where,
         **facts,
     }
     return json.dumps(_strict(content), indent=1, allow_nan=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    Example:
+        >>> counted(1, "case"), counted(4, "case")
+        ('1 case', '4 cases')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:

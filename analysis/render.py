@@ -1,15 +1,12 @@
 """Tables for the terminal (rich) and for Markdown; the frames of a study as CSV."""
 
 from collections.abc import Collection
-from textwrap import fill
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table as RichTable
-from rich.text import Text
+from rich.console import RenderableType
 
 from analysis.study import Study
 from analysis.tables import HEADLINE, Table, result_table, target_table, truth_table
+from analysis.terminal_table import TerminalTable
 
 
 def study_tables(study: Study, *, intervals: Collection[str] = ("weighted_kendall",)) -> tuple[Table, ...]:
@@ -26,27 +23,17 @@ def study_tables(study: Study, *, intervals: Collection[str] = ("weighted_kendal
     return (truth_table(study), result_table(study, intervals=intervals), *by_target)
 
 
-def terminal(table: Table) -> RenderableType:
-    """The table for `rich.console.Console.print`.
+def terminal(table: Table, *, legend: bool = True) -> RenderableType:
+    """The table for `rich.console.Console.print`; one that is too wide for the console is drawn in several pieces.
 
     Args:
         table: The table.
+        legend: Whether names that had to be shortened are listed in full below the title.
 
     Returns:
         Title, table and notes.
     """
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    drawn.collapse_padding, drawn.pad_edge = True, False
-    rows = [row for group in table.groups for row in group]
-    for place, column in enumerate(table.columns):
-        # a head wraps between words before a cell does
-        width = max(len(text) for text in (*column.split(), *(row[place] for row in rows)))
-        drawn.add_column(Text(fill(column, width)), justify="right" if place else "left", overflow="fold")
-    for group in table.groups:
-        for row in group:
-            drawn.add_row(*map(Text, row))  # Text: a bracket in a cell is no markup
-        drawn.add_section()
-    return Group(drawn, *(Text(note, style="dim") for note in table.notes))
+    return TerminalTable(table, legend=legend)
 
 
 def markdown(table: Table) -> str:
@@ -68,7 +55,7 @@ def markdown(table: Table) -> str:
         <BLANKLINE>
     """
     rows = [row for group in table.groups for row in group]
-    lines = [_row(table.columns), "|" + "---|" * len(table.columns), *map(_row, rows)]
+    lines = [_row(table.columns), "|" + "---|" * len(table.columns), *map(_row, rows)] if table.columns else []
     notes = ["", *(f"- {note}" for note in table.notes)] if table.notes else []
     return "\n".join([f"### {table.title}", "", *lines, *notes, ""])
 

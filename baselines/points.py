@@ -23,6 +23,7 @@ class PointMetric(ABC):
 
     name: ClassVar[str]
     row_name: ClassVar[str] = "features"
+    reads: ClassVar[str] = "features"
 
     def __init__(self, *, count: int = 2000, layer: int = -1, seed: int = 0) -> None:
         self.count = count

@@ -12,6 +12,14 @@ class SkipPair(Exception):  # noqa: N818 - a skip is an outcome, not an error
     """A source and a target that cannot be paired; the message is the reason shown in the table."""
 
 
+class CaseError(InputError):
+    """The files of a case cannot be read, whatever network was to see them; the message names the file."""
+
+
+class WriteError(InputError):
+    """A file of our own cannot be written, such as on a full disk."""
+
+
 class TimeLimitError(InputError):
     """A job took longer than `time_limit` allows."""
 

@@ -68,7 +68,7 @@ def _lines(model: Model, key: str) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{parameters:,}"
     yield "loaded", f"{len(model.weights)} tensors, all of the network's" + (f"; {unused[0]}" if unused else "")
     yield "input channels", str(model.channels)
-    yield "classes", f"{model.classes}: {_labels(model)}"
+    yield "classes", f"{model.classes}: {_labels(model)}" if model.head else "no segmentation head"
     yield "patch", _sides(model.patch) if model.patch else "not known"
     yield "takes", _taken(model)
     yield "preparation", _prepared(model.preparation)

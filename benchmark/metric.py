@@ -22,6 +22,7 @@ from benchmark.statistics import (
     JointRequest,
     Request,
     Statistics,
+    feature_request,
 )
 
 Array: TypeAlias = NDArray[Any] | Tensor
@@ -84,6 +85,19 @@ class Metric(Protocol):
     def compute(self, statistics: Statistics) -> Score:
         """The score, as a pure function of the statistics."""
         ...
+
+
+def reads_prediction(metric: object) -> bool:
+    """Whether a metric reads what the segmentation head puts out; one of sampled points says so by `reads`."""
+    requests: tuple[Request, ...] = getattr(metric, "requires", ())
+    return getattr(metric, "reads", "") == "logits" or any(not feature_request(request) for request in requests)
+
+
+def score_of(metric: Metric, statistics: Statistics, **passes: Statistics | None) -> Score:
+    """A metric's score of a pass over the target and of further ones; NaN where it reads a prediction and none is."""
+    if statistics.z == 0 and reads_prediction(metric):
+        return Score(math.nan, reason="the source has no segmentation head, and this estimate reads its prediction")
+    return metric.compute(statistics, **passes)
 
 
 @runtime_checkable

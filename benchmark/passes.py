@@ -17,7 +17,7 @@ from benchmark.data.case import Case
 from benchmark.data.preparation import Preparation
 from benchmark.data.task import Task
 from benchmark.errors import InputError, SkipPair
-from benchmark.metric import ExtraPassMetric, Metric, Score
+from benchmark.metric import ExtraPassMetric, Metric, Score, score_of
 from benchmark.statistics import Request, Statistics
 
 OWN_SPLIT = "source_train"  # what the suite's sources train on; a task without it has `train` alone
@@ -167,11 +167,11 @@ def compute(metric: Metric, statistics: Statistics, passes: Mapping[str, Pass]) 
         The score; NaN with the reason where a pass could not run.
     """
     if not isinstance(metric, ExtraPassMetric):
-        return metric.compute(statistics)
+        return score_of(metric, statistics)
     own = {name: passes[name] for name in metric.needs}
     if missing := [found.reason for found in own.values() if found.statistics is None]:
         return Score(math.nan, reason=missing[0])
-    return metric.compute(statistics, **{name: found.statistics for name, found in own.items()})
+    return score_of(metric, statistics, **{name: found.statistics for name, found in own.items()})
 
 
 def seconds(metric: Metric, passes: Mapping[str, Pass]) -> float:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from benchmark.ranking.outcomes import Ranker
     from benchmark.ranking.screen import Screen
 
+UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
+
 
 def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
@@ -40,8 +43,8 @@ def run(cfg: DictConfig) -> None:
     outcomes = _outcomes(ranker, given, screen)
     scored = [outcome for outcome in outcomes if outcome.estimates]
     if not scored:
-        told = [f"{outcome.name}: {outcome.skipped}" for outcome in outcomes]
-        raise InputError(f"source must hold one that can be scored, got none: {'; '.join(told)}")
+        reasons = [f"{outcome.name}: {outcome.skipped}" for outcome in outcomes]
+        raise InputError(f"none of the sources could be scored: {'; '.join(reasons)}")
     ranking = rank_sources(pool_scores(scored, ranker), by=cfg.by)
     account = _account(cfg, ranker, outcomes, given)
     for table in ranking_tables(ranking, account):
@@ -64,6 +67,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
     from benchmark.ranking.outcomes import Ranker
     from benchmark.ranking.passes import Stream
     from benchmark.ranking.resamples import resample_cases
+    from benchmark.ranking.source_errors import SourceLogs
 
     metrics = _metrics(cfg)
     target = instantiate(node)
@@ -83,6 +87,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
         Path(cfg.output_dir) / "rank" / "cache",
         opener.key,
         opener.open,
+        SourceLogs(_folder(cfg, target.name) / "logs"),
     )
 
 
@@ -101,12 +106,19 @@ def _outcomes(ranker: "Ranker", given: GivenSources, screen: "Screen") -> "list[
     cases = len(ranker.target.names(ranker.split))
     found = []
     with screen.progress(len(given.nodes) * cases) as steps:
-        for place, (name, node) in enumerate(given.nodes.items(), 1):
+        for place, (given_name, node) in enumerate(given.nodes.items(), 1):
+            name = given_name.encode(errors=UNPRINTABLE).decode()
             steps.begin(name)
             found.append(ranker.outcome(name, node, steps.step))
-            told = f"skipped: {found[-1].skipped}" if found[-1].skipped else "scored"
-            steps.end(name, told, done=place * cases)
+            steps.end(name, _told(found[-1]), done=place * cases)
     return found
+
+
+def _told(outcome: "Outcome") -> str:
+    if outcome.skipped:
+        return f"skipped: {outcome.skipped}"
+    reason = outcome.facts.get("step_reason")
+    return f"scored; the cost of fine-tuning is not known: {reason}" if reason else "scored"
 
 
 def pool_scores(outcomes: "Sequence[Outcome]", ranker: "Ranker") -> "Scores":
@@ -130,7 +142,8 @@ def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[Outcome]", g
     from benchmark.ranking.account import account_of
 
     trainer = instantiate(cfg.trainer)
-    return Account(**account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds))
+    account = account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds)
+    return Account(**account, other_files=given.other_files, search=given.notes)
 
 
 def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Account", screen: "Screen") -> None:
@@ -149,15 +162,22 @@ def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Acco
         "ranking.csv": ranking_csv(ranking, account),
         "ranking.json": ranking_json(ranking, account, facts),
     }
-    folder = Path(cfg.output_dir) / "rank" / quote(ranker.target.name, safe="")
+    folder = _folder(cfg, ranker.target.name)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_bytes(folder / name, content.encode())
+        write_bytes(folder / name, content.encode(errors=UNPRINTABLE))
     screen.say(f"{', '.join(contents)} in {folder}")
+
+
+def _folder(cfg: DictConfig, task: str) -> Path:
+    """Where the ranking of a task is written."""
+    return Path(cfg.output_dir) / "rank" / quote(task, safe="")
 
 
 def main() -> None:
     """Entry point."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors=UNPRINTABLE)
     sys.argv[1:] = as_values(sys.argv[1:])
     run_command("rank", run)
 

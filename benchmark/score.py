@@ -19,7 +19,7 @@ from benchmark.passes import Pass, compute, needed, run_passes, seconds
 from benchmark.prepare import prepared
 from benchmark.progress import Reporter
 from benchmark.records import Data
-from benchmark.statistics import Request, Statistics
+from benchmark.statistics import Request, Statistics, feature_request
 from benchmark.streaming import Stream
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
@@ -112,7 +112,8 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
     if row is None:
         return None, ""
     statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
-    return (statistics, row.tags.get("notes", "")) if set(requests) <= set(statistics) else (None, "")
+    wanted = {request for request in requests if statistics.z or feature_request(request)}
+    return (statistics, row.tags.get("notes", "")) if wanted <= set(statistics) else (None, "")
 
 
 def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:

@@ -55,6 +55,7 @@ class Stream:
             classes=classes,
             device=cfg.device.name,
             amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
+            head=model.head,
             folder=self.folder / "spill" / name,
         )
 

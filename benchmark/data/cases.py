@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -13,7 +14,7 @@ from benchmark.data.case import Case
 from benchmark.data.labelling import Labelling
 from benchmark.data.preparation import Preparation, Volume
 from benchmark.data.reading import Stored, read
-from benchmark.errors import InputError
+from benchmark.errors import CaseError, InputError
 
 AFFINE_TOLERANCE = 1e-3  # mm; headers store float32, and writers round differently
 KEPT_GIB = 2.0  # of cases that stay in memory for those who ask again
@@ -40,12 +41,14 @@ class Rules:
 
     Attributes:
         labelling: The label values that may occur.
-        channels: Input channels; None: whatever the files hold.
+        channels: Input channels.
+        source_of_channels: What says so, such as "dataset.json states 1".
         limit_gib: GiB that a file's voxels may take as float32.
     """
 
     labelling: Labelling
-    channels: int | None
+    channels: int
+    source_of_channels: str
     limit_gib: float
 
 
@@ -103,21 +106,12 @@ def read_case(files: CaseFiles, preparation: Preparation, rules: Rules) -> Case:
     """Read and prepare a case.
 
     Raises:
-        InputError: A file is missing or corrupt, shapes or affines differ, a voxel is NaN or infinite, a label value
-            is not in dataset.json, or the channels are not those of dataset.json.
+        CaseError: A file is missing or corrupt, shapes or affines differ, a voxel is NaN or infinite, a label value
+            is not in dataset.json, or there are more or fewer channels than the rules say.
+        InputError: The preparation does not suit the case.
     """
-    images = [read(path, limit_gib=rules.limit_gib) for path in files.images]
-    labels = read(files.labels, limit_gib=rules.limit_gib)
-    for path, image in zip(files.images, images, strict=True):
-        _check_grid(files.labels, labels, image)
-        _check_values(path, image)
-    values = np.concatenate([image.values for image in images], dtype=np.float32, casting="unsafe")
-    if rules.channels is not None and len(values) != rules.channels:
-        raise InputError(
-            f"{files.images[0]} must have the {rules.channels} channels of dataset.json, got {len(values)}"
-        )
-    _check_labels(files.labels, labels, rules.labelling)
-    stored = Volume(values, labels.values[0].astype(np.int16), images[0].spacing)
+    with of_case():
+        stored = _stored(files, rules)
     done = preparation(stored)
     return Case(
         name=files.name,
@@ -125,6 +119,46 @@ def read_case(files: CaseFiles, preparation: Preparation, rules: Rules) -> Case:
         labels=torch.from_numpy(rules.labelling(done.labels)),
         spacing=done.spacing,
     )
+
+
+def count_channels(files: CaseFiles, *, limit_gib: float) -> int:
+    """The channels that the files of a case hold.
+
+    Raises:
+        CaseError: A file cannot be read.
+    """
+    with of_case():
+        return sum(len(read(path, limit_gib=limit_gib).values) for path in files.images)
+
+
+@contextmanager
+def of_case() -> Iterator[None]:
+    """Say of bad input within the block that it lies in a case's files, not in what is done with them.
+
+    Raises:
+        CaseError: Within the block an InputError was raised.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise CaseError(str(error)) from error
+
+
+def _stored(files: CaseFiles, rules: Rules) -> Volume:
+    images = [read(path, limit_gib=rules.limit_gib) for path in files.images]
+    labels = read(files.labels, limit_gib=rules.limit_gib)
+    if len(labels.shape) <= 3 and len(labels.values) > 1:
+        raise InputError(f"cannot use {files.labels} as labels: it holds {len(labels.values)} values for each voxel, "
+                         "such as colours, where one is needed, the number of the class")  # fmt: skip
+    for path, image in zip(files.images, images, strict=True):
+        _check_grid(files.labels, labels, image)
+        _check_values(path, image)
+    values = np.concatenate([image.values for image in images], dtype=np.float32, casting="unsafe")
+    if len(values) != rules.channels:
+        raise InputError(f"cannot use {files.images[0]}: the case holds {len(values)} channels, but "
+                         f"{rules.source_of_channels} (each colour of an RGB image is a channel)")  # fmt: skip
+    _check_labels(files.labels, labels, rules.labelling)
+    return Volume(values, labels.values[0].astype(np.int16), images[0].spacing)
 
 
 def _check_grid(path: Path, labels: Stored, image: Stored) -> None:

@@ -3,11 +3,11 @@
 import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from benchmark.data.case import Case
-from benchmark.data.cases import CaseFiles, Cases, Rules, read_case
+from benchmark.data.cases import CaseFiles, Cases, Rules, count_channels, read_case
 from benchmark.data.digest import files_digest
 from benchmark.data.labelling import Labelling
 from benchmark.data.preparation import Preparation
@@ -52,10 +52,12 @@ class ListedTask:
         """The number of classes k, background included."""
         return len(self.labelling.names)
 
-    @property
+    @cached_property
     def channels(self) -> int:
-        """Input channels."""
-        return self.stated_channels or 1
+        """Input channels: as dataset.json states them, or else those of the first training case."""
+        if self.stated_channels is not None:
+            return self.stated_channels
+        return count_channels(self.listed("train")[0], limit_gib=self.limit_gib)
 
     def digest(self) -> str:
         """SHA-256 over dataset.json, every listed file, and which split each case is in."""
@@ -87,7 +89,8 @@ class ListedTask:
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{self.folder}/dataset.json: {what} must name each case once, got {twice[0]}")
         chosen = preparation or self.preparation
-        rules = Rules(self.labelling, self.stated_channels, self.limit_gib)
+        stated = "the first training case has" if self.stated_channels is None else "dataset.json states"
+        rules = Rules(self.labelling, self.channels, f"{stated} {self.channels}", self.limit_gib)
         loaders = [partial(read_case, one, chosen, rules) for one in files]
         return Cases(loaders, place=f"{self.folder}: split {split}")
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.data.case import Case
-from benchmark.data.cases import CaseFiles, Cases
+from benchmark.data.cases import CaseFiles, Cases, of_case
 from benchmark.data.digest import files_digest
 from benchmark.data.labelling import Labelling, nnunet_labelling
 from benchmark.data.listed import inside
@@ -95,6 +95,10 @@ class PreprocessedTask(OwnTask):
         return Cases([partial(self._read, one) for one in files], place=f"{self.folder}: split {split}")
 
     def _read(self, files: CaseFiles) -> Case:
+        with of_case():
+            return self._checked(files)
+
+    def _checked(self, files: CaseFiles) -> Case:
         image, labels = _array(files.images[0]), _array(files.labels)
         if image.ndim != 4 or labels.shape != (1, *image.shape[1:]):
             raise InputError(f"{files.labels} must have its image's shape {image.shape[1:]}, got {labels.shape[1:]}")

@@ -1,7 +1,8 @@
 """Read a volume from disk: NIfTI, NRRD, MHA and GIPL, and 2D images (PNG, BMP, TIFF), in nnU-Net's axis order.
 
-Axis order changes here and in `Preparation`: arrays are read as (c, Z, Y, X), a 2D image as one slice. Nothing is
-allocated before the header's shape is seen to fit the limit.
+Axis order changes here and in `Preparation`: arrays are read as (c, Z, Y, X), a 2D image as one slice. Colours are
+channels, in the order R, G, B and, where there is one, A. Nothing is allocated before the header's shape is seen to fit
+the limit.
 """
 
 import json
@@ -26,6 +27,8 @@ ITK = (".nrrd", ".mha", ".gipl")
 FLAT = (".png", ".bmp")
 STACKS = (".tif", ".tiff")
 ENDINGS = (*NIFTI, *ITK, *FLAT, *STACKS)
+COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # the records that NIfTI knows
+REAL = "buif"  # numpy's kinds of real numbers
 LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 fits
 FLAT_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for images that state none
 TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's directions are left-posterior-superior, NIfTI's right-anterior-superior
@@ -35,6 +38,7 @@ UNREADABLE = (
     EOFError,
     ValueError,
     RuntimeError,
+    AssertionError,  # of nnU-Net's reader of 2D images, for a number of colours that it does not know
     SyntaxError,  # Pillow's for a broken PNG
     KeyError,
     zlib.error,
@@ -79,7 +83,8 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
         limit_gib: GiB that its voxels may take as float32, judged by the header.
 
     Raises:
-        InputError: It is missing, unreadable, of an unknown kind or too large, or its spacing is not positive.
+        InputError: It is missing, unreadable, of an unknown kind or too large, its spacing is not positive, or its
+            values are no real numbers.
     """
     kind = ending(path)
     if kind not in ENDINGS:
@@ -93,6 +98,8 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
     except UNREADABLE as error:
         name = "NIfTI" if kind in NIFTI else kind.removeprefix(".").upper()
         raise InputError(f"{path} must be a readable {name} volume, got: {_last_line(error)}") from error
+    if stored.values.dtype.kind not in REAL:
+        raise InputError(f"cannot use {path}: its voxels are {stored.values.dtype}, where real numbers are needed")
     if not all(math.isfinite(mm) and mm > 0 for mm in stored.spacing):
         raise InputError(f"{path} must have a positive spacing along each axis, got {stored.spacing[::-1]} mm")
     return stored
@@ -100,13 +107,26 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
 
 def _nifti(path: Path, limit_gib: float) -> Stored:
     volume = nib.load(path)
-    _check_size(path, volume.shape, limit_gib)
+    if not isinstance(volume, nib.spatialimages.SpatialImage):  # CIFTI, whose rows are no voxels
+        raise InputError(f"cannot read {path}: it is a {type(volume).__name__}, no NIfTI volume")
+    colours = volume.get_data_dtype().names or ()
+    _check_size(path, volume.shape, limit_gib, values=max(len(colours), 1))
     if len(volume.shape) not in {2, 3, 4}:
         raise InputError(f"{path} must have 2 to 4 axes, got shape {tuple(volume.shape)}")
-    values = np.asarray(volume.dataobj).T
+    values = _with_channels(_colours(path, volume) if colours else np.asarray(volume.dataobj).T)
     affine = np.asarray(volume.affine, dtype=np.float64)
     spacing = tuple(round(float(mm), DECIMALS) for mm in nib.affines.voxel_sizes(affine))[::-1]
-    return Stored(_with_channels(values), tuple(volume.shape), spacing, affine)
+    return Stored(values, tuple(volume.shape), spacing, affine)
+
+
+def _colours(path: Path, volume: Any) -> NDArray[Any]:
+    """(c, Z, Y, X) of a volume whose voxels are colours; several of them along a fourth axis follow each other."""
+    names = volume.get_data_dtype().names
+    if names not in COLOURS:
+        raise InputError(f"cannot use {path}: its voxels are records of {', '.join(names)}, where numbers are needed")
+    stored = volume.dataobj.get_unscaled().T  # scaling is not meant for colours
+    planes = np.stack([_with_channels(stored[name]) for name in names], axis=1)
+    return np.asarray(planes.reshape(-1, *planes.shape[2:]))
 
 
 def _other(path: Path, kind: str, limit_gib: float) -> Stored:
@@ -144,13 +164,17 @@ def _stack(path: Path) -> Stored:
     """A 3D TIFF; as nnU-Net has it, its spacing (z, y, x) stands in a JSON file beside it, or is 1 mm."""
     import tifffile
 
-    values = tifffile.imread(path)
+    with tifffile.TiffFile(path) as stored:
+        values, axes = stored.series[0].asarray(), stored.series[0].axes
+    if "S" in axes and values.ndim == len(axes):  # the samples of a voxel, which are its colours
+        values = np.moveaxis(values, axes.index("S"), 0)
+    shape = values.shape[-3:][::-1]
     name = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
     beside = [one for one in (path.with_name(stem(path) + ".json"), name) if one.is_file()]
     spacing = json.loads(beside[0].read_text(encoding="utf-8"))["spacing"] if beside else (1.0, 1.0, 1.0)
     if len(spacing) != 3:
         raise InputError(f"{beside[0]} must give three numbers as spacing, got {spacing}")
-    return Stored(_with_channels(values), values.shape[::-1], tuple(float(mm) for mm in spacing), None)
+    return Stored(_with_channels(values), shape, tuple(float(mm) for mm in spacing), None)
 
 
 def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
@@ -158,8 +182,8 @@ def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape((1,) * (4 - values.ndim) + values.shape)
 
 
-def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float) -> None:
-    gib = math.prod(int(n) for n in shape) * 4 / 2**30
+def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float, *, values: int = 1) -> None:
+    gib = values * math.prod(int(n) for n in shape) * 4 / 2**30
     if gib > limit_gib or min(shape, default=0) < 1:
         raise InputError(
             f"{path} must have a voxel and take at most limit_gib {limit_gib:g} GiB as float32, "

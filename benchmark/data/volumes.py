@@ -72,8 +72,13 @@ def _read(path: Path) -> sitk.Image:
         if path.is_dir():
             reader = sitk.ImageSeriesReader()
             reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
-            return reader.Execute()
-        return sitk.ReadImage(str(path))
+            image = reader.Execute()
+        else:
+            image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         detail = str(error).strip().splitlines()[-1]
         raise InputError(f"{path} must be an image that SimpleITK reads, got: {detail}") from error
+    if image.GetNumberOfComponentsPerPixel() > 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"cannot use {path}: its voxels are {image.GetPixelIDTypeAsString()}, where one real number "
+                         "is needed")  # fmt: skip
+    return image

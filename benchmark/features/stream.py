@@ -14,7 +14,7 @@ from benchmark.data.case import Case
 from benchmark.features.policy import WindowPolicy, choose, covered
 from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Place, Window, crop, pad
-from benchmark.statistics import Request, Scene, Statistic, Statistics
+from benchmark.statistics import Request, Scene, Statistic, Statistics, feature_request
 from benchmark.statistics.bag import Forwarded, start
 
 
@@ -32,6 +32,7 @@ def reduce_stream(
     device: torch.device | str = "cpu",
     backend: Backend = "auto",
     amp: torch.dtype | None = None,
+    head: bool = True,
     folder: Path,
 ) -> Statistics:
     """Stream cases through a network once and reduce what comes out to the statistics asked for.
@@ -49,6 +50,7 @@ def reduce_stream(
         device: where the network runs.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
         amp: dtype of the forward pass under autocast; None for full precision. Statistics stay float64.
+        head: whether there is a trained segmentation head; else z is 0, and statistics of predictions are left out.
         folder: for what does not fit in memory; must outlive the statistics.
 
     Returns:
@@ -72,11 +74,10 @@ def reduce_stream(
         raise ValueError(f"`batch` must be positive, got {batch}")
     with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
         ran = resolve_backend(backend, device)
-        forward = _Forward(
-            network, captured, tuple(patch_size), overlap, batch, windows, torch.device(device), amp, ran
-        )
+        patch, where = tuple(patch_size), torch.device(device)
+        forward = _Forward(network, captured, patch, overlap, batch, windows, where, amp, head, ran)
         scene = Scene(classes, 0, captured.names, folder, ran)
-        return _reduce(forward, cases, list(requests), scene)
+        return _reduce(forward, cases, [request for request in requests if head or feature_request(request)], scene)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class _Forward:
     policy: WindowPolicy
     device: torch.device
     amp: torch.dtype | None
+    head: bool
     backend: Backend
 
     def grid(self, case: Case) -> Grid:
@@ -104,6 +106,7 @@ class _Forward:
             chosen = places[first : first + self.batch]
             views = torch.stack([crop(image, place, self.patch) for place in chosen])
             logits = _logits(self.network, views.to(self.device), self.amp)
+            logits = logits if self.head else logits[:, :0]
             maps = self.captured.take()
             for row, place in enumerate(chosen):
                 own = [layer[row] for layer in maps]

@@ -107,4 +107,5 @@ def _cost(outcome: Outcome, tuning: FineTuning) -> dict[str, Any]:
         "seconds": facts["seconds"],
         "peak_memory_mb": facts["peak_memory_mb"],
         "fine_tuning_seconds": tuning.seconds(facts["step_seconds"], facts["window"]),
+        "fine_tuning_reason": facts["step_reason"],
     }

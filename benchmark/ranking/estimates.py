@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.metric import Metric, PoolMetric, Score
+from benchmark.metric import Metric, PoolMetric, Score, score_of
 from benchmark.ranking.resampled import ResampledCases
 from benchmark.statistics import CasePoints, PointSample, Statistics
 from benchmark.statistics.files import write_json
@@ -21,6 +21,14 @@ from benchmark.statistics.files import write_json
 Counts = NDArray[np.int64]
 
 UNDEFINED = "undefined in this resample"
+
+# Given what was being done and the exception: the reason to show, or the exception again
+Failed = Callable[[str, Exception], str]
+
+
+def raised(doing: str, error: Exception) -> str:
+    """Raise an exception again: a metric that fails is a fault of its own where no source can be blamed."""
+    raise error
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ def estimate(
     counts: Counts,
     *,
     most_point_draws: int,
+    failed: Failed = raised,
 ) -> dict[str, Estimate]:
     """Every metric's score of all cases, and of each resample of them.
 
@@ -95,44 +104,77 @@ def estimate(
         cases: The statistics of each case, sorted by name.
         counts: (b, m) the resamples.
         most_point_draws: Most resamples of a metric that reads sampled points.
+        failed: What becomes of an exception that a metric raises: the reason of its NaN, or of its missing resamples.
 
     Returns:
         Name -> estimate.
     """
     statistics = reduce(lambda a, b: a.merge(b), cases)
-    found = {name: _plain(metric, statistics) for name, metric in metrics.items()}
+    found = {name: _plain(name, metric, statistics, failed) for name, metric in metrics.items()}
     left = {name: metric for name, metric in metrics.items() if not math.isnan(found[name].value)}
     if not len(counts) or not left:
         return found
     for name, metric in left.items():
         if hasattr(metric, "resampled"):
-            drawn = metric.resampled(statistics, torch.from_numpy(counts))
-            found[name] = _with(found[name], [Score(float(value), UNDEFINED) for value in drawn])
+            found[name] = _own_resamples(name, metric, found[name], statistics=statistics, counts=counts, failed=failed)
         elif _reads(metric, CasePoints):
             found[name] = replace(found[name], no_draws="it reads points of each case")
     generic = {name: metric for name, metric in left.items() if not found[name].draws and not found[name].no_draws}
     points = {name: metric for name, metric in generic.items() if _reads(metric, PointSample)}
     rest = {name: metric for name, metric in generic.items() if name not in points}
     for group, chosen in ((points, counts[:most_point_draws]), (rest, counts)):
-        scores = _scores_of_resamples(group, cases, chosen) if group else {}
+        if not group:
+            continue
+        try:
+            scores, reasons = _scores_of_resamples(group, cases, chosen, failed)
+        except Exception as error:
+            why = failed(f"in the resamples of {', '.join(group)}", error)
+            scores, reasons = {}, dict.fromkeys(group, why)
         found |= {name: _with(found[name], drawn, whole) for name, (whole, *drawn) in scores.items()}
+        found |= {name: replace(found[name], no_draws=why) for name, why in reasons.items()}
     return found
 
 
+def _own_resamples(
+    name: str, metric: Any, plain: Estimate, *, statistics: Statistics, counts: Counts, failed: Failed
+) -> Estimate:
+    """The estimate with the resamples of a metric that makes them itself."""
+    try:
+        drawn = metric.resampled(statistics, torch.from_numpy(counts))
+    except Exception as error:
+        return replace(plain, no_draws=failed(f"in the resamples of {name}", error))
+    return _with(plain, [Score(float(value), UNDEFINED) for value in drawn])
+
+
 def _scores_of_resamples(
-    metrics: Mapping[str, Metric], cases: Sequence[Statistics], counts: Counts
-) -> dict[str, list[Score]]:
-    """Of each metric the score of every case taken once, and then of each resample; all read one bag a resample."""
+    metrics: Mapping[str, Metric], cases: Sequence[Statistics], counts: Counts, failed: Failed
+) -> tuple[dict[str, list[Score]], dict[str, str]]:
+    """Of each metric the score of every case taken once, and then of each resample; all read one bag a resample.
+
+    Returns:
+        Name -> scores, and the name of each metric that failed in a resample -> the reason.
+    """
     requests = dict.fromkeys(request for metric in metrics.values() for request in metric.requires)
     resampled = ResampledCases(cases, list(requests))
-    bags = (resampled.statistics(row) for row in [np.ones_like(counts[0]), *counts])
-    rows = [{name: metric.compute(bag) for name, metric in metrics.items()} for bag in bags]
-    return {name: [row[name] for row in rows] for name in metrics}
+    scores: dict[str, list[Score]] = {name: [] for name in metrics}
+    reasons: dict[str, str] = {}
+    for row in [np.ones_like(counts[0]), *counts]:
+        bag = resampled.statistics(row)
+        for name, found in scores.items():
+            try:
+                found.append(metrics[name].compute(bag))
+            except Exception as error:
+                reasons[name] = failed(f"in the resamples of {name}", error)
+        scores = {name: found for name, found in scores.items() if name not in reasons}
+    return scores, reasons
 
 
-def _plain(metric: Metric, statistics: Statistics) -> Estimate:
+def _plain(name: str, metric: Metric, statistics: Statistics, failed: Failed) -> Estimate:
     start = time.perf_counter()
-    score = metric.compute(statistics)
+    try:
+        score = score_of(metric, statistics)
+    except Exception as error:
+        score = Score(math.nan, failed(f"in {name}", error))
     parts = dict(score.parts) if isinstance(metric, PoolMetric) else {}
     return Estimate(score.value, score.reason, time.perf_counter() - start, parts)
 
@@ -154,11 +196,11 @@ def combined(metric: Metric, estimates: Mapping[str, Estimate]) -> dict[str, Est
     if not isinstance(metric, PoolMetric):
         return dict(estimates)
     final = metric.combine({name: Score(one.value, one.reason, one.parts) for name, one in estimates.items()})
-    number = min((len(one.draws) for one in estimates.values() if not math.isnan(one.value)), default=0)
+    number = min((len(one.draws) for one in estimates.values() if one.draws), default=0)
     drawn = [metric.combine({name: _drawn(one, at) for name, one in estimates.items()}) for at in range(number)]
     return {
         name: Estimate(final[name].value, final[name].reason, one.seconds, one.parts,
-                       [scores[name].value for scores in drawn])
+                       [scores[name].value for scores in drawn] if one.draws else [], no_draws=one.no_draws)
         for name, one in estimates.items()
     }  # fmt: skip
 
@@ -166,7 +208,9 @@ def combined(metric: Metric, estimates: Mapping[str, Estimate]) -> dict[str, Est
 def _with(plain: Estimate, drawn: Sequence[Score], whole: Score | None = None) -> Estimate:
     """The estimate with its resamples, moved by what the whole is off."""
     off = plain.value - whole.value if whole is not None and not math.isnan(whole.value) else 0.0
-    shift = {part: value - whole.parts[part] for part, value in plain.parts.items()} if whole is not None else {}
+    shift = (
+        {part: value - whole.parts.get(part, value) for part, value in plain.parts.items()} if whole is not None else {}
+    )
     return Estimate(
         plain.value,
         plain.reason,
@@ -179,5 +223,5 @@ def _with(plain: Estimate, drawn: Sequence[Score], whole: Score | None = None) -
 
 def _drawn(one: Estimate, at: int) -> Score:
     if not one.draws:
-        return Score(one.value, one.reason)
+        return Score(one.value, one.reason, one.parts)
     return Score(one.draws[at], UNDEFINED, {part: row[at] for part, row in one.drawn_parts.items()})

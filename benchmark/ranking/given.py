@@ -4,10 +4,10 @@
 they are plain values, handed on as `given.task` and `given.source`.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
@@ -24,15 +24,21 @@ class GivenSources:
 
     Attributes:
         nodes: Name -> the source's config.
-        left: What is no source -> why.
+        left: What looks like a source and is not taken -> why.
+        other_files: How many other files the named folders hold.
+        notes: What was counted and what was not searched, one line each.
     """
 
-    nodes: dict[str, DictConfig] = field(default_factory=dict)
+    nodes: dict[str, DictConfig]
     left: dict[str, str] = field(default_factory=dict)
+    other_files: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def as_values(arguments: Iterable[str]) -> list[str]:
     """Command line arguments with `task=` and `source=` as plain values; `source=a,b` is a list.
+
+    A path that exists is one value, whatever commas and brackets it has.
 
     Example:
         >>> as_values(["task=/data/Task09_Spleen", "source=/a b/one,two", "device=cuda"])
@@ -72,26 +78,25 @@ def source_nodes(texts: Sequence[str] | None, *, trust: bool, overrides: Sequenc
     """The configs of all sources named: files, folders of one or of many, patterns, addresses, names in conf/source.
 
     Args:
-        texts: What was named.
+        texts: What was named; a path that exists comes before a name.
         trust: Whether files of a source may name classes and expressions of their own.
         overrides: What else decides a named source, such as `data_dir=...`.
 
     Raises:
-        InputError: Nothing is named, a path is not there, or two sources have one name.
+        InputError: Nothing is named, a path is not there, a pattern matches nothing, or there is no source at one.
     """
     if not texts:
         raise InputError(f"source must be a folder of checkpoints, paths or names of {CONF / 'source'}, got none")
-    given = GivenSources()
-    for text in texts:
-        for path in _matching(text):
-            nodes, left = _sources(path, trust=trust, overrides=overrides)
-            if twice := sorted(set(nodes) & set(given.nodes)):
-                raise InputError(f"source must hold sources of different names, got {twice[0]} twice")
-            given.nodes |= nodes
-            given.left |= left
-    if not given.nodes:
-        raise InputError(f"source must hold at least one checkpoint, got none in {', '.join(texts)}")
-    return given
+    named = [text for text in dict.fromkeys(texts) if text in names_in("source") and not _exists(text)]
+    nodes: dict[str, DictConfig] = {text: compose("pretrain", [*overrides, f"source={text}"]).source for text in named}
+    paths = [text for text in texts if text not in named]
+    if not paths:
+        return GivenSources(nodes)
+    from benchmark.sources.recognise import recognise_pool
+
+    pool = recognise_pool(paths, trust=trust, taken=named)
+    nodes |= {name: OmegaConf.create(node) for name, node in pool.nodes.items()}
+    return GivenSources(nodes, pool.left, pool.other_files, pool.notes)
 
 
 def names_in(group: str) -> list[str]:
@@ -99,25 +104,25 @@ def names_in(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
 
 
-def _matching(text: str) -> list[str]:
-    if not any(mark in text for mark in "*?["):
-        return [text]
-    place = Path(text)
-    return sorted(str(path) for path in Path(place.anchor).glob(str(place.relative_to(place.anchor))))
-
-
-def _sources(text: str, *, trust: bool, overrides: Sequence[str]) -> tuple[dict[str, DictConfig], dict[str, str]]:
-    if not Path(text).exists() and text in names_in("source"):
-        return {text: compose("pretrain", [*overrides, f"source={text}"]).source}, {}
-    from benchmark.sources.recognise import recognise_pool
-
-    pool: Any = recognise_pool(text, trust=trust)
-    return {name: OmegaConf.create(node) for name, node in pool.nodes.items()}, dict(pool.left)
-
-
 def _listed(text: str) -> str:
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    return "[" + ",".join(_quoted(part) for part in inner.split(",")) + "]"
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") and not _exists(text) else text
+    return "[" + ",".join(_quoted(part) for part in _separated(inner) if part.strip()) + "]"
+
+
+def _separated(text: str) -> list[str]:
+    """The parts between commas; parts that together are a path that exists stay together."""
+    parts = text.split(",")
+    found = []
+    while parts:
+        joined = (",".join(parts[:count]) for count in range(len(parts), 1, -1))
+        part = next((path for path in joined if _exists(path)), parts[0])
+        found.append(part)
+        del parts[: part.count(",") + 1]
+    return found
+
+
+def _exists(text: str) -> bool:
+    return os.path.exists(text.strip())  # noqa: PTH110 - Path.exists raises where a text is too long for a name
 
 
 def _quoted(text: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmark.command import resolved
 from benchmark.jobs import job_key, targets
@@ -29,6 +29,9 @@ class Opener:
 
     def key(self, node: DictConfig) -> str:
         """What identifies a source."""
+        if not isinstance(instantiate(node), PoolSource):
+            nameless = OmegaConf.create({**resolved(node), "name": ""})  # a name changes with what else is in the pool
+            return source_key(nameless)
         if _untrained(node) is None:
             return source_key(node)
         settings = resolved(node)

@@ -9,16 +9,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from benchmark.data.case import Case
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.memory import peak_memory, reset_peak_memory
+from benchmark.ranking.attempts import attempt
+from benchmark.ranking.source_errors import ForwardWatch, blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.statistics import Request, SoftmaxRequest, Statistics
 from benchmark.statistics.files import write_json
 
+KILLS = 2  # in one case, after which a source is skipped; the first may have been somebody's wish
 SLICES = 8  # slices that go through a network of two dimensions where one window goes through one of three
 
 
@@ -73,18 +77,16 @@ def try_window(model: Model, network: nn.Module, window: Sequence[int], stream: 
     """Forward one empty window.
 
     Raises:
-        SkipPair: The network does not take it.
+        SourceError: The network raised an exception.
+        SkipPair: It returned something else than logits of the window's shape.
     """
     views = torch.zeros(1, model.channels, *window, device=stream.device)
-    try:
-        with torch.no_grad():
-            logits = network(views)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        told = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        asked = "x".join(map(str, window))
-        raise SkipPair(f"{model.arch.name} must take windows of {asked} voxels, got: {told}") from error
+    doing = f"in its forward pass of one empty window of {sides(window)} voxels"
+    with blamed_on_source(doing, advice=_advice(model, 1)), torch.no_grad():
+        logits = network(views)
     if not isinstance(logits, torch.Tensor) or logits.shape[2:] != views.shape[2:]:
-        raise SkipPair(f"{model.arch.name} must give logits of its window's shape, got {_shape(logits)}")
+        got = f"{_shape(logits)} for a window of {tuple(views.shape)}"
+        raise SkipPair(f"{model.arch.name} does not return logits of its window's shape, but {got}")
 
 
 def pass_over(
@@ -113,19 +115,24 @@ def pass_over(
         report: Called with the name of each case that is done.
 
     Raises:
-        SkipPair: The device's memory is too small.
+        SourceError: The network raised an exception, or a case cannot be prepared as the source needs it.
+        SkipPair: The process was killed twice in the same case.
+        CaseError: A case of the target cannot be read.
+        WriteError: The statistics cannot be written.
     """
     done: dict[str, Statistics] = {}
+    with own_files(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
         place = folder / quote(name, safe="")
-        if kept(place, requests) is None:
-            try:
-                _stream_case(model, network, cases[index], requests, stream=stream, classes=classes, place=place)
-            except torch.OutOfMemoryError as error:
-                raise SkipPair(f"the device's memory is too small for a batch of {stream.batch} windows") from error
         found = kept(place, requests)
-        if found is not None:
-            done[name] = found
+        if found is None:
+            with attempt(place.with_name(f"{place.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):
+                with blamed_on_source(f"while case {name} was read and prepared for it"):
+                    case = cases[index]
+                _stream_case(model, network, case, requests, stream=stream, classes=classes, place=place)
+            found = Statistics.load(place, requests)
+        done[name] = found
         report(name)
     costs = [json.loads(_cost(folder / quote(name, safe="")).read_text(encoding="utf-8")) for name in names]
     return Pass(
@@ -136,10 +143,10 @@ def pass_over(
 
 
 def kept(place: Path, requests: Sequence[Request]) -> Statistics | None:
-    """The statistics of a case that an earlier run left; None where they are not all there."""
+    """The statistics of a case that an earlier run left; None where they are not all there, or cannot be read."""
     try:
         return Statistics.load(place, requests) if _cost(place).is_file() else None
-    except (FileNotFoundError, KeyError):
+    except (OSError, EOFError, KeyError, ValueError, SafetensorError):
         return None
 
 
@@ -160,12 +167,18 @@ def _stream_case(
     classes: int,
     place: Path,
 ) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     window = window_of(model, case.labels.shape, stream)
-    flat = window[0] == 1
+    batch = stream.batch * (SLICES if window[0] == 1 else 1)
+    windows = f"{batch} window{'s' if batch > 1 else ''} of {sides(window)} voxels at a time"
+    doing = f"in its forward pass of case {case.name}, {windows}"
     reset_peak_memory(stream.device)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".spill-") as spill:
+    with (
+        blamed_on_source(doing, advice=_advice(model, batch)),
+        ForwardWatch(network) as watch,
+        own_files(place.parent, watch),
+        tempfile.TemporaryDirectory(dir=place.parent, prefix=".spill-") as spill,
+    ):
         statistics = reduce_stream(
             network,
             model.arch.taps,
@@ -173,15 +186,35 @@ def _stream_case(
             requests,
             patch_size=window,
             overlap=stream.overlap,
-            batch=stream.batch * (SLICES if flat else 1),
+            batch=batch,
             classes=classes,
             device=stream.device,
             amp=getattr(torch, stream.amp) if stream.amp else None,
+            head=model.head,
             folder=Path(spill),
         )
         seconds = time.perf_counter() - start
         statistics.save(place)
-    write_json(_cost(place), {"seconds": seconds, "peak_memory_mb": peak_memory(stream.device)})
+        write_json(_cost(place), {"seconds": seconds, "peak_memory_mb": peak_memory(stream.device)})
+
+
+def sides(window: Sequence[int]) -> str:
+    """A window's voxels along each axis, as messages have them.
+
+    Example:
+        >>> sides((96, 96, 64))
+        '96x96x64'
+    """
+    return "x".join(map(str, window))
+
+
+def _advice(model: Model, batch: int) -> str:
+    """What to do where memory ran out."""
+    if batch > 1:
+        return "a smaller stream.batch takes less"
+    return (
+        "a smaller stream.window takes less" if model.patch is None else "its own patch needs more memory than there is"
+    )
 
 
 def _cost(place: Path) -> Path:

@@ -30,8 +30,14 @@ class Screen:
         Args:
             total: Sources times cases.
         """
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TextColumn("left:"), TimeRemainingColumn())  # fmt: skip
+        columns = (
+            TextColumn("{task.description}", markup=False),  # a source's name may hold a bracket
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             yield Steps(self, bar, total)
 

@@ -1,6 +1,6 @@
 """A network class with the names that transfer and tapping need, and the windows that it takes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,5 +114,12 @@ def _to_slices(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (inputs[0].squeeze(2), *inputs[1:])
 
 
-def _to_volumes(network: nn.Module, inputs: Any, logits: Tensor) -> Tensor:
-    return logits.unsqueeze(2)
+def _to_volumes(network: nn.Module, inputs: Any, output: Any) -> Any:
+    """Maps (b, k, H, W) as volumes of one slice; a deeply supervised network returns several in training mode."""
+    if isinstance(output, Tensor):
+        return output.unsqueeze(-3) if output.ndim > 3 else output  # (b, n, k, H, W) where MONAI's DynUNet stacks them
+    if isinstance(output, Mapping):
+        return {name: _to_volumes(network, inputs, inner) for name, inner in output.items()}
+    if isinstance(output, list | tuple):
+        return [_to_volumes(network, inputs, inner) for inner in output]
+    return output

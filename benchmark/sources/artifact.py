@@ -11,9 +11,8 @@ from pathlib import Path
 from filelock import FileLock
 from hydra.utils import instantiate
 
-from benchmark.errors import InputError
 from benchmark.sources.model import Model
-from benchmark.sources.recognise import Node, recognise
+from benchmark.sources.recognise import recognise_folder
 from benchmark.sources.source import Source
 
 Fetch = Callable[[str, Path], Path]
@@ -52,7 +51,7 @@ class ArtifactSource:
 
     @cached_property
     def _source(self) -> Source:
-        node = _found(self._place(), self.path, trust=self.trust)
+        node = recognise_folder(self._place(), trust=self.trust, where=self.path)
         source: Source = instantiate({**node, "name": self.name}, _convert_="all")
         return source
 
@@ -71,19 +70,3 @@ class ArtifactSource:
                 shutil.rmtree(kept, ignore_errors=True)
                 whole.rename(kept)
         return kept
-
-
-def _found(place: Path, path: str, *, trust: bool) -> Node:
-    """The one checkpoint in a folder or below it."""
-    nodes: dict[Path, Node] = {}
-    for folder in (place, *sorted(one for one in place.rglob("*") if one.is_dir())):
-        if any(folder.is_relative_to(above) for above in nodes):
-            continue
-        try:
-            nodes[folder] = recognise(folder, trust=trust)
-        except InputError as error:
-            told = str(error)
-    if len(nodes) != 1:
-        found = ", ".join(str(folder.relative_to(place)) for folder in nodes) or told
-        raise InputError(f"source: {path} must hold one checkpoint, got {found}")
-    return next(iter(nodes.values()))

@@ -6,7 +6,7 @@ one of MONAI's own, its arguments plain values.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from benchmark.sources.discover import discovered
 from benchmark.sources.fitting import fitted
 from benchmark.sources.model import Model
 from benchmark.sources.spoilt import described_by
+from benchmark.sources.swin_merging import merged_network, merging_of_version, with_merging
 from benchmark.sources.weights import SUFFIXES, file_digest, read_weights, unwrap
 
 CONFIGS = ("inference", "train", "evaluate")
@@ -67,7 +68,14 @@ class BundleSource:
         where = f"{config}: the network"
         named, settings = (_evaluated if self.trust else _plain)(config, where)
         settings = {name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN}
-        network: partial[nn.Module] = partial(monai_class(named, where=where, trust=self.trust), **settings)
+        cls = monai_class(named, where=where, trust=self.trust)
+        settings = with_merging(settings, source=self.name) if cls.__name__ == "SwinUNETR" else settings
+        version = str(metadata.get("monai_version", ""))
+        form = merging_of_version(version)
+        network: Callable[..., nn.Module]
+        network, merging = merged_network(
+            partial(cls, **settings), (form, f"metadata.json names MONAI {version}") if form else None
+        )
         state = unwrap(read_weights(weights), weights)
         image, labels = _described(metadata)
         size = settings.get("img_size")
@@ -79,7 +87,7 @@ class BundleSource:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{where} must take its arguments, got: {error}") from error
-        fit = fitted(network, state.weights, source=self.name)
+        fit = fitted(network, state.weights, source=self.name, head=arch.head)
         patch = image.get("spatial_shape")
         if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
             patch = None  # metadata may hold expressions
@@ -93,7 +101,8 @@ class BundleSource:
             labels=labels if len(labels) == fit.classes else {},
             patch=arch.fit(patch) if patch else None,
             facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
-            notes=(f"{config.name}, {weights.name}", told, *state.notes, *fit.notes),
+            notes=(f"{config.name}, {weights.name}", told, *merging, *state.notes, *fit.notes),
+            head=fit.head,
         )
 
     def _config_file(self) -> Path:
@@ -106,15 +115,21 @@ class BundleSource:
         raise InputError(f"{folder} must hold a config {' or '.join(names)} (.json, .yaml), got none")
 
     def _weights_file(self) -> Path:
-        folder = Path(self.path) / "models"
-        files = [one for one in sorted(folder.glob("*")) if one.suffix in SUFFIXES]
-        chosen = [one for one in files if one.name == (self.weights or "model.pt")] or (
-            files if not self.weights else []
-        )
+        files = bundle_weights(Path(self.path))
+        named = [path for path in files if path.name == (self.weights or "model.pt")]
+        chosen = named or ([] if self.weights else files)
+        if not files:
+            raise InputError(f"no weights file ({', '.join(SUFFIXES)}) in {Path(self.path) / 'models'}")
         if len(chosen) != 1:
-            got = ", ".join(one.name for one in files) or "none"
-            raise InputError(f"{folder} must hold {self.weights or 'model.pt or one file of weights'}, got {got}")
+            rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
+            raise InputError(f"{rule}, got {self.weights or 'none, and no model.pt is there'}")
         return chosen[0]
+
+
+def bundle_weights(folder: Path) -> list[Path]:
+    """The weights files of a bundle, in `models`; hidden ones are left out."""
+    files = [path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()]
+    return sorted(files)
 
 
 def _read(path: Path) -> dict[str, Any]:

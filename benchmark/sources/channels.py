@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from benchmark.errors import SkipPair
 from benchmark.sources.fitting import shapes_of
 from benchmark.sources.model import Model
+
+TRIED = 32  # voxels a side of the image that an adapted network is tried with
+ROUNDING = 1e-3  # of the largest logit: sums over channels in another order
 
 
 def adapted(model: Model, *, channels: int, flat: bool) -> Model:
@@ -36,12 +40,29 @@ def adapted(model: Model, *, channels: int, flat: bool) -> Model:
         note = f"its one input sees the mean of the target's {channels} channels"
     else:
         note = f"each of its {model.channels} inputs sees the target's one channel"
-    return replace(model, weights=weights, channels=channels, notes=(*model.notes, note))
+    changed = replace(model, weights=weights, channels=channels, notes=(*model.notes, note))
+    if not _sees_the_same(model, changed):
+        raise SkipPair(
+            f"{model.name} reads its input outside its first convolutions, so it cannot be adapted to {channels}"
+        )
+    return changed
+
+
+def _sees_the_same(model: Model, changed: Model) -> bool:
+    """Whether an adapted network does with an image what the source does with its mean, or its one channel."""
+    sides = model.arch.fit((TRIED, TRIED, TRIED))
+    image = torch.randn(1, changed.channels, *sides, generator=torch.Generator().manual_seed(0))
+    seen = image.mean(1, keepdim=True) if model.channels == 1 else image.expand(-1, model.channels, -1, -1, -1)
+    with torch.no_grad():
+        own, other = model.network()(seen), changed.network()(image)
+    return bool((own - other).abs().max() <= ROUNDING * own.abs().max())
 
 
 def _first(model: Model, channels: int) -> list[str]:
     """The tensors whose second axis counts input channels."""
     shapes = shapes_of(model.arch.network, channels=channels, classes=model.classes)
+    if set(shapes) != set(model.weights):
+        raise SkipPair(f"{model.name} has other layers for {channels} input channels, so it cannot be adapted")
     changed = [name for name, shape in shapes.items() if shape != tuple(model.weights[name].shape)]
     for name in changed:
         own = tuple(model.weights[name].shape)

@@ -83,6 +83,8 @@ def _pass(name: str, network: nn.Module, *, dims: int, channels: int, size: Sequ
         try:
             return run(network, (channels, *grid))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            if isinstance(error, InputError):  # a time limit that is over
+                raise
             told = " ".join(str(error).split())
     raise InputError(f"arch {name}: the network must take a volume of {grids[-1]} voxels, got: {told}")
 

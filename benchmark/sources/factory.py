@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.sources.architecture import initial
@@ -17,6 +17,7 @@ from benchmark.sources.discover import discovered
 from benchmark.sources.fitting import Fit, fitted
 from benchmark.sources.model import Model
 from benchmark.sources.state_dict import check_labels
+from benchmark.sources.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
 from benchmark.sources.weights import file_digest, read_weights, unwrap
 
 
@@ -54,7 +55,7 @@ class FactorySource:
         """SHA-256 over the function's module and the file of weights."""
         place = inspect.getsourcefile(self._function())
         code = file_digest(Path(place)) if place else self.factory
-        weights = file_digest(Path(self.path)) if self.path else "initial"
+        weights = dated_digest(Path(self.path)) if self.path else "initial"
         return hashlib.sha256(f"{code} {weights}".encode()).hexdigest()
 
     def open(self) -> Model:
@@ -63,22 +64,23 @@ class FactorySource:
         Raises:
             InputError: The function cannot be imported or called, or the weights are refused or do not fit.
         """
-        network: Callable[..., nn.Module] = partial(self._function(), **(self.settings or {}))
+        function, settings = self._function(), dict(self.settings or {})
+        settings = with_merging(settings, source=self.name) if function.__name__ == "SwinUNETR" else settings
+        state = unwrap(read_weights(Path(self.path)), Path(self.path)) if self.path else None
+        shown = merging_of_file(Path(self.path), state.weights) if self.path and state else None
+        network: Callable[..., nn.Module]
+        network, told = merged_network(partial(function, **settings), shown)
         size = self.patch if self.fixed else None
         try:
             arch = discovered(self.factory, network, dims=self.dims, channels=self.channels, size=size)
         except TypeError as error:
             raise InputError(f"source {self.name}: {self.factory} must take in_channels, out_channels and settings, "
                              f"got: {error}") from error  # fmt: skip
-        notes: tuple[str, ...] = ("initial weights",)
-        if self.path is None:
+        if state is None:
             made = initial(network, channels=self.channels, classes=self.classes, seed=0)
-            weights: Mapping[str, Tensor] = made.state_dict()
-            fit = Fit(weights, self.channels, self.classes, notes)
+            fit = Fit(made.state_dict(), self.channels, self.classes, ("initial weights",))
         else:
-            state = unwrap(read_weights(Path(self.path)), Path(self.path))
-            fit = fitted(network, state.weights, source=self.name, prefix=self.prefix)
-            notes = (*state.notes, *fit.notes)
+            fit = fitted(network, state.weights, source=self.name, prefix=self.prefix, head=arch.head)
         return Model(
             name=self.name,
             arch=arch,
@@ -88,7 +90,8 @@ class FactorySource:
             labels=check_labels(self.labels, fit, self.name),
             patch=arch.fit(self.patch) if self.patch else None,
             facts={"kind": "factory", "factory": self.factory, "path": str(self.path or "")},
-            notes=notes,
+            notes=(*(state.notes if state else ()), *told, *fit.notes),
+            head=fit.head,
         )
 
     def _function(self) -> Callable[..., nn.Module]:

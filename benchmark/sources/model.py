@@ -26,6 +26,7 @@ class Model:
         patch: Voxels of the windows that it was trained on; None where not known.
         facts: Further facts to show and record: parameters, cases, Dice on its own data, where it came from.
         notes: What was taken over, left out or adapted on the way, one line each.
+        head: Whether its segmentation head was trained; without one there is no prediction to read.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Model:
     patch: tuple[int, ...] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    head: bool = True
 
     def network(self, *, device: str = "cpu") -> nn.Module:
         """The pre-trained network with its own head, in eval mode.

@@ -7,7 +7,7 @@ supervision off; only classes of its own network package and of torch.nn are loo
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from benchmark.sources.architecture import Architecture
 from benchmark.sources.discover import STAGES, discovered
 from benchmark.sources.fitting import fitted
 from benchmark.sources.model import Model
+from benchmark.sources.nnunet_folder import Choice, choose_checkpoint
+from benchmark.sources.nnunet_trainers import built_by, other, trained_architecture
 from benchmark.sources.spoilt import described_by
 from benchmark.sources.weights import file_digest, read_weights, unwrap
-
-CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class NnunetSource:
     Attributes:
         name: The source's name.
         path: The folder with plans.json, dataset.json and fold_X.
-        fold: The fold, a number or "all"; None: the first there is.
-        checkpoint: "final" or "best"; None: final where it is there, else best.
+        fold: The fold, a number or "all"; None: the first finished one.
+        checkpoint: "final", "best" or "latest"; None: the first of these that the fold has.
         configuration: 2d, 3d_fullres and so on; None: as the folder's name says.
         trust: Take classes of any package.
     """
@@ -51,7 +51,7 @@ class NnunetSource:
     def digest(self) -> str:
         """SHA-256 over plans, dataset and checkpoint."""
         folder = Path(self.path)
-        return file_digest(folder / "plans.json", folder / "dataset.json", self._file())
+        return file_digest(folder / "plans.json", folder / "dataset.json", self._chosen().path)
 
     def open(self) -> Model:
         """Read it.
@@ -63,14 +63,20 @@ class NnunetSource:
             return self._open()
 
     def _open(self) -> Model:
-        folder, path = Path(self.path), self._file()
+        folder, chosen = Path(self.path), self._chosen()
+        path = chosen.path
         plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
         content = read_weights(path)
         configuration = self._configuration(content)
         plan = _plan(plans, configuration, folder / "plans.json")
-        arch = _architecture(plan, where=f"{folder / 'plans.json'}: {configuration}", trust=self.trust)
-        state = unwrap(content, path)
-        fit = fitted(arch.network, state.weights, source=self.name)
+        trainer = str(content.get("trainer_name") or folder.name.partition("__")[0])
+        parts, changes = trained_architecture(plan, trainer, source=self.name)
+        where = f"{folder / 'plans.json'}: {configuration}"
+        arch = _architecture(parts, patch=plan["patch_size"], where=where, trust=self.trust)
+        try:
+            fit = fitted(arch.network, unwrap(content, path).weights, source=self.name, head=arch.head)
+        except InputError as error:
+            raise InputError(f"{error}; {other(trainer)}" if built_by(trainer) is None else str(error)) from error
         labels, told = _labels(dataset, folder / "dataset.json")
         return Model(
             name=self.name,
@@ -85,28 +91,16 @@ class NnunetSource:
                 "kind": "nnU-Net",
                 "path": str(path),
                 "configuration": configuration,
-                "trainer": str(content.get("trainer_name", "")),
+                "trainer": trainer,
                 "cases": dataset.get("numTraining"),
-            },
-            notes=(f"{path.parent.name}, {path.name}", *told, *fit.notes),
+            }
+            | ({"assumed": "network = that of plans.json"} if built_by(trainer) is None else {}),
+            notes=(*chosen.notes, *changes, *told, *fit.notes),
+            head=fit.head,
         )
 
-    def _file(self) -> Path:
-        """The checkpoint's file."""
-        folder = Path(self.path)
-        folds = sorted(one.name.removeprefix("fold_") for one in folder.glob("fold_*") if one.is_dir())
-        if not folds:
-            raise InputError(f"{folder} must be a results folder of nnU-Net with fold_X in it, got none")
-        fold = str(self.fold) if self.fold is not None else folds[0]
-        if fold not in folds:
-            raise InputError(f"source {self.name}: fold must be one of {', '.join(folds)}, got {fold}")
-        if self.checkpoint not in (None, *CHECKPOINTS):
-            raise InputError(f"source {self.name}: checkpoint must be final or best, got {self.checkpoint}")
-        names = [CHECKPOINTS[self.checkpoint]] if self.checkpoint else list(CHECKPOINTS.values())
-        found = [folder / f"fold_{fold}" / name for name in names if (folder / f"fold_{fold}" / name).is_file()]
-        if not found:
-            raise InputError(f"{folder / f'fold_{fold}'} must hold {' or '.join(names)}, got none")
-        return found[0]
+    def _chosen(self) -> Choice:
+        return choose_checkpoint(Path(self.path), source=self.name, fold=self.fold, checkpoint=self.checkpoint)
 
     def _configuration(self, content: Any) -> str:
         if self.configuration is not None:
@@ -147,8 +141,7 @@ def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str,
     return found
 
 
-def _architecture(plan: Mapping[str, Any], *, where: str, trust: bool) -> Architecture:
-    parts = plan["architecture"]
+def _architecture(parts: Mapping[str, Any], *, patch: Sequence[int], where: str, trust: bool) -> Architecture:
     network = module_class(parts["network_class_name"], within=NETWORKS[1:], where=where, trust=trust)
     settings = dict(parts["arch_kwargs"])
     needed = list(parts["_kw_requires_import"])
@@ -156,11 +149,11 @@ def _architecture(plan: Mapping[str, Any], *, where: str, trust: bool) -> Archit
         if settings.get(name) is not None:
             module_class(settings[name], within=LAYERS, where=f"{where}.{name}", trust=trust)
     literal(settings, where=where)
-    dims = len(plan["patch_size"])
+    dims = len(patch)
     name = f"nnunet_{network.__name__.lower()}"
     factory = partial(_network, parts["network_class_name"], settings, needed)
     if "n_stages" not in settings or "n_conv_per_stage_decoder" not in settings:
-        return discovered(name, factory, dims=dims, size=plan["patch_size"])
+        return discovered(name, factory, dims=dims, size=patch)
     return _unet(name, factory, settings, dims)
 
 

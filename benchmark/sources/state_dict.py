@@ -1,7 +1,7 @@
 """A source that is a file of weights: the network is named, or recognised by the weights' names and shapes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from benchmark.errors import InputError
 from benchmark.sources.allowed import monai_class
 from benchmark.sources.architecture import Architecture
 from benchmark.sources.discover import discovered
-from benchmark.sources.fitting import Fit, fitted
+from benchmark.sources.fitting import Allowed, Fit, fitted
 from benchmark.sources.model import Model
-from benchmark.sources.shapes import guess
-from benchmark.sources.weights import Unwrapped, file_digest, read_weights, unwrap
+from benchmark.sources.shapes import Guess, current_names, guess
+from benchmark.sources.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
+from benchmark.sources.weights import Unwrapped, read_weights, unwrap
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class StateDictSource:
     prefix: str | None = None
 
     def digest(self) -> str:
-        """SHA-256 over the file."""
-        return file_digest(Path(self.path))
+        """SHA-256 over the file, and whether it is older than a change of MONAI."""
+        return dated_digest(Path(self.path))
 
     def open(self) -> Model:
         """Read it.
@@ -51,12 +52,28 @@ class StateDictSource:
             InputError: The file is unreadable or refused, no network is recognised, or the weights do not fit it.
         """
         content = self._content
-        told: list[str] = []
-        arch = self.arch
-        if arch is None:
-            arch, told = recognised(content.weights, source=self.name, settings=self.settings or {})
-        fit = fitted(arch.network, content.weights, source=self.name, prefix=self.prefix)
+        merging = merging_of_file(Path(self.path), content.weights)
+        if self.arch is not None:
+            network, told = merged_network(self.arch.network, merging)
+            fit = fitted(network, content.weights, source=self.name, prefix=self.prefix, head=self.arch.head)
+            return self._model(replace(self.arch, network=network), fit, (*content.notes, *told))
+        start = self.prefix or ""
+        own = {name.removeprefix(start): tensor for name, tensor in content.weights.items() if name.startswith(start)}
+        found = recognised(own, source=self.name, settings=self.settings or {}, merging=merging)
+        fit = fitted(
+            found.arch.network,
+            found.weights,
+            source=self.name,
+            head=found.arch.head,
+            allowed=Allowed(found.guess.family.extras, found.guess.family.idle, whole=True),
+        )
+        return self._model(found.arch, fit, (*content.notes, *found.notes), assumed=found.guess.assumed)
+
+    def _model(
+        self, arch: Architecture, fit: Fit, notes: Sequence[str], *, assumed: Mapping[str, Any] | None = None
+    ) -> Model:
         patch = arch.size or self.patch
+        facts = {"kind": "state dict", "path": str(self.path)}
         return Model(
             name=self.name,
             arch=arch,
@@ -65,8 +82,9 @@ class StateDictSource:
             classes=fit.classes,
             labels=check_labels(self.labels, fit, self.name),
             patch=arch.fit(patch) if patch else None,
-            facts={"kind": "state dict", "path": str(self.path)},
-            notes=(*content.notes, *told, *fit.notes),
+            facts=facts | ({"assumed": assumptions(assumed)} if assumed else {}),
+            notes=(*notes, *fit.notes),
+            head=fit.head,
         )
 
     @cached_property
@@ -75,28 +93,76 @@ class StateDictSource:
         return unwrap(read_weights(path), path)
 
 
+@dataclass(frozen=True)
+class Recognised:
+    """A network that was recognised.
+
+    Attributes:
+        arch: The network with the names of its parts.
+        guess: Its class and settings.
+        weights: The state dict under the names that MONAI uses today.
+        notes: What was recognised and what is assumed, one line each.
+    """
+
+    arch: Architecture
+    guess: Guess
+    weights: Mapping[str, Tensor]
+    notes: tuple[str, ...]
+
+
 def recognised(
-    weights: Mapping[str, Tensor], *, source: str, settings: Mapping[str, Any]
-) -> tuple[Architecture, list[str]]:
-    """One of MONAI's networks by the weights' names and shapes, and what was assumed of it.
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    settings: Mapping[str, Any],
+    merging: tuple[str, str] | None = None,
+) -> Recognised:
+    """One of MONAI's networks by the names and shapes of the weights.
+
+    Args:
+        weights: The state dict.
+        source: The source's name, for errors.
+        settings: What the user states of the network; it wins over what the weights show.
+        merging: The `merging` of a Swin UNETR that the file shows otherwise than by its weights, and how it shows it.
 
     Raises:
         InputError: None has such names, or its class refuses the settings.
     """
-    found = guess({name: tuple(tensor.shape) for name, tensor in weights.items()}, source=source, given=settings)
+    current = current_names(weights)
+    found = guess(current, source=source, given=settings)
+    told = []
+    if merging and "merging" in found.assumed:
+        found, told = found.with_shown("merging", merging[0]), [f"merging = {merging[0]}: {merging[1]}"]
+    arguments = with_merging(found.settings, source=source) if found.network == "SwinUNETR" else found.settings
     network: partial[nn.Module] = partial(
-        monai_class(found.network, where=f"source {source}: the network"), **found.settings
+        monai_class(found.network, where=f"source {source}: the network"), **arguments
     )
-    size = found.settings.get("img_size")
     try:
+        size = found.settings.get("img_size")
+        size = [size] * found.dims if isinstance(size, int) else size
         arch = discovered(found.network.lower(), network, dims=found.dims, size=size)
     except (TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"source {source}: settings must suit {found.network}, got: {error}") from error
-    notes = [f"recognised as {found.network} by its weights"]
-    notes += [f"{name} = {value} is assumed, since no weight tells it" for name, value in found.assumed.items()]
-    return arch, notes
+        raise InputError(
+            f"source {source}: {found.network} does not take the settings {found.settings}: {error}"
+        ) from error
+    notes = [f"recognised as {found.network} by its weights", *told]
+    if list(current) != list(weights):
+        notes.append("its names are those of MONAI up to 0.3")
+    if found.assumed:
+        notes.append(f"assumed, since no tensor shows it: {assumptions(found.assumed)}")
+    return Recognised(arch, found, current, tuple(notes))
+
+
+def assumptions(assumed: Mapping[str, Any]) -> str:
+    """Settings in words.
+
+    Example:
+        >>> assumptions({"act": "relu", "strides": [2, 2]})
+        'act = relu, strides = [2, 2]'
+    """
+    return ", ".join(f"{name} = {value}" for name, value in assumed.items())
 
 
 def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
@@ -105,6 +171,6 @@ def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dic
     Raises:
         InputError: They are not.
     """
-    if labels and len(labels) != fit.classes:
+    if labels and fit.head and len(labels) != fit.classes:
         raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")
     return {int(value): name for value, name in (labels or {}).items()}

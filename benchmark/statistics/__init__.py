@@ -10,6 +10,12 @@ from benchmark.statistics.points import BalancedPointsRequest, PointSample
 from benchmark.statistics.protocol import Request, Scene, Statistic, Window
 from benchmark.statistics.softmax import SoftmaxRequest, StoredSoftmax
 
+
+def feature_request(request: Request) -> bool:
+    """Whether a statistic can be accumulated from a source without a segmentation head."""
+    return request.kind not in {JointHistogram, StoredSoftmax}
+
+
 __all__ = [
     "BalancedPointsRequest",
     "CasePoints",
@@ -29,4 +35,5 @@ __all__ = [
     "Statistics",
     "StoredSoftmax",
     "Window",
+    "feature_request",
 ]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmark.core.labels import IGNORED
 from benchmark.data.case import Case
 from benchmark.sources.budget import Budget
-from benchmark.training.loss import dice_ce
+from benchmark.training.loss import training_loss
 from benchmark.training.resume import Keeper
 
 
@@ -35,7 +35,7 @@ def train(
     """Train the parameters that require a gradient.
 
     Args:
-        network: Maps (b, c, D, H, W) to logits (b, k, D, H, W); changed in place.
+        network: Maps (b, c, D, H, W) to logits (b, k, D, H, W), or to several maps in training mode; changed in place.
         cases: The training cases.
         budget: Steps, batches and learning rate.
         seed: Seed of batch order, crops and augmentation: equal seeds see equal batches, whatever the network.
@@ -57,8 +57,8 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = budget.lr * schedule(step, budget.steps)
             optimiser.zero_grad(set_to_none=True)
-            logits = network(image.to(device, memory_format=torch.channels_last_3d))
-            loss = dice_ce(logits, labels.to(device))
+            output = network(image.to(device, memory_format=torch.channels_last_3d))
+            loss = training_loss(output, labels.to(device))
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(tuned, 12.0)
             optimiser.step()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,15 @@ import pytest
 from PIL import Image
 
 from analysis.rank_page import png, ranking_figure, ranking_page
-from analysis.rank_tables import Account, order_table, ranking_csv, ranking_json, ranking_tables
+from analysis.rank_tables import (
+    Account,
+    agreement_table,
+    cost_table,
+    order_table,
+    ranking_csv,
+    ranking_json,
+    ranking_tables,
+)
 from analysis.ranking import Scores, rank_sources, share_first, standing
 
 NAN = math.nan
@@ -38,7 +47,7 @@ def account():
         costs=pd.DataFrame(
             [
                 {"source": name, "architecture": "unet", "parameters": 1e6, "window": "8x8x8", "seconds": 1.0,
-                 "peak_memory_mb": 10.0, "fine_tuning_seconds": 7200.0}
+                 "peak_memory_mb": 10.0, "fine_tuning_seconds": 7200.0, "fine_tuning_reason": ""}
                 for name in SOURCES
             ]
         ),
@@ -163,6 +172,44 @@ def test_intervals_stand_in_the_wide_table_alone(clear, account):
     narrow, wide = (ranking_tables(clear, account, intervals=chosen)[0].groups[0][0] for chosen in (False, True))
     assert narrow[4] == "3"
     assert wide[4] == "3 [3, 3]"
+
+
+def test_a_cost_that_is_not_known_says_why_and_is_in_no_sum(account):
+    costs = account.costs.assign(
+        fine_tuning_seconds=[7200.0, NAN, NAN], fine_tuning_reason=["", "out of memory", "out of memory"]
+    )
+    shown = cost_table(replace(account, costs=costs))
+    assert [row[-1] for row in shown.groups[0]] == ["2.0 h", "not known", "not known"]
+    assert shown.groups[1][0][-1] == "2.0 h (1 of 3 sources)"
+    assert shown.notes[0] == "b, c: the cost of fine-tuning is not known: out of memory"
+    assert cost_table(account).groups[1][0][-1] == "6.0 h"
+    none = cost_table(replace(account, costs=costs.assign(fine_tuning_seconds=NAN)))
+    assert none.groups[1][0][-1] == "not known"
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ([3, NAN, NAN], "Undefined: no two estimates have different scores for at least three sources."),
+        ([2, 2, 2], "Undefined: no two estimates have different scores for at least three sources."),
+        ([3, 1], "Agreement needs at least three scored sources; there are 2."),
+        ([3], "Agreement needs at least three scored sources; there is 1."),
+    ],
+)
+def test_agreement_that_is_undefined_throughout_is_a_sentence(values, sentence):
+    names, metrics = [f"s{place}" for place in range(len(values))], {"ccfv": np.array(values, dtype=float)}
+    shown = agreement_table(rank_sources(Scores(names, metrics, {}, "none", 1)))
+    assert (shown.columns, shown.groups, shown.notes) == ((), (), (sentence,))
+
+
+def test_agreement_that_is_partly_defined_is_a_table():
+    shown = agreement_table(rank_sources(scores(ccfv=[3, 2, 1], gbc=[NAN, 1, 2])))
+    assert len(shown.groups[0]) == 3
+
+
+def test_the_picture_takes_any_name(tmp_path):
+    named = Scores((r"a$\nothing$b", "c$"), {"ccfv": np.array([1.0, 2.0])}, {}, "none", 1)
+    (tmp_path / "picture.png").write_bytes(png(ranking_figure(rank_sources(named))))
 
 
 class Tags(HTMLParser):

@@ -100,7 +100,7 @@ def test_terminal_keeps_every_word(study, width):
     assert "[bold]x" in text
     assert "a note" in text
     assert all(line == line.rstrip("\n") and len(line) <= width for line in text.splitlines())
-    assert text.count("static_leaderboard") == 3 or width == 80
+    assert text.count("static_leaderboard") >= 3
 
 
 def test_an_empty_table_is_drawn():

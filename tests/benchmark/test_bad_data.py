@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hydra.utils import instantiate
 
 from benchmark.command import told
@@ -102,6 +103,12 @@ def nrrd(spacing="1 1 1", sizes="4 4 4"):
     return spoil
 
 
+def vector_labels(folder):
+    image = sitk.GetImageFromArray(np.zeros((*SHAPE[::-1], 3), np.uint8), isVector=True)
+    sitk.WriteImage(image, str(folder / "labelsTr/spleen_0.mha"))
+    entry(label="labelsTr/spleen_0.mha")(folder)
+
+
 def negative_spacing(folder):
     """ITK takes it as an axis that runs the other way, which the labels' axis does not."""
     path = folder / "imagesTr/spleen_0.mha"
@@ -155,6 +162,8 @@ INF[3, 3, 3] = np.inf
 HUGE = volume(0)[0][0].astype(np.float64)
 HUGE[3, 3, 3] = 1e300
 FOUR = np.zeros((*SHAPE, 3), np.float32)
+COLOURS = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+COMPLEX = np.zeros(SHAPE, np.complex64)
 REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
 
 BAD = {
@@ -188,8 +197,27 @@ BAD = {
         stored(volume(0)[1], LABELS, np.diag([1.5, 3.0, 2.0, 1.0])),
     ),
     "four axes where dataset.json has one channel": Bad(
-        rf"{IMAGE} must have the 1 channels of dataset\.json, got 3", stored(FOUR)
+        rf"cannot use \S+{IMAGE}: the case holds 3 channels, but dataset\.json states 1 .*", stored(FOUR)
     ),
+    "an image in colours where dataset.json has one channel": Bad(
+        rf"cannot use \S+{IMAGE}: the case holds 3 channels, but dataset\.json states 1 \(each colour of an RGB .*",
+        stored(COLOURS),
+    ),
+    "cases of other channels than the first, where dataset.json states none": Bad(
+        r"cannot use \S+spleen_1\.nii\.gz: the case holds 3 channels, but the first training case has 1 .*",
+        both(described(modality=None), stored(COLOURS, IMAGE.replace("0.nii", "1.nii"))),
+    ),
+    "labels in colours": Bad(
+        rf"cannot use \S+{LABELS} as labels: it holds 3 values for each voxel, such as colours, where one .*",
+        stored(COLOURS, LABELS),
+    ),
+    "labels in colours, MHA": Bad(
+        r"cannot use \S+spleen_0\.mha as labels: it holds 3 values for each voxel, such as colours, .*", vector_labels
+    ),
+    "complex numbers": Bad(rf"cannot use \S+{IMAGE}: its voxels are complex64, where real numbers are needed",
+                           stored(COMPLEX)),
+    "labels of complex numbers": Bad(rf"cannot use \S+{LABELS}: its voxels are complex64, where .*",
+                                     stored(COMPLEX, LABELS)),
     "four axes of labels": Bad(rf"{LABELS} must have its image's shape .*, got .*3\)", stored(FOUR, LABELS)),
     "five axes": Bad(rf"{IMAGE} must have 2 to 4 axes, got shape", stored(np.zeros((3, 3, 3, 1, 2), np.float32))),
     "a spacing of zero": Bad(rf"{IMAGE} must have a positive spacing .*, got \(0\.0, 1\.0, 2\.0\) mm",

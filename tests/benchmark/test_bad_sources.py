@@ -130,11 +130,12 @@ def few_labels(folder):
 
 
 TABLE = {
-    "nothing there": Bad(lambda f: f / "none.pt", r"source: \S+none\.pt must be a file or a folder, got none there"),
-    "an empty folder": Bad(lambda f: f, r"source: \S+ must be a folder of ours, .+, got none of these"),
-    "two checkpoints": Bad(two_files, r"source: \S+ must hold one checkpoint, got mine\.pt, other\.pt; name one"),
+    "nothing there": Bad(lambda f: f / "none.pt", r"source \S+none\.pt not found: it is neither a file nor a folder"),
+    "an empty folder": Bad(lambda f: f, r"source \S+ holds no checkpoint: no weights file \(.+\), .+"),
+    "two checkpoints": Bad(two_files, r"source \S+ holds 2 checkpoints: mine\.pt, other\.pt; name one of them"),
     "an unknown kind of file": Bad(
-        lambda f: shutil.copy(state(f), f / "mine.onnx"), r"source: \S+ must be a file of weights \(.+\), got \.onnx"
+        lambda f: shutil.copy(state(f), f / "mine.onnx"),
+        r"source \S+ is not a weights file: its suffix must be one of .+, got \.onnx"
     ),
     "a cut .pt": Bad(lambda f: cut(state(f)), r"\S+mine\.pt must be a file that torch\.save wrote, got: .+"),
     "a cut .safetensors": Bad(
@@ -151,14 +152,14 @@ TABLE = {
     "a list": Bad(lambda f: state(f, lambda weights: [1, 2]), r"\S+mine\.pt must hold a state dict, got list"),
     "an unknown network": Bad(
         lambda f: state(f, lambda weights: {"blob.weight": torch.ones(3, 3)}),
-        r"source mine: the weights must be of DynUNet, .+, got names such as blob\.weight; .+",
+        r"source mine: no network is known that has tensors such as blob\.weight; known are MONAI's DynUNet, .+",
     ),
     "the wrong architecture": Bad(
-        other_arch, r"source mine: the weights must fit the network, got them without convInit\.conv\.weight, .+"
+        other_arch, r"source mine: weights do not match the network: missing convInit\.conv\.weight, .+"
     ),
     "half the tensors": Bad(
         lambda f: state(f, lambda weights: {n: t for n, t in weights.items() if ".conv2." not in n}),
-        r"source mine: the weights must fit the network, got them without input_block\.conv2\.conv\.weight, .+",
+        r"source mine: weights do not match the network: missing input_block\.conv2\.conv\.weight, .+",
     ),
     "all zeros": Bad(
         lambda f: state(f, lambda weights: {name: torch.zeros_like(tensor) for name, tensor in weights.items()}),
@@ -182,14 +183,14 @@ TABLE = {
         lambda f: own(f, swap_network),
         r"\S+source\.json: architecture\.network must name a network class of .+, got subprocess\.Popen; .+",
     ),
-    "a missing fold": Bad(wrong_fold, r"source Dataset501_Made__3d_fullres: fold must be one of 0, got 4"),
+    "a missing fold": Bad(wrong_fold, r"source Dataset501_Made__3d_fullres: `fold` must be one of 0, got 4"),
     "no fold at all": Bad(
         lambda f: [shutil.rmtree(nnunet(f) / "fold_0"), next(f.glob("*/*"))][1],
-        r"\S+ must be a results folder of nnU-Net with fold_X in it, got none",
+        r"no fold_X folder in \S+: it is not a results folder of nnU-Net",
     ),
     "no checkpoint": Bad(
         lambda f: without(f, "fold_0/checkpoint_final.pth"),
-        r"\S+fold_0 must hold checkpoint_final\.pth or checkpoint_best\.pth, got none",
+        r"no checkpoint_final\.pth or checkpoint_best\.pth or checkpoint_latest\.pth in fold_0 of \S+",
     ),
     "no plans": Bad(lambda f: without(f, "plans.json"), r"\S+plans\.json must exist, since nnU-Net writes it .+"),
     "no dataset.json": Bad(lambda f: without(f, "dataset.json"), r"\S+dataset\.json must exist, since nnU-Net .+"),
@@ -215,7 +216,7 @@ TABLE = {
     "plans of another network": Bad(
         lambda f: nnunet(f, lambda content: configuration(content)["architecture"]["arch_kwargs"].update(
             features_per_stage=[4, 8, 8])),
-        r"source \S+: the weights must fit the network, got them with .+",
+        r"source \S+: weights do not match the network: shape mismatch for .+",
     ),
     "a bundle without a network": Bad(
         lambda f: bundle(f, lambda content: content.pop("network_def") and content),
@@ -227,7 +228,7 @@ TABLE = {
     ),
     "a bundle without weights": Bad(
         lambda f: [(bundle(f) / "models" / "model.pt").unlink(), f / "bundle"][1],
-        r"\S+models must hold model\.pt or one file of weights, got none",
+        r"no weights file \(.+\) in \S+models",
     ),
     "no such function": Bad(
         lambda f: "no_such_package.nets:make",

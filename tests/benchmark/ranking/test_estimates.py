@@ -97,6 +97,61 @@ def test_an_undefined_score_has_no_resamples(by_case):
     assert not found.draws
 
 
+class Fails:
+    """A metric that fails for some number of cases."""
+
+    name = "fails"
+    requires = (ClassMomentsRequest(),)
+
+    def __init__(self, *cases):
+        self.cases = cases
+
+    def compute(self, statistics):
+        if statistics.n_cases in self.cases:
+            raise ZeroDivisionError("by nothing")
+        return Score(1.0)
+
+
+def test_a_metric_that_fails_is_nan_or_has_no_resamples_for_a_reason(by_case, rank_metrics):
+    told = []
+    metrics = {"whole": Fails(6), "part": Fails(5), "gbc": rank_metrics["gbc"]}
+    reasons = estimate(
+        metrics, by_case, LEAVE_ONE_OUT, most_point_draws=6,
+        failed=lambda doing, error: told.append(error) or f"{type(error).__name__} {doing}",
+    )  # fmt: skip
+    assert math.isnan(reasons["whole"].value)
+    assert reasons["whole"].reason == "ZeroDivisionError in whole"
+    assert (reasons["part"].value, len(reasons["part"].draws)) == (1.0, 0)
+    assert reasons["part"].no_draws == "ZeroDivisionError in the resamples of part"
+    assert (len(reasons["gbc"].draws), reasons["gbc"].no_draws) == (6, "")
+    assert len(told) == 2
+
+
+def test_a_metric_that_resamples_itself_and_fails_has_none_for_a_reason(by_case):
+    class Own(Fails):
+        def resampled(self, statistics, counts):
+            raise MemoryError
+
+    found = estimate({"own": Own()}, by_case, LEAVE_ONE_OUT, most_point_draws=6, failed=lambda doing, error: doing)
+    assert (found["own"].value, found["own"].no_draws) == (1.0, "in the resamples of own")
+
+
+@pytest.mark.parametrize("cases", [5, 6])
+def test_without_a_say_in_it_a_metric_that_fails_raises(by_case, cases):
+    with pytest.raises(ZeroDivisionError):
+        estimate({"fails": Fails(cases)}, by_case, LEAVE_ONE_OUT, most_point_draws=6)
+
+
+def test_a_source_without_resamples_takes_none_from_the_others(by_case, rank_metrics):
+    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["ncti"]
+    without = Estimate(found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()},
+                       no_draws="for a reason")  # fmt: skip
+    final = combined(rank_metrics["ncti"], {"a": found, "b": without})
+    assert (len(final["a"].draws), len(final["b"].draws)) == (6, 0)
+    assert (final["a"].value, final["b"].value) == (1.0, 0.0)
+    assert final["b"].no_draws == "for a reason"
+
+
 def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
     found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["ncti"]
     worse = Estimate(

@@ -43,7 +43,7 @@ def test_what_is_found_is_what_the_yaml_names(compose_command, name):
 def test_what_is_found_in_nnunet_is_what_its_decoder_is_made_of(cls, dims, stages):
     content = plans(dims, cls=cls, stages=stages)
     (plan,) = content["configurations"].values()
-    named = _architecture(plan, where="plans", trust=False)
+    named = _architecture(plan["architecture"], patch=plan["patch_size"], where="plans", trust=False)
     found = discovered(cls, named.network, dims=dims)
     assert found.taps == named.taps == tuple(f"decoder.stages.{i}" for i in range(max(0, stages - 4), stages - 1))
     network = plans_network(content)
