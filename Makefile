@@ -44,7 +44,7 @@ bench: $(STAMP) ## Run the whole study on the embedded suite, then print the tab
 	@$(RUN) -m benchmark.bench $(CHOICES) $(ARGS)
 
 study: $(STAMP) ## Run what the bench leaves out: sensitivity, ablations, metrics with extra passes, coverage of the intervals
-	@$(RUN) -m benchmark.study $(CHOICES) $(ARGS)
+	@$(RUN) -m benchmark.sensitivity $(CHOICES) $(ARGS)
 	@$(RUN) -m analysis.coverage
 
 test: export OMP_NUM_THREADS = 1

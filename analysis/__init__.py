@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "UndefinedAgreementWarning": "agreement",
-    "pearson": "agreement",
-    "kendall": "agreement",
-    "weighted_kendall": "agreement",
-    "spearman": "agreement",
-    "rel_at_k": "agreement",
-    "top1_regret": "agreement",
-    "ndcg": "agreement",
-    "split_half_reliability": "reliability",
-    "pearson_ceiling": "ceiling",
-    "simulated_ceiling": "ceiling",
+    "UndefinedAgreementWarning": "agreement.rank_measures",
+    "pearson": "agreement.rank_measures",
+    "kendall": "agreement.rank_measures",
+    "weighted_kendall": "agreement.rank_measures",
+    "spearman": "agreement.rank_measures",
+    "rel_at_k": "agreement.rank_measures",
+    "top1_regret": "agreement.rank_measures",
+    "ndcg": "agreement.rank_measures",
+    "split_half_reliability": "truth.reliability",
+    "pearson_ceiling": "truth.ceiling",
+    "simulated_ceiling": "truth.ceiling",
     "published_truth": "published",
-    "Study": "study",
+    "Study": "evaluation.study",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605 -- the table above is the one list of public names
 

@@ -1,9 +1,9 @@
 """How hard a truth is to predict, before any estimate is computed; `python -m analysis.audit table=FILE.csv`.
 
-If the same sources are good everywhere, a fixed list of them (the static leaderboard, `analysis.controls`) ranks every
-new target well, and an estimate that does no better has shown nothing (arXiv 2510.06448). The audit says how well that
-list does, how much the ranks of the sources move between targets, how far apart the sources are, how many pairs are
-tied within a resolution of the Dice, and on which targets and sources the answer hangs.
+If the same sources are good everywhere, a fixed list of them (the static leaderboard, `analysis.evaluation.controls`)
+ranks every new target well, and an estimate that does no better has shown nothing (arXiv 2510.06448). The audit says
+how well that list does, how much the ranks of the sources move between targets, how far apart the sources are, how
+many pairs are tied within a resolution of the Dice, and on which targets and sources the answer hangs.
 """
 
 import json
@@ -16,21 +16,21 @@ import pandas as pd
 from omegaconf import DictConfig
 from rich.console import Console
 
-from analysis.agreement import FEWEST_SOURCES
-from analysis.audit_tables import Audit, audit_tables
-from analysis.controls import static_leaderboard
-from analysis.dispersion import dispersion, rank_table
-from analysis.draws import Draws, draw
-from analysis.evaluate import Evaluation, evaluate, mean_evaluation
-from analysis.measures import PRIMARY, WEIGHTED_KENDALL
-from analysis.pools import Pool, pools
-from analysis.render import terminal
-from analysis.rows import measured
-from analysis.study import MEAN
-from analysis.truth_table import TruthTable, read_table
-from analysis.yardstick import Yardstick
-from benchmark.command import run_command
+from analysis.agreement.measure_table import PRIMARY, WEIGHTED_KENDALL
+from analysis.agreement.rank_measures import FEWEST_SOURCES
+from analysis.agreement.source_bootstrap import SourceDraws, draw
+from analysis.evaluation.controls import static_leaderboard
+from analysis.evaluation.evaluate import Evaluation, evaluate, mean_evaluation
+from analysis.evaluation.prepared_truth import Yardstick
+from analysis.evaluation.rows import measured
+from analysis.evaluation.study import MEAN
+from analysis.tables.audit import Audit, audit_tables
+from analysis.tables.render import terminal
+from analysis.truth.dispersion import dispersion, rank_table
+from analysis.truth.pools import Pool, pools
+from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
+from benchmark.jobs.cli import run_command
 
 TABLE_COLUMNS = ("source", "target", "dice")
 BETTER_HALF = "better half"
@@ -96,7 +96,7 @@ def _pools(table: pd.DataFrame, sources: Collection[str] | None) -> tuple[Pool, 
     return every if sources is None else tuple(pool.only(sources) for pool in every)
 
 
-def _static(every: Sequence[Pool], draws: Draws) -> list[Evaluation]:
+def _static(every: Sequence[Pool], draws: SourceDraws) -> list[Evaluation]:
     """The static leaderboard's agreement on each target, that target left out of it."""
     found = []
     for pool in every:

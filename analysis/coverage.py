@@ -21,11 +21,11 @@ from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
-from analysis.draws import Draws, draw
-from analysis.intervals import Interval, fisher_interval, permutation_p
-from analysis.measures import MEASURES, PEARSON, PRIMARY, WEIGHTED_KENDALL, Measure
-from benchmark.command import run_command
+from analysis.agreement.intervals import Interval, fisher_interval, permutation_p
+from analysis.agreement.measure_table import MEASURES, PEARSON, PRIMARY, WEIGHTED_KENDALL, Measure
+from analysis.agreement.source_bootstrap import SourceDraws, draw
 from benchmark.errors import InputError
+from benchmark.jobs.cli import run_command
 
 Array = NDArray[np.float64]
 FELL_SHORT = 1  # exit code
@@ -83,7 +83,7 @@ class Simulation:
         found = {measure.name: float(measure.of_rows(scores[0], dice).mean()) for measure in MEASURES}
         return found | {PEARSON.name: self.correlation, DIFFERENCE: 0.0}
 
-    def _intervals(self, scores: Array, dice: Array, draws: Draws) -> dict[str, Interval]:
+    def _intervals(self, scores: Array, dice: Array, draws: SourceDraws) -> dict[str, Interval]:
         found = {PEARSON.name: fisher_interval(PEARSON.of_pool(scores[0], dice), self.sources)}
         resampled = {m.name: m.of_resamples(scores[0], dice, draws.counts) for m in MEASURES if m is not PEARSON}
         found |= {m.name: m.interval(resampled[m.name], self.sources) for m in MEASURES if m is not PEARSON}

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
-from baselines.samples import Array, Floats, to_numpy, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, to_numpy, undefined
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import Request, SoftmaxRequest, Statistics
 
 Measure: TypeAlias = Literal[

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from baselines.inputs.arrays import Array, Samples, read_softmax, undefined
+from baselines.inputs.predictions import joint_mass, read_joint
 from baselines.leep import LEAST
-from baselines.predictions import joint_mass, read_joint
-from baselines.samples import Array, Samples, read_softmax, undefined
-from benchmark.metric import Score, value_or_warn
+from benchmark.metric.score import Score, value_or_warn
 
 
 def e_leep_score(

@@ -18,9 +18,9 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import numpy as np
 from scipy.special import logsumexp
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Samples, read_rows, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Samples, read_rows, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import PointSample
 
 Tail: TypeAlias = Literal["bot", "top"]

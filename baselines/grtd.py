@@ -20,10 +20,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Samples, read_samples, undefined
-from baselines.topology import SpanningTree, pairwise_distances, spanning_tree
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from baselines.inputs.topology import SpanningTree, pairwise_distances, spanning_tree
+from benchmark.metric.score import Score, value_or_warn
 
 
 def grtd_score(features: Array, labels: Array) -> float:

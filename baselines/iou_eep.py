@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, joint_mass, read_joint, rows_of_classes
-from baselines.samples import Array, Floats, Samples, read_softmax, undefined
-from baselines.second_look import SecondLookMetric
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Samples, read_softmax, undefined
+from baselines.inputs.predictions import JointProbability, joint_mass, read_joint, rows_of_classes
+from baselines.inputs.two_pass import SecondLookMetric
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -80,7 +80,7 @@ def iou_eep_from_softmax(
     return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced), cases)
 
 
-def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
+def _score(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Score:
     if joint.undefined:
         return undefined(joint.undefined)
     k = len(joint.classes)

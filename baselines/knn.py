@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from benchmark.metric.score import Score, value_or_warn
 
 # Rows whose distances to all samples are held at once: 512 rows of 2,000 distances are 8 MB
 BLOCK = 512

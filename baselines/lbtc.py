@@ -18,10 +18,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Integers, Samples, read_labels, read_rows, to_numpy, undefined
-from baselines.topology import pairwise_distances, spanning_tree
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_labels, read_rows, to_numpy, undefined
+from baselines.inputs.points import PointMetric
+from baselines.inputs.topology import pairwise_distances, spanning_tree
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import PointSample, Statistics
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Integers, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from benchmark.metric.score import Score, value_or_warn
 
 LEAST_SHRINKAGE = 1e-10
 

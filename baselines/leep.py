@@ -16,10 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, joint_mass, read_joint, rows_of_classes
-from baselines.samples import Array, Samples, read_softmax, undefined
-from baselines.second_look import SecondLookMetric
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Samples, read_softmax, undefined
+from baselines.inputs.predictions import JointProbability, joint_mass, read_joint, rows_of_classes
+from baselines.inputs.two_pass import SecondLookMetric
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 # A true class that got no probability at all (half-precision underflow) counts as this much, not as log 0
@@ -87,7 +87,7 @@ def leep_from_softmax(
     return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced), cases)
 
 
-def _score(joint: Joint, cases: Iterable[tuple[Array, Array]]) -> Score:
+def _score(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Score:
     if joint.undefined:
         return undefined(joint.undefined)
     conditional = joint.conditional()

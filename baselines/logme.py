@@ -25,10 +25,10 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.evidence import EvidenceSettings, maximise_evidence
-from baselines.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
-from baselines.samples import Array, Floats, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, undefined
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
+from baselines.inputs.logme_evidence import EvidenceSettings, maximise_evidence
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 Form: TypeAlias = Literal["icml", "fixed_point"]

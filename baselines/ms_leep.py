@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from baselines.inputs.arrays import Array, read_softmax, undefined
 from baselines.leep import leep_from_samples
-from baselines.samples import Array, read_softmax, undefined
-from benchmark.metric import Score, value_or_warn
+from benchmark.metric.score import Score, value_or_warn
 
 
 def ms_leep_score(

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, WeightedJointMetric, read_joint, softmax_joint
-from baselines.samples import Array, read_labels, to_numpy, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, read_labels, to_numpy, undefined
+from baselines.inputs.predictions import JointProbability, WeightedJointMetric, read_joint, softmax_joint
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -58,7 +58,7 @@ def nce_from_joint(histogram: JointHistogram, *, foreground: bool = False, balan
     return _score(read_joint(histogram.hard, foreground=foreground, balanced=balanced))
 
 
-def _score(joint: Joint) -> Score:
+def _score(joint: JointProbability) -> Score:
     if joint.undefined:
         return undefined(joint.undefined)
     conditional = joint.conditional()

@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.points import PointMetric
-from baselines.pool import minmax, pooled
-from baselines.samples import Array, Floats, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from baselines.inputs.pool import minmax, pooled
+from benchmark.metric.score import Score, value_or_warn
 
 LEAST_SHRINKAGE = 1e-10
 

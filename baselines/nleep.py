@@ -18,10 +18,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
 from baselines.leep import leep_from_samples
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from benchmark.metric.score import Score, value_or_warn
 
 # float32 has 7 digits: an offset of so many standard deviations is taken off before, smaller ones are left as released
 FAR = 1000

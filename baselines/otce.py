@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.samples import Array, read_labels, read_rows, undefined
-from baselines.source_pass import SourcePassMetric
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, read_labels, read_rows, undefined
+from baselines.inputs.source_pass import SourcePassMetric
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import PointSample
 
 # Of the network simplex: 2,000 by 2,000 samples take some hundred thousand

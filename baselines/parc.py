@@ -19,9 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.stats import rankdata
 
-from baselines.points import PointMetric
-from baselines.samples import Array, Floats, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
+from benchmark.metric.score import Score, value_or_warn
 
 # Correlations that differ by less are ties split by rounding: of two channels all correlations are -1 or 1
 DECIMALS = 11

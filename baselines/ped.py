@@ -20,12 +20,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from baselines.gaussians import sample_moments
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
+from baselines.inputs.gaussians import sample_moments
+from baselines.inputs.source_pass import SourcePassMetric
 from baselines.logme import logme_from_moments
-from baselines.samples import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
 from baselines.sfda import sfda_from_samples
-from baselines.source_pass import SourcePassMetric
-from benchmark.metric import Score, value_or_warn
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import PointSample
 
 Base: TypeAlias = Literal["sfda", "logme"]

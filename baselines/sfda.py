@@ -20,10 +20,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import softmax
 
+from baselines.inputs.arrays import Array, Samples, read_samples, undefined
+from baselines.inputs.points import PointMetric
 from baselines.lda import fit_discriminant
-from baselines.points import PointMetric
-from baselines.samples import Array, Samples, read_samples, undefined
-from benchmark.metric import Score, value_or_warn
+from benchmark.metric.score import Score, value_or_warn
 
 
 def sfda_score(features: Array, labels: Array) -> float:

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.predictions import Joint, WeightedJointMetric, read_joint, softmax_joint
-from baselines.samples import Array, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, undefined
+from baselines.inputs.predictions import JointProbability, WeightedJointMetric, read_joint, softmax_joint
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
@@ -56,7 +56,7 @@ def soft_iou_eep_from_joint(histogram: JointHistogram, *, foreground: bool = Fal
     return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced))
 
 
-def _score(joint: Joint) -> Score:
+def _score(joint: JointProbability) -> Score:
     if joint.undefined:
         return undefined(joint.undefined)
     intersection = np.sum(joint.conditional() * joint.joint, axis=1)

@@ -16,9 +16,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.gaussians import WeightedMomentMetric, read_moments, sample_moments
-from baselines.samples import Array, Floats, undefined
-from benchmark.metric import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, undefined
+from baselines.inputs.gaussians import WeightedMomentMetric, read_moments, sample_moments
+from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 

@@ -16,9 +16,10 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from baselines.predictions import joint_mass
-from baselines.samples import Array, Floats, read_softmax, to_numpy, undefined
-from benchmark.metric import JointMetric, Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats, read_softmax, to_numpy, undefined
+from baselines.inputs.predictions import joint_mass
+from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.standalone import JointMetric
 from benchmark.statistics import JointHistogram
 
 

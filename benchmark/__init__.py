@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from benchmark.ccfv import CCFV, CCFVReleased, LayerSamples, ccfv_released_score, ccfv_score, gaussian_wasserstein2
     from benchmark.features import reduce_stream
-    from benchmark.metric import Metric, Score, UndefinedScoreWarning
+    from benchmark.metric.protocol import Metric
+    from benchmark.metric.score import Score, UndefinedScoreWarning
     from benchmark.statistics import ClassMoments, JointHistogram, PointSample, Statistics
 
 _HOMES = {
@@ -18,11 +19,11 @@ _HOMES = {
     "ClassMoments": "benchmark.statistics",
     "JointHistogram": "benchmark.statistics",
     "LayerSamples": "benchmark.statistics",
-    "Metric": "benchmark.metric",
+    "Metric": "benchmark.metric.protocol",
     "PointSample": "benchmark.statistics",
-    "Score": "benchmark.metric",
+    "Score": "benchmark.metric.score",
     "Statistics": "benchmark.statistics",
-    "UndefinedScoreWarning": "benchmark.metric",
+    "UndefinedScoreWarning": "benchmark.metric.score",
     "ccfv_released_score": "benchmark.ccfv",
     "ccfv_score": "benchmark.ccfv",
     "gaussian_wasserstein2": "benchmark.ccfv",

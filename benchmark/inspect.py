@@ -9,15 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.command import run_command
-from benchmark.data.normalise import Normalisation
-from benchmark.data.preparation import Preparation
-from benchmark.data.schemes import ChannelSchemes
+from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.preprocessing.schemes import ChannelSchemes
 from benchmark.errors import InputError
-from benchmark.opening import open_source, source_key
-from benchmark.sources.layers import Layer, layers_of
+from benchmark.jobs.cli import run_command
+from benchmark.jobs.stage_keys import source_key
 from benchmark.sources.model import Model
-from benchmark.sources.recognise import recognise
+from benchmark.sources.networks.layers import Layer, layers_of
+from benchmark.sources.opening import open_source
+from benchmark.sources.readers.recognise import recognise
 from benchmark.tracking import Store
 
 WIDTH = 120  # columns where the output is no terminal

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from benchmark.command import resolved, run_command
-from benchmark.jobs import job_key, targets
-from benchmark.perf_rows.growth import Cost, Growth, growth_figure
-from benchmark.perf_rows.measurement import Measurement, PerfRow
+from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.keys import job_key, targets
+from benchmark.performance.measurement import Measurement, PerfRow
+from benchmark.performance.scaling import Cost, Growth, growth_figure
 from benchmark.tracking import Store
 
 FELL_SHORT = 1  # exit code

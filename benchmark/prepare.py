@@ -3,53 +3,18 @@
 import logging
 from pathlib import Path
 
-from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
-from benchmark.data.decathlon import DecathlonTask
-from benchmark.data.task import Task
-from benchmark.jobs import code_digest, job_key, targets
-from benchmark.progress import Reporter
-from benchmark.records import Data
-from benchmark.work_folder import clear_partial, work_folder
+from benchmark.data.tasks.prepared import cutting_code, make
+from benchmark.data.tasks.task import Task
+from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.progress import Reporter
+from benchmark.jobs.stage_keys import prepare_key
+from benchmark.jobs.work_folder import work_folder
+from benchmark.tracking.records import Data
 
 log = logging.getLogger(__name__)
-
-
-def prepare_key(task: DictConfig) -> str:
-    """The key of the job that prepares a task."""
-    settings = resolved(task)
-    return job_key("prepare", "benchmark.prepare", {"task": settings}, code=targets(settings))
-
-
-def cutting_code(task: DictConfig) -> str:
-    """The digest of the code that makes a task's cases."""
-    return code_digest(tuple(sorted(set(targets(resolved(task))))))
-
-
-def prepared(node: DictConfig, data_dir: str | Path) -> Task:
-    """A task that is ready on this machine; what can make itself is made, once, where it is not there yet.
-
-    Args:
-        node: The task's config.
-        data_dir: The folder of tasks and fetched packages.
-    """
-    task: Task = instantiate(node)
-    code = cutting_code(node)
-    if not task.is_made(code=code):
-        _make(task, Path(data_dir), code)
-    return task
-
-
-def _make(task: Task, data_dir: Path, code: str) -> bool:
-    """Make or check a task, one process at a time, whichever command asks for it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(data_dir / f".{task.name}.lock"):
-        if isinstance(task, DecathlonTask):  # it makes its folder; what lies beside a user's own is the user's
-            clear_partial(Path(task.folder))
-        return task.prepare(data_dir / "packages", code=code)
 
 
 def run(cfg: DictConfig) -> None:
@@ -60,7 +25,7 @@ def run(cfg: DictConfig) -> None:
     key = prepare_key(cfg.task)
     reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
     with store.claim(key) as finished:
-        made = _make(task, Path(cfg.data_dir), cutting_code(cfg.task))
+        made = make(task, Path(cfg.data_dir), cutting_code(cfg.task))
         if finished is None:
             config = resolved(cfg.task)
             with store.run(
@@ -78,7 +43,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def _picture(task: Task, folder: Path) -> Path:
-    from benchmark.pictures import three_slices, write_picture
+    from benchmark.data.slices import three_slices, write_picture
 
     case = next(case for case in task.cases("train") if bool(case.labels.any()))
     path = folder / f"{task.name}.png"

@@ -3,68 +3,30 @@
 import logging
 import math
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from benchmark.command import asked, resolved, run_command
-from benchmark.errors import InputError
-from benchmark.jobs import job_key, targets
-from benchmark.progress import Reporter
-from benchmark.provenance import provenance
-from benchmark.records import Data
-from benchmark.sources.checkpoint import SIDECAR, Checkpoint, load_checkpoint, save_checkpoint
-from benchmark.sources.pool import PoolSource
+from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.progress import Reporter
+from benchmark.jobs.provenance import provenance
+from benchmark.jobs.stage_keys import pretrain_key
+from benchmark.jobs.work_folder import work_folder
+from benchmark.sources.pretrained import PoolSource
+from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.tracking import Store
+from benchmark.tracking.records import Data
 from benchmark.training.dice import case_dice, mean_dice, predict
 from benchmark.training.loop import train
 from benchmark.training.resume import Keeper
-from benchmark.work_folder import clear_partial, work_folder
 
 log = logging.getLogger(__name__)
-
-
-def pretrain_key(source: DictConfig) -> str:
-    """The key of the job that pre-trains a source; its data are part of it."""
-    settings = resolved(source)
-    task = instantiate(source.task)
-    inputs = {"source": settings, "data": task.digest() if task else None}
-    return job_key("pretrain", "benchmark.pretrain", inputs, code=targets(settings))
-
-
-def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoint:
-    """A pre-trained source's checkpoint: from the cache, or else from the artifacts of its finished run.
-
-    Raises:
-        InputError: The source has no finished run.
-    """
-    key = pretrain_key(source)
-    folder = cache / "sources" / key[:16]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if (folder / SIDECAR).is_file():
-            try:
-                return load_checkpoint(folder)
-            except InputError as error:  # a spoilt copy; the run holds the original
-                log.warning("source %s is fetched again: %s", source.name, error)
-        clear_partial(folder)
-        row = store.find(key)
-        if row is None:
-            raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-            fetched = store.download(row.run, "source", Path(partial))
-            checkpoint = load_checkpoint(fetched)
-            shutil.rmtree(folder, ignore_errors=True)
-            fetched.rename(folder)
-        return checkpoint
 
 
 def run(cfg: DictConfig) -> None:

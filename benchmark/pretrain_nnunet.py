@@ -13,11 +13,11 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
-from benchmark.jobs import job_key, targets
-from benchmark.progress import Reporter
+from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.keys import job_key, targets
+from benchmark.jobs.progress import Reporter
 from benchmark.tracking import Store
-from benchmark.training.nnunet_source import NnunetPretraining, pretrain
+from benchmark.training.nnunet.pretraining import NnunetPretraining, pretrain
 
 log = logging.getLogger(__name__)
 

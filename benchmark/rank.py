@@ -12,27 +12,27 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import resolved, run_command
 from benchmark.errors import InputError
-from benchmark.ranking.given import GivenSources, as_values, source_nodes, task_node
+from benchmark.jobs.cli import resolved, run_command
+from benchmark.ranking.inputs import GivenSources, as_values, source_nodes, task_node
 
 if TYPE_CHECKING:
-    from analysis.rank_tables import Account
-    from analysis.ranking import Ranking, Scores
-    from benchmark.metric import Metric
-    from benchmark.ranking.estimates import Outcome
-    from benchmark.ranking.outcomes import Ranker
-    from benchmark.ranking.screen import Screen
+    from analysis.ranking.order import Ranking, Scores
+    from analysis.ranking.tables import Account
+    from benchmark.metric.protocol import Metric
+    from benchmark.ranking.estimates import SourceOutcome
+    from benchmark.ranking.ranker import Ranker
+    from benchmark.ranking.terminal import Screen
 
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 
 
 def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
-    from analysis.rank_tables import ranking_tables
-    from analysis.ranking import rank_sources
-    from analysis.render import terminal
-    from benchmark.ranking.screen import Screen
+    from analysis.ranking.order import rank_sources
+    from analysis.ranking.tables import ranking_tables
+    from analysis.tables.render import terminal
+    from benchmark.ranking.terminal import Screen
 
     start = time.monotonic()
     places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
@@ -63,10 +63,10 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
     Raises:
         InputError: The task's data cannot be read, or a metric needs more than a pass over the target.
     """
-    from benchmark.ranking.opened import Opener
-    from benchmark.ranking.outcomes import Ranker
-    from benchmark.ranking.passes import Stream
-    from benchmark.ranking.resamples import resample_cases
+    from benchmark.ranking.case_bootstrap import resample_cases
+    from benchmark.ranking.case_passes import StreamSettings
+    from benchmark.ranking.opening import Opener
+    from benchmark.ranking.ranker import Ranker
     from benchmark.ranking.source_errors import SourceLogs
 
     metrics = _metrics(cfg)
@@ -80,7 +80,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
         target.digest(),
         cfg.split,
         settings | {"amp": cfg.device.amp},
-        Stream(tuple(stream["window"]), stream["overlap"], stream["batch"], cfg.device.name, cfg.device.amp),
+        StreamSettings(tuple(stream["window"]), stream["overlap"], stream["batch"], cfg.device.name, cfg.device.amp),
         metrics,
         resample_cases(len(target.names(cfg.split)), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)),
         cfg.draws_of_points,
@@ -101,7 +101,7 @@ def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
     return metrics
 
 
-def _outcomes(ranker: "Ranker", given: GivenSources, screen: "Screen") -> "list[Outcome]":
+def _outcomes(ranker: "Ranker", given: GivenSources, screen: "Screen") -> "list[SourceOutcome]":
     """One source after another."""
     cases = len(ranker.target.names(ranker.split))
     found = []
@@ -114,16 +114,16 @@ def _outcomes(ranker: "Ranker", given: GivenSources, screen: "Screen") -> "list[
     return found
 
 
-def _told(outcome: "Outcome") -> str:
+def _told(outcome: "SourceOutcome") -> str:
     if outcome.skipped:
         return f"skipped: {outcome.skipped}"
     reason = outcome.facts.get("step_reason")
     return f"scored; the cost of fine-tuning is not known: {reason}" if reason else "scored"
 
 
-def pool_scores(outcomes: "Sequence[Outcome]", ranker: "Ranker") -> "Scores":
+def pool_scores(outcomes: "Sequence[SourceOutcome]", ranker: "Ranker") -> "Scores":
     """The scores of a pool, those that are normalised over it combined."""
-    from analysis.ranking import Scores
+    from analysis.ranking.order import Scores
     from benchmark.ranking.estimates import combined
 
     metrics, draws = {}, {}
@@ -137,9 +137,9 @@ def pool_scores(outcomes: "Sequence[Outcome]", ranker: "Ranker") -> "Scores":
     return Scores(names, metrics, draws, ranker.resamples.kind, ranker.resamples.counts.shape[1])
 
 
-def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[Outcome]", given: GivenSources) -> "Account":
-    from analysis.rank_tables import Account
-    from benchmark.ranking.account import account_of
+def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[SourceOutcome]", given: GivenSources) -> "Account":
+    from analysis.ranking.tables import Account
+    from benchmark.ranking.summary import account_of
 
     trainer = instantiate(cfg.trainer)
     account = account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds)
@@ -147,10 +147,10 @@ def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[Outcome]", g
 
 
 def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Account", screen: "Screen") -> None:
-    from analysis.rank_page import ranking_page
-    from analysis.rank_tables import ranking_csv, ranking_json
-    from benchmark.pictures import png, three_slices
-    from benchmark.provenance import provenance
+    from analysis.ranking.page import ranking_page
+    from analysis.ranking.tables import ranking_csv, ranking_json
+    from benchmark.data.slices import png, three_slices
+    from benchmark.jobs.provenance import provenance
     from benchmark.statistics.files import write_bytes
 
     case = ranker.target.cases(ranker.split)[0]

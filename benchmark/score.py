@@ -6,51 +6,26 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import asked, resolved, run_command
-from benchmark.data.task import Task
+from benchmark.data.tasks.prepared import prepared
+from benchmark.data.tasks.task import Task
 from benchmark.errors import SkipPair
-from benchmark.jobs import job_key, targets
-from benchmark.metric import Metric, Score
-from benchmark.opening import source_key
-from benchmark.passes import Pass, compute, needed, run_passes, seconds
-from benchmark.prepare import prepared
-from benchmark.progress import Reporter
-from benchmark.records import Data
+from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.progress import Reporter
+from benchmark.jobs.stage_keys import score_keys
+from benchmark.jobs.work_folder import work_folder
+from benchmark.metric.protocol import Metric
+from benchmark.metric.score import Score
+from benchmark.scoring.extra_passes import ExtraPass, compute, run_passes, seconds
+from benchmark.scoring.target_pass import TargetPass
 from benchmark.statistics import Request, Statistics, feature_request
-from benchmark.streaming import Stream
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
-from benchmark.work_folder import work_folder
+from benchmark.tracking.records import Data
 
 log = logging.getLogger(__name__)
-
-
-def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> tuple[str, str]:
-    """The job's key, and the key of the pass whose statistics it reads.
-
-    Args:
-        cfg: The command's config.
-        pretrained: The source's key, where it is known already.
-        data: The target's digest, where it is known already.
-    """
-    inputs = {
-        "source": pretrained or source_key(cfg.source),
-        "target": resolved(cfg.target),
-        "data": data or instantiate(cfg.target).digest(),
-        "stream": resolved(cfg.stream),
-        "preparation": resolved(cfg.preparation),
-        "amp": cfg.device.amp,
-    }
-    code = targets(inputs["target"])
-    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.pairing"])
-    metrics = resolved(cfg.metric)
-    further = needed(get_class(node["_target_"]) for node in metrics.values())
-    wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
-    wanted |= {"variant": cfg.variant} if cfg.variant else {}
-    return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
 
 
 def run(cfg: DictConfig) -> None:
@@ -79,7 +54,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
             f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
             [Data(target.name, target.digest(), target.folder, "target")],
         )
-        stream = Stream(cfg, store, target, Path(folder))
+        stream = TargetPass(cfg, store, target, Path(folder))
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
         found, notes = _earlier(store, streamed, requests, Path(folder))
         start = time.perf_counter()
@@ -125,7 +100,7 @@ def _compute(  # noqa: PLR0917 - what was found on the way
     tracked: Draft,
     metrics: Mapping[str, Metric],
     statistics: Statistics,
-    passes: Mapping[str, Pass],
+    passes: Mapping[str, ExtraPass],
     spent: float,
     reporter: Reporter,
 ) -> None:

@@ -11,42 +11,25 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.command import asked, resolved, run_command
-from benchmark.data.task import Task
+from benchmark.data.slices import three_slices, write_picture
+from benchmark.data.tasks.prepared import prepared
+from benchmark.data.tasks.task import Task
 from benchmark.errors import SkipPair
-from benchmark.jobs import job_key, targets
-from benchmark.memory import peak_memory, reset_peak_memory
-from benchmark.opening import open_source, source_key
-from benchmark.pictures import three_slices, write_picture
-from benchmark.prepare import prepared
-from benchmark.progress import Reporter
-from benchmark.records import Data
+from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.memory import peak_memory, reset_peak_memory
+from benchmark.jobs.progress import Reporter
+from benchmark.jobs.stage_keys import truth_keys
 from benchmark.sources.model import Model
+from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
+from benchmark.tracking.records import Data
 from benchmark.training.dice import mean_dice
-from benchmark.training.trainer import Outcome, Trainer
+from benchmark.training.trainer import Trainer, TrainingOutcome
 
 PARTS = ("source", "target", "trainer", "preparation")  # of the config, that a run keeps
 log = logging.getLogger(__name__)
-
-
-def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> dict[int, str]:
-    """The key of each seed's fine-tuning.
-
-    Args:
-        cfg: The command's config.
-        pretrained: The source's key, where it is known already.
-        data: The target's digest, where it is known already.
-    """
-    settings = {name: resolved(cfg[name]) for name in ("target", "trainer", "preparation")}
-    inputs = settings | {
-        "source": pretrained or source_key(cfg.source),
-        "data": data or instantiate(cfg.target).digest(),
-    }
-    code = targets(settings)
-    return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
 
 
 def run(cfg: DictConfig) -> None:
@@ -79,7 +62,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def _measure(
-    tracked: Draft, tune: partial[Outcome], model: Model, target: Task, *, preparation: Mapping[str, str]
+    tracked: Draft, tune: partial[TrainingOutcome], model: Model, target: Task, *, preparation: Mapping[str, str]
 ) -> None:
     device = tune.keywords["device"]
     reset_peak_memory(device)
@@ -99,7 +82,7 @@ def _measure(
     log.info("%s to %s, seed %s: Dice %.3f (%s)", model.name, target.name, tune.keywords["seed"], dice, done.transfer)
 
 
-def _log(tracked: Draft, done: Outcome, target: Task) -> None:
+def _log(tracked: Draft, done: TrainingOutcome, target: Task) -> None:
     cases = list(done.dice.values())
     metrics = {"dice": mean_dice(cases), "loaded": len(done.transfer.loaded), "fresh": len(done.transfer.fresh)}
     for index, name in sorted(target.labels.items())[1:]:

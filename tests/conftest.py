@@ -125,7 +125,7 @@ def make_case() -> Callable:
     import torch
     from monai.data import create_test_image_3d
 
-    from benchmark.data.case import Case
+    from benchmark.data.files.case import Case
 
     def make(*, seed=0, shape=(16, 18, 20), classes=3, channels=1, spacing=(1.0, 1.0, 1.0), name=None):
         random = np.random.RandomState(seed)
@@ -156,3 +156,21 @@ def cases(make_case) -> tuple:
     """Four tiny cases with two foreground classes and odd, unequal shapes."""
     shapes = ((16, 18, 20), (17, 16, 21), (20, 16, 16), (16, 23, 18))
     return tuple(make_case(seed=seed, shape=shape) for seed, shape in enumerate(shapes))
+
+
+# --- fixtures of the tests that run commands; tests/test_conftest.py copies what stands above this line ---
+
+from tests.command_fixtures import (  # noqa: E402, F401, RUF100
+    again,
+    bench,
+    checkpoints,
+    command_line,
+    compose_command,
+    empty_store,
+    make_place,
+    place,
+    prepared,
+    python_m,
+    quiet_process,
+    study,
+)

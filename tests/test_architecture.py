@@ -14,44 +14,71 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("benchmark", "baselines", "analysis")
-MAX_FILE_LINES = 250
+MAX_FILE_LINES = 400
+MAX_CHAIN = 13  # modules, from one that nobody imports down to one that imports nobody
 MAX_FUNCTION_LINES = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
 
 # Stage -> the stages it may import beside itself. Data flows along DESIGN's arrows; a stage knows those that come
 # before it, never those that come after. Two exceptions: `core` is a library of pure operations that knows nobody, so
 # that `features` may gather with it, and `data` knows its value of an ignored label; `features` feeds the accumulators
-# of `statistics`, so it knows them, and they know its windows by shape alone.
+# of `statistics`, so it knows them, and they know its windows by shape alone. `jobs` and `tracking` serve every stage.
 ARROWS = {
-    "benchmark.data": {"benchmark.core"},
-    "benchmark.sources": {"benchmark.data"},
     "benchmark.core": set(),
     "benchmark.statistics": {"benchmark.core"},
-    "benchmark.features": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.statistics"},
     "benchmark.metric": {"benchmark.core", "benchmark.statistics"},
+    "benchmark.jobs": {"benchmark.metric"},
+    "benchmark.tracking": {"benchmark.metric", "benchmark.jobs"},
+    "benchmark.data": {"benchmark.core", "benchmark.jobs"},
+    "benchmark.sources": {"benchmark.data", "benchmark.jobs", "benchmark.tracking"},
+    "benchmark.features": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.statistics"},
     "benchmark.ccfv": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
-    "benchmark.training": {"benchmark.data", "benchmark.sources", "benchmark.core", "benchmark.features"},
-    "benchmark.passes": {"benchmark.data", "benchmark.statistics", "benchmark.metric"},
-    "benchmark.memory": set(),
-    "benchmark.perf_rows": {
+    "benchmark.training": {
+        "benchmark.data",
+        "benchmark.sources",
+        "benchmark.core",
+        "benchmark.features",
+        "benchmark.jobs",
+    },
+    "benchmark.scoring": {
+        "benchmark.data",
+        "benchmark.sources",
+        "benchmark.features",
+        "benchmark.statistics",
+        "benchmark.metric",
+        "benchmark.jobs",
+        "benchmark.tracking",
+    },
+    "benchmark.performance": {
         "benchmark.data",
         "benchmark.sources",
         "benchmark.core",
         "benchmark.statistics",
         "benchmark.features",
         "benchmark.metric",
-        "benchmark.memory",
+        "benchmark.jobs",
     },
-    "benchmark.records": {"benchmark.metric"},
-    "benchmark.provenance": set(),
-    "benchmark.tracking": {"benchmark.records", "benchmark.provenance"},
+    "benchmark.orchestration": {"benchmark.data", "benchmark.jobs", "benchmark.tracking"},
+    "benchmark.ranking": {
+        "benchmark.data",
+        "benchmark.sources",
+        "benchmark.features",
+        "benchmark.statistics",
+        "benchmark.metric",
+        "benchmark.training",
+        "benchmark.jobs",
+        "benchmark.tracking",
+    },
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
-    "analysis": {"benchmark.records", "benchmark.tracking"},
+    "analysis": {"benchmark.tracking"},
 }
 EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
-FOR_COMMANDS = {"benchmark.command", "benchmark.jobs"}  # what makes a module a command, such as analysis.correlate
-MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py", "benchmark/study.py"}
-MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "delivery", "fetching")}
+FOR_COMMANDS = {
+    "benchmark.jobs.cli",
+    "benchmark.jobs.keys",
+}  # what makes a module a command, such as analysis.correlate
+MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py", "benchmark/sensitivity.py"}
+MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "delivery", "artifacts")}
 
 
 @dataclass(frozen=True)
@@ -223,8 +250,93 @@ def no_global_seed(root: Path) -> list[str]:
     ]
 
 
+def commands_at_the_top(root: Path) -> list[str]:
+    """A loose file at the top of `benchmark` or `analysis` is a command; all else has a room."""
+    return [
+        f"{module.path}: no command, so it belongs into a room"
+        for module in read_modules(root)
+        if module.path.count("/") == 1 and not module.path.startswith("baselines")
+        if not module.is_command and module.name not in EVERYWHERE and not module.is_package
+    ]
+
+
+def nothing_imports_a_command(root: Path) -> list[str]:
+    modules = read_modules(root)
+    commands = [module.name for module in modules if module.is_command]
+    return [
+        f"{module.path}:{line}: imports the command {command}"
+        for module in modules
+        for line, name in imported(module)
+        for command in commands
+        if inside(name, command) and module.name != command
+    ]
+
+
+def imports(root: Path) -> dict[str, set[str]]:
+    """Module -> the modules of the tree that it imports anywhere but under TYPE_CHECKING."""
+    modules = {module.name: module for module in read_modules(root)}
+    return {name: _imports(module, modules) for name, module in modules.items()}
+
+
+def _imports(module: Module, modules: dict[str, Module]) -> set[str]:
+    typing = [
+        node for node in ast.walk(module.tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    unseen = {line for node in typing for line in range(node.lineno, node.end_lineno + 1)}
+    found = set()
+    for line, name in imported(module):
+        if line not in unseen:
+            found |= {name, name.rpartition(".")[0]} & set(modules) if name not in modules else {name}
+    return found - {module.name}
+
+
+def no_circle(root: Path) -> list[str]:
+    graph = imports(root)
+    offences = []
+    for start in sorted(graph):
+        reached, waiting = set(), [start]
+        while waiting:
+            new = graph[waiting.pop()] - reached
+            reached |= new
+            waiting += new
+        if start in reached:
+            offences.append(f"{start.replace('.', '/')}.py: imports itself through {', '.join(sorted(graph[start]))}")
+    return offences[:1]
+
+
+def longest_chain(root: Path) -> list[str]:
+    """The longest chain of imports, from its top; [] where there is a circle."""
+    graph, found = imports(root), {}
+    if no_circle(root):
+        return []
+
+    def chain(name: str) -> list[str]:
+        if name not in found:
+            found[name] = [name, *max((chain(other) for other in sorted(graph[name])), key=len, default=[])]
+        return found[name]
+
+    return max((chain(name) for name in sorted(graph)), key=len, default=[])
+
+
+def class_names_once(root: Path) -> list[str]:
+    places: dict[str, list[str]] = {}
+    for module in read_modules(root):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{module.path}:{node.lineno}")
+    return [
+        f"{twice[-1]}: class {name} is also at {', '.join(twice[:-1])}"
+        for name, twice in places.items()
+        if len(twice) > 1
+    ]
+
+
 RULES = {
     "arrows": arrows,
+    "commands_at_the_top": commands_at_the_top,
+    "nothing_imports_a_command": nothing_imports_a_command,
+    "no_circle": no_circle,
+    "class_names_once": class_names_once,
     "benchmark_knows_no_baseline": benchmark_knows_no_baseline,
     "analysis_enters_at_some_commands": only_some_import("analysis", ("benchmark", "baselines"), MAY_IMPORT_ANALYSIS),
     "mlflow_enters_at_tracking": only_some_import("mlflow", PACKAGES, MAY_IMPORT_MLFLOW),
@@ -241,6 +353,23 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_the_house_keeps(rule):
     assert RULES[rule](ROOT) == []
+
+
+def test_no_chain_of_imports_is_long():
+    chain = longest_chain(ROOT)
+    print(f"longest chain of imports: {len(chain)} modules: {' > '.join(chain)}")
+    assert 1 < len(chain) <= MAX_CHAIN
+
+
+@pytest.mark.parametrize("length", [MAX_CHAIN, MAX_CHAIN + 1])
+def test_a_long_chain_is_measured(length, tmp_path):
+    links = {
+        f"benchmark/data/link_{at:02d}.py": f"def f():\n    import benchmark.data.link_{at + 1:02d}\n"
+        for at in range(length - 1)
+    }
+    hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import benchmark.data.link_00\n"
+    plant(tmp_path, {**links, f"benchmark/data/link_{length - 1:02d}.py": hidden})
+    assert len(longest_chain(tmp_path)) == length
 
 
 def test_every_stage_of_the_arrows_exists():
@@ -262,16 +391,23 @@ LONG = "def f():\n" + "    x = 1\n" * 60
 # rule -> files that break it; the same tree without them, or the file in `GOOD`, does not
 OFFENDERS = {
     "arrows": {
-        "benchmark/data/scans.py": DOC + "from benchmark.features import taps\n",
+        "benchmark/data/embedded/scans.py": DOC + "from benchmark.features import taps\n",
         "benchmark/core/energy.py": DOC + "from benchmark.statistics.moments import ClassMoments\n",
         "benchmark/core/deep/kernel.py": DOC + "from ...metric import Score\n",
         "benchmark/statistics/moments.py": DOC + "from benchmark import ClassMoments\n",
-        "benchmark/metric.py": DOC + "from .ccfv import ccfv_score\n",
+        "benchmark/metric/protocol.py": DOC + "from ..ccfv import ccfv_score\n",
         "baselines/leep.py": DOC + "import benchmark.ccfv\n",
-        "analysis/tables.py": DOC + "def f():\n    from baselines import logme_score\n",
-        "analysis/plots.py": DOC + "from benchmark.data.case import Case\n",
-        "analysis/report.py": DOC + "from benchmark.command import run_command\n",
+        "analysis/tables/tables.py": DOC + "def f():\n    from baselines import logme_score\n",
+        "analysis/plots.py": DOC + "from benchmark.data.files.case import Case\n",
+        "analysis/report.py": DOC + "from benchmark.jobs.cli import run_command\n",
     },
+    "commands_at_the_top": {"benchmark/streaming.py": DOC, "analysis/yardstick.py": DOC + "x = 1\n"},
+    "nothing_imports_a_command": {
+        "benchmark/orchestration/planner.py": DOC + "def f():\n    from benchmark.rank import run\n",
+        "analysis/tables/verdict.py": DOC + "from analysis import correlate\n",
+    },
+    "no_circle": {"benchmark/core/gather.py": DOC + "def f():\n    from benchmark.features import stream\n"},
+    "class_names_once": {"benchmark/ranking/cost.py": DOC + "class Kept:\n    pass\n\n\nclass Kept:\n    pass\n"},
     "benchmark_knows_no_baseline": {
         "benchmark/score.py": DOC + "def f():\n    import baselines.logme\n",
         "benchmark/bench.py": DOC + 'import importlib\nimportlib.import_module("baselines")\n',
@@ -289,7 +425,7 @@ OFFENDERS = {
     "telling_names": {"benchmark/utils.py": DOC, "analysis/plot_helpers.py": DOC, "baselines/manager.py": DOC},
     "module_docstrings": {"benchmark/score.py": "x = 1\n", "benchmark/data/__init__.py": ""},
     "no_bare_except": {"benchmark/score.py": DOC + "try:\n    x = 1\nexcept:\n    pass\n"},
-    "print_in_commands_only": {"benchmark/metric.py": DOC + "def f():\n    print(1)\n"},
+    "print_in_commands_only": {"benchmark/metric/protocol.py": DOC + "def f():\n    print(1)\n"},
     "no_global_seed": {
         "benchmark/ccfv.py": DOC + "import torch\ntorch.manual_seed(0)\n",
         "baselines/leep.py": DOC + "import numpy as np\nnp.random.seed(0)\n",
@@ -298,14 +434,15 @@ OFFENDERS = {
 }
 GOOD = {
     "benchmark/features/stream.py": DOC + "from benchmark.core.gather import gather\nfrom ..data import case\n",
-    "benchmark/data/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
+    "benchmark/data/files/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
     "benchmark/rank.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
-    "benchmark/tracking/store.py": DOC + "import mlflow\nfrom benchmark.records import TruthRow\n",
-    "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n",
+    "benchmark/tracking/store.py": DOC + "import mlflow\nfrom benchmark.tracking.records import TruthRow\n",
+    "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n" + MAIN,
     "benchmark/sources/arch.py": DOC + "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)\n",
-    "analysis/tables.py": DOC + "from benchmark.records import frames\nfrom analysis.plots import figure\n",
+    "analysis/tables/tables.py": DOC
+    + "from benchmark.tracking.records import frames\nfrom analysis.plots import figure\n",
     "analysis/correlate.py": DOC
-    + "from benchmark.command import run_command\nfrom benchmark.jobs import job_key\n"
+    + "from benchmark.jobs.cli import run_command\nfrom benchmark.jobs.keys import job_key\n"
     + MAIN,
     "baselines/logme.py": DOC + "from benchmark.statistics import ClassMoments\n" + LONG.replace("    x = 1\n", "", 1),
 }

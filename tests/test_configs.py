@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from benchmark.command import prepare_config
+from benchmark.jobs.cli import prepare_config
 
 CONF = Path(__file__).parent.parent / "conf"
 # Hydra's own keys of a node that names a target

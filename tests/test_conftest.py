@@ -21,7 +21,7 @@ def test_needs_gpu():
 @pytest.fixture
 def marked(pytester, monkeypatch, request):
     """A folder with one Slurm test and one GPU test, on a machine that has neither."""
-    text = (request.path.parent / "conftest.py").read_text(encoding="utf-8")
+    text = (request.path.parent / "conftest.py").read_text(encoding="utf-8").partition("# --- fixtures of the tests")[0]
     text += "\nPROGRAMS['slurm'] = ('no-such-program',)\n_has_cuda = lambda: False\n"
     pytester.makeconftest(text)
     pytester.makepyfile(MARKED)

@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, blank
-from analysis.study import MEAN, Study
-from analysis.tables import LABELS
+from analysis.tables.tables import LABELS
 
 
 def bars(study: Study, *, measure: str = "weighted_kendall", target: str = MEAN) -> Figure:

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.critical_difference import CriticalDifference
+from analysis.agreement.critical_difference import CriticalDifference
+from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
-from analysis.study import MEAN, Study
 
 STEP = 0.22  # inches a name
 

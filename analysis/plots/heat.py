@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from analysis.evaluation.study import Study
 from analysis.plots.panels import score_table
 from analysis.plots.style import MOST_PANELS, SMALL, TINY, Margins, grid
-from analysis.pools import Pool
-from analysis.study import Study
+from analysis.truth.pools import Pool
 
 MOST_NAMED = 60  # sources whose names and figures can be read in one map
 TALLEST = 18.0  # inches

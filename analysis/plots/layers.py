@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.layer_parts import TERMS
+from analysis.evaluation.layer_parts import TERMS
+from analysis.evaluation.study import Study
 from analysis.plots.style import BLUE, GREEN, MOST_VECTORS, ORANGE, SMALL, bare, blank
-from analysis.study import Study
 
 COLOURS = {"consistency": ORANGE, "variety": GREEN, "both": BLUE}
 MARKERS = {"consistency": "v", "variety": "^", "both": "o"}
@@ -18,7 +18,7 @@ def term_dots(agreement: pd.DataFrame) -> Figure:
     """The agreement of each term of each layer: a small mark a target, a large one the mean over targets.
 
     Args:
-        agreement: What `analysis.layer_parts.term_agreement` returned; at least one row.
+        agreement: What `analysis.evaluation.layer_parts.term_agreement` returned; at least one row.
 
     Returns:
         The figure; layers from coarse (top) to fine.
@@ -45,7 +45,7 @@ def term_scatter(study: Study, terms: pd.DataFrame) -> Figure:
 
     Args:
         study: What `correlate` found.
-        terms: What `analysis.layer_parts.layer_terms` returned; at least one row.
+        terms: What `analysis.evaluation.layer_parts.layer_terms` returned; at least one row.
 
     Returns:
         The figure; bright points are pairs whose Dice is above their target's pool mean.

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, TINY, Margins, bare, grid
-from analysis.study import MEAN, Study
 
 Array = NDArray[np.float64]
 ACROSS = 6  # panels in a row of means

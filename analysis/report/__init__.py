@@ -4,7 +4,7 @@
 `write_report` the files.
 """
 
-from analysis.report.evidence import Evidence, gather
+from analysis.report.evidence import ReportEvidence, gather
 from analysis.report.files import PAGE, restore_report, write_report
 from analysis.report.gallery import Drawing, drawings
 from analysis.report.html import page, template_digest
@@ -12,7 +12,7 @@ from analysis.report.html import page, template_digest
 __all__ = [
     "PAGE",
     "Drawing",
-    "Evidence",
+    "ReportEvidence",
     "drawings",
     "gather",
     "page",

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.evaluation.study import Study
 from analysis.plots.panels import cloud_of, score_table
 from analysis.plots.style import KINDS, OTHER_KIND
-from analysis.study import Study
 
 MOST_POINTS = 25_000  # 0.3 MB of text; above it the CSV has them
 DIGITS = 5

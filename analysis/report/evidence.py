@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.layer_parts import layer_terms
+from analysis.evaluation.layer_parts import layer_terms
+from analysis.evaluation.study import Study
 from analysis.report.methods import Method, metric_notes
 from analysis.report.pictures import Picture, prediction_pictures, task_pictures
-from analysis.report.provenance import Facts, provenance_facts, settings_text
-from analysis.study import Study
-from benchmark.records import Row
-from benchmark.tracking import Store
+from analysis.report.provenance import Download, Facts, provenance_facts, settings_text
+from benchmark.tracking.records import Row
 
 
 def _no_terms() -> pd.DataFrame:
@@ -22,13 +21,13 @@ def _no_terms() -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportEvidence:
     """What the runs of a study hold beside its figures; what is empty is left out of the page.
 
     Attributes:
         suite: The suite's name.
         limits: What the suite itself cannot show, a sentence or two each.
-        terms: What `analysis.layer_parts.layer_terms` returns.
+        terms: What `analysis.evaluation.layer_parts.layer_terms` returns.
         tasks: A picture of each task.
         predictions: Pictures of predictions.
         methods: The notes on the metrics.
@@ -50,17 +49,17 @@ class Evidence:
 
 def gather(
     study: Study,
-    store: Store,
+    download: Download,
     rows: Mapping[str, Sequence[Row]],
     *,
     settings: Mapping[str, Any],
     external: Sequence[str] = (),
-) -> Evidence:
-    """Read from the store what the report needs.
+) -> ReportEvidence:
+    """Fetch what the report needs.
 
     Args:
         study: What `correlate` found.
-        store: The store.
+        download: Fetches an artifact of a run.
         rows: Stage -> the rows that the study was made of; prepare, pretrain, truth and score, where there are any.
         settings: The command's resolved config, with suite and metric.
         external: Lines on another patient beside the truth.
@@ -70,14 +69,14 @@ def gather(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        return Evidence(
+        return ReportEvidence(
             suite=str(settings["suite"]["name"]),
             limits=tuple(map(str, settings["suite"].get("limits", ()))),
             terms=layer_terms(_parts(rows.get("score", ()))),
-            tasks=task_pictures(store, rows.get("prepare", ()), folder),
-            predictions=prediction_pictures(store, rows.get("truth", ()), study.pools, folder),
+            tasks=task_pictures(download, rows.get("prepare", ()), folder),
+            predictions=prediction_pictures(download, rows.get("truth", ()), study.pools, folder),
             methods=metric_notes(settings["metric"]),
-            facts=provenance_facts(store, rows, folder),
+            facts=provenance_facts(download, rows, folder),
             settings=settings_text(settings),
             external=tuple(external),
         )

@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.latex import latex_table
-from analysis.layer_parts import term_agreement
+from analysis.evaluation.layer_parts import term_agreement
+from analysis.evaluation.study import Study
 from analysis.plots.embed import PIXELS, settle, write_pdf
-from analysis.render import study_csv, study_markdown
-from analysis.report.evidence import Evidence
+from analysis.report.evidence import ReportEvidence
 from analysis.report.gallery import drawings
 from analysis.report.html import page
-from analysis.study import Study
-from benchmark.records import Row
-from benchmark.tracking import Store
+from analysis.report.provenance import Download
+from analysis.tables.latex import latex_table
+from analysis.tables.render import study_csv, study_markdown
+from benchmark.tracking.records import Row
 
 PAGE, PDF, LATEX = "report.html", "figures.pdf", "table1.tex"
 BELOW = "study"
 IMAGES = ("agreement", "dice", "critical_difference", "cost", "ccfv_terms")  # the figures that are also PNG
 
 
-def write_report(study: Study, evidence: Evidence, *, output: Path) -> list[Path]:
+def write_report(study: Study, evidence: ReportEvidence, *, output: Path) -> list[Path]:
     """Write report.html, figures.pdf and table1.tex to a folder, tables and images below it.
 
     Args:
@@ -48,19 +48,19 @@ def write_report(study: Study, evidence: Evidence, *, output: Path) -> list[Path
     return [*top, *below]
 
 
-def restore_report(store: Store, summary: Row, *, output: Path) -> None:
+def restore_report(download: Download, summary: Row, *, output: Path) -> None:
     """Put the files of a finished report back where they were written.
 
     Args:
-        store: The store.
+        download: Fetches an artifact of a run.
         summary: The run of the stage summary that holds them.
         output: The folder.
     """
     for name in (PAGE, PDF, LATEX, BELOW):
-        store.download(summary.run, name, output)
+        download(summary.run, name, output)
 
 
-def _texts(study: Study, evidence: Evidence) -> dict[str, str]:
+def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
     frames = {
         "scores": study.scores,
         "reliability": study.reliability,

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.critical_difference import CriticalDifference, critical_difference
-from analysis.layer_parts import TERMS, term_agreement
+from analysis.agreement.critical_difference import CriticalDifference, critical_difference
+from analysis.evaluation.layer_parts import TERMS, term_agreement
+from analysis.evaluation.study import ALL, MEANS, Study
 from analysis.plots import (
     MOST_PANELS,
     bars,
@@ -24,8 +25,7 @@ from analysis.plots import (
     term_scatter,
 )
 from analysis.report.clouds import MOST_POINTS
-from analysis.report.evidence import Evidence
-from analysis.study import ALL, MEANS, Study
+from analysis.report.evidence import ReportEvidence
 
 Section = Literal["agreement", "scatter", "ranks", "maps", "cost", "layers"]
 NOT_COMPARED = "best_in_hindsight"  # it sees the answer
@@ -52,7 +52,7 @@ class Drawing:
     on_page: bool = True
 
 
-def drawings(study: Study, evidence: Evidence) -> Iterator[Drawing]:
+def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
     """Make the figures one after another.
 
     Args:
@@ -157,7 +157,7 @@ def _for_print(study: Study, metrics: list[str]) -> Iterator[Drawing]:
         yield Drawing(f"scatter_{start // most + 1}", "scatter", figure, text, text, on_page=False)
 
 
-def _layers(study: Study, evidence: Evidence) -> Iterator[Drawing]:
+def _layers(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
     if evidence.terms.empty:
         return
     agreement = term_agreement(study, evidence.terms)

@@ -11,23 +11,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.evaluation.study import Study
 from analysis.plots.embed import svg_address
 from analysis.report.clouds import clouds
-from analysis.report.evidence import Evidence
+from analysis.report.evidence import ReportEvidence
 from analysis.report.gallery import Drawing, all_panels, ranks
 from analysis.report.limits import limits
 from analysis.report.links import linked
 from analysis.report.methods import own_notes
 from analysis.report.overview import glyphs, overview_table, source_table, tiles
 from analysis.report.stability import stability_tables
-from analysis.study import Study
-from analysis.tables import target_table, truth_table
-from analysis.verdict import verdict
+from analysis.tables.tables import target_table, truth_table
+from analysis.tables.verdict import verdict
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
-def page(study: Study, evidence: Evidence, drawings: Iterable[Drawing]) -> str:
+def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) -> str:
     """The report as HTML.
 
     Args:

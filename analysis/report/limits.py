@@ -2,14 +2,14 @@
 
 from collections import Counter
 
-from analysis.report.evidence import Evidence
-from analysis.study import Study
+from analysis.evaluation.study import Study
+from analysis.report.evidence import ReportEvidence
 
 MOST_NAMED = 6
 MANY_SOURCES = 50  # from about here an interval of a rank measure is narrower than 0.2
 
 
-def limits(study: Study, evidence: Evidence) -> tuple[str, ...]:
+def limits(study: Study, evidence: ReportEvidence) -> tuple[str, ...]:
     """The limits of the suite, then those that the study's own shape sets.
 
     Args:

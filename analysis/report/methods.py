@@ -12,13 +12,13 @@ from hydra.utils import get_class
 
 # What a reader needs beside the metrics, in reading order.
 OWN = {
-    "agreement": "analysis.agreement",
-    "reliability": "analysis.reliability",
-    "ceiling": "analysis.ceiling",
-    "intervals": "analysis.intervals",
-    "controls": "analysis.controls",
-    "critical difference": "analysis.critical_difference",
-    "CC-FV taken apart": "analysis.layer_parts",
+    "agreement": "analysis.agreement.rank_measures",
+    "reliability": "analysis.truth.reliability",
+    "ceiling": "analysis.truth.ceiling",
+    "intervals": "analysis.agreement.intervals",
+    "controls": "analysis.evaluation.controls",
+    "critical difference": "analysis.agreement.critical_difference",
+    "CC-FV taken apart": "analysis.evaluation.layer_parts",
 }
 
 

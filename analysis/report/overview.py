@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.study import ALL, MEAN, MEAN_BY_SCAN, WITHOUT_WEAK, Study
-from analysis.tables import LABELS, UNDEFINED, Table, result_table
+from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, WITHOUT_WEAK, Study
+from analysis.tables.tables import LABELS, UNDEFINED, Table, result_table
 
 PRIMARY = "weighted_kendall"
 STATIC = "static_leaderboard"

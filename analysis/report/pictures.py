@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from analysis.pools import Pool
-from benchmark.records import Row
-from benchmark.tracking import Store
+from analysis.report.provenance import Download
+from analysis.truth.pools import Pool
+from benchmark.tracking.records import Row
 
 WIDEST = 640  # pixels
 MOST_TARGETS = 20  # targets whose predictions are shown
@@ -35,11 +35,11 @@ class Picture:
     address: str
 
 
-def task_pictures(store: Store, rows: Iterable[Row], folder: Path) -> tuple[Picture, ...]:
+def task_pictures(download: Download, rows: Iterable[Row], folder: Path) -> tuple[Picture, ...]:
     """A picture of each prepared task.
 
     Args:
-        store: The store.
+        download: Fetches an artifact of a run.
         rows: Of the stage prepare, one a task.
         folder: Where files are downloaded to.
 
@@ -49,18 +49,20 @@ def task_pictures(store: Store, rows: Iterable[Row], folder: Path) -> tuple[Pict
     found = []
     for row in rows:
         task = row.params["task"]
-        for path in _fetched(store, row, folder):
+        for path in _fetched(download, row, folder):
             cases = ", ".join(f"{row.metrics[name]:.0f} {split}" for name, split in _splits(row))
             alt = f"Three slices through a case of {task}, its labels outlined in orange"
             found.append(Picture(task, alt, f"{task}: {cases} cases", embedded(path)))
     return tuple(found)
 
 
-def prediction_pictures(store: Store, rows: Sequence[Row], pools: Sequence[Pool], folder: Path) -> tuple[Picture, ...]:
+def prediction_pictures(
+    download: Download, rows: Sequence[Row], pools: Sequence[Pool], folder: Path
+) -> tuple[Picture, ...]:
     """The best and the worst test case of each target's best source.
 
     Args:
-        store: The store.
+        download: Fetches an artifact of a run.
         rows: Of the stage truth.
         pools: The truth of each target.
         folder: Where files are downloaded to.
@@ -73,7 +75,7 @@ def prediction_pictures(store: Store, rows: Sequence[Row], pools: Sequence[Pool]
     for pool in [pool for pool in pools if pool.sources][:MOST_TARGETS]:
         best = pool.sources[int(pool.mean.argmax())]
         row = runs.get((pool.target, pool.tune, best, str(pool.seeds[0])))
-        for path in _fetched(store, row, folder) if row else []:
+        for path in _fetched(download, row, folder) if row else []:
             if told := FILE.fullmatch(path.name):
                 kind, _, dice = told.groups()
                 caption = f"{pool.target}, {kind} test case of its best source {best}: Dice {dice}"
@@ -91,8 +93,8 @@ def embedded(path: Path) -> str:
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def _fetched(store: Store, row: Row, folder: Path) -> list[Path]:
-    return sorted(store.download(row.run, "pictures", folder / row.run).glob("*.png"))
+def _fetched(download: Download, row: Row, folder: Path) -> list[Path]:
+    return sorted(download(row.run, "pictures", folder / row.run).glob("*.png"))
 
 
 def _splits(row: Row) -> list[tuple[str, str]]:

@@ -2,19 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark.records import Row
-from benchmark.tracking import Store
+from benchmark.tracking.records import Row
 
 SHORT = 12  # digits of a commit or a digest
 # Settings that say what was measured; folders, addresses and the tracking store say only where.
 TOLD = ("suite", "trainer", "stream", "metric", "resamples", "seed")
+
+
+Download = Callable[[str, str, Path], Path]  # a run, the artifact's path, a folder -> where the artifact lies then
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ class Facts:
     rows: tuple[tuple[str, str], ...]
 
 
-def provenance_facts(store: Store, rows: Mapping[str, Sequence[Row]], folder: Path) -> tuple[Facts, ...]:
+def provenance_facts(download: Download, rows: Mapping[str, Sequence[Row]], folder: Path) -> tuple[Facts, ...]:
     """The facts that the runs hold.
 
     Args:
-        store: The store.
+        download: Fetches an artifact of a run.
         rows: Stage -> the rows that count.
         folder: Where files are downloaded to.
 
@@ -48,7 +50,7 @@ def provenance_facts(store: Store, rows: Mapping[str, Sequence[Row]], folder: Pa
         (row.params["task"], row.tags.get("data_digest", "unknown")[:SHORT]) for row in rows.get("prepare", ())
     )
     seeds = tuple((f"{stage} seeds", _seeds(found)) for stage, found in rows.items() if _seeds(found))
-    groups = [Facts("Runs", runs), Facts("Code", code), *_machines(store, every, folder)]
+    groups = [Facts("Runs", runs), Facts("Code", code), *_machines(download, every, folder)]
     groups += [Facts("Data, by SHA-256 (first digits)", data), Facts("Seeds", seeds)]
     return tuple(group for group in groups if group.rows)
 
@@ -84,12 +86,12 @@ def _seeds(rows: Sequence[Row]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
-def _machines(store: Store, rows: Sequence[Row], folder: Path) -> list[Facts]:
+def _machines(download: Download, rows: Sequence[Row], folder: Path) -> list[Facts]:
     """The packages and the hardware of each machine, from the newest of its runs."""
     newest = {row.tags.get("host", ""): row for row in rows if row.run}
     groups = []
     for place, row in enumerate(newest.values(), start=1):
-        path = store.download(row.run, "job.json", folder / row.run)
+        path = download(row.run, "job.json", folder / row.run)
         found = json.loads(path.read_text(encoding="utf-8"))["environment"]
         facts = [("python", found["python"]), *found["packages"].items()]
         facts += [("processor", f"{found['processor']}, {found['cores']} cores, {found['machine']}")]

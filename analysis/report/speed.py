@@ -4,9 +4,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.report.evidence import Evidence
+from analysis.report.evidence import ReportEvidence
 from analysis.report.files import PAGE, write_report
-from analysis.report_speed import LargeStudy
+from analysis.report.large_study import LargeStudy
 
 MEGABYTE = 1024**2
 
@@ -31,7 +31,7 @@ class LargeReport:
         """
         found = self.study()
         with tempfile.TemporaryDirectory() as folder:
-            write_report(found, Evidence(suite="large"), output=Path(folder))
+            write_report(found, ReportEvidence(suite="large"), output=Path(folder))
             size = (Path(folder) / PAGE).stat().st_size / MEGABYTE
         if size > self.page_megabytes:
             raise ValueError(f"`page_megabytes`: the page must have at most {self.page_megabytes:g} MB, got {size:.1f}")

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from analysis.evaluation.study import ALL, MEAN, Study
 from analysis.report.overview import frame_table, number
-from analysis.study import ALL, MEAN, Study
-from analysis.tables import UNDEFINED, Table
+from analysis.tables.tables import UNDEFINED, Table
 
 PRIMARY = "weighted_kendall"
 OTHERS = {"static_leaderboard": "the static leaderboard", "ccfv": "CC-FV"}

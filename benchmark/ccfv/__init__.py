@@ -10,7 +10,7 @@ from benchmark.ccfv.released import (
     released_variety,
 )
 from benchmark.ccfv.wasserstein import gaussian_wasserstein2, gaussian_wasserstein2_from_moments
-from benchmark.statistics.layer import LayerSamples
+from benchmark.statistics.layer_samples import LayerSamples
 
 __all__ = [
     "CCFV",

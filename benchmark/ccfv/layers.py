@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from benchmark.core.bures import Factor, factor_samples, pairwise_wasserstein2
 from benchmark.core.energy import riesz_energy
-from benchmark.statistics.layer import Array, LayerSamples
+from benchmark.core.wasserstein import Factor, factor_samples, pairwise_wasserstein2
+from benchmark.statistics.layer_samples import Array, LayerSamples
 
 Missing: TypeAlias = Literal["undefined", "skip"]
 Space: TypeAlias = Literal["unit", "raw"]

@@ -14,9 +14,9 @@ from benchmark.ccfv.paper import ccfv_from_layers
 from benchmark.ccfv.released import ccfv_released_from_layers
 from benchmark.ccfv.resampled import ccfv_released_resampled, ccfv_resampled
 from benchmark.errors import InputError
-from benchmark.metric import Score
+from benchmark.metric.score import Score
 from benchmark.statistics import CasePointsRequest, Request, ScenePointsRequest, Statistics
-from benchmark.statistics.layer import LayerSamples
+from benchmark.statistics.layer_samples import LayerSamples
 
 
 class Options(TypedDict):

@@ -17,8 +17,8 @@ import math
 from collections.abc import Iterable
 
 from benchmark.ccfv.layers import TERMS, Missing, Reduction, Space, Terms, class_consistency, feature_variety
-from benchmark.metric import Score, value_or_warn
-from benchmark.statistics.layer import LayerSamples
+from benchmark.metric.score import Score, value_or_warn
+from benchmark.statistics.layer_samples import LayerSamples
 
 
 def ccfv_score(

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from benchmark.ccfv.layers import class_consistency, layer_distances
-from benchmark.metric import Score, value_or_warn
-from benchmark.statistics.layer import Array, LayerSamples
+from benchmark.metric.score import Score, value_or_warn
+from benchmark.statistics.layer_samples import Array, LayerSamples
 
 # Under the square root, as released: the score is not free of scale
 EPSILON = 1e-3

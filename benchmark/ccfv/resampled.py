@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.ccfv.layers import Missing, Reduction, Space, Terms, inverse_energies, layer_distances
 from benchmark.ccfv.released import EPSILON
-from benchmark.statistics.layer import LayerSamples
+from benchmark.statistics.layer_samples import LayerSamples
 
 
 def ccfv_resampled(

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.core.bures import Factor, factor_moments, factor_samples, pairwise_wasserstein2
-from benchmark.metric import Score, value_or_warn
+from benchmark.core.wasserstein import Factor, factor_moments, factor_samples, pairwise_wasserstein2
+from benchmark.metric.score import Score, value_or_warn
 
 Array: TypeAlias = NDArray[Any] | Tensor
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
-from benchmark.data.case import Case
-from benchmark.features.policy import WindowPolicy, choose, covered
+from benchmark.data.files.case import Case
 from benchmark.features.taps import Taps
+from benchmark.features.window_selection import WindowPolicy, choose, covered
 from benchmark.features.windows import Grid, Place, Window, crop, pad
-from benchmark.statistics import Request, Scene, Statistic, Statistics, feature_request
-from benchmark.statistics.bag import Forwarded, start
+from benchmark.statistics import PassContext, Request, Statistic, Statistics, feature_request
+from benchmark.statistics.collection import Forwarded, start
 
 
 def reduce_stream(
@@ -45,7 +45,7 @@ def reduce_stream(
         patch_size: voxels of a window along each axis; a smaller case is padded with zeros, which do not count.
         overlap: share of a window that its neighbour covers at least, in [0, 1).
         batch: windows a forward pass.
-        windows: which go through the network, see `benchmark.features.policy`.
+        windows: which go through the network, see `benchmark.features.window_selection`.
         classes: k, the target's classes with background.
         device: where the network runs.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
@@ -76,7 +76,7 @@ def reduce_stream(
         ran = resolve_backend(backend, device)
         patch, where = tuple(patch_size), torch.device(device)
         forward = _Forward(network, captured, patch, overlap, batch, windows, where, amp, head, ran)
-        scene = Scene(classes, 0, captured.names, folder, ran)
+        scene = PassContext(classes, 0, captured.names, folder, ran)
         return _reduce(forward, cases, [request for request in requests if head or feature_request(request)], scene)
 
 
@@ -113,7 +113,7 @@ class _Forward:
                 yield Window(case.name, place, case.labels, output=logits[row], maps=own, backend=self.backend)
 
 
-def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: Scene) -> Statistics:
+def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: PassContext) -> Statistics:
     """Statistics start with the first window, which tells the number of source classes."""
     names: list[str] = []
     held: dict[Request, Statistic] = {}

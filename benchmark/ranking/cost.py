@@ -11,7 +11,7 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class FineTuning:
+class FineTuningWork:
     """The fine-tuning whose cost is estimated.
 
     Attributes:
@@ -34,7 +34,7 @@ class FineTuning:
             window: (3,) its voxels.
 
         Example:
-            >>> FineTuning(steps=100, voxels=2000, batch=2, seeds=3).seconds(0.5, (10, 10, 10))
+            >>> FineTuningWork(steps=100, voxels=2000, batch=2, seeds=3).seconds(0.5, (10, 10, 10))
             300.0
         """
         windows = self.voxels / math.prod(window) if self.voxels else self.batch

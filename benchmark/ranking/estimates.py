@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.metric import Metric, PoolMetric, Score, score_of
-from benchmark.ranking.resampled import ResampledCases
+from benchmark.metric.protocol import Metric, PoolMetric, score_of
+from benchmark.metric.score import Score
+from benchmark.ranking.resampled_statistics import ResampledCases
 from benchmark.statistics import CasePoints, PointSample, Statistics
 from benchmark.statistics.files import write_json
 
@@ -55,7 +56,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SourceOutcome:
     """What became of one source.
 
     Attributes:
@@ -78,7 +79,7 @@ class Outcome:
         write_json(path, asdict(self))
 
     @classmethod
-    def load(cls, path: Path) -> "Outcome":
+    def load(cls, path: Path) -> "SourceOutcome":
         """Read what `save` wrote."""
         values = json.loads(path.read_text(encoding="utf-8"))
         estimates = {name: Estimate(**estimate) for name, estimate in values.pop("estimates").items()}

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from benchmark.data.preparation import Preparation
+from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
-from benchmark.sources.architecture import Architecture
+from benchmark.sources.networks.architecture import Architecture
 
 
 @dataclass(frozen=True)

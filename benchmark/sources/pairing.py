@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from benchmark.data.preparation import Preparation, follow
-from benchmark.data.task import Task
-from benchmark.sources.channels import adapted
+from benchmark.data.preprocessing.preparation import Preparation, follow
+from benchmark.data.tasks.task import Task
 from benchmark.sources.model import Model
+from benchmark.sources.weights.channels import adapted
 
 
 @dataclass(frozen=True)

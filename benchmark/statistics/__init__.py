@@ -1,13 +1,13 @@
 """What a stream of windows is reduced to. Each statistic is a monoid: split anywhere, merge in any order."""
 
-from benchmark.statistics.bag import Forwarded, Statistics
 from benchmark.statistics.case_points import CasePoints
 from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
+from benchmark.statistics.collection import Forwarded, Statistics
 from benchmark.statistics.joint import JointHistogram, JointRequest
-from benchmark.statistics.layer import LayerSamples
+from benchmark.statistics.layer_samples import LayerSamples
 from benchmark.statistics.moments import ClassMoments, ClassMomentsRequest
 from benchmark.statistics.points import BalancedPointsRequest, PointSample
-from benchmark.statistics.protocol import Request, Scene, Statistic, Window
+from benchmark.statistics.protocol import OwnedWindow, PassContext, Request, Statistic
 from benchmark.statistics.softmax import SoftmaxRequest, StoredSoftmax
 
 
@@ -26,14 +26,14 @@ __all__ = [
     "JointHistogram",
     "JointRequest",
     "LayerSamples",
+    "OwnedWindow",
+    "PassContext",
     "PointSample",
     "Request",
-    "Scene",
     "ScenePointsRequest",
     "SoftmaxRequest",
     "Statistic",
     "Statistics",
     "StoredSoftmax",
-    "Window",
     "feature_request",
 ]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.statistics.case_files import CaseClasses, Lazy, OpenCase, read_layer, write_layers
-from benchmark.statistics.draws import draw_voxels, inside
 from benchmark.statistics.files import link_or_copy, read_json, write_json, write_tensors
-from benchmark.statistics.protocol import Window
+from benchmark.statistics.protocol import OwnedWindow
+from benchmark.statistics.voxel_sampling import draw_voxels, inside
 
 MANIFEST = "case_points.json"
 
@@ -94,7 +94,7 @@ class CasePoints:
         rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]
         self._open = OpenCase(torch.cat(draws), rows, sizes=torch.tensor([len(draw) for draw in draws]))
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Gather the chosen voxels that a window owns.
 
         Args:

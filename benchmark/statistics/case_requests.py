@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmark.statistics.case_points import CasePoints
-from benchmark.statistics.protocol import Scene
+from benchmark.statistics.protocol import PassContext
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class CasePointsRequest:
         if not self.counts or min(self.counts) < 1:
             raise ValueError(f"`counts` must be positive and at least one, got {self.counts}")
 
-    def start(self, scene: Scene) -> CasePoints:
+    def start(self, scene: PassContext) -> CasePoints:
         """An empty statistic.
 
         Args:
@@ -57,7 +57,7 @@ class ScenePointsRequest:
         if self.count < 1 or self.layers < 1:
             raise ValueError(f"`count` and `layers` must be positive, got {self.count} and {self.layers}")
 
-    def start(self, scene: Scene) -> CasePoints:
+    def start(self, scene: PassContext) -> CasePoints:
         """An empty statistic.
 
         Args:

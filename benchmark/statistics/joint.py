@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.core.backend import Backend
-from benchmark.core.joint import joint_histogram
+from benchmark.core.joint_histogram import joint_histogram
 from benchmark.core.labels import counted
 from benchmark.statistics.files import read_tensors, write_tensors
-from benchmark.statistics.protocol import Scene, Window
+from benchmark.statistics.protocol import OwnedWindow, PassContext
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
@@ -95,7 +95,7 @@ class JointHistogram:
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Nothing to prepare for a case."""
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Take in all voxels that a window owns.
 
         Args:
@@ -170,7 +170,7 @@ class JointRequest:
 
     kind: ClassVar[type] = JointHistogram
 
-    def start(self, scene: Scene) -> JointHistogram:
+    def start(self, scene: PassContext) -> JointHistogram:
         """An empty statistic.
 
         Args:

@@ -12,7 +12,7 @@ from benchmark.core.backend import Backend
 from benchmark.core.labels import counted
 from benchmark.core.moments import Moments, class_moments, merge_moments
 from benchmark.statistics.files import read_tensors, write_tensors
-from benchmark.statistics.protocol import Scene, Window
+from benchmark.statistics.protocol import OwnedWindow, PassContext
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
@@ -118,7 +118,7 @@ class ClassMoments:
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Nothing to prepare for a case."""
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Take in all voxels that a window owns, but ignored ones.
 
         Args:
@@ -215,7 +215,7 @@ class ClassMomentsRequest:
     kind: ClassVar[type] = ClassMoments
     layer: int = -1
 
-    def start(self, scene: Scene) -> ClassMoments:
+    def start(self, scene: PassContext) -> ClassMoments:
         """An empty statistic.
 
         Args:

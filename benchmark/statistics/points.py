@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.statistics.draws import draw_voxels, inside, on_boundary
 from benchmark.statistics.files import read_json, read_tensors, write_json, write_tensors
 from benchmark.statistics.point_table import PointTable
-from benchmark.statistics.protocol import Scene, Window
+from benchmark.statistics.protocol import OwnedWindow, PassContext
+from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary
 
 Array: TypeAlias = NDArray[Any] | Tensor
 
@@ -130,7 +130,7 @@ class PointSample:
         self.names += (case,)
         self._open = chosen if self.table is None else self._below_limits(chosen)
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Gather the chosen voxels that a window owns.
 
         Args:
@@ -236,7 +236,7 @@ class BalancedPointsRequest:
         if self.count < 1:
             raise ValueError(f"`count` must be positive, got {self.count}")
 
-    def start(self, scene: Scene) -> PointSample:
+    def start(self, scene: PassContext) -> PointSample:
         """An empty statistic.
 
         Args:

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmark.core.backend import Backend
 
 
-class Window(Protocol):
+class OwnedWindow(Protocol):
     """The voxels of one case that one window owns; each voxel of a case is owned by exactly one window.
 
     Attributes:
@@ -45,7 +45,7 @@ class Window(Protocol):
 
 
 @dataclass(frozen=True)
-class Scene:
+class PassContext:
     """What is known before the first window.
 
     Attributes:
@@ -74,7 +74,7 @@ class Statistic(Protocol):
         """
         ...
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Take in the voxels that a window owns."""
         ...
 
@@ -102,6 +102,6 @@ class Request(Protocol):
 
     kind: ClassVar[type]
 
-    def start(self, scene: Scene) -> Statistic:
+    def start(self, scene: PassContext) -> Statistic:
         """An empty statistic."""
         ...

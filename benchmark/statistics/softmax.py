@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.core.labels import counted
 from benchmark.statistics.files import link_or_copy, read_json, write_json
-from benchmark.statistics.protocol import Scene, Window
+from benchmark.statistics.protocol import OwnedWindow, PassContext
 
 MANIFEST = "softmax.json"
 # Voxels read at once: 16 classes in float32 are 16 MB
@@ -104,7 +104,7 @@ class StoredSoftmax:
         np.save(names[1], _labels(labels, seen))
         self._files[case] = (names[0], names[1])
 
-    def update(self, window: Window) -> None:
+    def update(self, window: OwnedWindow) -> None:
         """Write the voxels that a window owns.
 
         Args:
@@ -187,7 +187,7 @@ class SoftmaxRequest:
 
     kind: ClassVar[type] = StoredSoftmax
 
-    def start(self, scene: Scene) -> StoredSoftmax:
+    def start(self, scene: PassContext) -> StoredSoftmax:
         """An empty statistic.
 
         Args:

@@ -15,9 +15,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 
 from benchmark.errors import InputError
-from benchmark.records import Row
 from benchmark.tracking.outbox import Parcel
-from benchmark.tracking.patience import is_away
+from benchmark.tracking.records import Row
+from benchmark.tracking.retry import is_away
 
 BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
 SMALL_BATCH = 100  # params or tags a request; its limit of those

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchmark.records import Data
+from benchmark.tracking.records import Data
 
 ROW = "row.json"
 FILES = "artifacts"

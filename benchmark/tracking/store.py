@@ -19,12 +19,12 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError
-from benchmark.provenance import provenance, rerun_command
-from benchmark.records import Row
-from benchmark.tracking.claims import claimed, claims_place, forget
+from benchmark.jobs.provenance import provenance, rerun_command
 from benchmark.tracking.delivery import deliver, fetch, row_of
+from benchmark.tracking.locks import claimed, claims_place, forget
 from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
-from benchmark.tracking.patience import patiently
+from benchmark.tracking.records import Row
+from benchmark.tracking.retry import patiently
 
 PAGE = 1000  # rows a query; the store's own limit is 50000
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ from monai.metrics import compute_dice
 from torch import Tensor, nn
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.case import Case
+from benchmark.data.files.case import Case
 
 BATCH = 4  # windows that go through the network together
 TOGETHER = 2**22  # voxels of cases whose logits are held at once; one case may have more

@@ -17,7 +17,7 @@ from monai.transforms import (
 from torch import Tensor, nn
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.case import Case
+from benchmark.data.files.case import Case
 from benchmark.sources.budget import Budget
 from benchmark.training.loss import training_loss
 from benchmark.training.resume import Keeper

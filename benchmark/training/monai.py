@@ -8,17 +8,17 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from benchmark.data.case import Case
-from benchmark.data.preparation import Preparation
-from benchmark.data.task import Task
+from benchmark.data.files.case import Case
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.task import Task
 from benchmark.sources.budget import Budget
 from benchmark.sources.model import Model
-from benchmark.sources.transfer import transfer
+from benchmark.sources.weights.transfer import transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.training.freeze import freeze
 from benchmark.training.loop import train
 from benchmark.training.resume import Keeper
-from benchmark.training.trainer import Outcome
-from benchmark.training.tune import freeze
+from benchmark.training.trainer import TrainingOutcome
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class MonaiTrainer:
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         """Fine-tune one source on one target with one seed; Dice is that of the last step.
 
         The seed decides the new head, the order of batches and the augmentation, alike for every source.
@@ -79,7 +79,7 @@ class MonaiTrainer:
         dice, examples = measured(target.cases("test", preparation), classes=target.classes)
         others = target.cases("external", preparation) if target.has("external") else []
         external, _ = measured(others, classes=target.classes)
-        return Outcome(dice, external, losses, taken, examples)
+        return TrainingOutcome(dice, external, losses, taken, examples)
 
 
 def _measured(

@@ -7,15 +7,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-from benchmark.data.case import Case
-from benchmark.data.preparation import Preparation
-from benchmark.data.task import Task
+from benchmark.data.files.case import Case
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.task import Task
 from benchmark.sources.model import Model
-from benchmark.sources.transfer import Transfer
+from benchmark.sources.weights.transfer import Transfer
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """What one fine-tuning gave.
 
     Attributes:
@@ -56,7 +56,7 @@ class Trainer(Protocol):
         device: str = "cpu",
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
-    ) -> Outcome:
+    ) -> TrainingOutcome:
         """Fine-tune one source on one target with one seed; Dice is that of the last step.
 
         What was stopped goes on from the state that it keeps in `folder`.

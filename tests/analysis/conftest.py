@@ -54,7 +54,7 @@ def planted() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="session")
 def study(planted):
     """The planted study, evaluated; liver and spleen share a scan."""
-    from analysis.correlate import correlate
+    from analysis.evaluation.correlate import correlate
 
     return correlate(*planted, resamples=300, seed=0, scans={"liver": "abdomen", "spleen": "abdomen"})
 
@@ -65,8 +65,8 @@ def evidence(study):
 
     Of CC-FV's two terms the consistency ranks as the truth does, the variety is the same for all.
     """
-    from analysis.layer_parts import layer_terms
-    from analysis.report import Evidence
+    from analysis.evaluation.layer_parts import layer_terms
+    from analysis.report import ReportEvidence
     from analysis.report.methods import metric_notes
     from analysis.report.pictures import Picture
     from analysis.report.provenance import Facts
@@ -80,7 +80,7 @@ def evidence(study):
     ]
     pixel = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="
     targets = {"ccfv": "benchmark.ccfv.CCFV", "logme": "baselines.logme.LogME"}
-    return Evidence(
+    return ReportEvidence(
         suite="planted",
         limits=("A planted study.",),
         terms=layer_terms(pd.DataFrame(parts, columns=["source", "target", "name", "value"])),

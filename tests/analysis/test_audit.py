@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 
 from analysis.audit import audit, run
 from analysis.published import OPENMIND, published_truth
-from benchmark.command import CONF, prepare_config
 from benchmark.errors import InputError
+from benchmark.jobs.cli import CONF, prepare_config
 
 # Tables are fractions with four digits; a mean of them is exact to float64's rounding.
 ROUNDING = 1e-9

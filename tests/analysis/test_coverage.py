@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from analysis.agreement.measure_table import MEASURES, PRIMARY
 from analysis.coverage import DIFFERENCE, Simulation, misses, normal_pools
-from analysis.measures import MEASURES, PRIMARY
 from benchmark.errors import InputError
 
 STUDIES = 150  # a share has a standard error of 0.018 at 95%
@@ -48,7 +48,7 @@ def test_the_command_writes_a_row_a_size_and_measure(tmp_path, capsys):
     from hydra import compose, initialize_config_dir
 
     from analysis.coverage import run
-    from benchmark.command import CONF, prepare_config
+    from benchmark.jobs.cli import CONF, prepare_config
 
     prepare_config()
     small = ["studies=3", "resamples=20", "permutations=9", "sizes=[10]", f"output_dir='{tmp_path}'"]

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.critical_difference import CriticalDifference
-from analysis.layer_parts import term_agreement
+from analysis.agreement.critical_difference import CriticalDifference
+from analysis.evaluation.layer_parts import term_agreement
 from analysis.plots import (
     bars,
     cost_plot,

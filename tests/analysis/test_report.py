@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib import image as mpimg
 
-from analysis.report import Evidence, drawings, page, template_digest
+from analysis.report import ReportEvidence, drawings, page, template_digest
 from analysis.report.clouds import clouds
 from analysis.report.gallery import all_panels, ranks
+from analysis.report.large_study import LargeStudy
 from analysis.report.limits import limits
 from analysis.report.methods import blocks, metric_notes, own_notes
 from analysis.report.overview import overview_table, source_table, tiles
@@ -20,9 +21,8 @@ from analysis.report.pictures import WIDEST, prediction_pictures, task_pictures
 from analysis.report.provenance import provenance_facts, settings_text
 from analysis.report.speed import LargeReport
 from analysis.report.stability import comparison_table, stability_tables
-from analysis.report_speed import LargeStudy
-from analysis.verdict import verdict
-from benchmark.records import Row
+from analysis.tables.verdict import verdict
+from benchmark.tracking.records import Row
 
 
 class Page(HTMLParser):
@@ -70,7 +70,7 @@ def read(html):
 
 def bare(study, evidence=None, **changes):
     """A page without figures, which cost the most time."""
-    return page(study, replace(evidence or Evidence(suite="planted"), **changes), [])
+    return page(study, replace(evidence or ReportEvidence(suite="planted"), **changes), [])
 
 
 # --- what it says ---
@@ -156,7 +156,7 @@ def test_limits_are_plain(study, evidence, read):
     assert any(line.startswith("Fine-tuning tuned only: last.") for line in told)
     assert any("2 sources are from scratch or hardly trained (s00, s01)" in line for line in told)
     assert all(" ".join(line.split()) in read.text for line in told)
-    alone = limits(replace(study, scans={}, tune="all"), Evidence(suite="planted"))
+    alone = limits(replace(study, scans={}, tune="all"), ReportEvidence(suite="planted"))
     assert not any("derive from one scan" in line for line in alone)
     assert any(line.startswith("Fine-tuning tuned all weights") for line in alone)
 
@@ -256,7 +256,7 @@ def test_a_metric_that_is_undefined_somewhere_is_not_ranked_but_named(study):
 
 def test_above_sixty_panels_means_are_drawn_and_all_are_in_the_pdf(many):
     assert not all_panels(many)
-    scatters = [one for one in drawings(many, Evidence(suite="planted")) if one.section == "scatter"]
+    scatters = [one for one in drawings(many, ReportEvidence(suite="planted")) if one.section == "scatter"]
     assert [one.name for one in scatters if one.on_page] == ["scatter_means_1"]
     for_print = [one for one in scatters if not one.on_page]
     assert [len(one.figure.axes) for one in for_print] == [10, 5]
@@ -277,7 +277,7 @@ def test_too_many_points_stay_in_the_csv(many, monkeypatch):
     monkeypatch.setattr("analysis.report.clouds.MOST_POINTS", 100)
     monkeypatch.setattr("analysis.report.gallery.MOST_POINTS", 100)
     assert clouds(many) == {}
-    assert all(one.on_page for one in drawings(many, Evidence(suite="planted")))
+    assert all(one.on_page for one in drawings(many, ReportEvidence(suite="planted")))
     assert "scores.csv has every score." in Page(bare(many)).text
 
 

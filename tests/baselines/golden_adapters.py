@@ -9,8 +9,8 @@ import torch
 import analysis
 import baselines as ours
 from baselines.grtd import grtd_from_samples
+from baselines.inputs.arrays import read_samples
 from baselines.ncti import ncti_from_samples
-from baselines.samples import read_samples
 from baselines.sfda import sfda_from_samples
 from benchmark import ccfv
 

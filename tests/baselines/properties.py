@@ -17,7 +17,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from benchmark.metric import Score
+from benchmark.metric.score import Score
 from benchmark.statistics import BalancedPointsRequest, ClassMomentsRequest, JointRequest
 
 CONF = Path(__file__).parents[2] / "conf" / "metric"

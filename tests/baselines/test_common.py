@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baselines.second_look import SecondLookMetric
-from benchmark.metric import Metric
+from baselines.inputs.two_pass import SecondLookMetric
+from benchmark.metric.protocol import Metric
 from tests.baselines import properties
 
 METRICS = properties.find()
@@ -72,7 +72,8 @@ def test_nan_and_inf_are_named(make, rows, labels):
 NEW_METRIC = '''
 """{name}: a new estimate."""
 
-from benchmark.metric import MomentMetric, Score
+from benchmark.metric.standalone import MomentMetric
+from benchmark.metric.score import Score
 
 
 class New(MomentMetric):

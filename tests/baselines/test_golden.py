@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
-from benchmark.metric import UndefinedScoreWarning
+from benchmark.metric.score import UndefinedScoreWarning
 from tests.baselines.golden_adapters import compute, has_adapter, layers_of
 from tests.baselines.golden_entries import NUMBERED, ROUNDING, Entry, read_entries
 

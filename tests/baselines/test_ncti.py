@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from baselines import NCTI, combine_ncti, ncti_score
-from benchmark.metric import PoolMetric, Score
+from benchmark.metric.protocol import PoolMetric
+from benchmark.metric.score import Score
 
 
 def elements(seli, ncc, vc):

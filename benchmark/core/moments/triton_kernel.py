@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from benchmark.core.joint.triton_kernel import class_sums
+from benchmark.core.joint_histogram.triton_kernel import class_sums
 
 ROWS = 32
 CHANNELS = 32

@@ -7,7 +7,7 @@ from benchmark.ccfv import CCFV, CCFVReleased, LayerSamples, ccfv_from_layers, c
 from benchmark.ccfv.resampled import ccfv_resampled
 from benchmark.errors import InputError
 from benchmark.features.stream import reduce_stream
-from benchmark.metric import Metric
+from benchmark.metric.protocol import Metric
 
 
 def part(layer, cases):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmark.ccfv import LayerSamples, ccfv_from_layers, ccfv_released_score, ccfv_score
-from benchmark.metric import UndefinedScoreWarning
+from benchmark.metric.score import UndefinedScoreWarning
 
 # The released distances take a matrix root, itself off by 3e-8 where n < d
 GOLDEN = 1e-6

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmark.ccfv import gaussian_wasserstein2, gaussian_wasserstein2_from_moments
-from benchmark.metric import UndefinedScoreWarning
+from benchmark.metric.score import UndefinedScoreWarning
 
 
 def draw(n, d, seed):

@@ -13,7 +13,7 @@ from triton.compiler import ASTSource
 
 from benchmark.core.energy import triton_kernel as energy
 from benchmark.core.gather import triton_kernel as gather
-from benchmark.core.joint import triton_kernel as joint
+from benchmark.core.joint_histogram import triton_kernel as joint
 from benchmark.core.moments import triton_kernel as moments
 
 # kernel -> types of its arguments as they are called, and its constants

@@ -11,9 +11,9 @@ from benchmark.core.energy import triton_kernel as energy_kernel
 from benchmark.core.gather import gather
 from benchmark.core.gather import reference as gather_reference
 from benchmark.core.gather import triton_kernel as gather_kernel
-from benchmark.core.joint import joint_histogram
-from benchmark.core.joint import reference as joint_reference
-from benchmark.core.joint import triton_kernel as joint_kernel
+from benchmark.core.joint_histogram import joint_histogram
+from benchmark.core.joint_histogram import reference as joint_reference
+from benchmark.core.joint_histogram import triton_kernel as joint_kernel
 from benchmark.core.moments import class_moments
 from benchmark.core.moments import reference as moments_reference
 from benchmark.core.moments import triton_kernel as moments_kernel

@@ -16,7 +16,7 @@ import torch
 
 from benchmark.core.energy import riesz_energy
 from benchmark.core.gather import gather
-from benchmark.core.joint import joint_histogram
+from benchmark.core.joint_histogram import joint_histogram
 from benchmark.core.moments import class_moments
 
 pytest.importorskip("triton", reason="needs Triton: pip install 'triton>=3.7.1'")

@@ -6,9 +6,9 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from benchmark.metric import Score
-from benchmark.ranking.estimates import Estimate, Outcome, combined, estimate
-from benchmark.ranking.resampled import ResampledCases
+from benchmark.metric.score import Score
+from benchmark.ranking.estimates import Estimate, SourceOutcome, combined, estimate
+from benchmark.ranking.resampled_statistics import ResampledCases
 from benchmark.statistics import BalancedPointsRequest, CasePointsRequest, ClassMomentsRequest
 
 # Sums in another order, in float64
@@ -165,9 +165,9 @@ def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
 
 
 def test_an_outcome_is_read_as_it_was_written(tmp_path, estimates):
-    outcome = Outcome("a", estimates, facts={"window": [8, 8, 8]}, notes=("as it is",))
+    outcome = SourceOutcome("a", estimates, facts={"window": [8, 8, 8]}, notes=("as it is",))
     outcome.save(tmp_path / "deep" / "outcome.json")
-    found = Outcome.load(tmp_path / "deep" / "outcome.json")
+    found = SourceOutcome.load(tmp_path / "deep" / "outcome.json")
     assert found.estimates["knn"].draws == list(estimates["knn"].draws)
     assert found.estimates["ccfv"].value == estimates["ccfv"].value
     assert (found.facts["window"], list(found.notes)) == ([8, 8, 8], ["as it is"])

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmark.statistics import CasePoints, CasePointsRequest, Scene, ScenePointsRequest
+from benchmark.statistics import CasePoints, CasePointsRequest, PassContext, ScenePointsRequest
 
 
 def start(request, folder, *, k=3, taps=("x", "y")):
-    return request.start(Scene(k, 2, taps, folder))
+    return request.start(PassContext(k, 2, taps, folder))
 
 
 def assert_same(ours, theirs):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmark.statistics import JointHistogram, JointRequest, Scene
+from benchmark.statistics import JointHistogram, JointRequest, PassContext
 
 
 def assert_same(ours, theirs):
@@ -14,7 +14,7 @@ def assert_same(ours, theirs):
 
 def test_windows_are_one_pass_over_the_voxels(make_volume):
     volume = make_volume("a", k=3, z=4)
-    joint = JointRequest().start(Scene(3, 4, ("x",), None))
+    joint = JointRequest().start(PassContext(3, 4, ("x",), None))
     volume.feed(joint)
     softmax = volume.all_logits.softmax(dim=0).flatten(1).T
     assert_same(joint, JointHistogram.from_samples(softmax.numpy(), volume.labels.flatten().numpy(), 3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.statistics import ClassMoments, ClassMomentsRequest, Scene
+from benchmark.statistics import ClassMoments, ClassMomentsRequest, PassContext
 
 FIELDS = ("count", "mean", "scatter", "cubes", "quartics")
 
@@ -37,7 +37,7 @@ def test_integer_features_are_numbers():
 
 def test_windows_are_one_pass_over_the_voxels(make_volume):
     volume = make_volume("a")
-    moments = ClassMomentsRequest(layer=-2).start(Scene(3, 2, ("x", "y"), None))
+    moments = ClassMomentsRequest(layer=-2).start(PassContext(3, 2, ("x", "y"), None))
     volume.feed(moments)
     assert_same(moments, ClassMoments.from_samples(2 * volume.rows, volume.labels.flatten(), 3))
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from benchmark.statistics import BalancedPointsRequest, PointSample, Scene
+from benchmark.statistics import BalancedPointsRequest, PassContext, PointSample
 
 
 def start(*, count=60, k=3, seed=0):
-    return BalancedPointsRequest(count=count, seed=seed).start(Scene(k, 2, ("x",), None))
+    return BalancedPointsRequest(count=count, seed=seed).start(PassContext(k, 2, ("x",), None))
 
 
 def assert_same(ours, theirs):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmark.statistics import Scene, SoftmaxRequest, StoredSoftmax
+from benchmark.statistics import PassContext, SoftmaxRequest, StoredSoftmax
 from benchmark.statistics import softmax as module
 
 # Half the spacing of float16 below 1
@@ -11,7 +11,7 @@ FLOAT16 = 2**-11
 
 
 def start(folder):
-    return SoftmaxRequest().start(Scene(3, 2, ("x",), folder))
+    return SoftmaxRequest().start(PassContext(3, 2, ("x",), folder))
 
 
 def read(stored, case=None):

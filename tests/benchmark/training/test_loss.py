@@ -6,8 +6,8 @@ from monai.networks import nets
 from torch.nn.functional import interpolate
 
 from benchmark.core.labels import IGNORED
-from benchmark.sources.architecture import Architecture
 from benchmark.sources.budget import Budget
+from benchmark.sources.networks.architecture import Architecture
 from benchmark.training.loop import train
 from benchmark.training.loss import dice_ce, training_loss
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from benchmark.data.decathlon import DecathlonTask
-from benchmark.data.normalise import Normalisation
+from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.sources.budget import Budget
 from benchmark.sources.model import Model
 from benchmark.training.monai import MonaiTrainer

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.data.case import Case
+from benchmark.data.files.case import Case
 from benchmark.errors import InputError
 from benchmark.sources.budget import Budget
 from benchmark.training.loop import train

@@ -1,0 +1,1 @@
+"""How well an estimate agrees with the truth, with its uncertainty."""

@@ -1,0 +1,174 @@
+"""Confidence intervals and p-values for the measures of agreement.
+
+The sources are the sample: an interval says what another draw of as many sources from where these came from could have
+given. Targets are taken as they are; so are cases and seeds, whose luck has intervals of its own
+(`analysis.truth.seed_case_bootstrap`). Which interval a measure takes was chosen by its coverage (`analysis.coverage`,
+docs/explanation/intervals.md).
+
+References:
+    Fisher z: R. A. Fisher, "On the probable error of a coefficient of correlation", Metron 1, 1921.
+    Expanded percentiles: T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician
+    69(4), 2015, doi 10.1080/00031305.2015.1089789.
+    Percentile and BCa bootstrap: B. Efron, "Better bootstrap confidence intervals", JASA 82(397), 1987,
+    doi 10.1080/01621459.1987.10478410.
+    p-value with the observed value among the draws: B. Phipson, G. K. Smyth, "Permutation p-values should never be
+    zero", Stat. Appl. Genet. Mol. Biol. 9(1), 2010, doi 10.2202/1544-6115.1585.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+Array = NDArray[np.float64]
+
+LEVEL = 0.95
+UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the rest no longer stand for the pool
+NOTHING = float("nan")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval.
+
+    Attributes:
+        low: Its lower end, NaN where undefined.
+        high: Its upper end, NaN where undefined.
+        reason: Why it is NaN, or "".
+    """
+
+    low: float
+    high: float
+    reason: str = ""
+
+
+def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
+    """tanh(atanh(r) -+ z / sqrt(n - 3)), the interval of one Pearson correlation.
+
+    Args:
+        r: Pearson's r.
+        n: The number of sources.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined for n < 4.
+
+    Example:
+        >>> found = fisher_interval(0.5, 12)
+        >>> round(found.low, 3), round(found.high, 3)
+        (-0.104, 0.834)
+    """
+    if not np.isfinite(r):
+        return Interval(NOTHING, NOTHING, "the correlation is undefined")
+    if n < 4:
+        return Interval(NOTHING, NOTHING, f"{n} sources, Fisher's z needs at least 4")
+    if abs(r) >= 1:
+        return Interval(float(np.sign(r)), float(np.sign(r)))
+    half = special.ndtri((1 + level) / 2) / np.sqrt(n - 3)
+    return Interval(float(np.tanh(np.arctanh(r) - half)), float(np.tanh(np.arctanh(r) + half)))
+
+
+def percentile_interval(resampled: Array, *, level: float = LEVEL) -> Interval:
+    """The central quantiles of the resampled values.
+
+    Resamples in which the measure is undefined (one source drawn over and over) are left out, up to a fifth of them.
+
+    Args:
+        resampled: (b,) float64, the measure on each resample, NaN where undefined.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined where too many resamples are.
+
+    Example:
+        >>> percentile_interval(np.arange(101.0), level=0.5)
+        Interval(low=25.0, high=75.0, reason='')
+    """
+    kept = resampled[np.isfinite(resampled)]
+    if kept.size < (1 - UNDEFINED_SHARE) * resampled.size or not kept.size:
+        return Interval(NOTHING, NOTHING, f"undefined in {resampled.size - kept.size} of {resampled.size} resamples")
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def expanded_interval(resampled: Array, n: float, *, level: float = LEVEL) -> Interval:
+    """The percentile interval, widened for what a bootstrap of few lacks.
+
+    Resamples vary less than samples do, by sqrt((n - 1) / n), and their variance is itself a guess, as in Student's t:
+    the quantiles are those of probability Phi(-+ sqrt(n / (n - 1)) t), t being that of n - 1 degrees of freedom.
+
+    Args:
+        resampled: (b,) float64, the measure on each resample, NaN where undefined.
+        n: How many sources were drawn, at least 2; the mean number for a mean over targets.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined where too many resamples are.
+
+    Example:
+        >>> expanded_interval(np.arange(1001.0), 11, level=0.5)
+        Interval(low=231.48..., high=768.51..., reason='')
+    """
+    z = np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 + level) / 2)
+    return percentile_interval(resampled, level=float(2 * special.ndtr(z) - 1))
+
+
+def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: float = LEVEL) -> Interval:
+    """The bias-corrected and accelerated bootstrap interval.
+
+    Args:
+        value: The measure on the sample.
+        resampled: (b,) float64, the measure on each resample, NaN where undefined.
+        jackknife: (N,) float64, the measure without each source in turn.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined where too many resamples are, or where a jackknife value is.
+
+    Example:
+        >>> values = np.random.default_rng(0).normal(size=2000)
+        >>> found = bca_interval(0.0, values, np.linspace(-1, 1, 9))
+        >>> abs(found.high - 1.96) < 0.15
+        True
+    """
+    plain = percentile_interval(resampled, level=level)
+    if not np.isfinite([value, plain.low, plain.high]).all():
+        return Interval(NOTHING, NOTHING, plain.reason or "the measure is undefined")
+    if not np.isfinite(jackknife).all():
+        return Interval(NOTHING, NOTHING, "undefined without one of the sources")
+    kept = resampled[np.isfinite(resampled)]
+    below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
+    edge = 0.5 / kept.size  # keeps the bias finite where all resamples lie on one side
+    bias = special.ndtri(np.clip(below, edge, 1 - edge))
+    acceleration = _acceleration(jackknife)
+    z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(kept, special.ndtr(bias + z / (1 - acceleration * z)))
+    return Interval(float(low), float(high))
+
+
+def permutation_p(value: float, null: Array) -> float:
+    """The one-sided p-value: how often a permuted pool agrees at least as well, (1 + hits) / (1 + b).
+
+    Args:
+        value: The measure on the pool as it is.
+        null: (b,) float64, the measure with the Dice permuted among the sources.
+
+    Returns:
+        A number in (0, 1], or NaN where the measure is undefined.
+
+    Example:
+        >>> permutation_p(0.9, np.array([0.1, -0.2, 0.95]))
+        0.5
+    """
+    if not np.isfinite(value) or not np.isfinite(null).all():
+        return NOTHING
+    rounding = 1e-12  # equal rankings may differ in the last digits
+    return float((1 + (null >= value - rounding).sum()) / (1 + null.size))
+
+
+def _acceleration(jackknife: Array) -> float:
+    """Efron's a: the skewness of the jackknife values over six."""
+    off = jackknife.mean() - jackknife
+    spread = float((off**2).sum())
+    return float((off**3).sum() / (6 * spread**1.5)) if spread > 0 else 0.0

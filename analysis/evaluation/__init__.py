@@ -1,0 +1,1 @@
+"""Every estimate and control measured against the truth."""

@@ -1,0 +1,85 @@
+"""Two metrics on the same sources: is one better, by how much, and how sure is that?
+
+Both are measured on the same resamples of the sources, so that what a draw does to both cancels in their difference:
+two wide intervals that overlap may still part. Every metric and control is compared with CC-FV and with the static
+leaderboard (`analysis.evaluation.controls`), the two questions that a reader has.
+
+The p-value is two-sided, from the same resamples: twice the share that lies on the far side of no difference, a draw
+without a difference counting half, and the pool itself among the draws. Holm's correction takes all metrics that are
+compared with one other.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.agreement.corrections import holm
+from analysis.agreement.measure_table import PRIMARY, Measure
+from analysis.evaluation.evaluate import Evaluation
+
+Array = NDArray[np.float64]
+Row = dict[str, str | float]
+OTHERS = ("ccfv", "static_leaderboard")
+
+
+def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
+    """The difference of two metrics on one target, or on the mean over the same targets.
+
+    Args:
+        first: One metric.
+        second: The other, from the same draws.
+        measure: The measure of agreement.
+
+    Returns:
+        metric, other, measure, target, tune, difference (first minus second), low, high (95%), probability (that the
+        first agrees better, over the draws), p, reason; NaN with the reason where one of the two is undefined.
+    """
+    name = measure.name
+    row: Row = {"metric": first.metric, "other": second.metric, "measure": name}
+    row |= {"target": first.target, "tune": first.tune}
+    difference = first.agreement.value[name] - second.agreement.value[name]
+    paired = first.agreement.resampled[name] - second.agreement.resampled[name]
+    draws = paired[np.isfinite(paired)]
+    if not np.isfinite(difference) or not draws.size:
+        undefined = [item.metric for item in (first, second) if not np.isfinite(item.agreement.value[name])]
+        told = f"{' and '.join(undefined)} undefined" if undefined else "undefined in every resample"
+        nothing = dict.fromkeys(("difference", "low", "high", "probability", "p"), float("nan"))
+        return row | nothing | {"reason": told}
+    interval = measure.interval(paired, min(first.counted, second.counted))
+    ahead = float((draws > 0).mean() + (draws == 0).mean() / 2)
+    row |= {"difference": difference, "low": interval.low, "high": interval.high, "probability": ahead}
+    return row | {"p": _p(draws), "reason": interval.reason}
+
+
+def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds: Mapping[str, str]) -> list[Row]:
+    """Every metric and control against CC-FV and against the static leaderboard, on every target and mean.
+
+    Args:
+        found: Metric -> its evaluations, the same targets in the same order for each.
+        subset: The name of the sub-pool.
+        kinds: Metric -> "metric" or "control".
+
+    Returns:
+        The rows of `compare` with subset, kind and p_holm (over the metrics, without the controls).
+    """
+    rows: list[Row] = []
+    for other in (name for name in OTHERS if name in found):
+        for measure in PRIMARY:
+            for place in range(len(found[other])):
+                names = [name for name in found if name != other]
+                here = [compare(found[name][place], found[other][place], measure=measure) for name in names]
+                adjusted = holm(
+                    [row["p"] if kinds[name] == "metric" else np.nan for name, row in zip(names, here, strict=True)]
+                )
+                rows += [
+                    {"subset": subset, "kind": kinds[name]} | row | {"p_holm": float(p)}
+                    for name, row, p in zip(names, here, adjusted, strict=True)
+                ]
+    return rows
+
+
+def _p(draws: Array) -> float:
+    below = (draws < 0).sum() + (draws == 0).sum() / 2
+    least = min(below, draws.size - below)
+    return float(min(1.0, 2 * (least + 1) / (draws.size + 1)))

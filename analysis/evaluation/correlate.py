@@ -1,0 +1,114 @@
+"""Scores against the truth: the agreement of every metric and control on every target, with all that qualifies it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.agreement.corrections import corrected
+from analysis.agreement.measure_table import LARGE_POOL
+from analysis.evaluation.controls import SCORE_COLUMNS
+from analysis.evaluation.evaluate import Missing, gap_table
+from analysis.evaluation.pool_stability import COLUMNS as STABILITY
+from analysis.evaluation.pool_stability import stability
+from analysis.evaluation.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
+from analysis.evaluation.subset import Rows, Settings, rows_of
+from analysis.truth.dispersion import dispersion, rank_table
+from analysis.truth.pools import Pool, main_tune, pools, without_weak
+from analysis.truth.seed_case_bootstrap import with_cases
+
+SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
+TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
+RESAMPLES = 2000  # the ends of a 95% interval move by about 0.01 from seed to seed
+MOST_OF_MANY = 1000  # resamples of a large pool, whose intervals are narrow: their ends move less than that
+
+
+def correlate(
+    truth: pd.DataFrame,
+    scores: pd.DataFrame,
+    sources: pd.DataFrame,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    scans: Mapping[str, str] | None = None,
+    missing: Missing = "nan",
+    cases: pd.DataFrame | None = None,
+    truth_from: str = FINE_TUNING,
+) -> Study:
+    """Compare the scores of every metric, and of every control, with the truth.
+
+    Args:
+        truth: Columns source, target, seed, tune, dice (a fraction): one row a fine-tuning.
+        scores: Columns source, target, metric, score, reason, seconds: one row a score; NaN with its reason.
+        sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
+            source_cases: one row a source.
+        resamples: How many bootstrap draws and permutations; at most 1,000 of more than 100 sources.
+        seed: The seed of all draws.
+        scans: Target -> the scan that its cases come from; with it a mean by scan stands beside the mean by target.
+        missing: "nan": a metric without a score for a source of a pool has no agreement on that target;
+            "leave_out": it is compared on the other sources. Both are said in the reason.
+        cases: The Dice of each test case, see `analysis.truth.seed_case_bootstrap.with_cases`; with it there are
+            intervals over cases.
+        truth_from: Where the truth comes from.
+
+    Returns:
+        The study.
+
+    Raises:
+        ValueError: A frame lacks a column or holds a row twice, a Dice is no fraction, a source is not described.
+    """
+    _check(scores, "scores", SCORE_COLUMNS, ["source", "target", "metric"])
+    _check(sources, "sources", SOURCE_COLUMNS, ["source"])
+    every = pools(truth) if cases is None else with_cases(pools(truth), cases)
+    tune = main_tune(every)
+    strong = without_weak(sources)
+    names = frozenset(name for pool in every for name in pool.sources)
+    drawn = min(resamples, MOST_OF_MANY) if len(names) > LARGE_POOL else resamples
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, drawn)
+    generators = np.random.default_rng(seed).spawn(3)
+    found = [
+        rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
+        for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
+    ]
+    sub_pools = stability([pool for pool in every if pool.tune == tune], scores, sources, generator=generators[2])
+    return _study(every, found, settings, sub_pools, seed=seed, truth_from=truth_from)
+
+
+def _study(
+    every: Sequence[Pool],
+    found: Sequence[Rows],
+    settings: Settings,
+    sub_pools: Sequence[Mapping[str, str | float]],
+    *,
+    seed: int,
+    truth_from: str,
+) -> Study:
+    """The rows of all sub-pools as the frames of a study."""
+    main = tuple(pool for pool in every if pool.tune == settings.tune)
+    return Study(
+        tune=settings.tune,
+        pools=main,
+        beside=tuple(pool for pool in every if pool.tune != settings.tune),
+        scores=found[0].scores,
+        sources=settings.sources,
+        agreement=corrected(pd.DataFrame([row for rows in found for row in rows.agreement])),
+        reliability=pd.DataFrame([row for rows in found for row in rows.reliability]),
+        comparisons=pd.DataFrame([row for rows in found for row in rows.comparisons]),
+        stability=pd.DataFrame([*sub_pools, *found[0].stability], columns=list(STABILITY)),
+        ranks=rank_table(main),
+        dispersion=dispersion(main),
+        gaps=gap_table(main, found[0].scores),
+        scans=settings.scans,
+        resamples=settings.resamples,
+        seed=seed,
+        truth_from=truth_from,
+    )
+
+
+def _check(frame: pd.DataFrame, name: str, columns: Sequence[str], key: list[str]) -> None:
+    if missing := [column for column in columns if column not in frame.columns]:
+        raise ValueError(f"`{name}` must have the columns {', '.join(columns)}, lacks {', '.join(missing)}")
+    twice = frame[frame.duplicated(key)]
+    if len(twice):
+        first = ", ".join(map(str, twice.iloc[0][key]))
+        raise ValueError(f"`{name}` must hold each {', '.join(key)} once, got {first} again")

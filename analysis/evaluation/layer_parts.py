@@ -1,0 +1,74 @@
+"""CC-FV taken apart: what class consistency and feature variety say about the truth, layer by layer.
+
+A score run keeps the parts of CC-FV, `consistency_l` (C_l, a distance) and `variety_l` (V_l) for layer l, coarse to
+fine. The score is the mean over layers of log V_l - log C_l, so that its terms are -log C_l and log V_l; how well each
+ranks the sources by itself shows which of them carries the score.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from analysis.agreement.measure_table import WEIGHTED_KENDALL
+from analysis.agreement.rank_measures import why_undefined
+from analysis.evaluation.study import Study
+
+METRIC = "ccfv"
+TERMS = {"consistency": "consistency, −log C", "variety": "variety, log V", "both": "both, log V/C"}  # noqa: RUF001 -- a minus
+NAME = re.compile(rf"part/{METRIC}/(consistency|variety)_(\d+)")
+COLUMNS = ("source", "target", "layer", "consistency", "variety", "both")
+
+
+def layer_terms(parts: pd.DataFrame) -> pd.DataFrame:
+    """The terms of CC-FV for each source, target and layer.
+
+    Args:
+        parts: Columns source, target, name, value; name as the store has it, `part/ccfv/variety_1` and so on.
+
+    Returns:
+        Columns source, target, layer (1 is the coarsest), consistency (-log C), variety (log V), both; a source whose
+        run lacks one of the two has no row. NaN where a part is not positive.
+
+    Example:
+        >>> rows = [("a", "liver", "part/ccfv/consistency_1", 1.0), ("a", "liver", "part/ccfv/variety_1", np.e)]
+        >>> found = layer_terms(pd.DataFrame(rows, columns=["source", "target", "name", "value"]))
+        >>> found[["consistency", "variety", "both"]].to_numpy().tolist()
+        [[0.0, 1.0, 1.0]]
+    """
+    found = parts["name"].astype(str).str.extract(NAME)
+    ours = parts.assign(part=found[0], layer=found[1]).dropna(subset=["part"])
+    if ours.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    wide = ours.pivot_table(index=["source", "target", "layer"], columns="part", values="value")
+    if not {"consistency", "variety"} <= set(wide.columns):
+        return pd.DataFrame(columns=list(COLUMNS))
+    logs = np.log(wide[["consistency", "variety"]].where(wide[["consistency", "variety"]] > 0))
+    terms = pd.DataFrame({"consistency": 0.0 - logs["consistency"], "variety": logs["variety"]})
+    terms["both"] = terms["variety"] + terms["consistency"]
+    terms = terms.reset_index()
+    terms["layer"] = terms["layer"].astype(int)
+    return terms[list(COLUMNS)]
+
+
+def term_agreement(study: Study, terms: pd.DataFrame) -> pd.DataFrame:
+    """How well each term of each layer ranks the sources of each target by itself.
+
+    Args:
+        study: What `correlate` found.
+        terms: What `layer_terms` returned.
+
+    Returns:
+        Columns layer, term, target, weighted_kendall; NaN where a source of the pool has no value, or all are alike.
+    """
+    rows = []
+    for pool in study.pools:
+        here = terms[terms["target"] == pool.target]
+        for layer, table in here.groupby("layer"):
+            values = table.set_index("source").reindex(list(pool.sources))
+            for term in TERMS:
+                x = values[term].to_numpy(dtype=np.float64)
+                undefined = not np.isfinite(x).all() or why_undefined(x, pool.mean)
+                value = float("nan") if undefined else float(WEIGHTED_KENDALL.of_pool(x, pool.mean))
+                rows.append((int(str(layer)), term, pool.target, value))
+    return pd.DataFrame(rows, columns=["layer", "term", "target", "weighted_kendall"])

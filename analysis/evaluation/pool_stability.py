@@ -1,0 +1,128 @@
+"""Does the answer hang on who stands in the pool?
+
+The mean agreement over targets is computed again on sub-pools:
+
+    weak        without scratch and short sources
+    largest     without the sources with the most weights
+    arch        the sources of one architecture alone
+    size        the sources of one architecture and width alone
+    one_source  without one source after another (the scores as they are, nothing computed anew)
+
+The controls that look at the truth are computed anew in each sub-pool but the last. A target counts where at least
+three sources of the sub-pool stand in its pool.
+"""
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.agreement.measure_table import PRIMARY, Measure
+from analysis.agreement.rank_measures import FEWEST_SOURCES
+from analysis.evaluation.controls import with_controls
+from analysis.evaluation.evaluate import Evaluation
+from analysis.truth.pools import Pool, same_size, without_weak
+
+Array = NDArray[np.float64]
+Row = dict[str, str | float]
+COLUMNS = ("family", "subpool", "metric", "kind", "targets", "sources", *(m.name for m in PRIMARY), "reason")
+
+
+def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, str], frozenset[str]]:
+    """The sub-pools that are computed anew, by family and readable name; those that are all sources are left out.
+
+    Args:
+        sources: Columns source, arch, width, length, parameters.
+        names: The sources of all pools.
+
+    Returns:
+        (family, name) -> the sources of it that are among the names.
+
+    Example:
+        >>> frame = pd.DataFrame({"source": list("abcd"), "arch": "unet", "width": 8, "length": "long",
+        ...                       "parameters": [10, 20, 20, 30]})
+        >>> [(key, sorted(kept)) for key, kept in sub_pools(frame, list("abcd")).items()]
+        [(('largest', 'without the largest (d)'), ['a', 'b', 'c'])]
+    """
+    known = sources[sources["source"].isin(names)]
+    everyone = frozenset(map(str, known["source"]))
+    found = {("weak", "without scratch and short sources"): without_weak(known)}
+    most = known["parameters"] == known["parameters"].max()
+    largest = sorted(map(str, known.loc[most, "source"]))
+    told = ", ".join(largest) if len(largest) <= 3 else f"{len(largest)} sources"
+    found["largest", f"without the largest ({told})"] = everyone - set(largest)
+    for arch, rows in known.groupby("arch", sort=True):
+        found["arch", f"{arch} alone"] = frozenset(map(str, rows["source"]))
+    for size, kept in same_size(known).items():
+        found["size", f"{size} alone"] = kept
+    return {key: kept for key, kept in found.items() if len(kept) >= FEWEST_SOURCES and kept != everyone}
+
+
+def stability(
+    pools: Sequence[Pool], scores: pd.DataFrame, sources: pd.DataFrame, *, generator: np.random.Generator
+) -> list[Row]:
+    """The mean agreement of every metric and control on every sub-pool but those without one source.
+
+    Args:
+        pools: The pools of the study proper.
+        scores: The metrics' scores: source, target, metric, score, reason, seconds.
+        sources: The frame of the sources.
+        generator: For the random control.
+
+    Returns:
+        Rows with the columns `COLUMNS`.
+    """
+    names = {name for pool in pools for name in pool.sources}
+    rows: list[Row] = []
+    for (family, label), kept in sub_pools(sources, names).items():
+        parts = [part for pool in pools if len((part := pool.only(kept)).sources) >= FEWEST_SOURCES]
+        if parts:
+            table = with_controls(parts, parts, scores, sources, generator=generator)
+            rows += _means(parts, table, {"family": family, "subpool": label})
+    return rows
+
+
+def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> list[Row]:
+    """The mean agreement of one metric without one source after another.
+
+    Args:
+        mean: The mean over the targets.
+        names: (N,) the sources of all pools, as the jackknife takes them.
+        kind: "metric" or "control".
+
+    Returns:
+        N rows with the columns `COLUMNS`; `sources` is how many are left of all.
+    """
+    shared: Row = {"family": "one_source", "metric": mean.metric, "kind": kind}
+    shared |= {"targets": mean.targets, "sources": len(names) - 1, "reason": mean.reason}
+    values = zip(*(mean.agreement.jackknife[measure.name].tolist() for measure in PRIMARY), strict=True)
+    return [
+        shared | {"subpool": f"without {name}"} | dict(zip((m.name for m in PRIMARY), row, strict=True))
+        for name, row in zip(names, values, strict=True)
+    ]
+
+
+def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]:
+    # pivot_table would leave out a metric without any score
+    wide = table.pivot(index=["target", "source"], columns="metric", values="score")  # noqa: PD010
+    blocks = [wide.loc[pool.target].reindex(pool.sources).to_numpy(dtype=np.float64) for pool in parts]
+    place = {str(metric): at for at, metric in enumerate(wide.columns)}
+    rows: list[Row] = []
+    for metric, kind in table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False):
+        scores = [block[:, place[metric]] for block in blocks]
+        values = {measure.name: _values(measure, scores, parts) for measure in PRIMARY}
+        gaps = [pool.target for pool, value in zip(parts, values[PRIMARY[0].name], strict=True) if np.isnan(value)]
+        row = shared | {"metric": metric, "kind": kind, "targets": len(parts)}
+        row |= {"sources": float(np.mean([len(pool.sources) for pool in parts]))}
+        row |= {name: float(np.mean(found)) for name, found in values.items()}
+        rows.append(row | {"reason": "undefined on " + ", ".join(gaps) if gaps else ""})
+    return rows
+
+
+def _values(measure: Measure, scores: Sequence[Array], parts: Sequence[Pool]) -> list[float]:
+    """The measure on each pool, NaN where a source has no score."""
+    return [
+        float(measure.of_rows(x, pool.mean[None])[0]) if np.isfinite(x).all() else float("nan")
+        for x, pool in zip(scores, parts, strict=True)
+    ]

@@ -1,0 +1,109 @@
+"""Evaluations and qualities as flat rows, the form that tables, CSV and the tracking store take."""
+
+from analysis.agreement.intervals import (
+    Interval,
+    bca_interval,
+    fisher_interval,
+    percentile_interval,
+    permutation_p,
+)
+from analysis.agreement.measure_table import MEASURES, PEARSON, PRIMARY, Measure
+from analysis.evaluation.evaluate import Evaluation
+from analysis.truth.quality import Quality
+
+Row = dict[str, str | float]
+UNKNOWN = Interval(float("nan"), float("nan"), "nothing is known of it")
+
+
+def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) -> Row:
+    """One row of the table of agreement.
+
+    For each measure M: M, M_low, M_high; for the primary ones also M_p (one-sided, by permutation), M_ceiling and
+    M_share (of the ceiling; NaN where that is 0), and the intervals over test cases and fine-tuning seeds: M_cases_low,
+    M_cases_high, M_seeds_low, M_seeds_high. score_ties and dice_ties are the shares of pairs of sources that are level.
+
+    Args:
+        found: The agreement of one metric.
+        truth: The quality of the truth that it was measured with.
+        subset: The name of the sub-pool.
+        kind: "metric" or "control".
+
+    Returns:
+        Column -> value.
+    """
+    row: Row = {"subset": subset, "target": found.target, "tune": found.tune, "metric": found.metric, "kind": kind}
+    row |= {"targets": found.targets, "sources": found.sources, "counted": found.counted}
+    for measure in MEASURES:
+        row |= measured(found, measure)
+    for measure in PRIMARY:
+        value, top = found.agreement.value[measure.name], truth.ceiling[measure.name]
+        row[f"{measure.name}_p"] = permutation_p(value, found.agreement.null[measure.name])
+        row[f"{measure.name}_ceiling"] = top
+        row[f"{measure.name}_share"] = value / top if top > 0 else float("nan")
+    row |= _luck(found) | {"score_ties": found.score_ties, "dice_ties": found.dice_ties}
+    return row | {"seconds": found.seconds, "reason": found.reason}
+
+
+def reliability_row(truth: Quality, *, subset: str) -> Row:
+    """One row of the table of reliability: for each primary measure M: M, M_low, M_high and M_ceiling.
+
+    Args:
+        truth: The quality of the truth.
+        subset: The name of the sub-pool.
+
+    Returns:
+        Column -> value.
+    """
+    row: Row = {"subset": subset, "target": truth.target, "tune": truth.tune}
+    row |= {"targets": truth.targets, "sources": truth.sources, "seeds": truth.seeds}
+    row |= {"spread": truth.spread, "seed_sd": truth.seed_sd}
+    for measure in PRIMARY:
+        name, interval = measure.name, percentile_interval(truth.resampled[measure.name])
+        row |= {name: truth.reliability[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
+        row[f"{name}_ceiling"] = truth.ceiling[name]
+    return row | {"reason": truth.reason}
+
+
+def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
+    """One measure with its interval: M, M_low and M_high.
+
+    Args:
+        found: The agreement of one metric.
+        measure: M.
+
+    Returns:
+        Column -> value.
+    """
+    name, interval = measure.name, interval_of(found, measure)
+    return {name: found.agreement.value[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def interval_of(found: Evaluation, measure: Measure) -> Interval:
+    """The 95% interval over sources, by the way that covers for the measure.
+
+    Fisher's z for Pearson on one target, BCa for its mean, percentiles for all else, expanded where its measure asks.
+
+    Args:
+        found: The agreement of one metric.
+        measure: The measure.
+
+    Returns:
+        The interval.
+    """
+    value, resampled = found.agreement.value[measure.name], found.agreement.resampled[measure.name]
+    if measure is not PEARSON:
+        return measure.interval(resampled, found.counted)
+    if found.targets == 1:
+        return fisher_interval(value, int(found.counted))
+    return bca_interval(value, resampled, found.agreement.jackknife[measure.name])
+
+
+def _luck(found: Evaluation) -> dict[str, float]:
+    """M_cases_low, M_cases_high, M_seeds_low and M_seeds_high for the primary measures; NaN where nothing is known."""
+    row: dict[str, float] = {}
+    for kind in ("cases", "seeds"):
+        drawn = found.agreement.luck.get(kind, {})
+        for measure in PRIMARY:
+            interval = percentile_interval(drawn[measure.name]) if kind in found.agreement.luck else UNKNOWN
+            row |= {f"{measure.name}_{kind}_low": interval.low, f"{measure.name}_{kind}_high": interval.high}
+    return row

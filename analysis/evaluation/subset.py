@@ -1,0 +1,184 @@
+"""All rows of one sub-pool: the study proper with its means, then each other choice of what is tuned."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
+
+from analysis.agreement.source_bootstrap import SourceDraws, draw
+from analysis.evaluation.compare import comparisons
+from analysis.evaluation.controls import with_controls
+from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_evaluation
+from analysis.evaluation.pool_stability import without_one_source
+from analysis.evaluation.prepared_truth import Yardstick
+from analysis.evaluation.rows import Row, agreement_row, reliability_row
+from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN
+from analysis.truth.pools import Pool
+from analysis.truth.quality import Quality, mean_quality, quality
+from analysis.truth.seed_case_bootstrap import luck
+
+LUCK_DRAWS = 300  # the ends of an interval over cases or seeds move by about 0.02 from seed to seed
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all sub-pools.
+
+    Attributes:
+        scores: The metrics' scores.
+        sources: The frame of the sources.
+        tune: What is tuned in the study proper.
+        scans: Target -> the scan that its cases come from; may be empty.
+        missing: What a score that is not finite does, see `analysis.evaluation.evaluate`.
+        resamples: How many bootstrap draws and permutations.
+    """
+
+    scores: pd.DataFrame
+    sources: pd.DataFrame
+    tune: str
+    scans: Mapping[str, str]
+    missing: Missing
+    resamples: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one sub-pool adds to the study.
+
+    Attributes:
+        scores: The scores of metrics and controls in the study proper.
+        agreement: Rows of the table of agreement.
+        reliability: Rows of the table of reliability.
+        comparisons: Rows of the table of comparisons.
+        stability: Rows of the table of stability, without one source after another; of all sources alone.
+    """
+
+    scores: pd.DataFrame
+    agreement: Sequence[Row]
+    reliability: Sequence[Row]
+    comparisons: Sequence[Row]
+    stability: Sequence[Row]
+
+    def plus(self, other: "Rows") -> "Rows":
+        """These rows and then the other's; the scores are these."""
+        return replace(
+            self,
+            agreement=[*self.agreement, *other.agreement],
+            reliability=[*self.reliability, *other.reliability],
+            comparisons=[*self.comparisons, *other.comparisons],
+        )
+
+
+def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
+    """Evaluate every metric and control on the pools of one sub-pool.
+
+    Args:
+        every: The pools, already cut down to the sub-pool, of every choice of what is tuned.
+        subset: The sub-pool's name.
+        settings: What is the same for all sub-pools.
+        generator: Where draws, simulations and the random control come from.
+
+    Returns:
+        The rows; none where the sub-pool is empty.
+    """
+    if not any(pool.sources for pool in every):
+        return Rows(settings.scores.iloc[:0], [], [], [], [])
+    # the matrix products are small: on a busy machine waiting for BLAS threads costs twenty times the work
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _evaluated(every, subset, settings, generator)
+
+
+def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
+    union = [name for pool in every for name in pool.sources]
+    draws = draw(union, resamples=settings.resamples, generator=generator)
+    main = [pool for pool in every if pool.tune == settings.tune]
+    rows = Rows(settings.scores.iloc[:0], [], [], [], [])
+    for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:
+        chosen = [pool for pool in every if pool.tune == tune]
+        table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
+        qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
+        found = _by_metric(chosen, table, settings, draws, generator, truth_luck=subset == ALL)
+        if tune == settings.tune:
+            qualities += _mean_qualities(qualities, settings.scans)
+            for items in found.values():
+                items.extend(_mean_evaluations(items, settings.scans))
+            rows = replace(rows, scores=table)
+        kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
+        rows = rows.plus(_rows(found, qualities, subset, kinds))
+        if subset == ALL and tune == settings.tune:
+            one_source = [
+                row
+                for metric, items in found.items()
+                for row in without_one_source(_mean(items), names=draws.names, kind=kinds[metric])
+            ]
+            rows = replace(rows, stability=one_source)
+    return rows
+
+
+def _by_metric(
+    chosen: Sequence[Pool],
+    table: pd.DataFrame,
+    settings: Settings,
+    draws: SourceDraws,
+    generator: np.random.Generator,
+    *,
+    truth_luck: bool,
+) -> dict[str, list[Evaluation]]:
+    """Metric -> its evaluations, a target each; pool by pool, so that the draws of one pool alone are held."""
+    found: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
+    here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
+    for pool in chosen:
+        lucky = luck(pool, draws=LUCK_DRAWS, generator=generator) if truth_luck else {}
+        yardstick = Yardstick(pool.sources, pool.mean, draws, lucky)
+        for metric, items in found.items():
+            scores = here.get((metric, pool.target), _NO_ROWS)
+            items.append(evaluate(pool, scores, metric=metric, yardstick=yardstick, missing=settings.missing))
+    return found
+
+
+def _rows(
+    found: Mapping[str, Sequence[Evaluation]], qualities: Sequence[Quality], subset: str, kinds: Mapping[str, str]
+) -> Rows:
+    truth = {item.target: item for item in qualities}
+    agreement = [
+        agreement_row(item, truth[item.target], subset=subset, kind=kinds[metric])
+        for metric, items in found.items()
+        for item in items
+    ]
+    reliability = [reliability_row(item, subset=subset) for item in qualities]
+    return Rows(pd.DataFrame(), agreement, reliability, comparisons(found, subset=subset, kinds=kinds), [])
+
+
+_NO_ROWS = pd.DataFrame({"score": [], "reason": [], "seconds": []})
+
+
+def _mean(items: Sequence[Evaluation]) -> Evaluation:
+    return next(item for item in items if item.target == MEAN)
+
+
+def _mean_evaluations(found: Sequence[Evaluation], scans: Mapping[str, str]) -> list[Evaluation]:
+    means = [mean_evaluation(found, name=MEAN)]
+    if scans:
+        groups = _by_scan([item.target for item in found], scans)
+        parts = [mean_evaluation([found[i] for i in group], name=scan) for scan, group in groups.items()]
+        means.append(mean_evaluation(parts, name=MEAN_BY_SCAN))
+    return means
+
+
+def _mean_qualities(found: Sequence[Quality], scans: Mapping[str, str]) -> list[Quality]:
+    means = [mean_quality(found, name=MEAN)]
+    if scans:
+        groups = _by_scan([item.target for item in found], scans)
+        parts = [mean_quality([found[i] for i in group], name=scan) for scan, group in groups.items()]
+        means.append(mean_quality(parts, name=MEAN_BY_SCAN))
+    return means
+
+
+def _by_scan(targets: Sequence[str], scans: Mapping[str, str]) -> dict[str, list[int]]:
+    """Scan -> the places of its targets; a target that is not mapped is a scan of its own."""
+    groups: dict[str, list[int]] = {}
+    for place, target in enumerate(targets):
+        groups.setdefault(scans.get(target, target), []).append(place)
+    return groups

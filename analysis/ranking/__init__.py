@@ -1,0 +1,1 @@
+"""The order of a ranking, its tables and its page."""

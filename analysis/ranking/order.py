@@ -1,0 +1,241 @@
+"""Sources in order for one target, how sure the order is, and how far the estimates agree about it.
+
+An estimate's scale means nothing beside another's, so sources are ordered by their standing: the share of the other
+sources that a source beats (a tie counts half), averaged over the estimates that are defined for it. Every figure is
+made again for each resample of the cases, the same one for all sources and estimates, which gives its interval and the
+share of resamples in which a source stands first. All that says how much the order owes to the choice of cases; whether
+an estimate predicts the Dice after fine-tuning is another question, which the study answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.agreement.rank_measures import kendall, why_undefined
+
+Array = NDArray[np.float64]
+
+STANDING = "standing"
+LEVEL = 0.95
+# A source that overtakes the first in more of the resamples than this cannot be told apart from it
+APART = 0.025
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a pool.
+
+    Attributes:
+        sources: (n,) names.
+        metrics: Metric -> (n,) scores, higher is better, NaN where undefined.
+        draws: Metric -> (b, n) scores of each resample, NaN where undefined; b may differ between metrics, whose first
+            resamples are the same.
+        kind: "bootstrap", "leave-one-out" or "none": how the resamples were made.
+        cases: The number of cases.
+    """
+
+    sources: Sequence[str]
+    metrics: Mapping[str, Array]
+    draws: Mapping[str, Array]
+    kind: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The order.
+
+    Attributes:
+        by: What orders the sources: "standing" or a metric.
+        table: A line a source, best first: place, source, and for the standing and each metric its value, _low, _high
+            and _first (the share of resamples in which the source stands first).
+        agreement: Kendall's tau-b between the scores of each two metrics, the standing included.
+        level: The sources that cannot be told apart from the first, itself included; one where it can.
+        verdict: That in plain words.
+        kind: How the resamples were made.
+        cases: The number of cases.
+        draws: The number of resamples that the order's shares count.
+    """
+
+    by: str
+    table: pd.DataFrame
+    agreement: pd.DataFrame
+    level: Sequence[str]
+    verdict: str
+    kind: str
+    cases: int
+    draws: int
+    metrics: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def first(self) -> str:
+        """The source that stands first."""
+        return str(self.table["source"].iloc[0])
+
+
+def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
+    """Order the sources.
+
+    Args:
+        scores: Of all sources by all metrics.
+        by: "standing" or a metric.
+
+    Returns:
+        The ranking.
+
+    Raises:
+        ValueError: `by` is neither, or there is no source.
+
+    Example:
+        >>> values = {"logme": np.array([0.1, 0.3, 0.2])}
+        >>> ranking = rank_sources(Scores(("a", "b", "c"), values, {}, "none", 1))
+        >>> ranking.table["source"].tolist(), ranking.table["standing"].tolist()
+        (['b', 'c', 'a'], [1.0, 0.5, 0.0])
+    """
+    if not len(scores.sources):
+        raise ValueError("`scores` must hold at least one source, got none")
+    values = dict(scores.metrics) | {STANDING: standing(np.array(list(scores.metrics.values())))}
+    if by not in values:
+        raise ValueError(f"`by` must be one of {', '.join(values)}, got {by}")
+    draws = {name: drawn for name, drawn in scores.draws.items() if len(drawn)}
+    if draws:
+        draws[STANDING] = _drawn_standing(scores, draws)
+    columns: dict[str, object] = {"source": list(scores.sources)}
+    for name in (STANDING, *scores.metrics):
+        columns |= _columns(name, values[name], draws.get(name), scores.kind)
+    order = np.argsort(-np.nan_to_num(values[by], nan=-np.inf), kind="stable")
+    table = pd.DataFrame(columns).iloc[order].reset_index(drop=True)
+    table.insert(0, "place", _places(values[by][order]))
+    level = _level(np.asarray(order), values[by], draws.get(by), scores.sources)
+    return Ranking(
+        by,
+        table,
+        _agreement(values),
+        level,
+        _verdict(table, level, by, scores, len(draws.get(by, ()))),
+        scores.kind,
+        scores.cases,
+        len(draws.get(by, ())),
+        tuple(scores.metrics),
+    )
+
+
+def standing(values: Array) -> Array:
+    """The mean over metrics of the share of the other sources that each source beats.
+
+    Args:
+        values: (..., n) with the metrics along the first axis; NaN where undefined.
+
+    Returns:
+        (..., n) without the first axis, in [0, 1]; NaN for a source that no metric compares with another.
+
+    Example:
+        >>> standing(np.array([[1.0, 2.0, 2.0], [np.nan, 1.0, 5.0]])).tolist()
+        [0.0, 0.375, 0.875]
+    """
+    difference = values[..., :, None] - values[..., None, :]
+    known = np.isfinite(difference)
+    beaten = np.where(known, (np.sign(np.where(known, difference, 0.0)) + 1) / 2, 0.0).sum(axis=-1) - 0.5
+    others = known.sum(axis=-1) - 1
+    share = np.where(others > 0, beaten / np.maximum(others, 1), np.nan)
+    held = np.isfinite(share)
+    total = np.where(held, share, 0.0).sum(axis=0)
+    return np.where(held.any(axis=0), total / np.maximum(held.sum(axis=0), 1), np.nan)
+
+
+def share_first(drawn: Array) -> Array:
+    """How often each source stands first; ties share.
+
+    Args:
+        drawn: (b, n) scores of each resample; NaN never stands first.
+
+    Returns:
+        (n,) shares of the resamples in which some source has a score; NaN without one.
+
+    Example:
+        >>> share_first(np.array([[1.0, 2.0], [2.0, 2.0]])).tolist()
+        [0.25, 0.75]
+    """
+    filled = np.where(np.isnan(drawn), -np.inf, drawn)
+    best = filled.max(axis=1, keepdims=True)
+    rows = np.isfinite(best[:, 0])
+    if not rows.any():
+        return np.full(drawn.shape[1], np.nan)
+    top = (filled == best)[rows]
+    share: Array = (top / top.sum(axis=1, keepdims=True)).mean(axis=0)
+    return share
+
+
+def _drawn_standing(scores: Scores, draws: Mapping[str, Array]) -> Array:
+    """The standing in each resample that all resampled metrics have; a metric without resamples keeps its scores."""
+    number = min(len(drawn) for drawn in draws.values())
+    rows = [draws[name][:number] if name in draws else np.tile(values, (number, 1))
+            for name, values in scores.metrics.items()]  # fmt: skip
+    return standing(np.array(rows))
+
+
+def _columns(name: str, values: Array, drawn: Array | None, kind: str) -> dict[str, Array]:
+    low, high, first = (np.full(len(values), np.nan) for _ in range(3))
+    if drawn is not None:
+        range_of_all = kind == "leave-one-out"
+        rows = np.vstack([drawn, values]) if range_of_all else drawn
+        tail = 0.0 if range_of_all else (1 - LEVEL) / 2
+        for place in np.flatnonzero(np.isfinite(drawn).any(axis=0)):
+            low[place], high[place] = np.nanquantile(rows[:, place], [tail, 1 - tail])
+        first = share_first(drawn)
+    return {name: values, f"{name}_low": low, f"{name}_high": high, f"{name}_first": first}
+
+
+def _places(ordered: Array) -> list[int | None]:
+    """Places from 1; sources of one value share theirs, an undefined one has none."""
+    return [None if np.isnan(value) else int((ordered > value).sum()) + 1 for value in ordered]
+
+
+def _level(order: NDArray[np.int64], values: Array, drawn: Array | None, sources: Sequence[str]) -> list[str]:
+    """The first, and those that overtake it, or draw level, in too many resamples."""
+    top = int(order[0])
+    found = [sources[top]]
+    for place in order[1:]:
+        if np.isnan(values[place]):
+            continue
+        tied = values[place] == values[top]
+        if drawn is None:
+            overtakes = tied
+        else:
+            both = np.isfinite(drawn[:, [top, place]]).all(axis=1)
+            share = float((drawn[both, place] >= drawn[both, top]).mean()) if both.any() else 1.0
+            overtakes = tied or share > APART
+        if overtakes:
+            found.append(sources[int(place)])
+    return found
+
+
+def _verdict(table: pd.DataFrame, level: Sequence[str], by: str, scores: Scores, draws: int) -> str:
+    if len(scores.sources) == 1:
+        return f"{table['source'].iloc[0]} is the only source: there is nothing to compare it with."
+    if not np.isfinite(table[by].iloc[0]):
+        return f"No source has a defined {by}: there is no order."
+    first = str(table["source"].iloc[0])
+    if scores.kind == "none" or not draws:
+        return f"{first} stands first. With {scores.cases} case(s) nothing can be said of how sure that is."
+    share = float(table[f"{by}_first"].iloc[0])
+    sets = "resamples of the cases" if scores.kind == "bootstrap" else "sets that leave one case out"
+    stands = f"{first} stands first in {share:.0%} of {draws} {sets}"
+    if len(level) == 1:
+        return f"{stands}, and no other source overtakes it in more than {APART:.1%} of them."
+    names = ", ".join(level[:-1]) + f" and {level[-1]}"
+    return f"{names} cannot be told apart: {stands}. Fine-tune more than one of them, or score more cases."
+
+
+def _agreement(values: Mapping[str, Array]) -> pd.DataFrame:
+    names = [STANDING, *(name for name in values if name != STANDING)]
+    table = pd.DataFrame(np.nan, index=names, columns=names)
+    for a in names:
+        for b in names:
+            known = np.isfinite(values[a]) & np.isfinite(values[b])
+            x, y = values[a][known], values[b][known]
+            table.loc[a, b] = np.nan if why_undefined(x, y) else kendall(x, y)
+    return table

@@ -1,0 +1,85 @@
+"""A ranking as one HTML file that needs nothing beside it: the picture, the tables, a case with its labels."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from analysis.plots.style import BLUE, GREY, ORANGE
+from analysis.ranking.order import STANDING, Ranking
+from analysis.ranking.tables import Account, ranking_tables
+
+
+def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:
+    """The page.
+
+    Args:
+        ranking: The order.
+        account: What stands beside it.
+        case: A PNG of a case with its labels.
+        case_name: The case's name.
+
+    Returns:
+        HTML, pictures embedded.
+    """
+    environment = Environment(loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("rank.html.j2").render(
+        task=account.task,
+        verdict=ranking.verdict,
+        picture=embedded(png(ranking_figure(ranking))),
+        tables=ranking_tables(ranking, account, intervals=True),
+        case=embedded(case) if case else "",
+        case_name=case_name,
+    )
+
+
+def ranking_figure(ranking: Ranking) -> Figure:
+    """Scores with their intervals, a panel for the standing and one a metric, and how often each source stands first.
+
+    Args:
+        ranking: The order.
+
+    Returns:
+        The figure; sources best first, from the top.
+    """
+    table = ranking.table
+    names: Sequence[str] = (STANDING, *ranking.metrics)
+    panels = len(names) + (1 if ranking.draws else 0)
+    columns = min(4, panels)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(1.6 + 2.6 * columns, rows * (0.9 + 0.26 * len(table))), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    place = np.arange(len(table))[::-1]
+    sources = [str(source).replace("$", r"\$") for source in table["source"]]  # matplotlib takes $...$ for a formula
+    if ranking.draws:
+        share = table[f"{ranking.by}_first"].to_numpy(dtype=float)
+        axes[0].barh(place, np.nan_to_num(share), color=ORANGE, height=0.7)
+        axes[0].set_xlim(0, 1)
+        axes[0].set_title(f"share of resamples that it\nstands first in ({ranking.by})", fontsize=8)
+    for panel, name in zip(axes[panels - len(names) :], names, strict=False):
+        value, low, high = (table[f"{name}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+        drawn = np.isfinite(low) & np.isfinite(high)
+        panel.hlines(place[drawn], low[drawn], high[drawn], color=GREY, linewidth=1.5)
+        panel.plot(value, place, "o", color=BLUE, markersize=4)
+        panel.set_title(name, fontsize=8)
+    for panel in axes:
+        panel.tick_params(labelsize=7)
+        panel.set_yticks(place, sources, fontsize=7)
+    for panel in axes[panels:]:
+        panel.set_visible(False)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    return content.getvalue()
+
+
+def embedded(content: bytes) -> str:
+    """A PNG as a data address."""
+    return f"data:image/png;base64,{b64encode(content).decode('ascii')}"

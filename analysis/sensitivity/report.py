@@ -1,0 +1,218 @@
+"""What a study of variants found, as tables, files, a figure and runs in the tracking store."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from analysis.evaluation.study import MEAN, MEANS
+from analysis.plots.style import BLUE, GREY
+from analysis.sensitivity.variants import DEFAULT, MEASURED
+from analysis.tables.render import markdown, terminal
+from analysis.tables.tables import LABELS, UNDEFINED, Table
+from benchmark.tracking import Store
+
+WIDTH = 140  # columns of a table that goes to a file or a pipe
+FIGURES = (
+    *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
+    "same_ranking",
+    "forwarded",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a study found.
+
+    Attributes:
+        asks: Part -> the question that it asks.
+        scores: Rows of `compare_scores`.
+        truths: Part -> rows of `compare_truths`.
+    """
+
+    asks: Mapping[str, str]
+    scores: pd.DataFrame
+    truths: Mapping[str, pd.DataFrame]
+
+
+def report(found: Findings, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
+    """Print the tables, write them beside the figure, and log one run a variant and metric.
+
+    Args:
+        found: What the study found.
+        store: Where the runs go.
+        key: Of the whole study; what is logged under it is not logged again.
+        suite: The suite's name.
+        config: The resolved settings.
+        folder: Where files go.
+    """
+    tables = study_tables(found)
+    files = write_files(found, tables, folder)
+    if store.find(key) is None:
+        for row in _means(found.scores).to_dict("records"):
+            _log(row, store, key=key, suite=suite)
+        with store.run("variant", key, f"variants of {suite}", params={}, config=config, suite=suite) as run:
+            run.log(tags={"variant": "all"})
+            for path in files:
+                run.file(path)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    for table in tables:
+        console.print(terminal(table))
+    console.print(f"tables and figure: {folder}", highlight=False)
+
+
+def study_tables(found: Findings) -> list[Table]:
+    """A table a part, in the order of the parts.
+
+    Args:
+        found: What the study found.
+
+    Returns:
+        The tables; a line a metric and variant.
+    """
+    tables = []
+    scored = set(found.scores["part"]) if len(found.scores) else set()
+    for part, asks in found.asks.items():
+        if part in scored:
+            tables.append(_score_table(f"{part}: {asks}", found.scores[found.scores["part"] == part]))
+        if part in found.truths:
+            tables.append(_truth_table(f"{part}: {asks}", found.truths[part]))
+    return tables
+
+
+def write_files(found: Findings, tables: Sequence[Table], folder: Path) -> list[Path]:
+    """Write `variants.csv`, `variants_<part>.csv` of each truth, `variants.md`, `variants.png` and return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": found.scores.to_csv(index=False)}
+    texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in found.truths.items()}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    paths = [folder / name for name in texts]
+    if len(found.scores):
+        variants_figure(_means(found.scores)).savefig(folder / "variants.png", dpi=110)
+        paths.append(folder / "variants.png")
+    return paths
+
+
+def variants_figure(rows: pd.DataFrame, *, measure: str = "weighted_kendall") -> Figure:
+    """One measure of every variant with its 95% interval: a panel a part, the default of each metric in grey.
+
+    Args:
+        rows: Mean rows of `compare_scores`.
+        measure: Of `MEASURED`.
+
+    Returns:
+        The figure.
+    """
+    parts = [(str(part), group) for part, group in rows.groupby("part", sort=False)]
+    heights = [len(group) + 2 for _, group in parts]
+    figure = Figure(figsize=(7.0, 0.6 + 0.22 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(parts), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for panel, (part, group) in zip(panels, parts, strict=True):
+        place = np.arange(len(group))[::-1]
+        value, low, high = (group[f"{measure}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+        colours = [GREY if name == DEFAULT else BLUE for name in group["variant"]]
+        panel.hlines(place, low, high, color=colours, linewidth=1.2)
+        panel.scatter(value, place, color=colours, s=14, zorder=3)
+        panel.axvline(0, color="black", linewidth=0.8)
+        names = [f"{metric}, {variant}" for metric, variant in zip(group["metric"], group["variant"], strict=True)]
+        panel.set_yticks(place, names, fontsize=7)
+        panel.set_title(part, fontsize=8, loc="left")
+    panels[-1].set_xlabel(f"{LABELS[measure]}, mean over targets, with 95% intervals", fontsize=8)
+    return figure
+
+
+def _means(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["target"] == MEAN] if len(rows) else rows
+
+
+def _score_table(title: str, rows: pd.DataFrame) -> Table:
+    columns = (
+        "metric",
+        "variant",
+        *(f"{LABELS[name]} [95%]" for name in MEASURED),
+        "same ranking",
+        "windows",
+        "cost [s]",
+    )
+    groups = [
+        tuple(
+            (
+                str(metric) if place == 0 else "",
+                str(row["variant"]),
+                *(_interval(row, name) for name in MEASURED),
+                _number(row["same_ranking"]),
+                f"{100 * row['forwarded']:.0f}%",
+                _number(row["seconds"]),
+            )
+            for place, row in enumerate(group.to_dict("records"))
+        )
+        for metric, group in _means(rows).groupby("metric", sort=False)
+    ]
+    notes = ["Means over targets. same ranking: Kendall's tau between the variant's scores and the default's, 1 where "
+             "no source changes its place. windows: share that was forwarded.", *_reasons(rows)]  # fmt: skip
+    return Table(title, columns, tuple(groups), tuple(notes))
+
+
+def _truth_table(title: str, rows: pd.DataFrame) -> Table:
+    columns = (
+        "tuned",
+        "reliability",
+        "spread",
+        "same ranking",
+        "metric",
+        *(f"{LABELS[name]} [95%]" for name in MEASURED),
+    )
+    groups = []
+    for variant, group in rows.groupby("variant", sort=False):
+        lines = []
+        for place, row in enumerate(group.to_dict("records")):
+            facts = (_number(row[name]) for name in ("reliability", "spread", "same_ranking"))
+            head = (str(variant), *facts) if place == 0 else ("", "", "", "")
+            lines.append((*head, str(row["metric"]), *(_interval(row, name) for name in MEASURED)))
+        groups.append(tuple(lines))
+    notes = [
+        f"Target {rows['target'].iloc[0]}. same ranking: Kendall's tau between this truth's mean Dice and the first's. "
+        "reliability: split-half, Kendall.",
+        *_reasons(rows),
+    ]
+    return Table(title, columns, tuple(groups), tuple(notes))
+
+
+def _interval(row: Mapping[Any, Any], name: str) -> str:
+    low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+    ends = "" if np.isnan([low, high]).any() else f" [{low:.2f}, {high:.2f}]"
+    return _number(row[name]) + ends
+
+
+def _number(value: float) -> str:
+    return UNDEFINED if np.isnan(value) else f"{value:.2f}"
+
+
+def _reasons(rows: pd.DataFrame) -> list[str]:
+    """A line for each metric, variant and reason, with the targets."""
+    told = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
+    groups = told.groupby(["metric", "variant", "reason"], sort=False)["target"]
+    return [f"{metric}, {variant} on {', '.join(names)}: {reason}" for (metric, variant, reason), names in groups]
+
+
+def _log(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
+    params = {name: str(row[name]) for name in ("part", "metric", "variant")}
+    mine = hashlib.sha256("/".join([key, *params.values()]).encode()).hexdigest()
+    name = f"{params['metric']}, {params['part']}/{params['variant']}"
+    with store.run("variant", mine, name, params=params, config=params, suite=suite) as run:
+        run.log(
+            metrics={figure: float(row[figure]) for figure in FIGURES},
+            tags={"variant": f"{params['part']}/{params['variant']}"},
+        )
+        if row["reason"]:
+            run.log(tags={f"reason/{params['metric']}": str(row["reason"])})

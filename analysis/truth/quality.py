@@ -1,0 +1,107 @@
+"""How good the truth of a pool is: its reliability with an interval, the ceiling that follows, its spread."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.agreement.measure_table import PRIMARY
+from analysis.agreement.source_bootstrap import SourceDraws
+from analysis.truth.ceiling import ceiling, seed_variances
+from analysis.truth.pools import Pool
+from analysis.truth.reliability import resampled_reliability, why_unreliable
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The quality of the truth of one target, or its mean over several.
+
+    Attributes:
+        target: The target, or the name of the mean.
+        tune: What was fine-tuned.
+        sources: How many sources the pool has; for a mean, the mean number.
+        seeds: How many seeds each source has, likewise.
+        targets: Over how many targets it is a mean; 1 for a single one.
+        spread: Best minus worst mean Dice.
+        seed_sd: The root of the mean variance of Dice between seeds of one source.
+        reason: Why there is no reliability, or which sources with truth stand outside the pool; "".
+        reliability: Primary measure -> split-half reliability.
+        resampled: Primary measure -> (b,) the same on each bootstrap resample of the sources.
+        ceiling: Primary measure -> the expected agreement of a perfect predictor.
+    """
+
+    target: str
+    tune: str
+    sources: float
+    seeds: float
+    targets: int
+    spread: float
+    seed_sd: float
+    reason: str
+    reliability: Mapping[str, float]
+    resampled: Mapping[str, Array]
+    ceiling: Mapping[str, float]
+
+
+def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -> Quality:
+    """Reliability and ceiling of one pool.
+
+    Args:
+        pool: The truth.
+        draws: The resamples of the sources.
+        generator: For the simulation of the ceiling.
+
+    Returns:
+        The quality, NaN with the reason where the truth has fewer than 3 sources or 2 seeds.
+    """
+    undefined = why_unreliable(pool.dice)
+    outside = "; ".join(f"without {source}: {why}" for source, why in pool.left_out.items())
+    once = np.ones((1, len(pool.sources)), dtype=np.int64)
+    counts = np.concatenate([once, draws.counts_of(pool.sources)])
+    blank = np.full(len(counts), np.nan)
+    found = {m.name: blank if undefined else resampled_reliability(pool.dice, counts, m) for m in PRIMARY}
+    flat = "all sources are alike in one half of the seeds" if np.isnan(found[PRIMARY[0].name][0]) else ""
+    none = undefined or flat
+    return Quality(
+        target=pool.target,
+        tune=pool.tune,
+        sources=len(pool.sources),
+        seeds=len(pool.seeds),
+        targets=1,
+        spread=pool.spread if pool.sources else float("nan"),
+        seed_sd=float("nan") if undefined else float(np.sqrt(seed_variances(pool.dice).mean())),
+        reason="; ".join(filter(None, (none, outside))),
+        reliability={name: float(values[0]) for name, values in found.items()},
+        resampled={name: values[1:] for name, values in found.items()},
+        ceiling={m.name: float("nan") if none else ceiling(pool.dice, measure=m, generator=generator) for m in PRIMARY},
+    )
+
+
+def mean_quality(parts: Sequence[Quality], *, name: str) -> Quality:
+    """The mean over targets (or over means of targets), draw by draw; NaN where one of the parts is.
+
+    Args:
+        parts: The qualities, one a target.
+        name: What to call the mean in the column of targets.
+
+    Returns:
+        The mean.
+    """
+    first = parts[0]
+    told = [f"{part.target}: {part.reason}" for part in parts if part.reason]
+    return Quality(
+        target=name,
+        tune=first.tune,
+        sources=float(np.mean([part.sources for part in parts])),
+        seeds=float(np.mean([part.seeds for part in parts])),
+        targets=sum(part.targets for part in parts),
+        spread=float(np.mean([part.spread for part in parts])),
+        seed_sd=float(np.mean([part.seed_sd for part in parts])),
+        reason="; ".join(told),
+        reliability={key: float(np.mean([part.reliability[key] for part in parts])) for key in first.reliability},
+        resampled={key: np.mean([part.resampled[key] for part in parts], axis=0) for key in first.resampled},
+        ceiling={key: float(np.mean([part.ceiling[key] for part in parts])) for key in first.ceiling},
+    )

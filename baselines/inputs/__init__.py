@@ -1,0 +1,1 @@
+"""What several estimates share: their inputs, read and checked once."""

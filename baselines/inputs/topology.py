@@ -1,0 +1,61 @@
+"""The Euclidean minimum spanning tree of samples, and which of its edges join two classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from baselines.inputs.arrays import Floats, Integers
+
+
+@dataclass(frozen=True)
+class SpanningTree:
+    """The n - 1 edges of a minimum spanning tree.
+
+    Attributes:
+        ends: (n - 1, 2) int64, the samples that an edge joins.
+        lengths: (n - 1,) float64.
+    """
+
+    ends: Integers
+    lengths: Floats
+
+    def crossing(self, labels: Integers) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """(n - 1,) whether an edge joins two classes."""
+        return np.asarray(labels[self.ends[:, 0]] != labels[self.ends[:, 1]])
+
+
+def spanning_tree(distances: Floats) -> SpanningTree:
+    """Prim's algorithm on a dense matrix of distances.
+
+    SciPy's sparse tree takes a distance of 0 for a missing edge, and features of ReLU networks coincide.
+
+    Args:
+        distances: (n, n) symmetric, finite, n at least 1.
+
+    Returns:
+        The tree.
+
+    Example:
+        >>> tree = spanning_tree(pairwise_distances(np.array([[0.0], [0.0], [3.0], [4.0]])))
+        >>> sorted(tree.lengths.tolist())
+        [0.0, 1.0, 3.0]
+    """
+    n = len(distances)
+    ends, lengths = np.empty((n - 1, 2), dtype=np.int64), np.empty(n - 1)
+    nearest, reach = np.zeros(n, dtype=np.int64), distances[0].copy()
+    reach[0] = np.inf
+    joined = np.zeros(n, dtype=bool)
+    joined[0] = True
+    for edge in range(n - 1):
+        arrival = int(reach.argmin())
+        ends[edge], lengths[edge] = (nearest[arrival], arrival), reach[arrival]
+        joined[arrival], reach[arrival] = True, np.inf
+        closer = (distances[arrival] < reach) & ~joined
+        reach[closer], nearest[closer] = distances[arrival, closer], arrival
+    return SpanningTree(ends, lengths)
+
+
+def pairwise_distances(rows: Floats) -> Floats:
+    """(n, n) Euclidean distances of rows (n, d), exactly 0 between equal rows."""
+    return np.asarray(cdist(rows, rows))

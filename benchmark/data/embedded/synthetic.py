@@ -1,0 +1,80 @@
+"""Small made-up tasks for tests and trials: MONAI's synthetic volumes of balls, no download."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from monai.data import create_test_image_3d
+
+from benchmark.data.tasks.msd_layout import DecathlonTask
+from benchmark.data.files.read_scan import write_nifti
+
+SPACING = 1.0  # mm
+
+
+@dataclass(frozen=True)
+class SyntheticTask(DecathlonTask):
+    """A task in MSD layout that makes its own volumes.
+
+    Attributes:
+        organs: Class names; each class is a ball intensity of its own.
+        size: Voxels a side.
+        counts: Split -> number of cases.
+        seed: Seed of the task.
+        noise: Largest noise, of an intensity range of 1.
+    """
+
+    organs: tuple[str, ...] = ("ball",)
+    size: int = 24
+    counts: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    noise: float = 0.3
+
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
+        """Make the volumes, unless they are there.
+
+        Args:
+            cache: Not used; other tasks fetch packages into it.
+            code: Digest of the code that makes volumes; those that other code made are made anew.
+
+        Returns:
+            True if volumes were made.
+        """
+        folder = Path(self.folder)
+        if self.is_made(code=code):
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
+            made = Path(partial) / folder.name
+            for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+                (made / name).mkdir(parents=True)
+            self._make(made, self.recipe(code))
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
+        return True
+
+    def is_made(self, *, code: str = "") -> bool:
+        """Whether the volumes are there, made with these settings by this code."""
+        return super().is_made() and self._follows(self.recipe(code))
+
+    def _make(self, folder: Path, recipe: str) -> None:
+        random = np.random.RandomState(self.seed)  # MONAI's function takes this older generator
+        lists: dict[str, list[dict[str, str]]] = {}
+        for split, count in self.counts.items():
+            part = "Ts" if split in {"test", "external"} else "Tr"
+            for index in range(count):
+                image, labels = create_test_image_3d(
+                    *[self.size] * 3, num_objs=4, rad_max=6, rad_min=3, num_seg_classes=len(self.organs),
+                    noise_max=self.noise, random_state=random,
+                )  # fmt: skip
+                name = f"{self.name}_{split}_{index:02d}.nii.gz"
+                write_nifti(image.astype(np.float32), folder / f"images{part}" / name, spacing=SPACING)
+                write_nifti(labels.astype(np.uint8), folder / f"labels{part}" / name, spacing=SPACING)
+                pair = {"image": f"./images{part}/{name}", "label": f"./labels{part}/{name}"}
+                lists.setdefault(self.splits[split], []).append(pair)
+        names = {"0": "background"} | {str(value): name for value, name in enumerate(self.organs, 1)}
+        description = {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, "recipe": recipe, **lists}
+        (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Tasks: data sets with labels, in the layouts that are read."""

@@ -1,0 +1,97 @@
+"""Folders of the Medical Segmentation Decathlon as they are downloaded (Antonelli et al., Nature Communications 2022).
+
+MSD keeps the labels of its test cases to itself, so its labelled cases, `training`, are split by a seed.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from benchmark.data.files.cases import CaseFiles
+from benchmark.data.tasks.msd_layout import listed_pairs, read_description
+from benchmark.data.tasks.labelling import Labelling, plain_labelling
+from benchmark.data.tasks.own import PlannedTask
+from benchmark.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MsdTask(PlannedTask):
+    """A folder such as Task09_Spleen.
+
+    Attributes:
+        download: Whether a folder that is missing is fetched, by MONAI, checked by its MD5.
+    """
+
+    download: bool = False
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The content of dataset.json."""
+        if self.download:
+            fetch(Path(self.folder))
+        return read_description(Path(self.folder))
+
+    @property
+    def labelling(self) -> Labelling:
+        """The values of dataset.json, which are the classes."""
+        return plain_labelling(self.description["labels"])
+
+    @property
+    def nnunet_labels(self) -> Mapping[str, Any]:
+        """Name -> value."""
+        return {name if value else "background": value for value, name in self.labels.items()}
+
+    @property
+    def channel_names(self) -> Mapping[str, str]:
+        """The modalities of dataset.json."""
+        stated = self.description.get("modality")
+        return {str(channel): str(name) for channel, name in stated.items()} if isinstance(stated, dict) else {}
+
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
+        """Fetch the folder where `download` asks for it, and check that every case is there.
+
+        Returns:
+            True if it was fetched.
+        """
+        there = self.is_made()
+        super().prepare(cache, code=code)
+        return not there
+
+    def labelled_cases(self) -> list[CaseFiles]:
+        """The cases of `training`; files that macOS hides beside them are none."""
+        pairs = listed_pairs(self.folder, self.description, "training")
+        return [case for case in pairs if not case.name.startswith(".")]
+
+
+def fetch(folder: Path) -> None:
+    """Fetch an MSD data set next to where its folder will lie, unless it is there.
+
+    Raises:
+        InputError: MONAI knows no data set of the folder's name, or the download fails.
+    """
+    from monai.apps import DecathlonDataset, download_and_extract
+
+    if (folder / "dataset.json").is_file():
+        return
+    if folder.name not in DecathlonDataset.resource:
+        known = ", ".join(DecathlonDataset.resource)
+        raise InputError(f"download=true needs a folder named as one of {known}, got {folder.name}")
+    url, md5 = DecathlonDataset.resource[folder.name], DecathlonDataset.md5[folder.name]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    archive = folder.parent / f"{folder.name}.tar"
+    with FileLock(f"{archive}.lock"):
+        if (folder / "dataset.json").is_file():
+            return
+        log.info("fetching %s", url)
+        try:
+            download_and_extract(url, archive, folder.parent, hash_val=md5, hash_type="md5", progress=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{folder} must be there or be fetched from {url}, got: "
+                             f"{' '.join(str(error).split())}") from error  # fmt: skip

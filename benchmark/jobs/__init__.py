@@ -1,0 +1,1 @@
+"""What every job shares: keys, the command line, time limits, progress, provenance."""

@@ -1,0 +1,149 @@
+"""What identifies a job: the hash of its resolved settings, its inputs and the code of its stage."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+PACKAGES = ("benchmark", "baselines", "analysis")
+# settings that change no result: where data lie and how they get there, how often state is kept
+NO_INPUT = {"folder", "path", "download", "limit_gib", "keep_every"}
+Documented = TypeVar("Documented", ast.Module, ast.ClassDef, ast.FunctionDef)
+STORED = "SkipPair"  # an exception whose message is stored as the reason of a result
+LOGS = ("log.", "logger.", "logging.", "warnings.warn")
+BOOKKEEPING = (
+    "benchmark.tracking",
+    "benchmark.tracking.records",
+    "benchmark.jobs.progress",
+    "benchmark.jobs.cli",
+    "benchmark.jobs.keys",
+)
+
+
+def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterable[str] = ()) -> str:
+    """The key of a job.
+
+    Args:
+        stage: The stage's name.
+        module: The stage's module; its code, and that of all it imports from this project, is part of the key.
+        inputs: Resolved settings and keys or digests of inputs; the order of mappings does not matter.
+        code: Further modules whose code matters, such as a metric's.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    content = {"stage": stage, "inputs": _inputs_only(inputs), "code": code_digest(tuple(sorted({module, *code})))}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_digest(modules: tuple[str, ...]) -> str:
+    """SHA-256 over the syntax trees of modules and of all they import from this project.
+
+    Comments, layout and wording do not change it: docstrings, the arguments of `raise` and of log calls are left out,
+    and so is what only records and shows results. The reason of a skipped pair is a result, so it counts.
+    """
+    seen: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in seen or any(f"{name}.".startswith(f"{one}.") for one in BOOKKEEPING):
+            continue
+        path = _path(name)
+        if path is None:
+            continue
+        tree = _Unworded().visit(ast.parse(path.read_text(encoding="utf-8")))
+        seen[name] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        waiting += _imports(tree, name, is_package=path.name == "__init__.py")
+    return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
+
+
+def _inputs_only(settings: Any) -> Any:
+    """Settings without those that change no result: moved data are the same data, and their digest is an input."""
+    if isinstance(settings, Mapping):
+        return {key: _inputs_only(value) for key, value in settings.items() if key not in NO_INPUT}
+    return [_inputs_only(value) for value in settings] if isinstance(settings, list | tuple) else settings
+
+
+class _Unworded(ast.NodeTransformer):
+    """Takes all text out of a module that is shown to people and stored in no result."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        self._without_docstring(node)
+        read = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
+        for inner in ast.walk(node):
+            for field in ("body", "orelse", "finalbody"):
+                if isinstance(block := getattr(inner, field, None), list):
+                    setattr(inner, field, [line for line in block if not _unread_text(line, read)])
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        if isinstance(node.exc, ast.Call) and not ast.unparse(node.exc.func).endswith(STORED):
+            node.exc.args, node.exc.keywords = [], []
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr:
+        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).startswith(LOGS):
+            node.value.args, node.value.keywords = [], []
+        return node
+
+    def _without_docstring(self, node: Documented) -> Documented:
+        if ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        self.generic_visit(node)
+        return node
+
+
+def _unread_text(line: ast.stmt, read: set[str]) -> bool:
+    """Whether a line only puts together a text that was part of an error's message."""
+    if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
+        return False
+    is_text = isinstance(line.value, ast.JoinedStr) or (
+        isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+    )
+    return is_text and line.targets[0].id not in read
+
+
+def targets(settings: Any) -> list[str]:
+    """The modules of every `_target_` in resolved settings, which no import statement shows."""
+    if isinstance(settings, Mapping):
+        own = [str(settings["_target_"]).rpartition(".")[0]] if "_target_" in settings else []
+        return own + [name for value in settings.values() for name in targets(value)]
+    if isinstance(settings, list | tuple):
+        return [name for value in settings for name in targets(value)]
+    return []
+
+
+def _path(name: str) -> Path | None:
+    if name.split(".", maxsplit=1)[0] not in PACKAGES:
+        return None
+    try:
+        spec = find_spec(name)
+    except ModuleNotFoundError:  # a name inside a module, such as benchmark.errors.InputError
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _imports(tree: ast.AST, name: str, *, is_package: bool) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, *([node.module] if node.module else [])])
+            found += [base, *[f"{base}.{alias.name}" for alias in node.names]]
+    return found

@@ -1,0 +1,74 @@
+"""The keys of the stages' jobs, from their configs: what the stages, the planner and each other's inputs share."""
+
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig
+
+from benchmark.jobs.cli import resolved
+from benchmark.jobs.keys import job_key, targets
+from benchmark.metric.score import needed
+
+
+def prepare_key(task: DictConfig) -> str:
+    """The key of the job that prepares a task."""
+    settings = resolved(task)
+    return job_key("prepare", "benchmark.prepare", {"task": settings}, code=targets(settings))
+
+
+def pretrain_key(source: DictConfig) -> str:
+    """The key of the job that pre-trains a source; its data are part of it."""
+    settings = resolved(source)
+    task = instantiate(source.task)
+    inputs = {"source": settings, "data": task.digest() if task else None}
+    return job_key("pretrain", "benchmark.pretrain", inputs, code=targets(settings))
+
+
+def source_key(node: DictConfig) -> str:
+    """What identifies a source: the key of its pre-training, or its settings with the digest of its files."""
+    source = instantiate(node)
+    if not hasattr(source, "digest"):  # it is pre-trained here
+        return pretrain_key(node)
+    settings = resolved(node)
+    inputs = {"source": settings, "weights": source.digest()}
+    return job_key("source", "benchmark.sources.model", inputs, code=targets(settings))
+
+
+def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> dict[int, str]:
+    """The key of each seed's fine-tuning.
+
+    Args:
+        cfg: The command's config.
+        pretrained: The source's key, where it is known already.
+        data: The target's digest, where it is known already.
+    """
+    settings = {name: resolved(cfg[name]) for name in ("target", "trainer", "preparation")}
+    inputs = settings | {
+        "source": pretrained or source_key(cfg.source),
+        "data": data or instantiate(cfg.target).digest(),
+    }
+    code = targets(settings)
+    return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
+
+
+def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> tuple[str, str]:
+    """The job's key, and the key of the pass whose statistics it reads.
+
+    Args:
+        cfg: The command's config.
+        pretrained: The source's key, where it is known already.
+        data: The target's digest, where it is known already.
+    """
+    inputs = {
+        "source": pretrained or source_key(cfg.source),
+        "target": resolved(cfg.target),
+        "data": data or instantiate(cfg.target).digest(),
+        "stream": resolved(cfg.stream),
+        "preparation": resolved(cfg.preparation),
+        "amp": cfg.device.amp,
+    }
+    code = targets(inputs["target"])
+    streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.pairing"])
+    metrics = resolved(cfg.metric)
+    further = needed(get_class(node["_target_"]) for node in metrics.values())
+    wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
+    wanted |= {"variant": cfg.variant} if cfg.variant else {}
+    return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed

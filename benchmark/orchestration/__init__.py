@@ -1,0 +1,1 @@
+"""How a bench plans, launches and shows its jobs."""

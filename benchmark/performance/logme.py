@@ -1,0 +1,135 @@
+"""Rows on LogME over many samples: from class moments, against the direct form that factors all features.
+
+For one class, y in {0, 1}^n, X = U diag(s) V', x = U'y and t = alpha / beta:
+
+    gamma = sum s^2 / (s^2 + t),  |m|^2 = sum s^2 x^2 / (s^2 + t)^2,  r = sum t^2 x^2 / (s^2 + t)^2 + |y|^2 - |x|^2
+    alpha <- gamma / |m|^2,  beta <- (n - gamma) / r                                             until t settles
+    evidence = d/2 log alpha + n/2 log beta - 1/2 sum log(alpha + beta s^2) - beta/2 r - alpha/2 |m|^2 - n/2 log 2 pi
+
+Reference: You, Liu, Wang, Long, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning", ICML 2021,
+arXiv 2102.11005.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmark.metric.score import Score
+from benchmark.performance.measurement import Check, Measurement
+from benchmark.performance.timing import time_both
+
+Floats = NDArray[np.float64]
+
+# relative, of the score: both stop their fixed point where the evidence is flat, in float64
+TOLERANCE = 1e-6
+SETTLED = 1e-9  # relative change of t
+MOST_STEPS = 1000
+
+
+class SampleMetric(Protocol):
+    """An estimate that takes arrays outside the pipeline."""
+
+    def update(self, rows: Tensor, labels: Tensor) -> None:
+        """Take in samples."""
+        ...
+
+    def reset(self) -> None:
+        """Forget them."""
+        ...
+
+    def compute(self) -> Score:
+        """The score of all samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogMELarge:
+    """LogME of n samples that share an offset.
+
+    Attributes:
+        metric: LogME, converged and with all eigenvalues.
+        n: samples.
+        d: feature dims.
+        classes: k.
+        offset: added to every feature.
+        repeats: turns.
+        bound: how many times faster ours is at least.
+    """
+
+    metric: SampleMetric
+    n: int
+    d: int
+    classes: int
+    offset: float
+    repeats: int
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Time both, and compare the scores."""
+        generator = torch.Generator().manual_seed(0)
+        labels = torch.randint(self.classes, (self.n,), generator=generator)
+        means = torch.randn(self.classes, self.d, generator=generator)
+        features = torch.randn(self.n, self.d, generator=generator).add_(means[labels]).add_(self.offset)
+        placed, targets = features.to(device), labels.to(device)
+        timed = time_both(
+            lambda: self._from_moments(placed, targets),
+            lambda: logme_directly(features.numpy(), labels.numpy(), self.classes),
+            repeats=self.repeats,
+            device=device,
+        )
+        error = abs(timed.found - timed.expected) / abs(timed.expected)
+        return Measurement(
+            timed.ours,
+            timed.reference,
+            "at least",
+            self.bound,
+            device,
+            checks={"relative": Check(error, TOLERANCE)},
+            details={"score": timed.found},
+        )
+
+    def _from_moments(self, features: Tensor, labels: Tensor) -> float:
+        self.metric.reset()
+        self.metric.update(features, labels)
+        return self.metric.compute().value
+
+
+def logme_directly(features: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> float:
+    """LogME from a singular value decomposition of all features.
+
+    Args:
+        features: (n, d).
+        labels: (n,) integers in 0 .. k - 1.
+        k: number of classes.
+
+    Returns:
+        The mean over classes of evidence / n.
+    """
+    left, singular, _ = np.linalg.svd(features.astype(np.float64), full_matrices=False)
+    squares = singular**2
+    n, d = features.shape
+    values = []
+    for label in range(k):
+        y = (labels == label).astype(np.float64)
+        values.append(_evidence(squares, left.T @ y, float(y @ y), n, d) / n)
+    return float(np.mean(values))
+
+
+def _evidence(squares: Floats, x: Floats, y_square: float, n: int, d: int) -> float:
+    """The log evidence of one class at its fixed point."""
+    alpha = beta = 1.0
+    for _ in range(MOST_STEPS):
+        t = alpha / beta
+        gamma = (squares / (squares + t)).sum()
+        m_square = (squares * x**2 / (squares + t) ** 2).sum()
+        rest = (t**2 * x**2 / (squares + t) ** 2).sum() + y_square - x @ x
+        alpha, beta = gamma / m_square, (n - gamma) / rest
+        if abs(alpha / beta - t) <= SETTLED * t:
+            break
+    logs = d * math.log(alpha) + n * math.log(beta) - np.log(alpha + beta * squares).sum() - n * math.log(2 * math.pi)
+    return float(logs - beta * rest - alpha * m_square) / 2

@@ -1,0 +1,159 @@
+"""How time and memory of scoring grow with voxels, cases, classes, feature dims and the pool of sources.
+
+Each point is a process of its own that scores made-up cases with a network of two pointwise convolutions, so that the
+statistics and the metrics are what grows, not the network.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+from matplotlib.figure import Figure
+from torch import nn
+
+from benchmark.jobs.memory import peak_memory, reset_peak_memory
+from benchmark.metric.protocol import Metric, PoolMetric
+from benchmark.metric.score import Score
+from benchmark.performance.phantoms import phantom_cases
+from benchmark.performance.processes import in_fresh_process
+from benchmark.performance.scoring import Scoring, warm_up
+from benchmark.sources.networks.architecture import Architecture
+
+BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette for every kind of colour vision
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is scored.
+
+    Attributes:
+        size: voxels along each axis of a case.
+        cases: number of cases.
+        classes: k, and z of the source.
+        dims: d, feature dims of the one tapped layer.
+        sources: networks that are scored and, where a metric asks for it, combined.
+    """
+
+    size: int
+    cases: int
+    classes: int
+    dims: int
+    sources: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a load took.
+
+    Attributes:
+        axis: the field of the load that varies.
+        load: the load.
+        seconds: of the passes and all metrics.
+        megabytes: at the most, above what imports, network and a first small pass leave behind.
+    """
+
+    axis: str
+    load: Load
+    seconds: float
+    megabytes: float
+
+    @property
+    def value(self) -> int:
+        """Where the point lies on its axis; for the size, the voxels of a case."""
+        value: int = getattr(self.load, self.axis)
+        return value**3 if self.axis == "size" else value
+
+    def entry(self) -> dict[str, object]:
+        """The point as plain data for JSON."""
+        return {"axis": self.axis, "value": self.value, "seconds": self.seconds, "megabytes": self.megabytes} | asdict(
+            self.load
+        )
+
+
+@dataclass(frozen=True)
+class Growth:
+    """The curves to measure.
+
+    Attributes:
+        metrics: name -> estimate, none with a pass of its own.
+        window: voxels of a window along each axis.
+        base: where the curves meet.
+        axes: field of `Load` -> its values along the curve.
+    """
+
+    metrics: Mapping[str, Metric]
+    window: Sequence[int]
+    base: Load
+    axes: Mapping[str, Sequence[int]]
+
+    def measure(self, device: str) -> list[Cost]:
+        """Measure every point of every curve."""
+        return [
+            in_fresh_process(cost_of_scoring, self, axis, replace(self.base, **{axis: value}), device)
+            for axis, values in self.axes.items()
+            for value in values
+        ]
+
+
+def cost_of_scoring(growth: Growth, axis: str, load: Load, device: str) -> Cost:
+    """Score a load in this process.
+
+    Args:
+        growth: metrics and window.
+        axis: the curve that the point belongs to.
+        load: what to score.
+        device: where the networks run.
+
+    Returns:
+        Time and memory.
+    """
+    arch = Architecture("pointwise", partial(_pointwise, dims=load.dims), ("0",), (), (), ("1",), load.dims, 1)
+    scoring = Scoring(arch, growth.metrics, load.classes, growth.window, overlap=0.0, batch=1)
+    network = scoring.build(device)
+    warm_up(scoring, network, device)
+    reset_peak_memory(device)
+    before = peak_memory(device)
+    start = time.perf_counter()
+    pool: dict[str, Mapping[str, Score]] = {}
+    for source in range(load.sources):
+        cases = phantom_cases(load.cases, size=load.size, classes=load.classes)
+        pool[str(source)] = scoring.score(network, cases, device)
+    for name, metric in growth.metrics.items():
+        if isinstance(metric, PoolMetric):
+            metric.combine({source: scores[name] for source, scores in pool.items()})
+    return Cost(axis, load, time.perf_counter() - start, peak_memory(device) - before)
+
+
+def _pointwise(*, in_channels: int, out_channels: int, dims: int) -> nn.Module:
+    return nn.Sequential(nn.Conv3d(in_channels, dims, 1), nn.Conv3d(dims, out_channels, 1))
+
+
+def growth_figure(costs: Sequence[Cost]) -> Figure:
+    """Time above, memory below, a column an axis; axes are logarithmic but for memory's.
+
+    Args:
+        costs: what `Growth.measure` returned.
+
+    Returns:
+        The figure.
+    """
+    axes = list(dict.fromkeys(cost.axis for cost in costs))
+    figure = Figure(figsize=(2.4 * len(axes), 4.4), layout="constrained")
+    panels = figure.subplots(2, len(axes), squeeze=False, sharey="row", sharex="col")
+    for (above, below), axis in zip(panels.T, axes, strict=True):
+        points = [cost for cost in costs if cost.axis == axis]
+        values = [cost.value for cost in points]
+        above.loglog(values, [cost.seconds for cost in points], "o-", color=BLUE)
+        below.semilogx(values, [cost.megabytes for cost in points], "o-", color=ORANGE)
+        below.set_xlabel("voxels a case" if axis == "size" else axis)
+        names = [f"{cost.load.size}³" if axis == "size" else str(cost.value) for cost in points]
+        below.set_xticks(values, names)
+        below.minorticks_off()
+        for panel in (above, below):
+            panel.grid(visible=True, alpha=0.3)
+    panels[0][0].set_ylabel("seconds")
+    panels[1][0].set_ylabel("megabytes")
+    panels[1][0].set_ylim(bottom=0)
+    figure.suptitle("Scoring: time and memory against its load")
+    return figure

@@ -1,0 +1,135 @@
+"""Rows on all of `score`: time over bare forward passes, memory over ten times the cases, memory of a large case."""
+
+import math
+from dataclasses import dataclass
+
+from benchmark.jobs.memory import peak_memory, reset_peak_memory
+from benchmark.performance.measurement import Check, Measurement
+from benchmark.performance.phantoms import phantom_cases
+from benchmark.performance.processes import in_fresh_process
+from benchmark.performance.scoring import Scoring, warm_up
+from benchmark.performance.timing import time_both
+
+
+@dataclass(frozen=True)
+class ScoreOverForward:
+    """Every metric from one pass, against a loop of forward passes that keeps nothing.
+
+    Attributes:
+        scoring: network and metrics.
+        cases: number of cases.
+        size: their voxels along each axis.
+        repeats: turns.
+        bound: most that all metrics together may cost, of the forward passes.
+    """
+
+    scoring: Scoring
+    cases: int
+    size: int
+    repeats: int
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Time both; a metric that is undefined on these cases would be one that did no work."""
+        network = self.scoring.build(device)
+        cases = list(phantom_cases(self.cases, size=self.size, classes=self.scoring.classes))
+        timed = time_both(
+            lambda: self.scoring.score(network, cases, device),
+            lambda: self.scoring.forward(network, cases, device),
+            repeats=self.repeats,
+            device=device,
+        )
+        undefined = sum(math.isnan(score.value) for score in timed.found.values())
+        return Measurement(
+            timed.ours,
+            timed.reference,
+            "at most",
+            self.bound,
+            device,
+            checks={"undefined": Check(undefined, 0)},
+            details={"metrics": len(timed.found)},
+        )
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Memory of one process.
+
+    Attributes:
+        before: megabytes after a first small pass: imports, network and metrics.
+        highest: megabytes at the most from then on.
+    """
+
+    before: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class ScoreMemory:
+    """Peak memory with some cases and with `times` as many, each in a process of its own.
+
+    Attributes:
+        scoring: network and metrics.
+        cases: the fewer cases.
+        times: how many times as many are the more.
+        size: their voxels along each axis.
+        bound: of the peak with more cases over that with fewer.
+    """
+
+    scoring: Scoring
+    cases: int
+    times: int
+    size: int
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Compare the peaks of two processes; the details say what of them came with the pass."""
+        few, many = (
+            in_fresh_process(peak_of_scoring, self.scoring, cases, self.size, device)
+            for cases in (self.cases, self.cases * self.times)
+        )
+        passes = {"few_above_start": few.highest - few.before, "many_above_start": many.highest - many.before}
+        return Measurement(many.highest, few.highest, "at most", self.bound, device, unit="MB", details=passes)
+
+
+@dataclass(frozen=True)
+class ScoreLargeCase:
+    """Peak memory of a process that scores one large case, imports included, against a limit.
+
+    Attributes:
+        scoring: network and metrics.
+        size: voxels of the case along each axis.
+        limit: megabytes.
+        bound: most of the limit that may be taken.
+    """
+
+    scoring: Scoring
+    size: int
+    limit: float
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Score the case in a process of its own."""
+        peak = in_fresh_process(peak_of_scoring, self.scoring, 1, self.size, device)
+        started = {"above_start": peak.highest - peak.before}
+        return Measurement(peak.highest, self.limit, "at most", self.bound, device, unit="MB", details=started)
+
+
+def peak_of_scoring(scoring: Scoring, cases: int, size: int, device: str) -> Peak:
+    """Score cases that are made one at a time, and tell how much memory that took.
+
+    Args:
+        scoring: network and metrics.
+        cases: number of cases.
+        size: their voxels along each axis.
+        device: where the network runs.
+
+    Returns:
+        The process's memory.
+    """
+    network = scoring.build(device)
+    warm_up(scoring, network, device)
+    reset_peak_memory(device)
+    before = peak_memory(device)
+    scoring.score(network, phantom_cases(cases, size=size, classes=scoring.classes), device)
+    return Peak(before, peak_memory(device))

@@ -1,0 +1,1 @@
+"""The passes of `score`: over the target, and the further ones that some metrics need."""

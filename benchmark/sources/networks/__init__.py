@@ -1,0 +1,1 @@
+"""Networks: their parts, found or named, and the layers that can be tapped."""

@@ -1,0 +1,70 @@
+"""A source model that the suite pre-trains itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmark.data.tasks.task import Task
+from benchmark.sources.budget import Budget
+from benchmark.sources.model import Model
+from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.weights.checkpoint import Checkpoint
+
+SOURCE_SPLITS = ("source_train", "source_validation")
+TARGET_SPLITS = ("train", "test")
+SCRATCH_CLASSES = 2  # a network that was never trained has no label set; its head must have some width
+
+
+@dataclass(frozen=True)
+class PoolSource:
+    """What decides a source model.
+
+    Attributes:
+        name: The source's name.
+        task: The task that it is pre-trained on; None: initial weights only.
+        arch: The network.
+        length: Name of the pre-training's length, a key of `lengths`.
+        lengths: Length -> optimiser steps.
+        budget: Steps, batches and learning rate.
+        channels: Input channels.
+        seed: Seed of initial weights, batches and augmentation.
+        window: (3,) voxels of the sliding window that validates it; None: a whole case at once.
+    """
+
+    name: str
+    task: Task | None
+    arch: Architecture
+    length: str
+    budget: Budget
+    channels: int = 1
+    seed: int = 0
+    lengths: Mapping[str, int] = field(default_factory=dict)
+    window: tuple[int, int, int] | None = None
+
+    @property
+    def splits(self) -> tuple[str, str]:
+        """What it is trained on and validated on; a task that sets no cases apart for sources lends its own."""
+        return SOURCE_SPLITS if self.task and SOURCE_SPLITS[0] in self.task.splits else TARGET_SPLITS
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Label value -> class name; empty for a source without a task."""
+        return self.task.labels if self.task else {}
+
+    @property
+    def classes(self) -> int:
+        """Channels of the source's own head."""
+        return self.task.classes if self.task else SCRATCH_CLASSES
+
+    def model(self, checkpoint: Checkpoint) -> Model:
+        """The pre-trained source."""
+        return Model(
+            name=self.name,
+            arch=self.arch,
+            weights=checkpoint.weights,
+            channels=self.channels,
+            classes=self.classes,
+            labels=self.labels,
+            preparation=self.task.preparation if self.task else None,
+            patch=tuple(self.budget.patch),
+            facts=checkpoint.facts,
+        )

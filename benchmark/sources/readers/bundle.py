@@ -1,0 +1,192 @@
+"""A source that is a MONAI bundle: a folder with configs/metadata.json, a config that names the network, and weights.
+
+Cardoso et al., MONAI: an open-source framework for deep learning in healthcare, 2022, arXiv 2211.02701. A bundle's
+config may hold expressions, which are code. Nothing of it is evaluated unless the user trusts it: the network must be
+one of MONAI's own, its arguments plain values.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from benchmark.errors import InputError
+from benchmark.sources.model import Model
+from benchmark.sources.networks.discover import discovered
+from benchmark.sources.weights.corrupt_files import described_by
+from benchmark.sources.weights.match import fitted
+from benchmark.sources.weights.safe_load import SUFFIXES, file_digest, read_weights, unwrap
+from benchmark.sources.weights.swin_merging import merged_network, merging_of_version, with_merging
+from benchmark.sources.weights.trusted_classes import literal, monai_class
+
+CONFIGS = ("inference", "train", "evaluate")
+NETWORKS = ("network_def", "network", "net")  # what bundles call their network
+OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_channels")
+
+
+@dataclass(frozen=True)
+class BundleSource:
+    """A bundle's folder.
+
+    Attributes:
+        name: The source's name.
+        path: The folder.
+        config: The file in configs/ that names the network; None: inference, else train.
+        weights: The file in models/; None: model.pt, or the only one there.
+        settings: Arguments of the network, which win over the config's.
+        trust: Evaluate the bundle's expressions and take classes of any package.
+    """
+
+    name: str
+    path: str | Path
+    config: str | None = None
+    weights: str | None = None
+    settings: Mapping[str, Any] | None = None
+    trust: bool = False
+
+    def digest(self) -> str:
+        """SHA-256 over metadata, config and weights."""
+        return file_digest(Path(self.path) / "configs" / "metadata.json", self._config_file(), self._weights_file())
+
+    def open(self) -> Model:
+        """Read it.
+
+        Raises:
+            InputError: A file or key is missing, code would have to run, or the weights do not fit.
+        """
+        with described_by(self.path):
+            return self._open()
+
+    def _open(self) -> Model:
+        metadata = _read(Path(self.path) / "configs" / "metadata.json")
+        config, weights = self._config_file(), self._weights_file()
+        where = f"{config}: the network"
+        named, settings = (_evaluated if self.trust else _plain)(config, where)
+        settings = {name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN}
+        cls = monai_class(named, where=where, trust=self.trust)
+        settings = with_merging(settings, source=self.name) if cls.__name__ == "SwinUNETR" else settings
+        version = str(metadata.get("monai_version", ""))
+        form = merging_of_version(version)
+        network: Callable[..., nn.Module]
+        network, merging = merged_network(
+            partial(cls, **settings), (form, f"metadata.json names MONAI {version}") if form else None
+        )
+        state = unwrap(read_weights(weights), weights)
+        image, labels = _described(metadata)
+        size = settings.get("img_size")
+        dims = int(settings.get("spatial_dims", 3))
+        try:
+            arch = discovered(named.rpartition(".")[2].lower(), network, dims=dims,
+                              size=[size] * dims if isinstance(size, int) else size)  # fmt: skip
+        except (TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{where} must take its arguments, got: {error}") from error
+        fit = fitted(network, state.weights, source=self.name, head=arch.head)
+        patch = image.get("spatial_shape")
+        if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
+            patch = None  # metadata may hold expressions
+        told = "its own preprocessing is in transforms that are not read"
+        return Model(
+            name=self.name,
+            arch=arch,
+            weights=fit.weights,
+            channels=fit.channels,
+            classes=fit.classes,
+            labels=labels if len(labels) == fit.classes else {},
+            patch=arch.fit(patch) if patch else None,
+            facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
+            notes=(f"{config.name}, {weights.name}", told, *merging, *state.notes, *fit.notes),
+            head=fit.head,
+        )
+
+    def _config_file(self) -> Path:
+        folder = Path(self.path) / "configs"
+        names = [self.config] if self.config else CONFIGS
+        for name in names:
+            for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".json", ".yaml", ".yml"))):
+                if path.is_file():
+                    return path
+        raise InputError(f"{folder} must hold a config {' or '.join(names)} (.json, .yaml), got none")
+
+    def _weights_file(self) -> Path:
+        files = bundle_weights(Path(self.path))
+        named = [path for path in files if path.name == (self.weights or "model.pt")]
+        chosen = named or ([] if self.weights else files)
+        if not files:
+            raise InputError(f"no weights file ({', '.join(SUFFIXES)}) in {Path(self.path) / 'models'}")
+        if len(chosen) != 1:
+            rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
+            raise InputError(f"{rule}, got {self.weights or 'none, and no model.pt is there'}")
+        return chosen[0]
+
+
+def bundle_weights(folder: Path) -> list[Path]:
+    """The weights files of a bundle, in `models`; hidden ones are left out."""
+    files = [path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()]
+    return sorted(files)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} must be readable JSON or YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must be a mapping, got {type(content).__name__}")
+    return content
+
+
+def _plain(config: Path, where: str) -> tuple[str, dict[str, Any]]:
+    """The network's class and arguments, where both are written out; references to plain values are followed."""
+    content = _read(config)
+    node = next((content[name] for name in NETWORKS if _is_object(content.get(name))), None)
+    if node is None:
+        raise InputError(
+            f"{config} must have {' or '.join(NETWORKS)} with a _target_, got none; trust=true evaluates it"
+        )
+    settings = {name: _followed(value, content) for name, value in node.items() if name not in OWN}
+    return str(node["_target_"]), {name: literal(value, where=f"{where}.{name}") for name, value in settings.items()}
+
+
+def _is_object(node: Any) -> bool:
+    return isinstance(node, dict) and "_target_" in node
+
+
+def _followed(value: Any, content: Mapping[str, Any]) -> Any:
+    """A reference to a top-level value: `@spatial_dims`."""
+    if isinstance(value, str) and value.startswith("@"):
+        return content.get(value[1:], value)
+    return value
+
+
+def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
+    """The same where the user trusts the bundle: MONAI's parser evaluates what it says."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    try:
+        parser.read_config(str(config))
+        parser["bundle_root"] = str(config.parent.parent)
+        name = next(name for name in NETWORKS if _is_object(parser.get(name)))
+        settings = {key: parser.get_parsed_content(f"{name}::{key}") for key in parser[name] if key not in OWN}
+        return str(parser[name]["_target_"]), settings
+    except Exception as error:  # whatever the bundle's own expressions raise
+        raise InputError(
+            f"{where} must be what MONAI's parser evaluates, got: {' '.join(str(error).split())}"
+        ) from error
+
+
+def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:
+    """What the metadata say of the input image, and the classes of the prediction."""
+    data = metadata.get("network_data_format") or {}
+    image: Mapping[str, Any] = next(iter((data.get("inputs") or {}).values()), {})
+    pred: Mapping[str, Any] = next(iter((data.get("outputs") or {}).values()), {})
+    names = pred.get("channel_def") or {}
+    return image, {int(value): str(name) for value, name in names.items() if str(value).isdigit()}

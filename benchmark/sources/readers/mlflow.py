@@ -1,0 +1,72 @@
+"""A source that lies in MLflow: an artifact of a run or a registered model, fetched once and then recognised."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock
+from hydra.utils import instantiate
+
+from benchmark.sources.model import Model
+from benchmark.sources.protocol import Source
+from benchmark.sources.readers.recognise import recognise_folder
+
+Fetch = Callable[[str, Path], Path]
+
+
+@dataclass(frozen=True)
+class ArtifactSource:
+    """An MLflow address.
+
+    Attributes:
+        name: The source's name.
+        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
+        fetch: `fetch(path, folder)` copies what lies there below a folder and returns its place.
+        folder: Where fetched artifacts are kept.
+        trust: Let its files name classes and expressions of their own.
+    """
+
+    name: str
+    path: str
+    fetch: Fetch
+    folder: str | Path
+    trust: bool = False
+
+    def digest(self) -> str:
+        """SHA-256 over the files that it reads."""
+        return self._source.digest()
+
+    def open(self) -> Model:
+        """Fetch and read it.
+
+        Raises:
+            InputError: It cannot be fetched, nothing is recognised in it, or it cannot be read.
+        """
+        model = self._source.open()
+        return replace(model, name=self.name, facts={**model.facts, "artifact": self.path})
+
+    @cached_property
+    def _source(self) -> Source:
+        node = recognise_folder(self._place(), trust=self.trust, where=self.path)
+        source: Source = instantiate({**node, "name": self.name}, _convert_="all")
+        return source
+
+    def _place(self) -> Path:
+        """Its place on disk; fetched anew where the address may come to mean something else, as an alias does."""
+        kept = Path(self.folder) / hashlib.sha256(self.path.encode()).hexdigest()[:16]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        moves = self.path.startswith("models:/") and not self.path.rpartition("/")[2].isdigit()
+        with FileLock(f"{kept}.lock"):
+            found = sorted(kept.iterdir()) if kept.is_dir() else []
+            if found and not moves:
+                return kept
+            with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{kept.name}-") as partial:
+                whole = Path(partial) / kept.name
+                self.fetch(self.path, whole)
+                shutil.rmtree(kept, ignore_errors=True)
+                whole.rename(kept)
+        return kept

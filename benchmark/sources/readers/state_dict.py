@@ -1,0 +1,176 @@
+"""A source that is a file of weights: the network is named, or recognised by the weights' names and shapes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from benchmark.errors import InputError
+from benchmark.sources.model import Model
+from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.networks.discover import discovered
+from benchmark.sources.weights.match import Allowed, Fit, fitted
+from benchmark.sources.weights.monai_signatures import Guess, current_names, guess
+from benchmark.sources.weights.safe_load import Unwrapped, read_weights, unwrap
+from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
+from benchmark.sources.weights.trusted_classes import monai_class
+
+
+@dataclass(frozen=True)
+class StateDictSource:
+    """Weights that torch.save or safetensors wrote.
+
+    Attributes:
+        name: The source's name.
+        path: The file.
+        arch: Its network; None: recognised.
+        settings: Arguments of a recognised network, which win over what the weights tell.
+        labels: Label value -> class name of the data that it was trained on, where known.
+        patch: (3,) voxels of the windows that it was trained on, where known.
+        prefix: What stands before the network's names where one file holds several networks.
+    """
+
+    name: str
+    path: str | Path
+    arch: Architecture | None = None
+    settings: Mapping[str, Any] | None = None
+    labels: Mapping[int, str] | None = None
+    patch: Sequence[int] | None = None
+    prefix: str | None = None
+
+    def digest(self) -> str:
+        """SHA-256 over the file, and whether it is older than a change of MONAI."""
+        return dated_digest(Path(self.path))
+
+    def open(self) -> Model:
+        """Read it.
+
+        Raises:
+            InputError: The file is unreadable or refused, no network is recognised, or the weights do not fit it.
+        """
+        content = self._content
+        merging = merging_of_file(Path(self.path), content.weights)
+        if self.arch is not None:
+            network, told = merged_network(self.arch.network, merging)
+            fit = fitted(network, content.weights, source=self.name, prefix=self.prefix, head=self.arch.head)
+            return self._model(replace(self.arch, network=network), fit, (*content.notes, *told))
+        start = self.prefix or ""
+        own = {name.removeprefix(start): tensor for name, tensor in content.weights.items() if name.startswith(start)}
+        found = recognised(own, source=self.name, settings=self.settings or {}, merging=merging)
+        fit = fitted(
+            found.arch.network,
+            found.weights,
+            source=self.name,
+            head=found.arch.head,
+            allowed=Allowed(found.guess.family.extras, found.guess.family.idle, whole=True),
+        )
+        return self._model(found.arch, fit, (*content.notes, *found.notes), assumed=found.guess.assumed)
+
+    def _model(
+        self, arch: Architecture, fit: Fit, notes: Sequence[str], *, assumed: Mapping[str, Any] | None = None
+    ) -> Model:
+        patch = arch.size or self.patch
+        facts = {"kind": "state dict", "path": str(self.path)}
+        return Model(
+            name=self.name,
+            arch=arch,
+            weights=fit.weights,
+            channels=fit.channels,
+            classes=fit.classes,
+            labels=check_labels(self.labels, fit, self.name),
+            patch=arch.fit(patch) if patch else None,
+            facts=facts | ({"assumed": assumptions(assumed)} if assumed else {}),
+            notes=(*notes, *fit.notes),
+            head=fit.head,
+        )
+
+    @cached_property
+    def _content(self) -> Unwrapped:
+        path = Path(self.path)
+        return unwrap(read_weights(path), path)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A network that was recognised.
+
+    Attributes:
+        arch: The network with the names of its parts.
+        guess: Its class and settings.
+        weights: The state dict under the names that MONAI uses today.
+        notes: What was recognised and what is assumed, one line each.
+    """
+
+    arch: Architecture
+    guess: Guess
+    weights: Mapping[str, Tensor]
+    notes: tuple[str, ...]
+
+
+def recognised(
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    settings: Mapping[str, Any],
+    merging: tuple[str, str] | None = None,
+) -> Recognised:
+    """One of MONAI's networks by the names and shapes of the weights.
+
+    Args:
+        weights: The state dict.
+        source: The source's name, for errors.
+        settings: What the user states of the network; it wins over what the weights show.
+        merging: The `merging` of a Swin UNETR that the file shows otherwise than by its weights, and how it shows it.
+
+    Raises:
+        InputError: None has such names, or its class refuses the settings.
+    """
+    current = current_names(weights)
+    found = guess(current, source=source, given=settings)
+    told = []
+    if merging and "merging" in found.assumed:
+        found, told = found.with_shown("merging", merging[0]), [f"merging = {merging[0]}: {merging[1]}"]
+    arguments = with_merging(found.settings, source=source) if found.network == "SwinUNETR" else found.settings
+    network: partial[nn.Module] = partial(
+        monai_class(found.network, where=f"source {source}: the network"), **arguments
+    )
+    try:
+        size = found.settings.get("img_size")
+        size = [size] * found.dims if isinstance(size, int) else size
+        arch = discovered(found.network.lower(), network, dims=found.dims, size=size)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"source {source}: {found.network} does not take the settings {found.settings}: {error}"
+        ) from error
+    notes = [f"recognised as {found.network} by its weights", *told]
+    if list(current) != list(weights):
+        notes.append("its names are those of MONAI up to 0.3")
+    if found.assumed:
+        notes.append(f"assumed, since no tensor shows it: {assumptions(found.assumed)}")
+    return Recognised(arch, found, current, tuple(notes))
+
+
+def assumptions(assumed: Mapping[str, Any]) -> str:
+    """Settings in words.
+
+    Example:
+        >>> assumptions({"act": "relu", "strides": [2, 2]})
+        'act = relu, strides = [2, 2]'
+    """
+    return ", ".join(f"{name} = {value}" for name, value in assumed.items())
+
+
+def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
+    """Labels as given, where they are as many as the head has channels.
+
+    Raises:
+        InputError: They are not.
+    """
+    if labels and fit.head and len(labels) != fit.classes:
+        raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")
+    return {int(value): name for value, name in (labels or {}).items()}

@@ -1,0 +1,1 @@
+"""Weights: loaded safely, matched with a network, adapted, transferred, saved."""

@@ -1,0 +1,134 @@
+"""Weights read from files that nobody vouches for: tensors and plain values only, and nothing of theirs is run.
+
+A .pth file is a pickle, and a pickle can call any function. torch's own reader with `weights_only` refuses all but
+tensors and containers; the list below adds what nnU-Net's and Lightning's own checkpoints hold beside: numpy numbers
+of their training curves, and argparse's plain record of settings.
+"""
+
+import argparse
+import hashlib
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from benchmark.errors import InputError
+from benchmark.sources.weights.match import listed
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
+COMPILED = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+
+
+@dataclass(frozen=True)
+class Unwrapped:
+    """A state dict and what was taken off it.
+
+    Attributes:
+        weights: Name -> tensor.
+        notes: One line for each wrapper.
+    """
+
+    weights: dict[str, Tensor]
+    notes: tuple[str, ...]
+
+
+def read_weights(path: Path) -> Any:
+    """What a weights file holds.
+
+    Args:
+        path: A .safetensors file, or one that torch.save wrote.
+
+    Raises:
+        InputError: It is missing, cut short, no weights file, or holds a pickle that asks for code.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} must be a file of weights, got none there")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(_allowed()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise InputError(f"{path} must be a safetensors file, got: {_line(error)}") from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path} must hold tensors and plain values only, got {_refused(error)}") from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"{path} must be a file that torch.save wrote, got: {_line(error)}") from error
+
+
+def _allowed() -> list[Any]:
+    numbers = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
+    scalar = np.float64(0).__reduce__()[0]
+    return [
+        (scalar, "numpy._core.multiarray.scalar"),
+        (scalar, "numpy.core.multiarray.scalar"),  # written by numpy 1
+        np.dtype,
+        *{type(np.dtype(number)) for number in numbers},
+        argparse.Namespace,
+    ]
+
+
+def _refused(error: Exception) -> str:
+    found = re.search(r"GLOBAL (\S+)|(?:function|class|global)s? `?([\w.]+\.[\w]+)`?", str(error))
+    if found is None:
+        return "a pickle of another kind than torch.save writes; it could run code and is refused"
+    return f"a pickle that asks for {found[1] or found[2]}; it could run code and is refused"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def unwrap(content: Any, path: Path) -> Unwrapped:
+    """The state dict inside what a file holds.
+
+    Args:
+        content: What `read_weights` gave.
+        path: Named in errors.
+
+    Raises:
+        InputError: No state dict is in it.
+    """
+    notes: list[str] = []
+    while isinstance(content, Mapping) and not _is_state(content):
+        inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            raise InputError(f"{path} must hold a state dict, got the keys {listed(list(map(str, content)))}")
+        notes.append(f"the weights are under {inner!r} in {path.name}")
+        content = content[inner]
+    if not isinstance(content, Mapping) or not content:
+        raise InputError(f"{path} must hold a state dict, got {type(content).__name__}")
+    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for prefix in COMPILED * 2:  # a compiled network may be within a parallel one, or the other way round
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+            notes.append(f"{prefix!r} is taken off the names")
+    return Unwrapped(weights, tuple(notes))
+
+
+def _is_state(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(value, Tensor) and value.ndim > 0 for value in content.values())
+
+
+def file_digest(*paths: Path) -> str:
+    """SHA-256 over files, in the order given.
+
+    Raises:
+        InputError: One is missing.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} must be a file, got none there")
+        with path.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()

@@ -1,0 +1,254 @@
+"""Statistics: everything that one pass over a target through one source amounts to, keyed by request."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
+from benchmark.statistics.files import read_json, write_json
+from benchmark.statistics.joint import JointRequest
+from benchmark.statistics.moments import ClassMomentsRequest
+from benchmark.statistics.points import BalancedPointsRequest
+from benchmark.statistics.protocol import PassContext, Request, Statistic
+from benchmark.statistics.softmax import SoftmaxRequest
+
+MANIFEST = "statistics.json"
+REQUESTS = (  # what a saved collection may hold
+    BalancedPointsRequest,
+    CasePointsRequest,
+    ClassMomentsRequest,
+    JointRequest,
+    ScenePointsRequest,
+    SoftmaxRequest,
+)
+ChosenRequest = TypeVar("ChosenRequest", bound=Request)
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """How many windows went through the network, of how many.
+
+    Attributes:
+        count: windows that were forwarded.
+        total: windows that the cases have.
+    """
+
+    count: int = 0
+    total: int = 0
+
+    def __add__(self, other: Self) -> Self:
+        """The windows of two streams."""
+        return type(self)(self.count + other.count, self.total + other.total)
+
+
+class Statistics(Mapping[Request, Statistic]):
+    """A read-only mapping from each request to its statistic, with what they have in common.
+
+    Args:
+        entries: statistic of each request.
+        k: target classes, background included.
+        z: source classes.
+        taps: names of the tapped layers, coarse to fine.
+        cases: names of the cases streamed.
+        backend: what ran the operations that have a kernel, "torch" or "triton".
+        windows: how many were forwarded, of how many.
+
+    Example:
+        >>> from benchmark.statistics.moments import ClassMoments, ClassMomentsRequest
+        >>> bag = Statistics({ClassMomentsRequest(): ClassMoments(2)}, k=2, z=3, taps=("up",), cases=("a",))
+        >>> bag[ClassMomentsRequest(layer=-1)].k, bag.n_cases
+        (2, 1)
+        >>> bag[ClassMomentsRequest(layer=-2)]
+        Traceback (most recent call last):
+        KeyError: 'ClassMomentsRequest(layer=-2) was not accumulated; there are: ClassMomentsRequest(layer=-1)'
+    """
+
+    def __init__(
+        self,
+        entries: Mapping[Request, Statistic],
+        *,
+        k: int,
+        z: int,
+        taps: tuple[str, ...],
+        cases: tuple[str, ...],
+        backend: str = "torch",
+        windows: Forwarded = Forwarded(),
+    ) -> None:
+        self._entries = dict(entries)
+        self.k = k
+        self.z = z
+        self.taps = taps
+        self.cases = cases
+        self.backend = backend
+        self.windows = windows
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases streamed."""
+        return len(self.cases)
+
+    def __getitem__(self, request: Request) -> Any:
+        if request not in self._entries:
+            known = ", ".join(map(repr, self._entries)) or "none"
+            raise KeyError(f"{request!r} was not accumulated; there are: {known}")
+        return self._entries[request]
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def merge(self, other: Self) -> Self:
+        """The statistics of both streams: of other cases of the same target through the same source.
+
+        Args:
+            other: with the same requests, k, z and taps, and no case in common.
+
+        Returns:
+            A new bag.
+
+        Raises:
+            ValueError: if they do not belong together.
+        """
+        for name in ("k", "z", "taps"):
+            if getattr(self, name) != getattr(other, name):
+                raise ValueError(f"`other` must have {name} {getattr(self, name)}, got {getattr(other, name)}")
+        if set(self) != set(other):
+            raise ValueError(f"`other` must answer the same requests, got {sorted(map(repr, other))}")
+        if both := sorted(set(self.cases) & set(other.cases)):
+            raise ValueError(f"`other` must hold other cases, got {both} twice")
+        entries = {request: statistic.merge(other[request]) for request, statistic in self._entries.items()}
+        backends = sorted({self.backend, other.backend})
+        return type(self)(
+            entries,
+            k=self.k,
+            z=self.z,
+            taps=self.taps,
+            cases=self.cases + other.cases,
+            backend="+".join(backends),
+            windows=self.windows + other.windows,
+        )
+
+    def save(self, folder: Path, *, skip: Iterable[Request] = ()) -> None:
+        """Write everything to a folder, whole or not at all; what was there is replaced.
+
+        Args:
+            folder: its parent exists.
+            skip: requests whose statistic is left out.
+        """
+        kept = [request for request in self._entries if request not in set(skip)]
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            for request in kept:
+                (temporary / stem(request)).mkdir(parents=True)
+                self._entries[request].save(temporary / stem(request))
+            temporary.mkdir(exist_ok=True)
+            requests = [{"kind": type(request).__name__, "values": _values(request)} for request in kept]
+            common = {name: getattr(self, name) for name in ("k", "z", "taps", "cases", "backend")}
+            write_json(temporary / MANIFEST, common | {"windows": asdict(self.windows), "requests": requests})
+            _replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: Path, requests: Iterable[Request] | None = None) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: with its manifest.
+            requests: which statistics to read; without it all of those whose kind this package defines.
+
+        Returns:
+            The bag.
+
+        Raises:
+            FileNotFoundError: if the folder holds no manifest.
+            KeyError: if a request was not saved there.
+        """
+        manifest = read_json(folder / MANIFEST)
+        saved = {_tag(entry["kind"], entry["values"]): entry for entry in manifest["requests"]}
+        wanted = list(requests) if requests is not None else _known_requests(manifest["requests"])
+        entries: dict[Request, Statistic] = {}
+        for request in wanted:
+            if stem(request) not in saved:
+                raise KeyError(f"{request!r} is not among the statistics saved in {folder}")
+            entries[request] = request.kind.load(folder / stem(request))  # type: ignore[attr-defined]
+        return cls(
+            entries,
+            k=manifest["k"],
+            z=manifest["z"],
+            taps=tuple(manifest["taps"]),
+            cases=tuple(manifest["cases"]),
+            backend=manifest["backend"],
+            windows=Forwarded(**manifest["windows"]),
+        )
+
+
+def start(requests: Iterable[Request], scene: PassContext) -> dict[Request, Statistic]:
+    """An empty statistic for each distinct request, each with a folder of its own.
+
+    Args:
+        requests: equal ones count once.
+        scene: of the stream.
+
+    Returns:
+        By request, in the order of their first appearance.
+
+    Raises:
+        TypeError: if something is not a request.
+    """
+    started: dict[Request, Statistic] = {}
+    for request in dict.fromkeys(requests):
+        if not isinstance(request, Request):
+            raise TypeError(f"`requests` must be statistics' requests, got {request!r}")
+        own = PassContext(scene.k, scene.z, scene.taps, scene.folder / stem(request), scene.backend)
+        started[request] = request.start(own)
+    return started
+
+
+def stem(request: Request) -> str:
+    """A folder name that tells the request apart from every other.
+
+    Args:
+        request: any.
+
+    Returns:
+        Its kind and a hash of its values.
+    """
+    return _tag(type(request).__name__, _values(request))
+
+
+def _values(request: Request) -> dict[str, Any]:
+    values: dict[str, Any] = asdict(request)  # type: ignore[call-overload]
+    return values
+
+
+def _tag(kind: str, values: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return f"{kind}-{digest[:12]}"
+
+
+def _known_requests(entries: Iterable[Mapping[str, Any]]) -> list[Request]:
+    known: dict[str, Any] = {kind.__name__: kind for kind in REQUESTS}
+    found = (entry for entry in entries if entry["kind"] in known)
+    return [known[entry["kind"]](**{name: _frozen(v) for name, v in entry["values"].items()}) for entry in found]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _replace(new: Path, folder: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Training by nnU-Net's own trainer."""

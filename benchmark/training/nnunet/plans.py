@@ -1,0 +1,200 @@
+"""nnU-Net's plans of a dataset: planned, moved between datasets, given a pair's preparation, preprocessed."""
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from filelock import FileLock
+
+from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
+from benchmark.errors import InputError
+from benchmark.training.nnunet.dataset import NnunetDataset
+from benchmark.training.nnunet.environment import NnunetSpace, planning, short_hash
+
+Plans: TypeAlias = dict[str, Any]
+STORED_ORDER = (2, 1, 0)  # axes of nnU-Net's (Z, Y, X) that make (X, Y, Z)
+FLAT = (0, 1, 2)
+
+
+def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], Any]) -> Plans:
+    """nnU-Net's own plans of a dataset; made once, then read.
+
+    Args:
+        space: Where the dataset lies; entered.
+        dataset: A raw dataset.
+        planner: An experiment planner of nnU-Net, called with the dataset's name.
+    """
+    folder = fingerprint(space, dataset)
+    with FileLock(f"{folder}.lock"), planning():
+        chosen = planner(dataset.name)
+        path = folder / f"{chosen.plans_identifier}.json"
+        if not path.is_file():
+            chosen.plan_experiment()
+        return _read(path)
+
+
+def fingerprint(space: NnunetSpace, dataset: NnunetDataset) -> Path:
+    """Let nnU-Net take a dataset's fingerprint, once; returns the folder of what is preprocessed."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    folder = space.preprocessed / dataset.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"), planning():
+        if not (folder / "dataset_fingerprint.json").is_file():
+            DatasetFingerprintExtractor(dataset.name, space.processes).run()
+    return folder
+
+
+def move(space: NnunetSpace, plans: Plans, source: NnunetDataset, target: NnunetDataset) -> Plans:
+    """The plans of one dataset for another, as nnU-Net's maintainers advise before pre-training.
+
+    Args:
+        space: Where both lie; entered.
+        plans: The plans to move.
+        source: The dataset that they were made for.
+        target: The dataset that is to be preprocessed and trained on by them.
+    """
+    from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets import (
+        move_plans_between_datasets,
+    )
+
+    name = f"{plans['plans_name']}_from_{source.name.rpartition('_')[2]}"
+    folder = fingerprint(space, target)
+    with FileLock(f"{folder}.lock"):
+        shutil.copyfile(space.raw / target.name / "dataset.json", folder / "dataset.json")
+        _write(plans, space.preprocessed / source.name)
+        move_plans_between_datasets(source.name, target.name, plans["plans_name"], name)
+        return _read(folder / f"{name}.json")
+
+
+def adapt(
+    plans: Plans,
+    configuration: str,
+    preparation: Preparation,
+    *,
+    patch: Sequence[int] | None = None,
+    batch: int | None = None,
+    features: Sequence[int] | None = None,
+) -> Plans:
+    """Plans that prepare volumes as a pair's preparation says; what it leaves open stays as nnU-Net planned it.
+
+    nnU-Net crops to nonzero voxels whatever the preparation says.
+
+    Args:
+        plans: nnU-Net's plans.
+        configuration: 2d, 3d_fullres and so on.
+        preparation: Intensities, axes, spacing and resampling.
+        patch: Voxels of a patch, in the order of the transposed axes; as planned by default.
+        batch: Patches a step; as planned by default.
+        features: Channels of the planned network's stages, which are cut to as many; as planned by default.
+    """
+    made = copy.deepcopy(plans)
+    chosen = made["configurations"][configuration]
+    _follow(made, chosen, preparation)
+    seen = json.dumps([made["transpose_forward"], made["foreground_intensity_properties_per_channel"], *[
+        chosen[key] for key in sorted(chosen) if key not in {"architecture", "batch_size", "batch_dice", "patch_size",
+                                                             "data_identifier", "median_image_size_in_voxels"}
+    ]])  # fmt: skip
+    chosen["data_identifier"] = f"{configuration}_{short_hash(seen)}"  # cases preprocessed alike are shared
+    chosen["patch_size"] = list(patch or chosen["patch_size"])
+    chosen["batch_size"] = batch or chosen["batch_size"]
+    if features:
+        _narrow(chosen["architecture"]["arch_kwargs"], features)
+    made["plans_name"] += f"_{short_hash(json.dumps([made['configurations'][configuration], seen]))}"
+    return made
+
+
+def preprocess(space: NnunetSpace, dataset: NnunetDataset, plans: Plans, configuration: str) -> None:
+    """Preprocess a dataset by plans, unless an equal preprocessing is there.
+
+    Args:
+        space: Where it lies; entered.
+        dataset: The dataset.
+        plans: Its plans.
+        configuration: 2d, 3d_fullres and so on.
+    """
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+    folder = space.preprocessed / dataset.name
+    identifier = plans["configurations"][configuration]["data_identifier"]
+    done = folder / f"{identifier}.done"
+    with FileLock(f"{folder}.lock"):
+        _write(plans, folder)
+        if done.is_file():
+            return
+        raw = space.raw / dataset.name
+        shutil.copyfile(raw / "dataset.json", folder / "dataset.json")
+        shutil.copytree(raw / "labelsTr", folder / "gt_segmentations", dirs_exist_ok=True)
+        splits = [{"train": list(train), "val": list(held_out)} for train, held_out in dataset.splits]
+        (folder / "splits_final.json").write_text(json.dumps(splits), encoding="utf-8")
+        DefaultPreprocessor(verbose=False).run(dataset.name, configuration, plans["plans_name"], space.processes)
+        done.touch()
+
+
+def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> None:
+    order = preparation.transpose or _stored_order(plans)
+    chosen["spacing"] = list(preparation.spacing or _planned_spacing(plans, chosen, order))
+    plans["transpose_forward"] = list(order)
+    plans["transpose_backward"] = [order.index(axis) for axis in range(3)]
+    schemes = _schemes(preparation.normalisation, len(chosen["normalization_schemes"]))
+    chosen["normalization_schemes"] = [scheme.name for scheme in schemes]
+    chosen["use_mask_for_norm"] = [scheme.masked for scheme in schemes]
+    statistics = plans["foreground_intensity_properties_per_channel"]
+    for channel, scheme in enumerate(schemes):
+        if scheme.name == "CTNormalization":
+            statistics[str(channel)] |= {"mean": scheme.mean, "std": scheme.std, "percentile_00_5": scheme.low,
+                                         "percentile_99_5": scheme.high}  # fmt: skip
+    resampling = preparation.resampling
+    chosen["resampling_fn_data"], chosen["resampling_fn_seg"] = resampling.image, resampling.labels
+    chosen["resampling_fn_data_kwargs"] = dict(resampling.image_settings)
+    chosen["resampling_fn_seg_kwargs"] = dict(resampling.labels_settings)
+
+
+def _stored_order(plans: Plans) -> Sequence[int]:
+    """Axes of (Z, Y, X) as every network sees them that is not nnU-Net's: (X, Y, Z), or a slice."""
+    shape = dict(zip(plans["transpose_forward"], plans["original_median_shape_after_transp"], strict=True))
+    return FLAT if shape[0] == 1 else STORED_ORDER
+
+
+def _planned_spacing(plans: Plans, chosen: Mapping[str, Any], order: Sequence[int]) -> list[float]:
+    """What nnU-Net planned, in another order of the axes; of an axis that a 2D plan leaves as it is, the median."""
+    planned = plans["transpose_forward"]
+    spacing = dict(zip(planned, plans["original_median_spacing_after_transp"], strict=True))
+    count = len(chosen["spacing"])
+    spacing |= dict(zip(planned[-count:], chosen["spacing"], strict=True))
+    return [float(spacing[axis]) for axis in order[-count:]]
+
+
+def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Sequence[Scheme]:
+    if isinstance(normalisation, ChannelSchemes):
+        schemes = normalisation.schemes
+        return schemes if len(schemes) == channels else schemes[:1] * channels
+    if normalisation.window is None:
+        return [Scheme("ZScoreNormalization")] * channels
+    low, high = normalisation.window
+    return [Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high)] * channels
+
+
+def _narrow(arguments: dict[str, Any], features: Sequence[int]) -> None:
+    """Fewer stages with other widths; everything that is listed by stage is cut with them."""
+    if len(features) > arguments["n_stages"]:
+        raise InputError(f"features must be at most {arguments['n_stages']}, one a planned stage, got {len(features)}")
+    for key, value in arguments.items():
+        if isinstance(value, list):
+            arguments[key] = value[: len(features) - (1 if "decoder" in key else 0)]
+    arguments["features_per_stage"] = list(features)
+    arguments["n_stages"] = len(features)
+
+
+def _read(path: Path) -> Plans:
+    plans: Plans = json.loads(path.read_text(encoding="utf-8"))
+    return plans
+
+
+def _write(plans: Plans, folder: Path) -> None:
+    (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=1), encoding="utf-8")

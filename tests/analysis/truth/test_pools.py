@@ -1,0 +1,110 @@
+"""Who stands in a pool, and who is left out with which reason."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.truth.pools import main_tune, pools, same_size, without_weak
+
+
+def truth(rows):
+    return pd.DataFrame(rows, columns=["source", "target", "seed", "tune", "dice"])
+
+
+def grid(sources="abcd", seeds=(0, 1), target="liver", tune="last"):
+    return [(source, target, seed, tune, 0.1 * (place + 1)) for place, source in enumerate(sources) for seed in seeds]
+
+
+def test_a_pool_holds_every_source_with_every_seed():
+    first, second = pools(truth(grid(target="lung") + grid("abc", seeds=(0, 1, 2))))
+    assert (first.target, second.target) == ("liver", "lung")
+    assert first.sources == ("a", "b", "c")
+    assert first.seeds == (0, 1, 2)
+    assert first.dice.shape == (3, 3)
+    assert second.spread == pytest.approx(0.3)
+    assert not first.left_out
+
+
+def test_row_order_does_not_matter():
+    rows = truth(grid())
+    [one], [other] = pools(rows), pools(rows.iloc[::-1])
+    assert one.sources == other.sources
+    np.testing.assert_array_equal(one.dice, other.dice)
+
+
+def test_a_source_without_a_seed_stands_outside_with_the_reason():
+    rows = [row for row in grid(seeds=(0, 1, 2)) if row[:3] != ("b", "liver", 2)]
+    rows = [(*row[:4], np.nan) if row[:3] == ("c", "liver", 0) else row for row in rows]
+    [pool] = pools(truth(rows))
+    assert pool.sources == ("a", "d")
+    assert pool.left_out == {"b": "no Dice with seed 2", "c": "no Dice with seed 0"}
+
+
+def test_a_seed_that_few_sources_have_is_not_counted():
+    [pool] = pools(truth([*grid(), ("a", "liver", 7, "last", 0.5)]))
+    assert pool.seeds == (0, 1)
+    assert pool.sources == ("a", "b", "c", "d")
+
+
+def test_each_choice_of_what_is_tuned_has_its_own_pools():
+    every = pools(truth(grid() + grid(target="lung") + grid(tune="all")))
+    assert [(pool.tune, pool.target) for pool in every] == [("all", "liver"), ("last", "liver"), ("last", "lung")]
+    assert main_tune(every) == "last"
+
+
+def test_only_keeps_the_named_sources():
+    [pool] = pools(truth(grid()))
+    part = pool.only({"d", "b", "elsewhere"})
+    assert part.sources == ("b", "d")
+    np.testing.assert_allclose(part.mean, [0.2, 0.4])
+
+
+def test_sub_pools():
+    frame = pd.DataFrame(
+        {
+            "source": list("abcdef"),
+            "arch": ["unet"] * 4 + ["vnet"] * 2,
+            "width": [8, 8, 8, 16, 8, 8],
+            "length": ["scratch", "short", "long", "long", "long", "short"],
+        }
+    )
+    assert without_weak(frame) == {"c", "d", "e"}
+    assert same_size(frame) == {"unet, width 8": {"a", "b", "c"}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (truth(grid()).drop(columns="tune"), "`truth` must have the columns .*, lacks tune"),
+        (truth(grid() + grid("a", seeds=(1,))), "once, got a on liver with seed 1 and tune last again"),
+        (truth([("a", "liver", 0, "last", 73.0)]), r"fractions in \[0, 1\], got 73 to 73"),
+    ],
+)
+def test_bad_truth_is_named(rows, message):
+    with pytest.raises(ValueError, match=message):
+        pools(rows)
+
+
+def test_no_truth_has_no_tune():
+    with pytest.raises(ValueError, match="`truth` must hold at least one row, got none"):
+        main_tune(pools(truth([])))
+
+
+def test_skipped_pairs_stand_outside_however_many_they_are():
+    rows = [
+        (source, target, seed, "all", dice)
+        for target, skipped in (("liver", "abcd"), ("lung", "abcdef"))
+        for source in "abcdef"
+        for seed in (0, 1)
+        for dice in [float("nan") if source in skipped else 0.5]
+    ]
+    [pool] = pools(truth(rows))  # nothing is left of lung
+    assert (pool.target, pool.sources, pool.seeds) == ("liver", ("e", "f"), (0, 1))
+    assert sorted(pool.left_out) == list("abcd")
+
+
+def test_the_reason_of_a_skip_stands_beside_its_source():
+    rows = [(source, "liver", seed, "all", np.nan if source == "a" else 0.5) for source in "abc" for seed in (0, 1)]
+    frame = truth(rows).assign(reason=lambda found: np.where(found["dice"].isna(), "it has two channels", ""))
+    [pool] = pools(frame)
+    assert pool.left_out == {"a": "no Dice with seed 0, 1 (it has two channels)"}

@@ -1,0 +1,73 @@
+"""Made-up tasks: in MSD layout, from their seed alone, made once."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.embedded.synthetic import SyntheticTask
+
+SPLITS = {"source_train": "source_training", "train": "training", "test": "test"}
+
+
+@pytest.fixture
+def task(tmp_path):
+    return SyntheticTask(
+        "made",
+        tmp_path / "made",
+        Normalisation((0.0, 1.0)),
+        splits=SPLITS,
+        organs=("ball", "pebble"),
+        size=20,
+        counts={"source_train": 2, "train": 3, "test": 1},
+        seed=4,
+    )
+
+
+def test_it_is_made_once_and_read_like_any_task(task, tmp_path):
+    assert task.prepare(tmp_path) is True
+    assert task.prepare(tmp_path) is False
+    assert task.labels == {0: "background", 1: "ball", 2: "pebble"}
+    assert {split: len(task.cases(split)) for split in SPLITS} == {"source_train": 2, "train": 3, "test": 1}
+    case = task.cases("train")[0]
+    assert case.image.shape == (1, 20, 20, 20)
+    assert case.spacing == (1.0, 1.0, 1.0)
+    assert {path.name for path in task.folder.iterdir()} == {
+        "dataset.json",
+        "imagesTr",
+        "labelsTr",
+        "imagesTs",
+        "labelsTs",
+    }
+    assert [path.name for path in task.folder.parent.iterdir()] == ["made"]  # nothing half made is left
+
+
+def test_equal_seeds_give_equal_volumes(task, tmp_path):
+    twin, other = (replace(task, folder=tmp_path / name, seed=seed) for name, seed in (("twin", 4), ("other", 5)))
+    for one in (task, twin, other):
+        one.prepare(tmp_path)
+    assert all(
+        torch.equal(a.image, b.image) and torch.equal(a.labels, b.labels)
+        for a, b in zip(task.cases("train"), twin.cases("train"), strict=True)
+    )
+    assert not torch.equal(task.cases("train")[0].image, other.cases("train")[0].image)
+    assert task.recipe() == twin.recipe() != other.recipe()
+    assert task.digest() == twin.digest() != other.digest()
+
+
+@pytest.mark.parametrize("change", [{"noise": 0.1}, {"seed": 5}, {"size": 18}], ids=lambda change: next(iter(change)))
+def test_other_settings_or_other_code_make_it_anew(task, tmp_path, change):
+    task.prepare(tmp_path, code="first")
+    before = task.digest()
+    assert task.prepare(tmp_path, code="second") is True
+    changed = replace(task, **change)
+    assert not changed.is_made(code="second")
+    assert changed.prepare(tmp_path, code="second") is True
+    assert changed.digest() != before
+
+
+def test_no_two_cases_are_alike(task, tmp_path):
+    task.prepare(tmp_path)
+    images = [case.image.numpy().tobytes() for split in SPLITS for case in task.cases(split)]
+    assert len(set(images)) == len(images)

@@ -1,0 +1,149 @@
+"""The command line's layer: bad input in one line and exit code 2, a programming error with its traceback."""
+
+import logging
+import sys
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from benchmark.errors import InputError
+from benchmark.jobs.cli import BAD_INPUT, one_line, prepare_config, resolved, run_command
+
+
+@pytest.fixture
+def run(place, monkeypatch, capfd, quiet_process):
+    """Runs a task as a command with some of its command line, and gives its exit code and standard error."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def command(task, *overrides, name="correlate"):
+        monkeypatch.setattr(sys, "argv", [name, *place.overrides, *overrides])
+        capfd.readouterr()
+        code = 0
+        with quiet_process():
+            try:
+                run_command(name, task)
+            except SystemExit as end:
+                code = end.code
+        return code, capfd.readouterr()
+
+    return command
+
+
+def _fails(error):
+    def task(cfg):
+        raise error
+
+    return task
+
+
+BAD = {
+    "input": (_fails(InputError("file x must be whole, got half")), [], "error: file x must be whole, got half\n"),
+    "two lines": (_fails(InputError("one\n  two\n")), [], "error: one; two\n"),
+    "file": (
+        _fails(FileNotFoundError(2, "No such file or directory", "here/x")),
+        [],
+        "error: here/x must be readable and writable, got: No such file or directory\n",
+    ),
+    "disk": (
+        _fails(OSError(28, "No space left on device")),
+        [],
+        "error: a file must be readable and writable, got: No space left on device\n",
+    ),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(run, case):
+    task, overrides, line = BAD[case]
+    code, shown = run(task, *overrides)
+    assert code == BAD_INPUT == 2
+    assert shown.err == line
+    assert "Traceback" not in shown.out
+
+
+OVERRIDES = {
+    "unknown setting": ("resample=3", "resample"),
+    "unknown choice": ("device=gpu", "device/gpu"),
+    "unknown group": ("devices=cpu", "devices"),
+    "no assignment": ("resamples", "resamples"),
+    "no grammar": ("threads=[", "error: threads=[ must be an override in Hydra's grammar, got: "),
+    "unknown suite": ("suite=nothing", "suite/nothing"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("case", OVERRIDES)
+def test_an_unknown_name_in_an_override_is_told(run, case):
+    override, named = OVERRIDES[case]
+    code, shown = run(lambda cfg: None, override)
+    assert code == 2
+    assert shown.err.startswith("error: ")
+    assert named in shown.err
+    assert shown.err.count("\n") == 1
+    assert "Traceback" not in shown.err + shown.out
+
+
+def test_a_programming_error_keeps_its_traceback(run):
+    with pytest.raises(ZeroDivisionError):
+        run(lambda cfg: 1 // 0)
+    with pytest.raises(KeyError):
+        run(_fails(KeyError("x")))
+    with pytest.raises(ConnectionError):  # not about a file
+        run(_fails(ConnectionError("nobody answers")))
+
+
+def test_a_finished_command_is_exit_code_0_and_sets_torch_s_threads(run):
+    seen = []
+    before = torch.get_num_threads()
+    try:
+        code, shown = run(lambda cfg: seen.append((cfg.threads, torch.get_num_threads())), "threads=2")
+    finally:
+        torch.set_num_threads(before)
+    assert code == 0
+    assert shown.err == ""
+    assert seen == [(2, 2)]
+
+
+def test_a_failed_job_is_in_its_log(run, place):
+    run(_fails(InputError("file x must be whole")))
+    with pytest.raises(ZeroDivisionError):
+        run(lambda cfg: 1 // 0)
+    texts = [path.read_text(encoding="utf-8") for path in (place.folder / "outputs").rglob("correlate.log")]
+    assert len(texts) == 2
+    assert any("file x must be whole" in text for text in texts)
+    assert any("ZeroDivisionError" in text and "Traceback" in text for text in texts)
+
+
+def test_a_command_is_called_by_its_name(run, place):
+    run(lambda cfg: logging.getLogger("x").info("hello"))
+    assert [path.name for path in (place.folder / "outputs" / "hydra").iterdir()] == ["correlate"]
+
+
+def test_every_task_can_be_a_target():
+    from hydra.core.config_store import ConfigStore
+
+    from benchmark.jobs.cli import CONF
+
+    prepare_config()
+    made = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("target")}
+    assert made == {path.stem for path in (CONF / "task").glob("[!_]*.yaml")}
+
+
+def test_resolved_is_plain():
+    node = OmegaConf.create({"a": {"b": 1}, "c": "${a.b}", "d": [1, "${c}"]})
+    assert resolved(node) == {"a": {"b": 1}, "c": 1, "d": [1, 1]}
+    assert type(resolved(node)) is dict
+    assert resolved(3) == 3
+    assert resolved(None) is None
+
+
+def test_widths_double():
+    prepare_config()
+    assert list(OmegaConf.create({"a": "${doubling:8,4}"}).a) == [8, 16, 32, 64]
+
+
+def test_one_line():
+    assert one_line(ValueError("a\n\n  b\n")) == "a; b"
+    assert one_line(ValueError()) == "ValueError"

@@ -1,0 +1,74 @@
+"""The plan of a study: who is paired with whom, and which jobs are the longest."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from benchmark.jobs.cli import CONF, prepare_config
+from benchmark.orchestration.planner import Planner, _classes
+
+
+@pytest.fixture
+def planner(prepared):
+    """Plans the synthetic suite, with settings of its own."""
+
+    def make(*overrides):
+        places = [f"data_dir={prepared}", "experiment=synthetic", *overrides]
+        stages = dict.fromkeys(("pretrain", "truth", "score"), places)
+        return Planner(
+            compose("bench", places).suite, stages | {"prepare": [f"data_dir={prepared}", "suite=synthetic"]}
+        )
+
+    prepare_config()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield make
+
+
+def test_a_source_that_names_a_target_s_class_is_left_out(planner):
+    others = ["synthetic_drop", "scratch", "scratch_wide"]
+    assert planner().pools() == {
+        "synthetic_ball": ["synthetic_pebble", *others],
+        "synthetic_pebble": ["synthetic_ball", *others],
+    }
+
+
+def test_with_include_same_class_only_the_target_s_own_source_is_left_out(planner):
+    pools = planner("suite.pool=include_same_class").pools()
+    assert all(target not in sources for target, sources in pools.items())
+
+
+@pytest.mark.parametrize("spelling", ["Ball", " ball ", "BALL"])
+def test_class_names_are_one_whatever_their_spelling(spelling):
+    class Task:
+        labels = {0: "background", 1: spelling}  # noqa: RUF012 - a stand-in with what is read
+
+    assert _classes(Task()) == {"ball"}
+    Task.labels = {0: "background", 1: "Left_Kidney", 2: "left  kidney", 3: "left-kidney"}
+    assert _classes(Task()) == {"left kidney"}
+
+
+def test_each_seed_of_a_pair_has_a_key_of_its_own(planner):
+    plan = planner()
+    jobs = plan.truth(
+        {"synthetic_ball": ["scratch", "synthetic_drop"]}, {"scratch": "a" * 64, "synthetic_drop": "b" * 64}
+    )
+    assert [job.overrides[:2] for job in jobs] == [
+        ("source=scratch", "target=synthetic_ball"),
+        ("source=synthetic_drop", "target=synthetic_ball"),
+    ]
+    assert all(len(job.keys) == 2 for job in jobs)
+    assert len({key for job in jobs for key in job.keys}) == 4
+
+
+def test_the_longest_pre_training_comes_first(planner):
+    jobs = planner().pretrain()
+    work = [job.work for job in jobs]
+    assert work == sorted(work, reverse=True)
+    assert {job.overrides[0] for job in jobs[-2:]} == {"source=scratch", "source=scratch_wide"}
+
+
+def test_every_task_is_prepared(planner):
+    assert [job.overrides for job in planner().prepare()] == [
+        ("task=synthetic_ball",), ("task=synthetic_pebble",), ("task=synthetic_drop",),
+    ]  # fmt: skip

@@ -1,0 +1,47 @@
+"""Servers that the tests of engines share, started once, and a bench small enough to run on each."""
+
+import os
+
+import pytest
+
+from tests.end_to_end.engines.servers import MlflowServer, Postgres, Slurm
+
+METRICS = ("ccfv", "logme")
+SMALL = (  # one target of the synthetic suite, three sources: 12 jobs
+    "experiment=synthetic",
+    "suite.sources=[synthetic_drop,scratch,scratch_wide]",
+    "suite.tasks=[synthetic_ball,synthetic_drop]",
+    "~suite.targets.synthetic_pebble",
+    f"overrides.score=['metric=[{','.join(METRICS)}]']",
+    f"overrides.correlate=['metric=[{','.join(METRICS)}]','resamples=20']",
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """The overrides of a bench of 11 jobs whose figures are also those of the session's whole bench."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    server = Postgres().make()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(postgres, tmp_path_factory):
+    """A tracking server over PostgreSQL."""
+    server = MlflowServer(postgres.uri, tmp_path_factory.mktemp("server") / "artifacts").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def slurm():
+    if os.geteuid() != 0:
+        pytest.skip("needs root, which runs a one-node Slurm")
+    node = Slurm()
+    yield node.start()
+    node.stop()

@@ -1,0 +1,209 @@
+"""Bad input, one table: exit code 2, one clear line on standard error, no traceback, and finished results intact."""
+
+import errno
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from safetensors import SafetensorError
+
+from benchmark.sources.weights import checkpoint
+
+pytestmark = pytest.mark.bad_input
+
+EXPERIMENT = "experiment=synthetic"
+TRUTH = ["source=scratch", "target=synthetic_ball", EXPERIMENT]
+IMAGE, LABELS = (f"{kind}Tr/synthetic_ball_train_00.nii.gz" for kind in ("images", "labels"))
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What is spoilt, the command that meets it, and what its one line must say."""
+
+    line: str
+    spoil: object = None
+    command: str = "truth"
+    overrides: list[str] = field(default_factory=lambda: TRUTH)
+
+
+def task(place):
+    return place.task("synthetic_ball")
+
+
+def rewrite(path, change, *, affine=None, dtype=None):
+    """Write a volume anew, changed in place."""
+    volume = nib.load(path)
+    values = np.asarray(volume.dataobj).astype(dtype or volume.get_data_dtype())
+    values = change(values)
+    nib.save(nib.Nifti1Image(values, volume.affine if affine is None else affine), path)
+
+
+def describe(place, change):
+    path = task(place) / "dataset.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+
+
+def cut_short(place, monkeypatch):
+    path = task(place) / IMAGE
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def other_shape(place, monkeypatch):
+    rewrite(task(place) / LABELS, lambda values: values[:-1])
+
+
+def other_affine(place, monkeypatch):
+    rewrite(task(place) / LABELS, lambda values: values, affine=np.diag([-1.0, -1.0, 2.0, 1.0]))
+
+
+def unknown_label(place, monkeypatch):
+    rewrite(task(place) / LABELS, lambda values: np.where(values == 1, 9, values).astype(np.uint8))
+
+
+def no_foreground(place, monkeypatch):
+    for path in (task(place) / "labelsTr").glob("synthetic_ball_train_*"):
+        rewrite(path, np.zeros_like)
+
+
+def nan_voxels(place, monkeypatch):
+    def change(values):
+        values[1, 2, 3] = np.nan
+        return values
+
+    rewrite(task(place) / IMAGE, change, dtype=np.float32)
+
+
+def not_utf8(place, monkeypatch):
+    (task(place) / "dataset.json").write_bytes(b'{"name": "\xe9"}')
+
+
+def leaves_the_folder(place, monkeypatch):
+    def change(content):
+        content["training"][0]["image"] = "../../../../etc/hostname"
+        return content
+
+    describe(place, change)
+
+
+def unknown_value_in_labels(place, monkeypatch):
+    describe(place, lambda content: content | {"labels": {"background": 0, "ball": 1}})
+
+
+def no_volume(place, monkeypatch):
+    (task(place) / LABELS).unlink()
+
+
+def full_disk(place, monkeypatch):
+    def failing(*args, **kwargs):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", failing)
+
+
+def full_disk_elsewhere(place, monkeypatch):
+    def failing(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "weights.safetensors")
+
+    monkeypatch.setattr(checkpoint, "save_file", failing)
+
+
+TABLE = {
+    "a corrupt volume": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", cut_short),
+    "shapes differ": Bad(rf"{LABELS} must have its image's shape \(24, 24, 24\), got \(23, 24, 24\)", other_shape),
+    "affines differ": Bad(rf"{LABELS} must have its image's affine, got a difference of 1 mm", other_affine),
+    "an unknown label": Bad(rf"{LABELS} must hold label values of dataset\.json \[0, 1\], got 9", unknown_label),
+    "no foreground": Bad(
+        r"synthetic_ball: split train must hold a foreground voxel in some case, got none", no_foreground
+    ),
+    "NaN voxels": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", nan_voxels),
+    "dataset.json is not UTF-8": Bad(r"synthetic_ball/dataset\.json must be UTF-8 JSON, got: .+", not_utf8),
+    "dataset.json is not UTF-8, prepare": Bad(
+        r"synthetic_ball/dataset\.json must be UTF-8 JSON, got: .+",
+        not_utf8, "prepare", ["task=synthetic_ball", "suite=synthetic"],
+    ),
+    "a path that leaves the folder": Bad(
+        r"synthetic_ball/dataset\.json: paths must stay inside the folder, got \.\./\.\./\.\./\.\./etc/hostname",
+        leaves_the_folder,
+    ),
+    "labels of another format": Bad(
+        r"synthetic_ball/dataset\.json: labels must map .*, got .*'background'.*", unknown_value_in_labels
+    ),
+    "a missing volume": Bad(rf"{LABELS} must exist, since dataset\.json lists it", no_volume),
+    "a corrupt volume, scored": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", cut_short, "score"),
+    "NaN voxels, scored": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", nan_voxels, "score"),
+    "a full disk": Bad(
+        r"source must be writable, got: .*No space left on device.*",
+        full_disk, "pretrain", ["source=scratch", "source.seed=9", EXPERIMENT],
+    ),
+    "a full disk, told by the system": Bad(
+        r"source must be writable, got: .*No space left on device.*",
+        full_disk_elsewhere, "pretrain", ["source=scratch", "source.seed=9", EXPERIMENT],
+    ),
+    "an unknown setting": Bad(r".*budgets.*", overrides=[*TRUTH, "trainer.budgets.steps=3"]),
+    "an unknown source": Bad(r".*source/liver_longer.*", overrides=["source=liver_longer", "target=synthetic_ball"]),
+    "an unknown target": Bad(r".*target/nowhere.*", overrides=["source=scratch", "target=nowhere"]),
+    "an unknown metric": Bad(r".*metric/ccvf.*", command="score", overrides=[*TRUTH, "metric=[ccvf]"]),
+    "an unknown experiment": Bad(r".*experiment/scan.*", command="bench", overrides=["experiment=scan"]),
+    "an unknown way of tuning": Bad(
+        r"trainer\.tune must be one of all, decoder, last, head, got most", overrides=[*TRUTH, "trainer.tune=most"]
+    ),
+    "a wrong tap": Bad(
+        r"arch dynunet: nowhere must name a module of the network.*",
+        command="pretrain", overrides=["source=scratch", "source.arch.taps=[nowhere]", EXPERIMENT],
+    ),
+    "a window that falls": Bad(
+        r"normalisation\.window must be increasing, got \(1, 0\)",
+        overrides=[*TRUTH, "target.normalisation.window=[1,0]"],
+    ),
+}  # fmt: skip
+
+
+def finished(place):
+    """Every finished run of the store, with all that it holds."""
+    client = MlflowClient(place.uri)
+    experiment = client.get_experiment_by_name("ccfv-bench/synthetic").experiment_id
+    runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=1000)
+    return {run.info.run_id: json.dumps(run.data.to_dictionary(), sort_keys=True) for run in runs}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_bad_input(again, command_line, monkeypatch, case):
+    bad, before = TABLE[case], finished(again)
+    if bad.spoil:
+        bad.spoil(again, monkeypatch)
+    done = command_line(bad.command, *bad.overrides, *again.overrides)
+    assert done.code == 2
+    assert re.fullmatch(rf"error: (\S*/)?{bad.line}\n", done.err), done.err
+    assert "Traceback" not in done.out
+    assert finished(again) == before
+    left = [path for path in (again.folder / "outputs").rglob(".*-*") if path.is_dir()]
+    assert left == [], "something half written is left"
+
+
+def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line, monkeypatch):
+    """Jobs that read the volume fail, each told by its own line; the others stay finished."""
+    monkeypatch.setattr("analysis.correlate.write_report", lambda *_, **__: [])  # figures take most of the time
+    before = finished(again)
+    cut_short(again, None)
+    done = command_line("bench", EXPERIMENT, "hydra/launcher=basic", *again.overrides)
+    assert done.code == 3, "some jobs of this run finished"
+    assert re.fullmatch(rf"error: \S*{IMAGE} must be a readable NIfTI volume, got: .+\n", done.err), done.err
+    assert re.search(
+        r"8 jobs failed; what is finished stays, and the next run goes on \(`--retry failed` runs these alone\):",
+        done.out,
+    )
+    told = re.findall(
+        rf"  \S+ source=\S+ target=synthetic_ball.*: \S*{IMAGE} must be a readable NIfTI volume, got: .*", done.out
+    )
+    assert len(told) == 8
+    logs = [Path(name) for name in re.findall(r"; log: (.*)\)", done.out)]
+    assert len(logs) == 8
+    assert all(re.search(rf"stopped: \S*{IMAGE} must be", log.read_text(encoding="utf-8")) for log in logs)
+    assert "Traceback" not in done.out
+    after = finished(again)
+    assert {run: after[run] for run in before} == before

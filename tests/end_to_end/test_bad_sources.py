@@ -1,0 +1,373 @@
+"""Bad checkpoints, one table: exit code 2 and one clear line; pickles and configs that would run code do not run it."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+
+from benchmark.sources.opening import open_source
+from benchmark.sources.readers.recognise import recognise
+from tests.checkpoints import SMALL, small_network, write_bundle, write_file, write_nnunet, write_weights
+
+pytestmark = pytest.mark.bad_input
+
+
+class Evil:
+    """A pickle that makes a folder, if it is ever run."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.place),)
+
+
+@dataclass(frozen=True)
+class Bad:
+    """What is made in a folder, what of it is named, and what the one line must say.
+
+    `make(folder)` returns the path to inspect, or the overrides of the command.
+    """
+
+    make: object
+    line: str
+
+
+def state(folder, change=lambda weights: weights, name="mine.pt"):
+    path = folder / name
+    torch.save(change(small_network("DynUNet").state_dict()), path)
+    return path
+
+
+def edited(path, change):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(change(content) or content), encoding="utf-8")
+
+
+def nnunet(folder, change=None, name="plans.json"):
+    place = write_nnunet(folder / "Dataset501_Made")
+    if change:
+        edited(place / name, change)
+    return place
+
+
+def configuration(content):
+    return content["configurations"]["3d_fullres"]
+
+
+def bundle(folder, change=None):
+    place = write_bundle(folder / "bundle")
+    if change:
+        edited(place / "configs" / "train.json", change)
+    return place
+
+
+def own(folder, change=None):
+    place = write_file(folder / "mine")
+    if change:
+        edited(place / "source.json", change)
+    return place
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def without(folder, name):
+    place = nnunet(folder)
+    (place / name).unlink()
+    return place
+
+
+def nan_weights(weights):
+    weights["bottleneck.conv1.conv.weight"][0] = float("nan")
+    return weights
+
+
+def two_files(folder):
+    state(folder)
+    state(folder, name="other.pt")
+    return folder
+
+
+def swap_network(content):
+    content["architecture"]["network"]["_target_"] = "subprocess.Popen"
+
+
+def swap_convolution(content):
+    configuration(content)["architecture"]["arch_kwargs"]["conv_op"] = "os.system"
+
+
+def swap_by_import(content):
+    configuration(content)["architecture"]["arch_kwargs"]["conv_op"] = "torch.nn.modules.module.OrderedDict"
+
+
+def other_arch(folder):
+    return ["source=state_dict", f"source.path={state(folder)}", "arch@source.arch=segresnet"]
+
+
+def unknown_layer(folder):
+    return ["source=state_dict", f"source.path={state(folder)}", "arch@source.arch=dynunet",
+            *(f"source.arch.network.{name}={value}" for name, value in SMALL["DynUNet"].items()),
+            "source.arch.taps=[upsamples.9]"]  # fmt: skip
+
+
+def wrong_fold(folder):
+    return ["source=nnunet", f"source.path={nnunet(folder)}", "source.fold=4"]
+
+
+def few_labels(folder):
+    return ["source=state_dict", f"source.path={state(folder)}", "source.labels={0: background}"]
+
+
+TABLE = {
+    "nothing there": Bad(lambda f: f / "none.pt", r"source \S+none\.pt not found: it is neither a file nor a folder"),
+    "an empty folder": Bad(lambda f: f, r"source \S+ holds no checkpoint: no weights file \(.+\), .+"),
+    "two checkpoints": Bad(two_files, r"source \S+ holds 2 checkpoints: mine\.pt, other\.pt; name one of them"),
+    "an unknown kind of file": Bad(
+        lambda f: shutil.copy(state(f), f / "mine.onnx"),
+        r"source \S+ is not a weights file: its suffix must be one of .+, got \.onnx"
+    ),
+    "a cut .pt": Bad(lambda f: cut(state(f)), r"\S+mine\.pt must be a file that torch\.save wrote, got: .+"),
+    "a cut .safetensors": Bad(
+        lambda f: cut(write_weights(small_network("DynUNet"), f / "mine.safetensors")),
+        r"\S+mine\.safetensors must be a safetensors file, got: .+",
+    ),
+    "an empty .pt": Bad(
+        lambda f: [(f / "mine.pt").touch(), f / "mine.pt"][1], r"\S+mine\.pt must be a file that torch\.save wrote, .+"
+    ),
+    "no state dict": Bad(
+        lambda f: state(f, lambda weights: {"epoch": 3, "best": 0.5}),
+        r"\S+mine\.pt must hold a state dict, got the keys epoch, best",
+    ),
+    "a list": Bad(lambda f: state(f, lambda weights: [1, 2]), r"\S+mine\.pt must hold a state dict, got list"),
+    "an unknown network": Bad(
+        lambda f: state(f, lambda weights: {"blob.weight": torch.ones(3, 3)}),
+        r"source mine: no network is known that has tensors such as blob\.weight; known are MONAI's DynUNet, .+",
+    ),
+    "the wrong architecture": Bad(
+        other_arch, r"source mine: weights do not match the network: missing convInit\.conv\.weight, .+"
+    ),
+    "half the tensors": Bad(
+        lambda f: state(f, lambda weights: {n: t for n, t in weights.items() if ".conv2." not in n}),
+        r"source mine: weights do not match the network: missing input_block\.conv2\.conv\.weight, .+",
+    ),
+    "all zeros": Bad(
+        lambda f: state(f, lambda weights: {name: torch.zeros_like(tensor) for name, tensor in weights.items()}),
+        r"source mine: the weights must not be all zero, got \d+ tensors of zeros",
+    ),
+    "NaN weights": Bad(
+        lambda f: state(f, nan_weights),
+        r"source mine: the weights must be finite, got NaN or inf in bottleneck\.conv1\.conv\.weight",
+    ),
+    "an unknown layer": Bad(unknown_layer, r"arch dynunet: upsamples\.9 must name a module of the network.*"),
+    "too few labels": Bad(few_labels, r"source mine: labels must name the head's 3 channels, got 1"),
+    "a spoilt sidecar": Bad(
+        lambda f: own(f, lambda content: content | {"sha256": "0" * 64}),
+        r"\S+weights\.safetensors must have SHA-256 0{64} as its sidecar says, got [0-9a-f]{64}",
+    ),
+    "a sidecar without a key": Bad(
+        lambda f: own(f, lambda content: content.pop("architecture") and content),
+        r"\S+source\.json must describe the network, got: KeyError\('architecture'\)",
+    ),
+    "a sidecar that names code": Bad(
+        lambda f: own(f, swap_network),
+        r"\S+source\.json: architecture\.network must name a network class of .+, got subprocess\.Popen; .+",
+    ),
+    "a missing fold": Bad(wrong_fold, r"source Dataset501_Made__3d_fullres: `fold` must be one of 0, got 4"),
+    "no fold at all": Bad(
+        lambda f: [shutil.rmtree(nnunet(f) / "fold_0"), next(f.glob("*/*"))][1],
+        r"no fold_X folder in \S+: it is not a results folder of nnU-Net",
+    ),
+    "no checkpoint": Bad(
+        lambda f: without(f, "fold_0/checkpoint_final.pth"),
+        r"no checkpoint_final\.pth or checkpoint_best\.pth or checkpoint_latest\.pth in fold_0 of \S+",
+    ),
+    "no plans": Bad(lambda f: without(f, "plans.json"), r"\S+plans\.json must exist, since nnU-Net writes it .+"),
+    "no dataset.json": Bad(lambda f: without(f, "dataset.json"), r"\S+dataset\.json must exist, since nnU-Net .+"),
+    "plans that are no JSON": Bad(
+        lambda f: [(nnunet(f) / "plans.json").write_bytes(b"{\xe9"), next(f.glob("*/*"))][1],
+        r"\S+plans\.json must be UTF-8 JSON, got: .+",
+    ),
+    "plans without the configuration": Bad(
+        lambda f: nnunet(f, lambda content: content | {"configurations": {}}),
+        r"\S+plans\.json must hold the configuration 3d_fullres whole, got: .+",
+    ),
+    "plans without a key": Bad(
+        lambda f: nnunet(f, lambda content: configuration(content)["architecture"].pop("arch_kwargs") and content),
+        r"\S+plans\.json must hold the configuration 3d_fullres whole, got: .*arch_kwargs.*",
+    ),
+    "plans that name a function": Bad(
+        lambda f: nnunet(f, swap_convolution), r"\S+plans\.json: 3d_fullres\.conv_op must name .+, got os\.system; .+"
+    ),
+    "plans that name what torch imports": Bad(
+        lambda f: nnunet(f, swap_by_import),
+        r"\S+plans\.json: 3d_fullres\.conv_op must name .+OrderedDict, which is none",
+    ),
+    "plans of another network": Bad(
+        lambda f: nnunet(f, lambda content: configuration(content)["architecture"]["arch_kwargs"].update(
+            features_per_stage=[4, 8, 8])),
+        r"source \S+: weights do not match the network: shape mismatch for .+",
+    ),
+    "a bundle without a network": Bad(
+        lambda f: bundle(f, lambda content: content.pop("network_def") and content),
+        r"\S+train\.json must have network_def or network or net with a _target_, got none; .+",
+    ),
+    "a bundle that names code": Bad(
+        lambda f: bundle(f, lambda content: content["network_def"].update(_target_="subprocess.Popen")),
+        r"\S+train\.json: the network must name a network class of .+, got subprocess\.Popen; .+",
+    ),
+    "a bundle without weights": Bad(
+        lambda f: [(bundle(f) / "models" / "model.pt").unlink(), f / "bundle"][1],
+        r"no weights file \(.+\) in \S+models",
+    ),
+    "no such function": Bad(
+        lambda f: "no_such_package.nets:make",
+        r"source make: factory must be package\.module:function, got no_such_package\.nets:make: .+",
+    ),
+    "a function that takes no channels": Bad(
+        lambda f: "pathlib:Path", r"source Path: pathlib:Path must take in_channels, .+"
+    ),
+}  # fmt: skip
+
+
+def inspected(command_line, place, made):
+    overrides = made if isinstance(made, list) else [f"path={made}"]
+    return command_line("inspect", *overrides, *place.overrides)
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_a_bad_source(place, tmp_path, command_line, case):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    done = inspected(command_line, place, TABLE[case].make(folder))
+    assert done.code == 2, done.err + done.out
+    assert re.fullmatch(rf"error: {TABLE[case].line}\n", done.err), done.err
+    assert "Traceback" not in done.out
+
+
+# --- pickles ---
+
+
+def evil_state(folder, place):
+    path = folder / "mine.pt"
+    torch.save(small_network("DynUNet").state_dict() | {"extra": Evil(place)}, path)
+    return path
+
+
+def evil_plain(folder, place):
+    path = folder / "mine.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Evil(place)}, protocol=2))
+    return path
+
+
+def evil_nnunet(folder, place):
+    made = write_nnunet(folder / "Dataset501_Made")
+    file = made / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(file, weights_only=False)
+    torch.save(content | {"logging": Evil(place)}, file)
+    return made
+
+
+def evil_bundle(folder, place):
+    made = write_bundle(folder / "bundle")
+    torch.save({"state_dict": small_network("UNet").state_dict(), "extra": Evil(place)}, made / "models" / "model.pt")
+    return made
+
+
+def evil_factory(folder, place):
+    return [
+        "source=factory",
+        "source.factory=monai.networks.nets:BasicUNet",
+        f"source.path={evil_state(folder, place)}",
+    ]
+
+
+PICKLES = [evil_state, evil_plain, evil_nnunet, evil_bundle, evil_factory]
+
+
+@pytest.mark.parametrize("write", PICKLES)
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(place, tmp_path, command_line, write):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    done = inspected(command_line, place, write(folder, tmp_path / "run"))
+    assert done.code == 2
+    line = (
+        r"error: \S+ must hold tensors and plain values only, got a pickle that asks for \S*mkdir; it could run code .+"
+    )
+    assert re.fullmatch(rf"{line}\n", done.err), done.err
+    assert not (tmp_path / "run").exists()
+    path = folder / "mine.pt"
+    if write is evil_state:  # the pickle does run for whoever trusts it
+        torch.load(path, weights_only=False)
+        assert (tmp_path / "run").exists()
+
+
+def test_a_pickle_of_a_newer_protocol_is_refused(place, tmp_path, command_line):
+    (tmp_path / "mine.pth").write_bytes(pickle.dumps({"state_dict": Evil(tmp_path / "run")}, protocol=5))
+    done = inspected(command_line, place, tmp_path / "mine.pth")
+    assert done.code == 2
+    assert re.fullmatch(
+        r"error: \S+ must hold .+ another kind than torch\.save writes; it could run code .+\n", done.err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pickle_in_an_mlflow_artifact_is_refused(place, tmp_path, command_line):
+    client = MlflowClient(place.uri)
+    run = client.create_run(client.create_experiment("mine", artifact_location=tmp_path.as_uri())).info.run_id
+    client.log_artifact(run, str(evil_state(tmp_path, tmp_path / "run")), "model")
+    done = command_line("inspect", "source=mlflow", f"source.path=runs:/{run}/model", *place.overrides)
+    assert done.code == 2
+    assert re.fullmatch(r"error: \S+ must hold tensors and plain values only, got a pickle .+\n", done.err), done.err
+    assert not (tmp_path / "run").exists()
+
+
+# --- bundles ---
+
+
+def expression(place):
+    def change(content):
+        content["network_def"]["strides"] = f"$[__import__('os').mkdir({str(place)!r}), [2, 2]][1]"
+
+    return change
+
+
+def test_a_bundles_expression_is_evaluated_for_those_alone_who_trust_it(place, tmp_path, command_line):
+    folder = bundle(tmp_path, expression(tmp_path / "run"))
+    done = inspected(command_line, place, folder)
+    assert done.code == 2
+    assert re.fullmatch(r"error: \S+ the network\.strides must be a plain value, got \$\[.+; trust=true .+\n", done.err)
+    assert not (tmp_path / "run").exists()
+    node = OmegaConf.create(recognise(folder, trust=True))
+    assert open_source(node, place.store(), tmp_path).arch.name == "unet"
+    assert (tmp_path / "run").exists()
+
+
+def test_what_nnunet_and_lightning_write_beside_weights_passes(tmp_path, place):
+    """numpy numbers, devices and plain settings are no code."""
+    from argparse import Namespace
+
+    import numpy as np
+
+    content = {
+        "state_dict": small_network("DynUNet").state_dict(),
+        "hyper_parameters": Namespace(lr=0.1),
+        "best": np.float32(0.5),
+        "history": [np.float64(0.1), np.int64(3)],
+        "device": torch.device("cpu"),
+    }
+    torch.save(content, tmp_path / "mine.ckpt")
+    assert open_source(OmegaConf.create(recognise(tmp_path / "mine.ckpt")), place.store(), tmp_path).classes == 3
+    write_nnunet(tmp_path / "Dataset501_Made")
+    node = OmegaConf.create(recognise(tmp_path / "Dataset501_Made"))
+    assert open_source(node, place.store(), tmp_path).classes == 3

@@ -1,0 +1,145 @@
+"""`benchmark.perf` shrunk to seconds: what it writes and how it exits. No time is asserted."""
+
+import json
+import math
+
+import pytest
+
+from benchmark.performance.measurement import Check, Measurement
+
+ROWS = {
+    "score_over_forward",
+    "w2_pairs",
+    "point_features",
+    "score_memory",
+    "score_large_case",
+    "logme_large",
+    "logme_offset",
+    "class_statistics",
+    "large_study",
+    "large_report",
+    "job_cost",
+}
+NO_BOUND = 1e9  # of a cost
+FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
+
+SHRUNK = [
+    "repeats=1",
+    *(f"rows.{name}.repeats=1" for name in ("score_over_forward", "logme_large", "logme_offset")),
+    "rows.score_over_forward.scoring.arch.network.filters=[8,8,8,8,8]",
+    "rows.score_over_forward.scoring.window=[32,32,32]",
+    "rows.score_over_forward.cases=4",
+    "rows.score_over_forward.size=32",
+    "rows.w2_pairs.d=16",
+    "rows.w2_pairs.n=10",
+    "rows.w2_pairs.m=4",
+    "rows.w2_pairs.reference_pairs=2",
+    "rows.point_features.d=4",
+    "rows.point_features.size=16",
+    "rows.score_memory.cases=2",
+    "rows.score_memory.times=2",
+    "rows.score_memory.size=32",
+    "rows.score_large_case.size=32",
+    "rows.logme_large.n=1000",
+    "rows.logme_large.d=4",
+    "rows.logme_offset.n=1000",
+    "rows.logme_offset.d=4",
+    "rows.class_statistics.d=4",
+    "rows.class_statistics.size=16",
+    *(
+        f"rows.large_study.work.{name}={size}"
+        for name, size in {"sources": 6, "targets": 2, "metrics": 2, "resamples": 10}.items()
+    ),
+    "rows.job_cost.repeats=1",
+    "rows.job_cost.metrics=[ccfv,logme]",
+    "growth.base.size=16",
+    "growth.base.cases=2",
+    "growth.base.dims=4",
+    *(f"~growth.axes.{axis}" for axis in ("size", "classes", "dims", "sources")),
+    "growth.axes.cases=[2]",
+    "metric=[ccfv,logme,leep,knn,ncti]",
+]
+UNBOUND = [
+    "rows.score_over_forward.bound=1e9",
+    "rows.w2_pairs.bound=0",
+    "rows.point_features.bound=0",
+    "rows.score_memory.bound=1e9",
+    "rows.score_large_case.bound=1e9",
+    "rows.logme_large.bound=0",
+    "rows.logme_offset.bound=0",
+    "rows.class_statistics.bound=1e9",
+    "rows.large_study.bound=1e9",
+    "rows.large_report.bound=1e9",
+    "rows.job_cost.bound=1e9",
+]
+
+
+@pytest.fixture
+def perf(place, command_line):
+    """Runs the shrunk measurement with further overrides, and reads what it wrote."""
+
+    def run(*overrides):
+        done = command_line("perf", *place.overrides, *SHRUNK, *UNBOUND, *overrides)
+        written = place.folder / "outputs" / "perf.json"
+        return done, json.loads(written.read_text(encoding="utf-8")) if written.exists() else None
+
+    return run
+
+
+@pytest.mark.slow
+def test_every_row_is_measured_written_and_tracked(perf, place):
+    done, rows = perf()
+    assert done.code == 0, done.out + done.err
+    assert {row["name"] for row in rows} == ROWS
+    for row in rows:
+        assert set(row) >= FIELDS
+        assert row["holds"] is True
+        assert row["device"] == "cpu"
+        assert row["ours"] > 0
+        assert row["reference"] > 0
+        sides = row["ours"], row["reference"]
+        cost = row["rule"] == "at most"
+        assert row["ratio"] == pytest.approx(sides[0] / sides[1] if cost else sides[1] / sides[0])
+        assert row["name"] in done.out
+    (tracked,) = place.store("scans").finished("perf").values()
+    assert tracked.tags["holds"] == "true"
+    assert {name.partition("/")[0] for name in tracked.metrics} == ROWS
+    figure = place.store("scans").download(tracked.run, "perf_growth.png", place.folder / "fetched")
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    (point,) = json.loads((place.folder / "outputs" / "perf_growth.json").read_text(encoding="utf-8"))
+    assert (point["axis"], point["value"]) == ("cases", 2)
+
+
+def only(*names):
+    """Overrides that leave all other rows and the curves out."""
+    return ["growth=null", *(f"~rows.{name}" for name in sorted(ROWS - set(names)))]
+
+
+def test_a_bound_that_falls_short_is_exit_code_1(place, command_line):
+    impossible = ["rows.w2_pairs.bound=1e12", "rows.point_features.bound=0"]
+    shrunk = [one for one in SHRUNK if one.startswith(("rows.w2_pairs", "rows.point_features", "repeats"))]
+    left = only("w2_pairs", "point_features")
+    done = command_line("perf", *place.overrides, *shrunk, *left, *impossible)
+    assert done.code == 1
+    assert done.err == "fell short: w2_pairs\n"
+    rows = json.loads((place.folder / "outputs" / "perf.json").read_text(encoding="utf-8"))
+    assert [(row["name"], row["holds"]) for row in rows] == [("w2_pairs", False), ("point_features", True)]
+    (tracked,) = place.store("scans").finished("perf").values()
+    assert tracked.tags["holds"] == "false"
+    assert tracked.metrics["w2_pairs/holds"] == 0
+
+
+@pytest.mark.parametrize(("rule", "ratio"), [("at most", 0.5), ("at least", 2.0)])
+def test_a_ratio_is_a_cost_or_a_gain(rule, ratio):
+    row = Measurement(1.0, 2.0, rule, ratio, "cpu")
+    assert row.ratio == ratio
+    assert row.holds  # a bound that is met exactly is kept
+    beyond = ratio * (0.99 if rule == "at most" else 1.01)
+    assert not Measurement(1.0, 2.0, rule, beyond, "cpu").holds
+
+
+@pytest.mark.parametrize("error", [2.0, math.nan])
+def test_a_fast_wrong_result_does_not_hold(error):
+    row = Measurement(1.0, 100.0, "at least", 2.0, "cpu", checks={"right": Check(0.0, 1.0), "wrong": Check(error, 1.0)})
+    assert row.within
+    assert not row.holds

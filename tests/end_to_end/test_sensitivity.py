@@ -1,0 +1,86 @@
+"""`sensitivity` on top of a finished bench: variants beside the default, and nothing of them anywhere else."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+PARTS = ["~parts.points", "~parts.sampling", "~parts.layers", "~parts.layer", "~parts.cases", "~parts.precision"]
+SMALL = [
+    *PARTS,
+    "parts.windows.metrics=[ccfv,logme]",
+    "parts.tuned.metrics=[ccfv,logme]",
+    "~parts.tuned.truth.last",
+    "~parts.tuned.truth.all",
+    "resamples=50",
+    "hydra/launcher=basic",
+]
+
+
+@pytest.fixture(scope="module")
+def studied(bench, python_m, tmp_path_factory):
+    """A copy of the bench with a study on top, and how that went."""
+    place = type(bench[0])(tmp_path_factory.mktemp("studied"))
+    for name in ("data", "outputs"):
+        shutil.copytree(bench[0].folder / name, place.folder / name)
+    shutil.copy(bench[0].folder / "mlflow.db", place.folder / "mlflow.db")
+    done = python_m("benchmark.sensitivity", "experiment=synthetic", *SMALL, *place.overrides)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done
+
+
+def rows_of(place, name):
+    return pd.read_csv(place.folder / "outputs" / "sensitivity" / "synthetic" / name)
+
+
+def test_what_the_bench_finished_is_not_run_again(studied):
+    assert "truth: all 8 jobs were finished before" in studied[1].stdout
+    done = studied[1].stdout.partition("variants, score:")[2]
+    assert "score: 16 jobs run, 0 were finished before" in done
+    assert "truth: 4 jobs run, 4 were finished before" in done  # the decoder's are those of the bench
+
+
+def test_variants_stand_beside_the_default(studied):
+    rows = rows_of(studied[0], "variants.csv")
+    means = rows[rows["target"] == "mean"].set_index(["part", "metric", "variant"])
+    assert ("windows", "ccfv", "default") in means.index
+    assert means.loc[("windows", "logme", "foreground"), "forwarded"] <= 1
+    assert means.loc[("windows", "logme", "default"), "same_ranking"] == pytest.approx(1)
+    bench = rows_of(studied[0], "agreement.csv")
+    own = bench[(bench["subset"] == "all") & (bench["metric"] == "logme") & (bench["target"] == "synthetic_ball")]
+    here = rows[(rows["variant"] == "default") & (rows["metric"] == "logme") & (rows["target"] == "synthetic_ball")]
+    assert here["kendall"].iloc[0] == pytest.approx(own["kendall"].iloc[0])
+
+
+def test_estimates_that_need_further_passes_have_numbers_and_reasons(studied):
+    rows = rows_of(studied[0], "variants.csv")
+    passes = rows[(rows["part"] == "passes") & (rows["target"] == "synthetic_ball")].set_index("metric")
+    assert set(passes.index) == {"crank", "otce", "ped"}
+    assert passes.loc["crank", "counted"] == passes.loc["crank", "sources"]
+    assert "scratch has no data of its own" in passes.loc["otce", "reason"]
+
+
+def test_a_truth_tuned_otherwise_is_compared(studied):
+    rows = rows_of(studied[0], "variants_tuned.csv")
+    assert list(dict.fromkeys(rows["variant"])) == ["decoder", "head"]
+    assert set(rows["target"]) == {"synthetic_ball"}
+    assert list(rows.loc[rows["variant"] == "decoder", "same_ranking"]) == pytest.approx([1, 1])
+
+
+def test_runs_of_variants_are_tagged_and_enter_no_other_table(studied, bench, command_line):
+    place = studied[0]
+    scored = place.store().finished("score").values()
+    assert {row.tags.get("variant") for row in scored} == {None, "passes/extra", "windows/foreground"}
+    assert {row.params.get("variant") for row in place.store().finished("variant").values()} >= {"foreground", "extra"}
+    before = (bench[0].folder / "outputs" / "study" / "synthetic" / "agreement.csv").read_bytes()
+    done = command_line("correlate", "experiment=synthetic", *place.overrides)
+    assert done.code == 0
+    assert (place.folder / "outputs" / "study" / "synthetic" / "agreement.csv").read_bytes() == before
+    assert "otce" not in done.out
+
+
+def test_a_target_outside_the_suite_is_named(again, command_line):
+    bad = ["parts.tuned.target=liver", *PARTS, "hydra/launcher=basic"]
+    done = command_line("sensitivity", "experiment=synthetic", *bad, *again.overrides)
+    assert done.code == 2
+    assert "parts.tuned.target must be one of synthetic_ball, synthetic_pebble, got liver" in done.err
