@@ -28,9 +28,16 @@ def run(cfg: DictConfig) -> None:
     """Open the source and print what it is.
 
     Raises:
-        InputError: No source is named, or it cannot be read.
+        InputError: No source is named, or it cannot be read, or its code called `sys.exit`.
     """
     node = _node(cfg)
+    try:
+        _show(node, cfg)
+    except SystemExit as error:
+        raise InputError(f"source {node.name}: its code called sys.exit({error.code!r})") from error
+
+
+def _show(node: DictConfig, cfg: DictConfig) -> None:
     store: Store = instantiate(cfg.tracking)
     model = open_source(node, store, Path(cfg.output_dir))
     terminal = Console()

@@ -84,7 +84,9 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
         metrics,
         resample_cases(len(target.names(cfg.split)), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)),
         cfg.draws_of_points,
-        Path(cfg.output_dir) / "rank" / "cache",
+        Path(cfg.output_dir).absolute()
+        / "rank"
+        / "cache",  # written while a source's code runs, which may change folder
         opener.key,
         opener.open,
         SourceLogs(_folder(cfg, target.name) / "logs"),

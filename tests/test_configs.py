@@ -1,6 +1,7 @@
 """Every yaml under conf/ composes through a command that uses it, and every `_target_` accepts the keys beside it."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -11,7 +12,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from benchmark.jobs.cli import prepare_config
@@ -181,6 +182,14 @@ def test_metrics_chosen_together_keep_apart():
     names = [choice.removeprefix("metric/") for choice in choices() if choice.startswith("metric/")]
     config = compose_root("score", metric=f"[{','.join(names)}]")
     assert sorted(config.metric) == names
+
+
+def test_a_metric_s_yaml_names_the_passes_that_it_needs():
+    for path in sorted((CONF / "metric").glob("[!_]*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        named = re.findall(r"^# needs: (.+)$", text, flags=re.MULTILINE)
+        needs = getattr(get_class(yaml.safe_load(text)["_target_"]), "needs", ())
+        assert ", ".join(needs) == "".join(named), path.name
 
 
 def test_every_base_is_used():

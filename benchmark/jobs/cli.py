@@ -108,12 +108,19 @@ def told(error: BaseException) -> str | None:
 
 
 def prepare_config() -> None:
-    """Make the resolvers and the group `target` known; `target=NAME` takes `conf/task/NAME.yaml`."""
+    """Make known the resolvers, the default metrics, and that `target=NAME` takes `conf/task/NAME.yaml`."""
     OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
     OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
     store = ConfigStore.instance()
     for path in sorted((CONF / "task").glob("[!_]*.yaml")):
         store.store(group="target", name=path.stem, node={"defaults": [{"/task@_here_": path.stem}, "_self_"]})
+    store.store(name="_metrics", node={"defaults": [{"metric": one_pass_metrics()}]})
+
+
+def one_pass_metrics() -> list[str]:
+    """The metrics of conf/metric but those whose yaml says that they need a further pass (`# needs: source`)."""
+    files = sorted((CONF / "metric").glob("[!_]*.yaml"))
+    return [path.stem for path in files if "\n# needs:" not in path.read_text(encoding="utf-8")]
 
 
 def composed(root: str, overrides: Sequence[str]) -> DictConfig:

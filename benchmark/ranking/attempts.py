@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from benchmark.errors import SkipPair
 from benchmark.ranking.source_errors import own_files
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux; another one after a restart of the machine
+SAME_START = 2.0  # seconds; the kernel's start of a process moves by up to one with the clock, and none is read twice
 
 
 @contextmanager
@@ -27,7 +32,7 @@ def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
     Example:
         >>> import tempfile
         >>> marker = Path(tempfile.mkdtemp()) / "step.attempt"
-        >>> _ = marker.write_text("1 0")  # as a process leaves it that was killed once
+        >>> _ = marker.write_text("1 0 0 -")  # as a process leaves it that was killed once
         >>> with attempt(marker, "in its training step", most=1):
         ...     pass
         Traceback (most recent call last):
@@ -39,21 +44,52 @@ def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
         raise SkipPair(f"the process was killed{often} {doing}, probably because memory ran out; "
                        f"delete {marker} to try again")  # fmt: skip
     with own_files(marker.parent):
-        marker.write_text(f"{kills + 1} {os.getpid()}", encoding="ascii")
+        marker.write_text(f"{kills + 1} {os.getpid()} {_start(os.getpid()):.2f} {_boot()}", encoding="ascii")
     try:
         yield
     finally:
-        marker.unlink(missing_ok=True)
+        with own_files(marker.parent):
+            marker.unlink(missing_ok=True)
 
 
 def _kills(marker: Path) -> int:
-    """How many processes were killed; one that still runs, beside this one, was not."""
+    """How many processes were killed; another one that still runs was not."""
     try:
-        kills, process = (int(word) for word in marker.read_text(encoding="ascii").split())
-        if process > 0:
-            os.kill(process, 0)  # sends nothing: raises where there is no such process
-    except ProcessLookupError:
-        return kills
-    except (OSError, ValueError):
+        words = marker.read_text(encoding="ascii").split()
+        kills, process = int(words[0]), int(words[1])
+        start, boot = (float(words[2]), words[3]) if len(words) > 2 else (0.0, "")
+    except (OSError, ValueError, IndexError):
         return 0
-    return kills if process <= 0 else kills - 1
+    return kills - 1 if _runs(process, start, boot) else kills
+
+
+def _runs(process: int, start: float, boot: str) -> bool:
+    """Whether another process with this number, start and boot still runs.
+
+    The number says little: in a container, every run may have the same one. Its own is never another process's, and
+    a process that nobody waits for keeps its number after it was killed.
+    """
+    if process == os.getpid() or not start or boot != _boot():
+        return False
+    try:
+        if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+            return False
+    except (psutil.Error, ValueError):  # ValueError: a negative number
+        return False
+    return abs(_start(process) - start) < SAME_START
+
+
+def _start(process: int) -> float:
+    """When a process started, in seconds since 1970; 0 where that cannot be known."""
+    try:
+        return float(psutil.Process(process).create_time())
+    except psutil.Error:
+        return 0.0
+
+
+def _boot() -> str:
+    """What tells this boot of the machine from others; "-" where the system does not say."""
+    try:
+        return BOOT.read_text(encoding="ascii").strip() or "-"
+    except OSError:
+        return "-"

@@ -18,6 +18,7 @@ from benchmark.metric.protocol import Metric
 from benchmark.ranking.attempts import attempt
 from benchmark.ranking.case_bootstrap import Resamples
 from benchmark.ranking.case_passes import (
+    KILLS,
     CasePasses,
     StreamSettings,
     drop_softmax,
@@ -28,6 +29,7 @@ from benchmark.ranking.case_passes import (
 )
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import SourceOutcome, estimate
+from benchmark.ranking.global_settings import restored_settings
 from benchmark.ranking.source_errors import SourceError, SourceLogs, blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.sources.pairing import Pair, paired
@@ -84,7 +86,7 @@ class Ranker:
         """
         self.logs.clear(name)
         try:
-            with blamed_on_source("while it was scored"):
+            with restored_settings(), blamed_on_source("while it was scored"):
                 return self._outcome(name, node, report)
         except FAULTS as error:
             return SourceOutcome(name, skipped=self.logs.reason(name, error))
@@ -93,21 +95,35 @@ class Ranker:
         with blamed_on_source("while its files were read"):
             passed = self._pass_key(node)
         path = self.folder / "outcomes" / f"{self._outcome_key(passed)}.json"
+        folder = self.folder / "passes" / passed[:16]
         opened: _Opened | None = None
         if path.is_file():
             found = replace(SourceOutcome.load(path), name=name)
         else:
-            opened = self._open(node)
-            folder = self.folder / "passes" / passed[:16]
+            opened = self._open(node, folder)
             found = self._score(name, opened, folder, report)
             with own_files(path.parent):
                 found.save(path)
             self._drop_softmax(folder)
         if math.isnan(found.facts.get("step_seconds", math.nan)):
-            found = self._with_cost(found, node, opened, path)
+            found = self._with_cost(found, path, lambda: opened or self._open(node, folder))
         return found
 
-    def _open(self, node: DictConfig) -> "_Opened":
+    def _open(self, node: DictConfig, passes: Path) -> "_Opened":
+        """Open a source, unless that killed the process too often.
+
+        Args:
+            node: The source's config.
+            passes: The folder of its passes, beside which it is marked that it is being opened.
+        """
+        with own_files(passes.parent):
+            passes.parent.mkdir(parents=True, exist_ok=True)
+        with attempt(
+            passes.with_name(f"{passes.name}.attempt"), "while it was opened and forwarded one window", most=KILLS
+        ):
+            return self._tried(node)
+
+    def _tried(self, node: DictConfig) -> "_Opened":
         with blamed_on_source("while it was opened"):
             model = self.open_source(node)
         if not model.arch.taps:
@@ -161,7 +177,7 @@ class Ranker:
             with own_files(folder):
                 drop_softmax(folder, self.target.names(self.split))
 
-    def _with_cost(self, found: SourceOutcome, node: DictConfig, opened: "_Opened | None", path: Path) -> SourceOutcome:
+    def _with_cost(self, found: SourceOutcome, path: Path, opening: Callable[[], "_Opened"]) -> SourceOutcome:
         """The outcome with the seconds of a training step, kept; one that cannot be measured is NaN with its reason.
 
         Only a number is kept: the next run measures again what failed.
@@ -169,7 +185,7 @@ class Ranker:
         doing = f"in a training step with one window of {sides(found.facts['window'])} voxels"
         try:
             with attempt(path.with_suffix(".attempt"), doing, most=1):
-                opened = opened or self._open(node)
+                opened = opening()
                 with blamed_on_source(doing):
                     step = step_seconds(
                         opened.network,

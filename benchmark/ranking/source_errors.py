@@ -1,15 +1,16 @@
 """What an exception means while one source is scored: that source's reason, in one line, or the end of the command.
 
-A source brings code and files of its own, so anything may be raised. Bad input gives its message. Whatever else a
-source raises gives a line that names what was being done, with the traceback in a log file. What is wrong with the
-target, the disk or the command itself is no source's fault and stops the command.
+A source brings code and files of its own, so anything may be raised, a call of `sys.exit` included. Bad input gives its
+message. Whatever else a source raises gives a line that names what was being done, with the traceback in a log file.
+Four errors of our own and Ctrl-C stop the command: a case of the target that cannot be read, a file of ours that cannot
+be written, a time limit, and a job that must not start.
 """
 
 import errno
 import hashlib
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,10 @@ from torch.utils.hooks import RemovableHandle
 from benchmark.errors import CaseError, InputError, NotStartedError, SkipPair, TimeLimitError, WriteError
 
 STOPPING = (CaseError, WriteError, TimeLimitError, NotStartedError)
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}  # which only writing gives
 # What torch says where it has no exception class for it: its CPU allocator, C++, cuBLAS and cuDNN
 NO_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc", "ALLOC_FAILED")
 LONGEST = 150  # characters of a log's name; file systems take 255 bytes
+MOST = 100  # characters that are shown of what sys.exit was called with
 
 
 class SourceError(Exception):
@@ -48,16 +49,21 @@ class SourceError(Exception):
 def blamed_on_source(doing: str, *, advice: str = "") -> Iterator[None]:
     """Turn an exception within the block into a SourceError, unless it is bad input or stops the command.
 
+    The working directory is put back after the block: the paths of the target may be relative to it.
+
     Args:
         doing: What is being done.
         advice: What to do where memory runs out.
 
     Raises:
-        SourceError: The block raised an exception.
+        SourceError: The block raised an exception, or called `sys.exit`.
     """
     try:
-        yield
-    except Exception as error:
+        with chdir("."):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if (stop := stopping(error)) is not None:
             raise stop from error.__cause__
         cause = _instantiated(error)
@@ -171,6 +177,9 @@ class SourceLogs:
                 log.write(f"{source}: {error.doing}\n{''.join(traceback.format_exception(cause))}\n")
         if out_of_memory(cause):
             return f"out of memory {error.doing}" + (f"; {error.advice}" if error.advice else "")
+        if isinstance(cause, SystemExit):
+            code = "" if cause.code is None else repr(cause.code)[:MOST]
+            return f"it called sys.exit({code}) {error.doing}; traceback in {path}"
         told = next((line.strip() for line in str(cause).splitlines() if line.strip()), "")
         return f"{type(cause).__name__} {error.doing}{': ' if told else ''}{told}; traceback in {path}"
 
@@ -181,8 +190,6 @@ def stopping(error: BaseException) -> InputError | None:
     while link is not None:
         if isinstance(link, STOPPING):
             return link
-        if isinstance(link, OSError) and link.errno in FULL:
-            return _not_written(link)
         link = link.__cause__
     return None
 
@@ -201,14 +208,13 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
 
 
-def _not_written(error: OSError, folder: Path | None = None) -> WriteError:
-    place, why = error.filename or folder or "a file", error.strerror or str(error)
+def _not_written(error: OSError, folder: Path) -> WriteError:
+    place, why = error.filename or folder, error.strerror or str(error)
     return WriteError(f"cannot write {place}: {why}; what is finished is kept, run again to resume")
 
 
-def _instantiated(error: Exception) -> Exception:
+def _instantiated(error: BaseException) -> BaseException:
     """What was raised by the class that a config names, without what Hydra wraps it in."""
-    inner: BaseException = error
-    while isinstance(inner, HydraException) and isinstance(inner.__cause__, Exception):
-        inner = inner.__cause__
-    return inner if isinstance(inner, Exception) else error
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

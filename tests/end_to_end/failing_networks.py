@@ -4,8 +4,10 @@ Finding a network's parts forwards noise of 32 voxels a side, and its window is 
 over the target alone does so for other shapes and other values.
 """
 
+import errno
 import os
 import signal
+import sys
 
 import torch
 from monai.networks.nets import SegResNetDS
@@ -66,6 +68,54 @@ class RaisesInThePass(Healthy):
 class RaisesOSErrorInThePass(Healthy):
     def in_the_pass(self) -> None:
         raise FileNotFoundError(2, "No such file or directory", "/no/such/table.npy")
+
+
+class DiskFullInThePass(Healthy):
+    def in_the_pass(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/dev/shm/its_own")
+
+
+class ExitsWhenMade(Healthy):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        sys.exit("usage: make")
+
+
+class ExitsInThePass(Healthy):
+    def in_the_pass(self) -> None:
+        sys.exit(0)
+
+
+class ExitsInTraining(Healthy):
+    def in_training(self) -> None:
+        sys.exit()
+
+
+class Unknown(BaseException):
+    """No Exception."""
+
+
+class RaisesNoExceptionInThePass(Healthy):
+    def in_the_pass(self) -> None:
+        raise Unknown("base")
+
+
+class ChangesSettings(Healthy):
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        super().__init__(in_channels, out_channels)
+
+
+class ChangesFolder(Healthy):
+    def in_the_pass(self) -> None:
+        os.chdir("/")
+
+
+class KilledWhenTried(Healthy):
+    def forward(self, views: Tensor) -> Tensor:
+        if not views.any() and not self.training:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(views)
 
 
 class NoMemoryInThePass(Healthy):

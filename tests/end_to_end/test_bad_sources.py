@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from omegaconf import OmegaConf
 
 from benchmark.sources.opening import open_source
 from benchmark.sources.readers.recognise import recognise
+from benchmark.sources.weights.safe_load import unwrap
 from tests.checkpoints import SMALL, small_network, write_bundle, write_file, write_nnunet, write_weights
 
 pytestmark = pytest.mark.bad_input
@@ -111,6 +113,34 @@ def swap_by_import(content):
     configuration(content)["architecture"]["arch_kwargs"]["conv_op"] = "torch.nn.modules.module.OrderedDict"
 
 
+def written(text, folder):
+    path = folder / "mine.pth"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def holding_itself(weights):
+    content = {"epoch": 3}
+    content["state_dict"] = {"model": content}
+    return content
+
+
+MATRIX = "bottleneck.conv1.conv.weight"
+KINDS = {
+    r"sparse \(sparse_coo\)": torch.Tensor.to_sparse,
+    r"quantised \(qint8\)": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    "float8_e4m3fn": lambda tensor: tensor.to(torch.float8_e4m3fn),
+    "a meta tensor without values": lambda tensor: tensor.to("meta"),
+    "int8": lambda tensor: tensor.to(torch.int8),
+    "int64": lambda tensor: tensor.to(torch.int64),
+    "complex64": lambda tensor: tensor.to(torch.complex64),
+}
+
+
+def recast(change, folder):
+    return state(folder, lambda weights: weights | {MATRIX: change(weights[MATRIX])})
+
+
 def other_arch(folder):
     return ["source=state_dict", f"source.path={state(folder)}", "arch@source.arch=segresnet"]
 
@@ -137,13 +167,29 @@ TABLE = {
         lambda f: shutil.copy(state(f), f / "mine.onnx"),
         r"source \S+ is not a weights file: its suffix must be one of .+, got \.onnx"
     ),
-    "a cut .pt": Bad(lambda f: cut(state(f)), r"\S+mine\.pt must be a file that torch\.save wrote, got: .+"),
+    "a cut .pt": Bad(
+        lambda f: cut(state(f)), r"cannot read \S+mine\.pt: not a file that torch\.save wrote, or cut short: .+"
+    ),
     "a cut .safetensors": Bad(
         lambda f: cut(write_weights(small_network("DynUNet"), f / "mine.safetensors")),
         r"\S+mine\.safetensors must be a safetensors file, got: .+",
     ),
     "an empty .pt": Bad(
-        lambda f: [(f / "mine.pt").touch(), f / "mine.pt"][1], r"\S+mine\.pt must be a file that torch\.save wrote, .+"
+        lambda f: [(f / "mine.pt").touch(), f / "mine.pt"][1],
+        r"cannot read \S+mine\.pt: not a file that torch\.save wrote, it is empty",
+    ),
+    **{f"a text file ({text[:4]})": Bad(
+        partial(written, text), r"cannot read \S+mine\.pth: not a file that torch\.save wrote"
+    ) for text in ("a,b\n1,2\n", '{"a": 1}', "hello world", "version https://git-lfs.github.com/spec/v1\n")},
+    "a dict that holds itself": Bad(
+        lambda f: state(f, holding_itself), r"\S+mine\.pt must hold a state dict, got a dict that holds itself under .+"
+    ),
+    **{f"a tensor that is {kind}": Bad(
+        partial(recast, change), rf"\S+mine\.pt: weights must be dense .+, got {re.escape(MATRIX)}, which is {kind}"
+    ) for kind, change in KINDS.items()},
+    "an integer tensor beside": Bad(
+        lambda f: state(f, lambda weights: weights | {"pos": torch.ones(2, 2, dtype=torch.int8)}),
+        r"\S+mine\.pt: weights must be dense .+, got pos, which is int8",
     ),
     "no state dict": Bad(
         lambda f: state(f, lambda weights: {"epoch": 3, "best": 0.5}),
@@ -371,3 +417,29 @@ def test_what_nnunet_and_lightning_write_beside_weights_passes(tmp_path, place):
     write_nnunet(tmp_path / "Dataset501_Made")
     node = OmegaConf.create(recognise(tmp_path / "Dataset501_Made"))
     assert open_source(node, place.store(), tmp_path).classes == 3
+
+
+# --- what a file may hold beside its weights ---
+
+
+@pytest.mark.parametrize(
+    "beside", [{"class_weights": torch.ones(3)}, {"ema": {"decay": torch.ones(2)}, "step": torch.ones(1)}]
+)
+def test_tensors_beside_a_wrapped_state_dict_are_no_part_of_it(tmp_path, place, beside):
+    path = state(tmp_path, lambda weights: {"state_dict": {"model": weights}} | beside)
+    model = open_source(OmegaConf.create(recognise(path)), place.store(), tmp_path)
+    assert set(model.weights) == set(small_network("DynUNet").state_dict())
+    assert model.notes[0].startswith("the weights are under 'state_dict'")
+
+
+def test_integer_buffers_are_no_fault(tmp_path):
+    weights = {"a.weight": torch.ones(2, 2), "n.num_batches_tracked": torch.tensor(3), "mask": torch.ones(2, 2) > 0,
+               "attn.relative_position_index": torch.zeros(4, 4, dtype=torch.int64)}  # fmt: skip
+    assert unwrap(weights, tmp_path).weights.keys() == weights.keys()
+    assert unwrap({"a.weight": torch.ones(2, 2, dtype=torch.bfloat16)}, tmp_path).weights
+
+
+def test_a_factory_that_calls_exit_is_told_in_one_line(place, command_line):
+    done = command_line("inspect", "path=tests.end_to_end.failing_networks:ExitsWhenMade", *place.overrides)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == "error: source ExitsWhenMade: its code called sys.exit('usage: make')"

@@ -14,7 +14,8 @@ from tests.checkpoints import write_nnunet
 
 HERE = "tests.end_to_end.failing_networks"
 QUICK = ["metric=[ccfv,logme,leep,ncti]", "draws_of_points=2"]
-SCORED = ["Healthy", "Wide", "Wider", "NoMemoryInTraining", "RaisesInTraining", "NanFeatures", "deeply_supervised"]
+SCORED = ["Healthy", "Wide", "Wider", "NoMemoryInTraining", "RaisesInTraining", "NanFeatures", "deeply_supervised",
+          "ExitsInTraining"]  # fmt: skip
 PASS = r"in its forward pass of case synthetic_ball_train_00, 2 windows of 24x24x24 voxels at a time"
 STEP = "in a training step with one window of 24x24x24 voxels"
 SKIPPED = {
@@ -22,6 +23,11 @@ SKIPPED = {
     "RaisesInThePass": f"OwnError {PASS}: this case is too hard; traceback in LOGS/RaisesInThePass.log",
     "RaisesOSErrorInThePass": f"FileNotFoundError {PASS}: [Errno 2] No such file or directory: '/no/such/table.npy'; "
                               "traceback in LOGS/RaisesOSErrorInThePass.log",
+    "DiskFullInThePass": f"OSError {PASS}: [Errno 28] No space left on device: '/dev/shm/its_own'; "
+                         "traceback in LOGS/DiskFullInThePass.log",
+    "ExitsWhenMade": "it called sys.exit('usage: make') while it was opened; traceback in LOGS/ExitsWhenMade.log",
+    "ExitsInThePass": f"it called sys.exit(0) {PASS}; traceback in LOGS/ExitsInThePass.log",
+    "RaisesNoExceptionInThePass": f"Unknown {PASS}: base; traceback in LOGS/RaisesNoExceptionInThePass.log",
     "NoMemoryInThePass": f"out of memory {PASS}; a smaller stream.batch takes less",
     "NanWeights": "its weights hold NaN or inf in head.weight",
     "NoDecoder": f"{HERE}:NoDecoder: no layer was found that feeds its segmentation head",
@@ -29,6 +35,7 @@ SKIPPED = {
 UNKNOWN_COST = {
     "NoMemoryInTraining": f"out of memory {STEP}",
     "RaisesInTraining": f"OwnError {STEP}: only for inference; traceback in LOGS/RaisesInTraining.log",
+    "ExitsInTraining": f"it called sys.exit() {STEP}; traceback in LOGS/ExitsInTraining.log",
 }
 
 
@@ -86,7 +93,7 @@ def test_what_one_source_raises_is_its_own_reason(rank, ball, written):
     logged = {name for name, why in (SKIPPED | UNKNOWN_COST).items() if "LOGS" in why or "memory" in why}
     assert {path.stem for path in (folder / "logs").iterdir()} == logged
     assert "in_the_pass" in (folder / "logs" / "RaisesInThePass.log").read_text(encoding="utf-8")  # the traceback
-    assert "(5 of 7 sources)" in done.out  # whose cost of fine-tuning is in the sum
+    assert "(5 of 8 sources)" in done.out  # whose cost of fine-tuning is in the sum
     assert np.isnan(table.loc["NanFeatures", ["ccfv", "logme", "leep", "ncti", "standing"]].astype(float)).all()
     without = {one["metric"] for one in content["reasons"] if one["source"] == "NanFeatures"}
     assert without == {"ccfv", "logme", "leep", "ncti"}
@@ -97,10 +104,30 @@ def test_what_one_source_raises_is_its_own_reason(rank, ball, written):
 def test_others_have_the_scores_that_they_have_without_it(rank, ball, written):
     columns = ["place", "ccfv", "logme", "leep", "ncti", "standing", "standing_low", "standing_high"]
     names = ["Healthy", "Wide", "Wider"]
-    assert rank(ball, sources("NanFeatures", *names, "RaisesInThePass")).code == 0
+    assert rank(ball, sources("NanFeatures", "ChangesSettings", *names, "RaisesInThePass")).code == 0
     together = written()[1].loc[names, columns]
     assert rank(ball, sources(*names)).code == 0
     pd.testing.assert_frame_equal(written()[1].loc[names, columns], together)
+
+
+def test_a_source_that_changes_the_folder_is_scored_where_paths_are_relative(
+    rank, ball, written, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ball, "ball")
+    done = rank("ball", sources("ChangesFolder", "Healthy"), "output_dir=outputs")
+    assert done.code == 0, done.err
+    assert {line["source"] for line in written("ball")[0]["ranking"]} == {"ChangesFolder", "Healthy"}
+
+
+def test_a_program_that_a_source_imports_and_that_ends_is_skipped(rank, ball, written, tmp_path, monkeypatch):
+    (tmp_path / "a_program.py").write_text("import argparse\nargparse.ArgumentParser().parse_args(['--no-such'])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = rank(ball, f"source=[a_program:Net,{HERE}:Healthy]")
+    assert done.code == 0, done.err
+    content, _, folder = written()
+    why = f"it called sys.exit(2) while its files were read; traceback in {folder / 'logs' / 'Net.log'}"
+    assert content["skipped"] == {"Net": why}
 
 
 def test_where_all_fail_one_line_says_why(rank, ball):
@@ -145,6 +172,17 @@ def test_a_cost_that_failed_is_measured_again_and_a_known_one_is_not(rank, ball,
 
 
 @pytest.mark.slow
+def test_a_source_that_kills_the_process_while_it_is_opened_is_skipped_in_the_end(python_m, ball, tmp_path, written):
+    command = ("benchmark.rank", f"task={ball}", sources("KilledWhenTried", "Healthy"),
+               f"output_dir={tmp_path}/outputs", *QUICK)  # fmt: skip
+    assert [python_m(*command).returncode for _ in range(2)] == [-9, -9]
+    done = python_m(*command)
+    assert done.returncode == 0, done.stderr
+    (why,) = written()[0]["skipped"].values()
+    assert why.startswith("the process was killed 2 times while it was opened and forwarded one window, probably ")
+
+
+@pytest.mark.slow
 def test_a_process_that_is_killed_in_a_training_step_leaves_the_scores(python_m, ball, tmp_path, written):
     command = ("benchmark.rank", f"task={ball}", sources("KilledInTraining", "Healthy"),
                f"output_dir={tmp_path}/outputs", *QUICK)  # fmt: skip
@@ -164,7 +202,7 @@ def test_a_source_whose_pass_killed_the_process_twice_is_skipped(rank, ball, wri
     (place,) = (cache / "passes").iterdir()
     shutil.rmtree(place / "synthetic_ball_train_02")
     marker = place / "synthetic_ball_train_02.attempt"
-    marker.write_text("2 0")  # as the second process left it
+    marker.write_text("2 0 0 -")  # as the second process left it
     assert rank(ball, sources("Healthy", "Wide")).code == 0
     assert written()[0]["skipped"] == {
         "Healthy": "the process was killed 2 times in the forward pass of case synthetic_ball_train_02, "
@@ -246,7 +284,7 @@ def test_a_full_disk_stops(rank, ball, tmp_path, monkeypatch, where):
     if where == "statistics":
         monkeypatch.setattr(passes, "write_json", full)
     else:
-        monkeypatch.setattr(outcomes.Outcome, "save", lambda self, path: full(path))
+        monkeypatch.setattr(outcomes.SourceOutcome, "save", lambda self, path: full(path))
     done = rank(ball, sources("Healthy", "Wide"))
     assert done.code == 2
     line = done.err.splitlines()[-1]

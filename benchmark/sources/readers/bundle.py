@@ -6,7 +6,7 @@ one of MONAI's own, its arguments plain values.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,15 @@ from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import discovered
 from benchmark.sources.weights.corrupt_files import described_by
 from benchmark.sources.weights.match import fitted
-from benchmark.sources.weights.safe_load import SUFFIXES, file_digest, read_weights, unwrap
-from benchmark.sources.weights.swin_merging import merged_network, merging_of_version, with_merging
+from benchmark.sources.weights.safe_load import SUFFIXES, read_weights, unwrap
+from benchmark.sources.weights.swin_merging import (
+    ShownMerging,
+    dated_digest,
+    merged_network,
+    merging_of_file,
+    merging_of_version,
+    with_merging,
+)
 from benchmark.sources.weights.trusted_classes import literal, monai_class
 
 CONFIGS = ("inference", "train", "evaluate")
@@ -51,7 +58,8 @@ class BundleSource:
 
     def digest(self) -> str:
         """SHA-256 over metadata, config and weights."""
-        return file_digest(Path(self.path) / "configs" / "metadata.json", self._config_file(), self._weights_file())
+        described = (Path(self.path) / "configs" / "metadata.json", self._config_file())
+        return dated_digest(self._weights_file(), *described)
 
     def open(self) -> Model:
         """Read it.
@@ -70,15 +78,15 @@ class BundleSource:
         settings = {name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN}
         cls = monai_class(named, where=where, trust=self.trust)
         settings = with_merging(settings, source=self.name) if cls.__name__ == "SwinUNETR" else settings
-        version = str(metadata.get("monai_version", ""))
-        form = merging_of_version(version)
-        network: Callable[..., nn.Module]
-        network, merging = merged_network(
-            partial(cls, **settings), (form, f"metadata.json names MONAI {version}") if form else None
-        )
-        state = unwrap(read_weights(weights), weights)
-        image, labels = _described(metadata)
         size = settings.get("img_size")
+        dropped, taken = [], None
+        if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 took it out
+            taken = [size] * 3 if isinstance(size, int) else size
+            size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer takes, is its patch"]
+        state = unwrap(read_weights(weights), weights)
+        merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
+        network: Callable[..., nn.Module] = merged.network
+        image, labels = _described(metadata)
         dims = int(settings.get("spatial_dims", 3))
         try:
             arch = discovered(named.rpartition(".")[2].lower(), network, dims=dims,
@@ -87,8 +95,8 @@ class BundleSource:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{where} must take its arguments, got: {error}") from error
-        fit = fitted(network, state.weights, source=self.name, head=arch.head)
-        patch = image.get("spatial_shape")
+        fit = fitted(network, state.weights, source=self.name, head=arch.head, decoder=arch.decoder)
+        patch = image.get("spatial_shape", taken)
         if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
             patch = None  # metadata may hold expressions
         told = "its own preprocessing is in transforms that are not read"
@@ -100,8 +108,9 @@ class BundleSource:
             classes=fit.classes,
             labels=labels if len(labels) == fit.classes else {},
             patch=arch.fit(patch) if patch else None,
-            facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
-            notes=(f"{config.name}, {weights.name}", told, *merging, *state.notes, *fit.notes),
+            facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))}
+            | ({"assumed": f"merging = {merged.assumed['merging']}"} if merged.assumed else {}),
+            notes=(f"{config.name}, {weights.name}", told, *dropped, *merged.notes, *state.notes, *fit.notes),
             head=fit.head,
         )
 
@@ -124,6 +133,13 @@ class BundleSource:
             rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
             raise InputError(f"{rule}, got {self.weights or 'none, and no model.pt is there'}")
         return chosen[0]
+
+
+def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -> ShownMerging | None:
+    """The form of a Swin UNETR by the version of MONAI that the metadata name, or else by the file of weights."""
+    version = str(metadata.get("monai_version", ""))
+    form = merging_of_version(version)
+    return ShownMerging(form, f"metadata.json names MONAI {version}") if form else merging_of_file(weights, names)
 
 
 def bundle_weights(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import initial
 from benchmark.sources.networks.discover import discovered
-from benchmark.sources.readers.state_dict import check_labels
+from benchmark.sources.readers.state_dict import assumptions, check_labels
 from benchmark.sources.weights.match import Fit, fitted
 from benchmark.sources.weights.safe_load import file_digest, read_weights, unwrap
 from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
@@ -68,8 +68,8 @@ class FactorySource:
         settings = with_merging(settings, source=self.name) if function.__name__ == "SwinUNETR" else settings
         state = unwrap(read_weights(Path(self.path)), Path(self.path)) if self.path else None
         shown = merging_of_file(Path(self.path), state.weights) if self.path and state else None
-        network: Callable[..., nn.Module]
-        network, told = merged_network(partial(function, **settings), shown)
+        merged = merged_network(partial(function, **settings), shown)
+        network: Callable[..., nn.Module] = merged.network
         size = self.patch if self.fixed else None
         try:
             arch = discovered(self.factory, network, dims=self.dims, channels=self.channels, size=size)
@@ -80,7 +80,8 @@ class FactorySource:
             made = initial(network, channels=self.channels, classes=self.classes, seed=0)
             fit = Fit(made.state_dict(), self.channels, self.classes, ("initial weights",))
         else:
-            fit = fitted(network, state.weights, source=self.name, prefix=self.prefix, head=arch.head)
+            fit = fitted(network, state.weights, source=self.name, prefix=self.prefix, head=arch.head,
+                         decoder=arch.decoder)  # fmt: skip
         return Model(
             name=self.name,
             arch=arch,
@@ -89,8 +90,9 @@ class FactorySource:
             classes=fit.classes,
             labels=check_labels(self.labels, fit, self.name),
             patch=arch.fit(self.patch) if self.patch else None,
-            facts={"kind": "factory", "factory": self.factory, "path": str(self.path or "")},
-            notes=(*(state.notes if state else ()), *told, *fit.notes),
+            facts={"kind": "factory", "factory": self.factory, "path": str(self.path or "")}
+            | ({"assumed": assumptions(merged.assumed)} if merged.assumed else {}),
+            notes=(*(state.notes if state else ()), *merged.notes, *fit.notes),
             head=fit.head,
         )
 

@@ -74,7 +74,13 @@ class NnunetSource:
         where = f"{folder / 'plans.json'}: {configuration}"
         arch = _architecture(parts, patch=plan["patch_size"], where=where, trust=self.trust)
         try:
-            fit = fitted(arch.network, unwrap(content, path).weights, source=self.name, head=arch.head)
+            fit = fitted(
+                arch.network,
+                unwrap(content, path).weights,
+                source=self.name,
+                head=arch.head,
+                decoder=arch.decoder,
+            )
         except InputError as error:
             raise InputError(f"{error}; {other(trainer)}" if built_by(trainer) is None else str(error)) from error
         labels, told = _labels(dataset, folder / "dataset.json")

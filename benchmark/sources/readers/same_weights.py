@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmark.sources.weights.monai_signatures import first_names
 from benchmark.sources.weights.safe_load import read_weights, unwrap
 
 HUGGING_FACE = ("pytorch_model", "model")  # transformers names a model so in .bin, and in .safetensors
@@ -62,7 +63,8 @@ def _weights(file: Path) -> dict[str, Tensor] | None:
     except Exception:  # a file can be broken in any way; why it cannot be read is said where it is opened as a source
         return None
     common = _common(weights) if weights else 0
-    return {name[common:]: tensor for name, tensor in weights.items()} or None
+    named = first_names({name[common:]: tensor for name, tensor in weights.items()})
+    return {name: tensor for name, tensor in named.items() if not name.startswith("skip_layers.")} or None
 
 
 def _common(names: Mapping[str, Tensor]) -> int:

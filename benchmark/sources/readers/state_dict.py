@@ -13,9 +13,16 @@ from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import discovered
 from benchmark.sources.weights.match import Allowed, Fit, fitted
-from benchmark.sources.weights.monai_signatures import Guess, current_names, guess
+from benchmark.sources.weights.monai_signatures import Guess, current_names, first_names, guess
 from benchmark.sources.weights.safe_load import Unwrapped, read_weights, unwrap
-from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
+from benchmark.sources.weights.swin_merging import (
+    ShownMerging,
+    dated_digest,
+    merged_network,
+    merging_note,
+    merging_of_file,
+    with_merging,
+)
 from benchmark.sources.weights.trusted_classes import monai_class
 
 
@@ -54,9 +61,17 @@ class StateDictSource:
         content = self._content
         merging = merging_of_file(Path(self.path), content.weights)
         if self.arch is not None:
-            network, told = merged_network(self.arch.network, merging)
-            fit = fitted(network, content.weights, source=self.name, prefix=self.prefix, head=self.arch.head)
-            return self._model(replace(self.arch, network=network), fit, (*content.notes, *told))
+            merged = merged_network(self.arch.network, merging)
+            fit = fitted(
+                merged.network,
+                content.weights,
+                source=self.name,
+                prefix=self.prefix,
+                head=self.arch.head,
+                decoder=self.arch.decoder,
+            )
+            arch = replace(self.arch, network=merged.network)
+            return self._model(arch, fit, (*content.notes, *merged.notes), assumed=merged.assumed)
         start = self.prefix or ""
         own = {name.removeprefix(start): tensor for name, tensor in content.weights.items() if name.startswith(start)}
         found = recognised(own, source=self.name, settings=self.settings or {}, merging=merging)
@@ -64,7 +79,9 @@ class StateDictSource:
             found.arch.network,
             found.weights,
             source=self.name,
+            prefix=found.guess.prefix if self.prefix is None else "",
             head=found.arch.head,
+            decoder=found.arch.decoder,
             allowed=Allowed(found.guess.family.extras, found.guess.family.idle, whole=True),
         )
         return self._model(found.arch, fit, (*content.notes, *found.notes), assumed=found.guess.assumed)
@@ -115,7 +132,7 @@ def recognised(
     *,
     source: str,
     settings: Mapping[str, Any],
-    merging: tuple[str, str] | None = None,
+    merging: ShownMerging | None = None,
 ) -> Recognised:
     """One of MONAI's networks by the names and shapes of the weights.
 
@@ -123,16 +140,17 @@ def recognised(
         weights: The state dict.
         source: The source's name, for errors.
         settings: What the user states of the network; it wins over what the weights show.
-        merging: The `merging` of a Swin UNETR that the file shows otherwise than by its weights, and how it shows it.
+        merging: The form of a Swin UNETR that the file shows otherwise than by its weights.
 
     Raises:
         InputError: None has such names, or its class refuses the settings.
     """
-    current = current_names(weights)
+    renamed = current_names(weights)
+    current = first_names(renamed) | renamed
     found = guess(current, source=source, given=settings)
     told = []
     if merging and "merging" in found.assumed:
-        found, told = found.with_shown("merging", merging[0]), [f"merging = {merging[0]}: {merging[1]}"]
+        found, told = found.with_setting("merging", merging.form, certain=merging.certain), [merging_note(merging)]
     arguments = with_merging(found.settings, source=source) if found.network == "SwinUNETR" else found.settings
     network: partial[nn.Module] = partial(
         monai_class(found.network, where=f"source {source}: the network"), **arguments
@@ -148,7 +166,7 @@ def recognised(
             f"source {source}: {found.network} does not take the settings {found.settings}: {error}"
         ) from error
     notes = [f"recognised as {found.network} by its weights", *told]
-    if list(current) != list(weights):
+    if list(renamed) != list(weights):
         notes.append("its names are those of MONAI up to 0.3")
     if found.assumed:
         notes.append(f"assumed, since no tensor shows it: {assumptions(found.assumed)}")
@@ -162,7 +180,7 @@ def assumptions(assumed: Mapping[str, Any]) -> str:
         >>> assumptions({"act": "relu", "strides": [2, 2]})
         'act = relu, strides = [2, 2]'
     """
-    return ", ".join(f"{name} = {value}" for name, value in assumed.items())
+    return ", ".join(f"{name} = {getattr(value, '__name__', value)}" for name, value in assumed.items())
 
 
 def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:

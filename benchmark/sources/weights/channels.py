@@ -53,9 +53,17 @@ def _sees_the_same(model: Model, changed: Model) -> bool:
     sides = model.arch.fit((TRIED, TRIED, TRIED))
     image = torch.randn(1, changed.channels, *sides, generator=torch.Generator().manual_seed(0))
     seen = image.mean(1, keepdim=True) if model.channels == 1 else image.expand(-1, model.channels, -1, -1, -1)
+    own, other = _maps(model, seen), _maps(changed, image)
+    return all(bool((a - b).abs().max() <= ROUNDING * a.abs().max()) for a, b in zip(own, other, strict=True))
+
+
+def _maps(model: Model, image: Tensor) -> list[Tensor]:
+    """What a model's taps and its head put out; the head alone may be untrained."""
+    network, found = model.network(), []
+    for tap in model.arch.taps:
+        network.get_submodule(tap).register_forward_hook(lambda _, __, output: found.append(output))
     with torch.no_grad():
-        own, other = model.network()(seen), changed.network()(image)
-    return bool((own - other).abs().max() <= ROUNDING * own.abs().max())
+        return [network(image), *found]
 
 
 def _first(model: Model, channels: int) -> list[str]:

@@ -7,7 +7,7 @@ the sign that the file is of another network.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ Network = Callable[..., nn.Module]
 Shapes = dict[str, tuple[int, ...]]
 
 LOSSES = r"(.*\.)?\w*(loss|criterion)\w*\..*"  # buffers of a loss, such as class weights, that a training module holds
+BACKBONE = r"(.+\.)?backbone\."  # a prefix that says that what stands beside it is no part of the network
 COUNTER = "num_batches_tracked"  # of a batch norm; old files have none, and nothing that is computed here reads it
 HEAD_CLASSES = 2  # channels of a head that the file does not have: it is built, and never read
 
@@ -52,7 +53,8 @@ class Allowed:
         extras: Tensors that may be left over.
         idle: Tensors that may be missing, since nothing reads them.
         whole: Whether a tensor beside the network's own modules is refused, too: right where the network was recognised
-            by its tensors; a network that the user names may be part of a larger file.
+            by its tensors, unless its prefix says that it is a backbone; a network that the user names may be part of a
+            larger file.
     """
 
     extras: str = ""
@@ -67,6 +69,7 @@ def fitted(
     source: str,
     prefix: str | None = None,
     head: Sequence[str] = (),
+    decoder: Sequence[str] = (),
     allowed: Allowed | None = None,
 ) -> Fit:
     """Match weights with a network.
@@ -77,6 +80,7 @@ def fitted(
         source: The source's name, for errors.
         prefix: The names' prefix where several networks are in one file; None: the one that fits.
         head: The modules of the segmentation head, which may be missing as a whole.
+        decoder: The modules of the decoder, for a clear word where a file holds an encoder alone.
         allowed: Known differences; None: none.
 
     Raises:
@@ -101,11 +105,15 @@ def fitted(
     if headless:
         notes.append(f"no segmentation head, since {listed([name for name in final if name not in own])} is missing")
         own |= {name: torch.zeros(shape) for name, shape in final.items() if name not in own}
+    _check_decoder(final, own, decoder, built, source)
     check_shapes(final, own, source)
     left = [name for name in own if name not in final]
-    _check_left(left, built, source, replace(allowed, whole=allowed.whole and not headless))
+    beside = [name for name in weights if not name.startswith(start)]
+    _check_left(left, built, source, allowed)
+    if allowed.whole and not re.fullmatch(BACKBONE, start):
+        _check_left(beside, built, source, allowed)
     check_values({name: own[name] for name in final}, source)
-    if unused := [*left, *(name for name in weights if not name.startswith(start))]:
+    if unused := [*left, *beside]:
         notes.append(f"not used: {listed(unused)}")
     return Fit({name: own[name] for name in final}, channels, classes, tuple(notes), head=not headless)
 
@@ -194,6 +202,27 @@ def _lacks_head(final: Shapes, own: Mapping[str, Tensor], head: Sequence[str]) -
     return bool(missing) and all(any(name.startswith(f"{module}.") for module in head) for name in missing)
 
 
+def encoder_alone(source: str, encoder: str) -> InputError:
+    """The refusal of a file without a decoder."""
+    return InputError(
+        f"source {source}: the file holds an encoder alone ({encoder}), without a decoder; a transferability estimate "
+        "reads the decoder's features, and a decoder that was never trained would be scored in its place"
+    )
+
+
+def _check_decoder(
+    final: Shapes, own: Mapping[str, Tensor], decoder: Sequence[str], built: nn.Module, source: str
+) -> None:
+    """Refuse weights without any tensor of the decoder, in these words.
+
+    Raises:
+        InputError: There is none.
+    """
+    parts = [name for name in final if any(name.startswith(f"{module}.") for module in decoder)]
+    if parts and not any(name in own for name in parts) and any(name in own for name in final):
+        raise encoder_alone(source, type(built).__name__)
+
+
 def _check_left(left: Sequence[str], built: nn.Module, source: str, allowed: Allowed) -> None:
     """Refuse weights with a tensor that belongs to the network and has no place in it.
 
@@ -206,7 +235,11 @@ def _check_left(left: Sequence[str], built: nn.Module, source: str, allowed: All
                and (allowed.whole or name.rpartition(".")[0].partition(".")[0] in modules)]  # fmt: skip
     if strange:
         network = f"this {type(built).__name__}"
-        raise InputError(f"source {source}: weights are not of {network}, which has no place for {listed(strange)}")
+        advice = "; if it is no part of the network, say by prefix= what stands before the network's own names"
+        raise InputError(
+            f"source {source}: weights are not of {network}, which has no place for {listed(strange)}"
+            + (advice if allowed.whole else "")
+        )
 
 
 def check_shapes(expected: Shapes, own: Mapping[str, Tensor], source: str) -> None:

@@ -33,7 +33,6 @@ def read_dynunet(tensors: Tensors) -> Reading:
         "kernel_size": [sides(weight) for weight in convs],
         "upsample_kernel_size": rises,
         "filters": [len(weight) for weight in convs],
-        "res_block": "input_block.conv3.conv.weight" in tensors or "bottleneck.conv3.conv.weight" in tensors,
         "trans_bias": "upsamples.0.transp_conv.conv.bias" in tensors,
     }
     assumed = {
@@ -41,6 +40,9 @@ def read_dynunet(tensors: Tensors) -> Reading:
         "norm_name": norm_setting(tensors, "input_block.norm1"),
         "dropout": None,
     }
+    has_residuals = any(f"{block}.conv3.conv.weight" in tensors for block in blocks)
+    would_show = any(len(weight) != weight.shape[1] for weight in convs) or any(max(rise) > 1 for rise in rises)
+    (shown if has_residuals or would_show else assumed)["res_block"] = has_residuals
     return _with_slope(shown, assumed, "act_name", slope, LEAKY)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 from benchmark.sources.weights.layer_settings import Reading, Settings, Tensors
+from benchmark.sources.weights.match import encoder_alone
 from benchmark.sources.weights.monai_convolutional import (
     read_basic_unet,
     read_dynunet,
@@ -89,9 +90,10 @@ class Guess:
         """What is known of the class."""
         return FAMILIES[self.network]
 
-    def with_shown(self, name: str, value: Any) -> "Guess":
-        """The guess with a setting that is known after all."""
+    def with_setting(self, name: str, value: Any, *, certain: bool) -> "Guess":
+        """The guess with another value of a setting that was assumed, and maybe no longer is."""
         assumed = {other: own for other, own in self.assumed.items() if other != name}
+        assumed |= {} if certain else {name: value}
         return replace(self, settings=self.settings | {name: value}, assumed=assumed)
 
 
@@ -107,11 +109,35 @@ def current_names(tensors: Tensors) -> dict[str, Tensor]:
     return {_current(name, tensors): tensor for name, tensor in tensors.items()}
 
 
+def first_names(tensors: Tensors) -> dict[str, Tensor]:
+    """A state dict with each tensor of DynUNet under its first name; a name that is there already is kept."""
+    named = {_first_name(name, tensors): tensor for name, tensor in tensors.items()}
+    return named | {name: tensor for name, tensor in tensors.items() if name in named}
+
+
 def _current(name: str, tensors: Tensors) -> str:
     match = re.fullmatch(r"(.+)\.(norm|act)\.(\w+)", name)
     if match is None or f"{match[1]}.conv.weight" not in tensors:
         return name
     return f"{match[1]}.adn.{'N' if match[2] == 'norm' else 'A'}.{match[3]}"
+
+
+def _first_name(name: str, tensors: Tensors) -> str:
+    """The first name of a tensor of DynUNet, which lists each twice; a file may hold either, or both.
+
+    `skip_layers` nests the levels: `skip_layers.next_layer.downsample` is `downsamples.0`, and so on.
+    """
+    match = re.fullmatch(r"((?:.+\.)?)skip_layers\.((?:next_layer\.)*)(?:(downsample|upsample)\.)?(.+)", name)
+    if match is None or match[4].startswith("super_head"):
+        return name
+    start, level = match[1], match[2].count("next_layer")
+    nested = (other.removeprefix(start) for other in tensors if other.startswith(f"{start}skip_layers."))
+    levels = max(other.count("next_layer.") + ("sample." in other) for other in nested)
+    if match[3] is None:
+        return f"{start}bottleneck.{match[4]}"
+    if match[3] == "upsample":
+        return f"{start}upsamples.{levels - 1 - level}.{match[4]}"
+    return f"{start}downsamples.{level - 1}.{match[4]}" if level else f"{start}input_block.{match[4]}"
 
 
 def guess(tensors: Tensors, *, source: str, given: Mapping[str, Any]) -> Guess:
@@ -125,13 +151,20 @@ def guess(tensors: Tensors, *, source: str, given: Mapping[str, Any]) -> Guess:
     Raises:
         InputError: No known class has such names, the decoder is missing, or a setting is shown by nothing.
     """
-    for network, family in FAMILIES.items():
-        starts = [match[1] for name in tensors if (match := re.fullmatch(rf"((?:.+?\.)??){family.mark}", name))]
-        if starts:
-            return _read(network, tensors, min(starts, key=len), source=source, given=given)
+    found = [
+        (match[1], network)
+        for network, family in FAMILIES.items()
+        for name in tensors
+        if (match := re.fullmatch(rf"((?:.+?\.)??){family.mark}", name))
+    ]
+    if len(found) > 1:
+        several = ", ".join(f"{start or 'no prefix'}: {network}" for start, network in sorted(found))
+        raise InputError(f"source {source}: the file holds several networks ({several}); say which by prefix=")
+    if found:
+        return _read(found[0][1], tensors, found[0][0], source=source, given=given)
     for pattern, encoder in ENCODERS.items():
         if any(re.fullmatch(pattern, name) for name in tensors):
-            raise InputError(_encoder_alone(source, encoder))
+            raise encoder_alone(source, encoder)
     known, first = ", ".join(FAMILIES), next(iter(tensors), "none")
     raise InputError(
         f"source {source}: no network is known that has tensors such as {first}; known are MONAI's {known}; name the "
@@ -143,7 +176,7 @@ def _read(network: str, tensors: Tensors, start: str, *, source: str, given: Map
     family = FAMILIES[network]
     own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
     if not any(re.match(family.decoder, name) for name in own):
-        raise InputError(_encoder_alone(source, network))
+        raise encoder_alone(source, network)
     try:
         reading = family.read(own)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
@@ -156,10 +189,3 @@ def _read(network: str, tensors: Tensors, start: str, *, source: str, given: Map
             f"source {source}: no tensor shows {lacking[0]} of {network}; give it as settings.{lacking[0]}"
         )
     return Guess(network, reading.shown | assumed | dict(given), assumed, reading.shown["spatial_dims"], start)
-
-
-def _encoder_alone(source: str, encoder: str) -> str:
-    return (
-        f"source {source}: the file holds an encoder alone ({encoder}), without a decoder; a transferability estimate "
-        "reads the decoder's features, and a decoder that was never trained would be scored in its place"
-    )

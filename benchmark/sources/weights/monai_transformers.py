@@ -4,6 +4,7 @@ from itertools import product
 from math import prod
 
 import torch
+from torch import nn
 
 from benchmark.sources.weights.layer_settings import Reading, Settings, Tensors, norm_setting, numbers
 from benchmark.sources.weights.swin_merging import LATEST
@@ -24,7 +25,7 @@ def read_unetr(tensors: Tensors) -> Reading:
         "hidden_size": hidden,
         "mlp_dim": len(tensors["vit.blocks.0.mlp.linear1.weight"]),
         "proj_type": "conv" if "vit.patch_embedding.patch_embeddings.weight" in tensors else "perceptron",
-        "res_block": "encoder1.layer.conv3.conv.weight" in tensors,
+        "res_block": "decoder5.conv_block.conv3.conv.weight" in tensors,
         "conv_block": "encoder2.blocks.0.1.conv1.conv.weight" in tensors,
         "qkv_bias": "vit.blocks.0.attn.qkv.bias" in tensors,
     }
@@ -58,6 +59,7 @@ def read_swin_unetr(tensors: Tensors) -> Reading:
     }
     assumed: Settings = {
         "norm_name": norm_setting(tensors, "encoder1.layer.norm1"),
+        "norm_layer": nn.LayerNorm,
         "normalize": True,
         "drop_rate": 0.0,
         "attn_drop_rate": 0.0,

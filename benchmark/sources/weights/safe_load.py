@@ -25,6 +25,8 @@ from benchmark.sources.weights.match import listed
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
+SAVED = (b"PK", b"\x80")  # how a file that torch.save wrote begins: a zip archive, or a pickle
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of weights that can be used as they are
 COMPILED = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 
 
@@ -52,17 +54,33 @@ def read_weights(path: Path) -> Any:
     """
     if not path.is_file():
         raise InputError(f"{path} must be a file of weights, got none there")
-    try:
-        if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
+        try:
             return load_file(path)
+        except (SafetensorError, RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} must be a safetensors file, got: {_line(error)}") from error
+    try:
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise InputError(f"{path} must be a safetensors file, got: {_line(error)}") from error
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} must hold tensors and plain values only, got {_refused(error)}") from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise InputError(f"{path} must be a file that torch.save wrote, got: {_line(error)}") from error
+    except Exception as error:  # bytes that are no pickle make torch's reader raise anything
+        raise InputError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Why torch cannot read a file, in one line."""
+    plain = f"cannot read {path}: not a file that torch.save wrote"
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4)
+    except OSError as refused:
+        return f"cannot read {path}: {refused.strerror}"
+    if not start:
+        return f"{plain}, it is empty"
+    if not start.startswith(SAVED):
+        return plain
+    if isinstance(error, pickle.UnpicklingError):
+        return f"{path} must hold tensors and plain values only, got {_refused(error)}"
+    return f"{plain}, or cut short: {_line(error)}"
 
 
 def _allowed() -> list[Any]:
@@ -96,18 +114,22 @@ def unwrap(content: Any, path: Path) -> Unwrapped:
         path: Named in errors.
 
     Raises:
-        InputError: No state dict is in it.
+        InputError: No state dict is in it, or one with a tensor of a kind that cannot be used as it is.
     """
     notes: list[str] = []
-    while isinstance(content, Mapping) and not _is_state(content):
-        inner = next((name for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
-        if inner is None:
-            raise InputError(f"{path} must hold a state dict, got the keys {listed(list(map(str, content)))}")
+    opened: list[Any] = []
+    while isinstance(content, Mapping) and (inner := _wrapper(content)):
+        if any(content is outer for outer in opened):
+            raise InputError(f"{path} must hold a state dict, got a dict that holds itself under {inner!r}")
+        opened.append(content)
         notes.append(f"the weights are under {inner!r} in {path.name}")
         content = content[inner]
+    if isinstance(content, Mapping) and content and not _is_state(content):
+        raise InputError(f"{path} must hold a state dict, got the keys {listed(list(map(str, content)))}")
     if not isinstance(content, Mapping) or not content:
         raise InputError(f"{path} must hold a state dict, got {type(content).__name__}")
     weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    _check_kinds(weights, path)
     for prefix in COMPILED * 2:  # a compiled network may be within a parallel one, or the other way round
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): value for name, value in weights.items()}
@@ -115,8 +137,45 @@ def unwrap(content: Any, path: Path) -> Unwrapped:
     return Unwrapped(weights, tuple(notes))
 
 
+def _wrapper(content: Mapping[Any, Any]) -> str | None:
+    """The key that the state dict is under; tensors beside a mapping of tensors, such as class weights, are no part."""
+    named = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
+    with_tensors = [name for name in named if _is_state(content[name])
+                    or any(isinstance(content[name].get(inner), Mapping) for inner in WRAPPERS)]  # fmt: skip
+    return next(iter(with_tensors or ([] if _is_state(content) else named)), None)
+
+
 def _is_state(content: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, Tensor) and value.ndim > 0 for value in content.values())
+
+
+def _check_kinds(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that a network could not use as they are; only their kind is looked at, no value.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for name, tensor in weights.items():
+        if kind := _unusable(name, tensor):
+            rule = "weights must be dense tensors of float16, bfloat16, float32 or float64"
+            raise InputError(f"{path}: {rule}, got {name}, which is {kind}")
+
+
+def _unusable(name: str, tensor: Tensor) -> str:
+    """What a tensor is that is no usable weight or buffer; empty for a usable one, integer buffers included."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_meta:
+        return "a meta tensor without values"
+    if tensor.is_quantized:
+        return f"quantised ({dtype})"
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.layout != torch.strided:
+        return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
+    if tensor.is_floating_point():
+        return "" if tensor.dtype in FLOATS else dtype
+    whole_weight = tensor.ndim > 1 and (name.endswith("weight") or tensor.dtype == torch.int8)
+    return dtype if tensor.is_complex() or whole_weight else ""
 
 
 def file_digest(*paths: Path) -> str:

@@ -7,13 +7,14 @@ eight. The tensors are the same. In two dimensions there is one form.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.networks.nets.swin_unetr import PatchMergingV2
+from monai.networks.nets.swin_unetr import PatchMerging, PatchMergingV2
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,7 +41,38 @@ class EarlyPatchMerging(PatchMergingV2):  # type: ignore[misc]  # MONAI is not t
         return merged
 
 
-MERGING: dict[str, Any] = {EARLY: EarlyPatchMerging, LATEST: "merging", "mergingv2": "mergingv2"}
+DEFAULT = "merging"  # the class's own word for the form that its version of MONAI has
+MERGING: dict[str, Any] = {EARLY: EarlyPatchMerging, LATEST: PatchMerging, "mergingv2": "mergingv2"}
+
+
+@dataclass(frozen=True)
+class ShownMerging:
+    """The form that something beside the tensors shows.
+
+    Attributes:
+        form: The form.
+        why: What shows it, in words.
+        certain: Whether no other form is possible; a date rules out the newest only.
+    """
+
+    form: str
+    why: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class MergedNetwork:
+    """A network factory whose Swin UNETR merges as its file shows.
+
+    Attributes:
+        network: The factory.
+        notes: What there is to say of it.
+        assumed: `merging`, where it is not certain.
+    """
+
+    network: Any
+    notes: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_merging(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
@@ -62,23 +94,27 @@ def with_merging(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
     return own | {"downsample": MERGING[merging]}
 
 
-def merged_network(network: Any, shown: tuple[str, str] | None) -> tuple[Any, list[str]]:
+def merged_network(network: Any, shown: ShownMerging | None) -> MergedNetwork:
     """A network factory whose 3D Swin UNETR merges as its file shows.
 
     Args:
         network: The factory; any other network than a Swin UNETR, or one whose `downsample` is set, stays as it is.
         shown: The form, and what shows it; None: nothing does.
-
-    Returns:
-        The factory, and what there is to say of it.
     """
     settings = getattr(network, "keywords", {})
     is_swin = getattr(getattr(network, "func", network), "__name__", "") == "SwinUNETR"
-    if not is_swin or settings.get("spatial_dims", 3) != 3 or "downsample" in settings:
-        return network, []
+    if not is_swin or settings.get("spatial_dims", 3) != 3 or settings.get("downsample", DEFAULT) != DEFAULT:
+        return MergedNetwork(network)
     if shown is None:
-        return network, [f"assumed, since no tensor shows it: merging = {LATEST}"]
-    return partial(network, downsample=MERGING[shown[0]]), [f"merging = {shown[0]}: {shown[1]}"]
+        assumed = {"merging": LATEST}
+        return MergedNetwork(network, (f"assumed, since no tensor shows it: merging = {LATEST}",), assumed)
+    made = partial(network, downsample=MERGING[shown.form])
+    return MergedNetwork(made, (merging_note(shown),), {} if shown.certain else {"merging": shown.form})
+
+
+def merging_note(shown: ShownMerging) -> str:
+    """What is said of a form."""
+    return f"{'' if shown.certain else 'assumed: '}merging = {shown.form}: {shown.why}"
 
 
 def merging_of_version(version: str) -> str | None:
@@ -94,23 +130,23 @@ def merging_of_version(version: str) -> str | None:
     return EARLY if (int(match[1]), int(match[2])) < CHANGED else LATEST
 
 
-def merging_of_file(path: Path, names: Iterable[str]) -> tuple[str, str] | None:
-    """The form that a file of weights shows by what lies in it or by its date, and how; None where nothing shows it.
+def merging_of_file(path: Path, names: Iterable[str]) -> ShownMerging | None:
+    """The form that a file of weights shows by what lies in it or by its date; None where nothing shows it.
 
     Args:
         path: The file.
         names: Of its tensors.
     """
     if any(name.endswith("organ_embedding") for name in names):
-        return EARLY, "the file has SuPreM's text-driven head, and SuPreM's class merges so"
+        return ShownMerging(EARLY, "the file has SuPreM's text-driven head, and SuPreM's class merges so")
     if written := older_than_change(path):
-        return EARLY, f"the file was written on {written:%Y-%m-%d}, before MONAI 1.5.0"
+        return ShownMerging(EARLY, f"the file was written on {written:%Y-%m-%d}, before MONAI 1.5.0", certain=False)
     return None
 
 
-def dated_digest(path: Path) -> str:
-    """What identifies a file of weights: its content, and that its date makes a Swin UNETR of it merge otherwise."""
-    digest = file_digest(path)
+def dated_digest(path: Path, *others: Path) -> str:
+    """What identifies a file of weights, and others: their content, and whether its date decides how it merges."""
+    digest = file_digest(*others, path)
     return f"{digest} {EARLY}" if older_than_change(path) else digest
 
 

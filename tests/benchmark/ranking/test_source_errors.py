@@ -1,6 +1,8 @@
 """What an exception means while a source is scored: its reason, with a log, or the end of the command."""
 
 import errno
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,15 +92,58 @@ def test_what_is_no_sources_fault_stops(logs, error):
     assert stopping(KeyError()) is None
 
 
-def test_a_full_disk_stops_wherever_it_is_noticed(logs):
+def test_a_full_disk_of_ours_stops_and_one_that_a_source_reports_does_not(logs, tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device", "/x/y")
+
+    def write():
+        with blamed_on_source("in its forward pass"), own_files(tmp_path):
+            raise full
+
     with pytest.raises(WriteError, match=r"cannot write /x/y: No space left on device; what is finished is kept"):
-        reason(logs, OSError(errno.ENOSPC, "No space left on device", "/x/y"))
+        write()
+    told = f"OSError in its forward pass: {full}; traceback in {logs.path('a')}"
+    assert reason(logs, OSError(errno.ENOSPC, "No space left on device", "/x/y")) == told
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_a_person_or_a_program_that_ends_it_is_heard(logs, error):
-    with pytest.raises(error):
-        reason(logs, error())
+def test_ctrl_c_stops(logs):
+    with pytest.raises(KeyboardInterrupt):
+        reason(logs, KeyboardInterrupt())
+
+
+@pytest.mark.parametrize(
+    ("error", "call"),
+    [
+        (SystemExit(), "sys.exit()"),
+        (SystemExit(0), "sys.exit(0)"),
+        (SystemExit("usage:\n x"), r"sys.exit('usage:\n x')"),
+    ],
+)
+def test_a_source_that_ends_the_program_is_skipped(logs, error, call):
+    assert reason(logs, error) == f"it called {call} in its forward pass; traceback in {logs.path('a')}"
+    assert "SystemExit" in logs.path("a").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("error", [BaseException("x"), GeneratorExit("x"), StopIteration("x"), StopAsyncIteration("x")])
+def test_whatever_can_be_raised_is_a_reason(logs, error):
+    assert reason(logs, error) == f"{type(error).__name__} in its forward pass: x; traceback in {logs.path('a')}"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_working_directory_is_put_back(logs, tmp_path, monkeypatch, fails):
+    monkeypatch.chdir(tmp_path)
+
+    def moves():
+        with blamed_on_source("while it was opened"):
+            os.chdir("/")
+            if fails:
+                raise KeyError
+
+    if fails:
+        with pytest.raises(SourceError):
+            moves()
+    else:
+        moves()
+    assert Path.cwd() == tmp_path
 
 
 def test_what_hydra_wraps_is_unwrapped(logs):
@@ -115,6 +160,10 @@ def test_what_hydra_wraps_is_unwrapped(logs):
     assert isinstance(caught.value.__cause__, KeyError)
 
 
+def full_of_its_own():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_an_oserror_is_ours_unless_the_network_raises_it(tmp_path):
     class Reads(torch.nn.Conv3d):
         def forward(self, views):
@@ -122,6 +171,9 @@ def test_an_oserror_is_ours_unless_the_network_raises_it(tmp_path):
 
     network = Reads(1, 1, 1)
     with pytest.raises(FileNotFoundError), ForwardWatch(network) as watch, own_files(tmp_path, watch):
+        network(torch.zeros(1, 1, 2, 2, 2))
+    Reads.forward = lambda self, views: full_of_its_own()
+    with pytest.raises(SourceError), blamed_on_source("x"), ForwardWatch(network) as watch, own_files(tmp_path, watch):
         network(torch.zeros(1, 1, 2, 2, 2))
     sound = torch.nn.Conv3d(1, 1, 1)
 

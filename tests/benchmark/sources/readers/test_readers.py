@@ -103,7 +103,9 @@ def test_two_networks_in_one_file_need_a_prefix(tmp_path):
     student, teacher = small_network("DynUNet", seed=1), small_network("DynUNet", seed=2)
     torch.save({f"{name}.{at}": tensor for name, net in (("student", student), ("teacher", teacher))
                 for at, tensor in net.state_dict().items()}, path)  # fmt: skip
-    several = r"source pair: the file holds several networks \(student\., teacher\.\); say which by prefix="
+    several = (
+        r"source pair: the file holds several networks \(student\.: DynUNet, teacher\.: DynUNet\); say which by prefix="
+    )
     with pytest.raises(InputError, match=several):
         opened(path)
     model = opened(path, prefix="teacher.")

@@ -39,8 +39,13 @@ def test_one_input_sees_the_mean_and_several_see_the_one_channel(name):
 
 
 def test_a_network_that_adds_its_input_to_its_first_maps_is_skipped():
-    with pytest.raises(SkipPair, match=r"VNet reads its input outside its first convolutions"):
-        adapted(model_of("VNet", channels=1), channels=2, flat=False)
+    model = model_of("VNet", channels=1)
+    headless = {
+        name: torch.zeros_like(one) if name.startswith("out_tr") else one for name, one in model.weights.items()
+    }
+    for given in (model, replace(model, weights=headless, head=False)):
+        with pytest.raises(SkipPair, match=r"VNet reads its input outside its first convolutions"):
+            adapted(given, channels=2, flat=False)
 
 
 def test_a_network_that_has_other_layers_then_is_skipped():

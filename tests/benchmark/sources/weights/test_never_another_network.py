@@ -6,11 +6,13 @@ import pytest
 import torch
 from monai.networks import nets
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from safetensors.torch import save_file
+from safetensors.torch import save_file, save_model
+from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.sources.readers.factory import FactorySource
 from benchmark.sources.readers.nnunet import NnunetSource
+from benchmark.sources.readers.same_weights import formats_of_one_model
 from benchmark.sources.readers.state_dict import StateDictSource
 from tests.checkpoints import SMALL, plans, small_network, write_nnunet
 
@@ -80,6 +82,66 @@ def test_a_factory_whose_network_lacks_a_norm_of_the_file_is_refused(tmp_path):
     settings = {"spatial_dims": 3, "channels": [4, 8], "strides": [2]}
     with pytest.raises(InputError, match=r"no place for model\.0\.conv\.0\.adn\.N\.running_extra$"):
         FactorySource("mine", "monai.networks.nets:AttentionUnet", path, settings=settings).open()
+
+
+class Around(nn.Module):
+    """A network with something before it, after it, or beside it."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+
+@pytest.mark.parametrize(
+    ("parts", "named"),
+    [
+        ({"unet": small_network("UNet"), "refine": nn.Conv3d(3, 3, 3)}, "refine.weight"),
+        ({"stem": nn.Conv3d(1, 1, 3), "unet": small_network("SegResNet")}, "stem.weight"),
+        ({"model": small_network("BasicUNet"), "attn": nn.Conv3d(1, 1, 1)}, "attn.weight"),
+    ],
+)
+def test_what_stands_before_or_after_a_network_is_not_dropped(tmp_path, parts, named):
+    whole = Around(**parts)
+    message = rf"no place for .*{re.escape(named)}.*; if it is no part of the network, say by prefix="
+    refused(whole.state_dict(), tmp_path / "mine.pt", message)
+    prefix = f"{next(name for name in parts if name not in named)}."
+    model = StateDictSource("mine", tmp_path / "mine.pt", prefix=prefix).open()  # its owner says that it is none
+    assert model.head
+
+
+def test_an_extra_part_of_a_network_with_a_head_of_another_name_is_refused(tmp_path):
+    weights = without(small_network("SegResNet").state_dict(), r"conv_final\..*")
+    extra = {"gates.0.weight": torch.ones(8, 8, 1, 1, 1), "seg.weight": torch.ones(3, 8, 1, 1, 1)}
+    refused(weights | extra, tmp_path / "mine.pt", r"no place for gates\.0\.weight, seg\.weight")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("UNet", "SegResNet"), ("SwinUNETR", "DynUNet"), ("BasicUNet", "VNet"), ("DynUNet", "DynUNet")]
+)
+def test_two_networks_in_one_file_are_never_chosen_between(tmp_path, one, other):
+    whole = Around(first=small_network(one), second=small_network(other))
+    message = rf"the file holds several networks \(first\.: {one}, second\.: {other}\); say which by prefix="
+    refused(whole.state_dict(), tmp_path / "mine.pt", message)
+
+
+def test_a_dynunet_as_safetensors_itself_saves_it_is_read(tmp_path):
+    network = small_network("DynUNet")
+    save_model(network, tmp_path / "mine.safetensors")  # keeps one name of each tensor, not always the first
+    model = StateDictSource("mine", tmp_path / "mine.safetensors").open()
+    image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.network()(image), network(image))
+    torch.save(network.state_dict(), tmp_path / "mine.pt")
+    files = [tmp_path / "mine.safetensors", tmp_path / "mine.pt"]
+    assert formats_of_one_model(files) == {files[1]: files[0]}
+
+
+def test_a_residual_dynunet_whose_blocks_keep_their_shape_is_not_guessed(tmp_path):
+    flat = {"kernel_size": [3, 3, 3], "strides": [1, 1, 1], "upsample_kernel_size": [1, 1], "filters": [4, 4, 4]}
+    network = nets.DynUNet(spatial_dims=3, in_channels=4, out_channels=2, res_block=True, **flat)
+    model = saved(network.state_dict(), tmp_path / "mine.pt").open()
+    assert "res_block = False" in model.facts["assumed"]
 
 
 # --- names of other versions, and tensors under several names ---

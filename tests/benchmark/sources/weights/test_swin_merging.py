@@ -77,7 +77,10 @@ def test_a_file_older_than_the_change_is_merged_as_then(tmp_path):
     os.utime(path, (WRITTEN_2023, WRITTEN_2023))
     old = StateDictSource("swin", path)
     assert alike(old.open().network(), network)
-    assert any("2023-05-01" in note for note in old.open().notes)
+    assert any(
+        note.startswith("assumed: merging = monai_1.4: the file was written on 2023-05-01") for note in old.open().notes
+    )
+    assert "merging = monai_1.4" in old.open().facts["assumed"]  # mergingv2 is as old
     assert old.digest() != fresh  # what is kept of one must not be read for the other
 
 
@@ -93,6 +96,25 @@ def test_a_bundle_is_merged_by_its_version(version, is_early, tmp_path):
     model = BundleSource("bundle", folder).open()
     assert alike(model.network(), network) == is_early
     assert any(f"metadata.json names MONAI {version}" in note for note in model.notes)
+
+
+@pytest.mark.parametrize(("version", "is_early"), [("1.3.0", True), ("1.6.1", False), (None, True)])
+def test_a_bundle_that_writes_the_default_out_or_names_no_version(version, is_early, tmp_path):
+    folder = write_bundle(tmp_path / "bundle", name="SwinUNETR")
+    metadata, config = folder / "configs" / "metadata.json", folder / "configs" / "train.json"
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"monai_version": version}))
+    content = json.loads(config.read_text())
+    content["network_def"] |= {"downsample": "merging", "img_size": [64, 32, 32]}  # an argument that MONAI removed
+    config.write_text(json.dumps(content))
+    network, weights = early()
+    torch.save(weights, folder / "models" / "model.pt")
+    os.utime(folder / "models" / "model.pt", (WRITTEN_2023, WRITTEN_2023))
+    model = BundleSource("bundle", folder).open()
+    assert alike(model.network(), network) == is_early
+    assert ("merging = monai_1.4" in model.facts.get("assumed", "")) == (version is None)
+    assert any(note.startswith("img_size of SwinUNETR") for note in model.notes)
+    chosen = BundleSource("bundle", folder, settings={"merging": "monai_1.5"}).open()
+    assert not alike(chosen.network(), network)
 
 
 def test_an_unknown_form_is_refused(tmp_path):
