@@ -1,6 +1,6 @@
-"""How far the estimates can be trusted: scores against the truth, with every control beside them.
+"""Compare transferability scores and controls with the truth.
 
-The package reads three frames (truth, scores, sources; see `analysis.correlate`) and nothing else.
+The analysis only uses three frames: truth, scores and sources (see `analysis.evaluation.correlate`).
 """
 
 from importlib import import_module
@@ -25,7 +25,7 @@ __all__ = sorted(_PUBLIC)  # noqa: PLE0605 -- the table above is the one list of
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that importing the package costs nothing."""
+    """Import a public name on first use, so that importing the package is fast."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)

@@ -1,9 +1,10 @@
-"""How hard a truth is to predict, before any estimate is computed; `python -m analysis.audit table=FILE.csv`.
+"""Audit how hard a truth is to predict, without any estimate; `python -m analysis.audit table=FILE.csv`.
 
-If the same sources are good everywhere, a fixed list of them (the static leaderboard, `analysis.evaluation.controls`)
-ranks every new target well, and an estimate that does no better has shown nothing (arXiv 2510.06448). The audit says
-how well that list does, how much the ranks of the sources move between targets, how far apart the sources are, how
-many pairs are tied within a resolution of the Dice, and on which targets and sources the answer hangs.
+If the same sources are good on every target, a fixed list of them (the static leaderboard,
+`analysis.evaluation.controls`) ranks every new target well, and an estimate that does no better has shown nothing
+(arXiv 2510.06448). The audit reports the agreement of that list, the variation of the sources' ranks between targets,
+the spread of the sources, the share of pairs tied within a resolution of the Dice, and the influence of single targets
+and sources.
 """
 
 import json
@@ -34,8 +35,8 @@ from benchmark.jobs.cli import run_command
 
 TABLE_COLUMNS = ("source", "target", "dice")
 BETTER_HALF = "better half"
-WIDTH = 140  # columns of a table that goes to a file or a pipe
-RESOLUTION = 0.005  # half a Dice point, about what a change of the fine-tuning seed moves in large studies
+WIDTH = 140  # console width for files and pipes
+RESOLUTION = 0.005  # half a Dice point, about the effect of another fine-tuning seed in large studies
 
 
 def audit(
@@ -49,18 +50,19 @@ def audit(
     """Audit a table of truth.
 
     Args:
-        table: Columns source, target, dice (a fraction), and optionally seed; a pair with several seeds counts by its
-            mean.
-        sources: The sub-pool to audit; all sources where None.
+        table: Columns source, target, dice (a fraction), and optionally seed; the Dice of a pair is the mean over its
+            seeds.
+        sources: The sub-pool to audit; None for all sources.
         resolution: Two Dice this close count as tied.
-        resamples: How many bootstrap draws.
-        seed: Their seed.
+        resamples: The number of bootstrap draws.
+        seed: The seed of the draws.
 
     Returns:
         The audit.
 
     Raises:
-        ValueError: A column is missing, a row stands twice, a Dice is no fraction, or there are fewer than 2 targets.
+        ValueError: A column is missing, a row occurs twice, a Dice is not a fraction, or there are fewer than 2
+            targets.
 
     Example:
         >>> from analysis.published import published_truth
@@ -70,7 +72,7 @@ def audit(
     """
     every = _pools(table, sources)
     if len(every) < 2:
-        raise ValueError(f"`table` must hold at least 2 targets, got {len(every)}")
+        raise ValueError(f"`table` must contain at least 2 targets, got {len(every)}")
     draws = draw([name for pool in every for name in pool.sources], resamples=resamples, generator=_generator(seed))
     found = _static(every, draws)
     mean = mean_evaluation(found, name=MEAN)
@@ -90,21 +92,21 @@ def _generator(seed: int) -> np.random.Generator:
 
 def _pools(table: pd.DataFrame, sources: Collection[str] | None) -> tuple[Pool, ...]:
     if missing := [name for name in TABLE_COLUMNS if name not in table.columns]:
-        raise ValueError(f"`table` must have the columns {', '.join(TABLE_COLUMNS)}, lacks {', '.join(missing)}")
+        raise ValueError(f"`table` must have the columns {', '.join(TABLE_COLUMNS)}, missing {', '.join(missing)}")
     truth = table.assign(tune="as given")
     every = pools(truth if "seed" in truth else truth.assign(seed=0))
     return every if sources is None else tuple(pool.only(sources) for pool in every)
 
 
 def _static(every: Sequence[Pool], draws: SourceDraws) -> list[Evaluation]:
-    """The static leaderboard's agreement on each target, that target left out of it."""
-    found = []
+    """The agreement on each target of the static leaderboard over the other targets."""
+    evaluations = []
     for pool in every:
         score = pd.Series(static_leaderboard(other for other in every if other is not pool), dtype=float)
         rows = score.rename("score").to_frame().assign(reason="", seconds=0.0)
         yardstick = Yardstick(pool.sources, pool.mean, draws, {})
-        found.append(evaluate(pool, rows, metric="static_leaderboard", yardstick=yardstick))
-    return found
+        evaluations.append(evaluate(pool, rows, metric="static_leaderboard", yardstick=yardstick))
+    return evaluations
 
 
 def _by_target(every: Sequence[Pool], found: Sequence[Evaluation], resolution: float) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def _by_target(every: Sequence[Pool], found: Sequence[Evaluation], resolution: f
 
 
 def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
-    """Ranks of each source, and what the static leaderboard is without it."""
+    """The ranks of each source, and the agreement of the static leaderboard without it."""
     ranks = rank_table(every)
     without = []
     for source in ranks["source"]:
@@ -132,7 +134,7 @@ def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
 
 
 def run(cfg: DictConfig) -> None:
-    """Audit the table and its sub-pools, print what was found, and write audit.json."""
+    """Audit the table and its sub-pools, print the tables, and write audit.json."""
     table = read_table(cfg.table)
     settings = {"resolution": cfg.resolution, "resamples": cfg.resamples, "seed": cfg.seed}
     found = _audited(table, None, settings)
@@ -150,12 +152,12 @@ def run(cfg: DictConfig) -> None:
     for shown in audit_tables(found, parts, name=table.name):
         console.print(terminal(shown))
     if table.percent:
-        console.print("The Dice of the table are percent; they are shown as fractions.", highlight=False)
+        console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
     console.print(f"written: {path}", highlight=False)
 
 
 def _better_half(found: Audit) -> tuple[str, ...]:
-    """The sources of better mean rank: those that a user would choose between."""
+    """The sources with the better mean rank, between which a user would choose."""
     ranked = found.by_source["source"]
     return tuple(map(str, ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]))
 
@@ -165,12 +167,12 @@ def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping
     if unknown:
         raise InputError(f"sub_pools.{name} must name sources of {table.name}, got {', '.join(unknown)}")
     if (targets := table.truth["target"].nunique()) < 2:
-        raise InputError(f"{table.name} must hold at least 2 targets, got {targets}")
+        raise InputError(f"{table.name} must contain at least 2 targets, got {targets}")
     return audit(table.truth.drop(columns="tune"), sources=sources, **settings)
 
 
 def _without_nan(value: object) -> object:
-    """JSON has no NaN: null in its place, throughout."""
+    """Replace NaN by None at all levels, since JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(part) for key, part in value.items()}
     if isinstance(value, list):

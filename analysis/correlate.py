@@ -1,4 +1,4 @@
-"""Compare all scores of the store with its truth, and write the report; `python -m analysis.correlate`."""
+"""Compare the scores in the store with its truth, and write the report; `python -m analysis.correlate`."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -23,18 +23,18 @@ from benchmark.jobs.keys import job_key
 from benchmark.tracking import Store
 from benchmark.tracking.records import Data, Row, score_frame, source_frame, truth_frame
 
-WIDTH = 140  # columns of a table that goes to a file or a pipe
+WIDTH = 140  # console width for files and pipes
 
 
 def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Compare all that the store holds of the suite, log it, and print the tables.
+    """Compare scores and truth of the suite, log the study, and print the tables.
 
     Args:
         cfg: The command's config.
-        keys: Stage -> keys of the jobs that count; without it every finished job of the suite's sources and targets.
+        keys: Stage -> keys of the jobs to use; by default every finished job of the suite's sources and targets.
 
     Raises:
-        InputError: The store holds no truth or no scores of the suite, or the table is bad.
+        InputError: The store has no truth or no scores of the suite, or the table is invalid.
     """
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
@@ -51,9 +51,9 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     )
     sources = source_frame(rows["pretrain"])
     outside = rows_outside(truth, sources, cfg.suite) if table else ""
-    held = truth["source"].isin(sources["source"]) & truth["target"].isin(list(cfg.suite.targets))
+    in_suite = truth["source"].isin(sources["source"]) & truth["target"].isin(list(cfg.suite.targets))
     study = correlate(
-        truth.loc[held | (table is None), list(TRUTH_COLUMNS)],
+        truth.loc[in_suite | (table is None), list(TRUTH_COLUMNS)],
         score_frame(rows["score"], metrics),
         sources,
         resamples=cfg.resamples,
@@ -63,13 +63,13 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         truth_from=table.name if table else FINE_TUNING,
     )
     output = Path(cfg.output_dir)
-    beside = [line for line in ([outside] if table else external_lines(external_frame(truth))) if line]
+    notes = [line for line in ([outside] if table else external_lines(external_frame(truth))) if line]
     with store.claim(key) as finished:
         if finished is None:
             rows["prepare"] = _prepared(store, cfg.suite.tasks)
             config = resolved(cfg)
             files = write_report(
-                study, gather(study, store.download, rows, settings=config, external=beside), output=output
+                study, gather(study, store.download, rows, settings=config, external=notes), output=output
             )
             publish(
                 study,
@@ -85,16 +85,16 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
             )
         else:
             restore_report(store.download, finished, output=output)
-    show(study, beside, output, str(cfg.suite.name))
+    show(study, notes, output, str(cfg.suite.name))
 
 
-def show(study: Study, beside: Sequence[str], output: Path, suite: str) -> None:
-    """Print the tables, the reliability first, the verdict last, and where everything is.
+def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
+    """Print the reliability, the tables, the verdict, and the paths of the files.
 
     Args:
-        study: What `correlate` found.
-        beside: Lines that stand below the tables.
-        output: Where the report is, and tables and figures below it.
+        study: The result of `correlate`.
+        notes: Lines to print below the tables.
+        output: The folder of the report.
         suite: The suite's name.
     """
     console = Console()
@@ -110,7 +110,7 @@ def show(study: Study, beside: Sequence[str], output: Path, suite: str) -> None:
     )
     for table in study_tables(study):
         console.print(terminal(table))
-    for line in (*beside, verdict(study).text):
+    for line in (*notes, verdict(study).text):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)
     console.print(f"report: {(output / PAGE).resolve().as_uri()}", highlight=False, soft_wrap=True)
@@ -123,7 +123,7 @@ def _prepared(store: Store, tasks: Collection[str]) -> list[Row]:
 
 
 def _data(rows: Sequence[Row], targets: Collection[str]) -> dict[str, Data]:
-    """What the store knows of the targets' data."""
+    """The data of the targets, as recorded by their preparation."""
     return {
         row.params["task"]: Data(
             row.params["task"], row.tags["data_digest"], row.tags.get("folder", row.name), "target"

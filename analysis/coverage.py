@@ -1,9 +1,9 @@
-"""Do the intervals cover what they should, and are the p-values uniform under the null? `python -m analysis.coverage`.
+"""Simulate the coverage of the intervals and the p-values under the null; `python -m analysis.coverage`.
 
-Scores and Dice of a pool are drawn from a normal pair with a known correlation, again and again. An interval has to
-hold what the measure is on average over pools of that size; for Pearson that is the correlation itself. Two metrics
-of that correlation with the Dice are drawn, so that the true difference between them is 0. With a correlation of 0 the
-p-values have to be uniform: the share below 0.05 is shown, and the p-value of a Kolmogorov-Smirnov test.
+Scores and Dice of many pools are drawn from a bivariate normal distribution with a known correlation. An interval must
+contain the mean of the measure over pools of that size; for Pearson this is the correlation itself. Two metrics with
+the same correlation with the Dice are drawn, so the true difference between them is 0. With a correlation of 0 the
+p-values must be uniform: the table shows the share below 0.05, the CSV also the p-value of a Kolmogorov-Smirnov test.
 """
 
 import sys
@@ -29,23 +29,23 @@ from benchmark.jobs.cli import run_command
 
 Array = NDArray[np.float64]
 FELL_SHORT = 1  # exit code
-WIDTH = 140  # columns of a table that goes to a file or a pipe
-POOLS = 20_000  # the mean of a measure over so many has a standard error below 0.002
+WIDTH = 140  # console width for files and pipes
+POOLS = 20_000  # number of pools; the mean of a measure then has a standard error below 0.002
 DIFFERENCE = f"difference of {WEIGHTED_KENDALL.name}"
-LEAST_P = 0.001  # of the test of uniformity; below it the p-values are not uniform
+LEAST_P = 0.001  # significance level of the test of uniformity
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Pools of one size.
+    """A simulation of pools of one size.
 
     Attributes:
-        sources: n.
-        correlation: Between each score and the Dice, in (-1, 1).
-        studies: How many pools.
-        resamples: Bootstrap draws of each.
-        permutations: Permutations of each.
-        seed: Of all draws.
+        sources: n, the number of sources in a pool.
+        correlation: The correlation of each score with the Dice, in (-1, 1).
+        studies: The number of pools.
+        resamples: The number of bootstrap draws per pool.
+        permutations: The number of permutations per pool.
+        seed: The seed of all draws.
     """
 
     sources: int
@@ -56,12 +56,12 @@ class Simulation:
     seed: int
 
     def run(self) -> pd.DataFrame:
-        """Simulate.
+        """Run the simulation.
 
         Returns:
-            One row a measure, and one for the difference of two metrics: sources, measure, truth, coverage, missed_low
-            (the truth is below the interval), missed_high, width, and for the primary measures p_below_05 and
-            p_uniform.
+            One row per measure, and one for the difference of two metrics: sources, measure, truth, coverage,
+            missed_low (the truth is below the interval), missed_high, width, and for the primary measures p_below_05
+            and p_uniform.
         """
         generator = np.random.default_rng((self.seed, self.sources))
         truth = self._truth(generator)
@@ -92,7 +92,7 @@ class Simulation:
 
     def _row(self, name: str, truth: float, ends: Array) -> dict[str, str | float]:
         low, high = ends.T
-        rounding = 1e-12  # where resamples agree wholly, the ends are 1 up to the last digits
+        rounding = 1e-12  # if all resamples agree perfectly, the ends are 1 up to rounding
         below, above = float((truth < low - rounding).mean()), float((truth > high + rounding).mean())
         row: dict[str, str | float] = {"sources": self.sources, "measure": name, "truth": truth}
         row |= {"coverage": 1 - below - above, "missed_low": below, "missed_high": above}
@@ -118,16 +118,16 @@ class Simulation:
 
 
 def normal_pools(number: int, n: int, correlation: float, generator: np.random.Generator) -> tuple[Array, Array]:
-    """Pools of two metrics that have the same correlation with the Dice and nothing else in common.
+    """Draw pools of two metrics with the same correlation with the Dice, independent given the Dice.
 
     Args:
-        number: How many pools.
-        n: Their sources.
-        correlation: In (-1, 1).
-        generator: Where the randomness comes from.
+        number: The number of pools.
+        n: The number of sources per pool.
+        correlation: The correlation, in (-1, 1).
+        generator: Source of randomness.
 
     Returns:
-        Scores (2, number, n), and Dice (number, n) around 0.5 with a standard deviation of 0.1.
+        Scores (2, number, n), and Dice (number, n) with mean 0.5 and standard deviation 0.1.
     """
     dice = generator.standard_normal((number, n))
     noise = generator.standard_normal((2, number, n))
@@ -135,31 +135,31 @@ def normal_pools(number: int, n: int, correlation: float, generator: np.random.G
 
 
 def misses(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> list[str]:
-    """What falls short: coverage outside the bounds of its size, p-values that are not uniform.
+    """List coverage outside its bounds, and p-values that are not uniform.
 
     Args:
         found: Rows of `Simulation.run`.
-        bounds: Sources -> the least and the most coverage.
+        bounds: Sources -> minimum and maximum coverage.
 
     Returns:
-        A line each.
+        One line per failure.
     """
-    told = []
+    failures = []
     for _, row in found.iterrows():
         low, high = bounds[row["sources"]]
         if not low <= row["coverage"] <= high:
-            told.append(f"{row['measure']} at {row['sources']} sources covers {row['coverage']:.1%}")
+            failures.append(f"{row['measure']} at {row['sources']} sources covers {row['coverage']:.1%}")
         if row["p_uniform"] < LEAST_P:
-            told.append(f"p-values of {row['measure']} at {row['sources']} sources are not uniform")
-    return told
+            failures.append(f"p-values of {row['measure']} at {row['sources']} sources are not uniform")
+    return failures
 
 
 def run(cfg: DictConfig) -> None:
-    """Simulate every size, show the table, write it, and exit with code 1 if a bound is missed."""
+    """Simulate every size, print and write the table, and exit with code 1 if a bound is missed."""
     if not -1 < cfg.correlation < 1:
-        raise InputError(f"correlation must lie between -1 and 1, got {cfg.correlation}")
+        raise InputError(f"correlation must be between -1 and 1, got {cfg.correlation}")
     if unbound := [size for size in cfg.sizes if size not in cfg.bounds]:
-        raise InputError(f"bounds must have an entry for each of sizes, lacks {', '.join(map(str, unbound))}")
+        raise InputError(f"bounds must have an entry for each of sizes, missing {', '.join(map(str, unbound))}")
     bounds = {int(size): tuple(cfg.bounds[size]) for size in cfg.sizes}
     fixed = (float(cfg.correlation), int(cfg.studies), int(cfg.resamples), int(cfg.permutations), int(cfg.seed))
     found = pd.concat([Simulation(size, *fixed).run() for size in bounds], ignore_index=True)
@@ -177,11 +177,11 @@ def run(cfg: DictConfig) -> None:
 
 
 def coverage_table(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> Table:
-    """The rows for the terminal: a line a measure, the coverage of each size, and the p-values under the null.
+    """The table for the terminal: one row per measure, with the coverage of each size and the p-values under the null.
 
     Args:
         found: Rows of `Simulation.run`.
-        bounds: Sources -> the least and the most coverage.
+        bounds: Sources -> minimum and maximum coverage.
 
     Returns:
         The table.

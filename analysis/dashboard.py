@@ -1,6 +1,6 @@
-"""MLflow dashboards: the experiment opens on charts; `python -m analysis.dashboard` prints their addresses.
+"""Refresh the MLflow dashboards and print their addresses; `python -m analysis.dashboard`.
 
-`correlate` and every multirun refresh them.
+`correlate` and every multirun refresh them, too.
 """
 
 from hydra.utils import instantiate
@@ -12,7 +12,7 @@ from benchmark.jobs.cli import run_command
 
 
 def run(cfg: DictConfig) -> None:
-    """Refresh the dashboards and print where they are."""
+    """Refresh the dashboards and print their addresses."""
     for line in lines(instantiate(cfg.tracking), cfg.ui):
         Console().print(line, highlight=False, soft_wrap=True)
 

@@ -1,6 +1,6 @@
-"""Transferability estimates besides CC-FV, one a file: a function of samples, one of statistics, and a metric class.
+"""Transferability estimates other than CC-FV, one per file: functions of arrays and statistics, and a metric class.
 
-A public name is imported from the file that defines it when it is first used, so that a new file needs no list.
+Public names are imported lazily from the file that defines them, so a new file needs no registration.
 """
 
 import ast
@@ -12,7 +12,7 @@ from typing import Any
 
 @cache
 def _homes() -> dict[str, str]:
-    """Public name -> the module that defines it."""
+    """Map each public name to the module that defines it."""
     homes = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

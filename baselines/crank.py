@@ -1,24 +1,24 @@
-"""CRank: how consistent a source's foreground prediction is when the input is perturbed. No labels.
+"""CRank: how consistent a source's foreground prediction is when the input is perturbed. Uses no labels.
 
 u, p: foreground probability of a voxel, unperturbed and perturbed; conf_x = max(x, 1 - x); H2 in bits;
 the mask is (u > 1/2) or (p > 1/2).
 
     difference            |sqrt u - sqrt p|
-    effective_invariance  sqrt(conf_u conf_p) where both lie on one side of 1/2, else 0
+    effective_invariance  sqrt(conf_u conf_p) where both lie on the same side of 1/2, else 0
     entropy               H2((u + p) / 2)
     kl_divergence         u log2(u/p) + (1 - u) log2((1 - u)/(1 - p))
     cross_entropy         - u log2 p - (1 - u) log2(1 - p)
-    hamming               share of the mask on which the two predictions differ, of one image
+    hamming               share of one image's mask on which the two predictions differ
 
-`crank_map` gives them voxel by voxel, `crank_mean` averages over the mask of the whole batch (hamming: over images),
-and `crank_score` is that mean turned so that higher is better: minus all but effective_invariance.
+`crank_map` returns them per voxel, and `crank_mean` averages over the mask of the whole batch (hamming: over images).
+`crank_score` is that mean with the sign for which higher is better: every measure but effective_invariance is negated.
 
 Reference: Talks, Kreshuk, "Ranking pre-trained segmentation models for zero-shot transferability", 2025, arXiv
-2503.00450 (title of its first version; the third is called "Unsupervised Source-Free Ranking of Biomedical Segmentation
+2503.00450 (title of the first version; the third is called "Unsupervised Source-Free Ranking of Biomedical Segmentation
 Models Under Distribution Shift").
 
-Needs a forward pass more for each perturbation, so it takes no part in the one-pass benchmark. The paper perturbs the
-input or, by dropout, the features; here the input alone, by what `passes.perturbed` names.
+Each perturbation needs another forward pass, so this metric is not part of the one-pass benchmark. The paper perturbs
+the input or, by dropout, the features; here only the input is perturbed, by the transform set in `passes.perturbed`.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ from benchmark.statistics import Request, SoftmaxRequest, Statistics
 Measure: TypeAlias = Literal[
     "difference", "effective_invariance", "entropy", "kl_divergence", "cross_entropy", "hamming"
 ]
-# A probability of exactly 0 or 1 would make the logarithms infinite; this is below what float32 softmax resolves near 1
+# Keeps the logarithms finite for probabilities of exactly 0 or 1; smaller than float32 softmax resolves near 1
 LEAST_PROBABILITY = 1e-8
 
 
@@ -51,7 +51,7 @@ def crank_score(unperturbed: Array, perturbed: Array, *, measure: Measure = "eff
         The score; NaN with an `UndefinedScoreWarning` where neither prediction has foreground.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> crank_score(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
@@ -64,7 +64,7 @@ def crank_score(unperturbed: Array, perturbed: Array, *, measure: Measure = "eff
 
 
 def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> float:
-    """A measure's mean over the mask of the whole batch, not turned; hamming: its mean over images.
+    """Mean of a measure over the mask of the whole batch, with its own sign; hamming: mean over images.
 
     Args:
         unperturbed: (b, ...) foreground probability.
@@ -75,7 +75,7 @@ def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> flo
         The mean; NaN where the mask is empty.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> round(crank_mean(np.array([[0.81, 0.0]]), np.array([[0.64, 0.0]]), measure="difference"), 12)
@@ -90,18 +90,18 @@ def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> flo
 
 
 def crank_map(unperturbed: Array, perturbed: Array, *, measure: Measure) -> Floats:
-    """A measure voxel by voxel.
+    """Compute a measure for every voxel.
 
     Args:
         unperturbed: (b, ...) foreground probability.
         perturbed: (b, ...) the same under a perturbation.
-        measure: which consistency, all but "hamming".
+        measure: which measure; any but "hamming".
 
     Returns:
         (b, ...) float64.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> crank_map(np.array([[0.5]]), np.array([[0.5]]), measure="entropy").tolist()
@@ -114,13 +114,13 @@ def crank_map(unperturbed: Array, perturbed: Array, *, measure: Measure) -> Floa
 
 
 def crank_mask(unperturbed: Array, perturbed: Array) -> NDArray[np.bool_]:
-    """(b, ...) where either prediction is foreground."""
+    """Mask (b, ...) of the voxels where either prediction is foreground."""
     u, p = _probabilities(unperturbed, perturbed)
     return np.asarray((u > 0.5) | (p > 0.5))
 
 
 def crank_hamming(unperturbed: Array, perturbed: Array) -> Floats:
-    """(b,) share of each image's mask on which the two predictions differ; NaN where its mask is empty."""
+    """Share of each image's mask on which the two predictions differ, (b,); NaN where the mask is empty."""
     u, p = _probabilities(unperturbed, perturbed)
     axes = tuple(range(1, u.ndim))
     size = ((u > 0.5) | (p > 0.5)).sum(axis=axes)
@@ -172,7 +172,7 @@ MAPS: dict[str, Callable[[Floats, Floats], Floats]] = {
 
 
 class CRank:
-    """CRank as a metric of two passes over the target: as it is, and perturbed (by noise, say, that moves no voxel).
+    """CRank, computed from two passes over the target: unchanged images, and images perturbed without moving voxels.
 
     Args:
         measure: which consistency.
@@ -186,18 +186,18 @@ class CRank:
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The softmax of every voxel; the foreground's probability is what class 0 leaves."""
+        """The softmax of every voxel; the foreground probability is 1 minus that of class 0."""
         return (SoftmaxRequest(),)
 
     def compute(self, statistics: Statistics, *, perturbed: Statistics | None = None) -> Score:
-        """The score of a pass over a target and one over its perturbed images.
+        """Compute the score from a pass over the target and one over its perturbed images.
 
         Args:
-            statistics: of the target.
-            perturbed: of the same cases with perturbed images, through the same network.
+            statistics: statistics of the target.
+            perturbed: statistics of the same cases with perturbed images, from the same network.
 
         Returns:
-            `crank_score` of all voxels, with the share of voxels in the mask as part "mask"; NaN without the second
+            `crank_score` over all voxels, with part "mask", the share of voxels in the mask; NaN without the second
             pass.
 
         Raises:
@@ -205,14 +205,14 @@ class CRank:
         """
         if perturbed is None:
             return undefined("needs a pass over perturbed images")
-        one, two = (bag[self.requires[0]] for bag in (statistics, perturbed))
-        if one.cases != two.cases:
-            raise ValueError(f"`perturbed` must hold the cases {one.cases}, got {two.cases}")
+        first, second = (given[self.requires[0]] for given in (statistics, perturbed))
+        if first.cases != second.cases:
+            raise ValueError(f"`perturbed` must have the cases {first.cases}, got {second.cases}")
         means, voxels = [], []
-        for case in one.cases:
+        for case in first.cases:
             u, p = (
-                np.concatenate([1 - to_numpy(block.softmax)[:, 0] for block in bag.rows(case)])[None].clip(0, 1)
-                for bag in (one, two)
+                np.concatenate([1 - to_numpy(block.softmax)[:, 0] for block in stored.rows(case)])[None].clip(0, 1)
+                for stored in (first, second)
             )
             if not (np.isfinite(u).all() and np.isfinite(p).all()):
                 return undefined(f"the softmax of case {case} holds NaN or inf")

@@ -7,8 +7,8 @@ Higher (closer to 0) is better.
 Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for Selecting Source Model Ensembles",
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
 
-It scores a set of sources, so it has no column in a table that ranks sources one by one. The softmaxes of all members
-are read at the same samples.
+It scores a set of sources, so it does not appear in tables that rank single sources. The softmaxes of all members must
+be given at the same samples.
 """
 
 from collections.abc import Sequence
@@ -27,23 +27,23 @@ def e_leep_score(
     """Mean log of the members' averaged expected empirical prediction.
 
     Args:
-        softmaxes: of each member, (n, z) probabilities at the same samples; z may differ.
+        softmaxes: for each member, (n, z) probabilities at the same samples; z may differ.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> e_leep_score([np.eye(2), np.eye(2)[::-1]], np.array([0, 1]))
         0.0
     """
     if not len(softmaxes):
-        raise ValueError("`softmaxes` must hold at least one member, got none")
+        raise ValueError("`softmaxes` must have at least one member, got 0")
     members = [read_softmax(softmax, labels) for softmax in softmaxes]
     return value_or_warn(_score(members, foreground=foreground, balanced=balanced))
 

@@ -2,10 +2,10 @@
 
     EEP = mean_i sum_z P(y_i given z) p_iz = sum_(c, z) P(c given z) J(c, z)
 
-Higher is better; it lies in (0, 1]. One pass: it is a function of the soft joint.
+Higher is better; it lies in (0, 1]. It is a function of the soft joint, so one pass is enough.
 
 Reference: the quantity inside the logarithm of Nguyen, Hassner, Seeger, Archambeau, "LEEP: A New Measure to Evaluate
-Transferability of Learned Representations", ICML 2020, arXiv 2002.12462. No released code has it as a score.
+Transferability of Learned Representations", ICML 2020, arXiv 2002.12462. No released code computes it as a score.
 """
 
 from typing import ClassVar
@@ -25,13 +25,13 @@ def eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanc
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> eep_score(np.eye(2), np.array([0, 1]))
@@ -41,12 +41,12 @@ def eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanc
 
 
 def eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """EEP of a joint histogram; the arguments are those of `eep_score`.
+    """EEP from a joint histogram; the arguments are those of `eep_score`.
 
     Args:
         histogram: soft joint of the target's labels and the source's softmax.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -61,11 +61,11 @@ def _score(joint: JointProbability) -> Score:
 
 
 class EEP(WeightedJointMetric):
-    """EEP as a metric of one pass; arguments as `eep_score`.
+    """EEP, computed in one pass over the target; arguments as in `eep_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name = "eep"

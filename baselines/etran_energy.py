@@ -2,14 +2,14 @@
 
     E(x) = log sum_z exp(logit_z(x));   score = mean E over a tail of the samples sorted by E
 
-The tail holds the int(10 percent) n // 1000 samples of lowest ("bot") or highest ("top") energy. Higher is better: the
-source calls the target in-distribution. It does not look at the labels.
+The tail is the int(10 percent) n // 1000 samples of lowest ("bot") or highest ("top") energy. Higher is better: the
+target looks in-distribution to the source. The labels are not used.
 
 Reference: Gholami, Akbari, Wang, Kamranian, Zhang, "ETran: Energy-Based Transferability Estimation", ICCV 2023,
 arXiv 2308.02027.
 
-Deviation: `percent` is literally per cent, as in the authors' code, whose default of 0.5 keeps one sample in 200; ours
-is 50. This is the energy alone; the published ETran adds a classification term, normalised over the pool.
+Deviation: `percent` is in per cent, as in the authors' code, whose default of 0.5 keeps one sample in 200; ours is 50.
+This is the energy term only; the published ETran adds a classification term, normalised over the pool.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ Tail: TypeAlias = Literal["bot", "top"]
 
 
 def etran_energy_score(logits: Array, *, percent: float = 50, tail: Tail = "bot") -> float:
-    """Mean energy of a tail of the samples.
+    """Mean energy over one tail of the samples.
 
     Args:
-        logits: (n, z) of the source, before softmax.
+        logits: (n, z) logits of the source, before softmax.
         percent: size of the tail, in per cent of the samples.
         tail: lowest ("bot") or highest ("top") energies.
 
@@ -38,7 +38,7 @@ def etran_energy_score(logits: Array, *, percent: float = 50, tail: Tail = "bot"
         The score, in the unit of the logits; NaN with an `UndefinedScoreWarning` where the tail is empty.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> round(etran_energy_score(np.log(np.array([[1.0, 1.0], [3.0, 5.0]]))) - float(np.log(2)), 12)
@@ -48,7 +48,7 @@ def etran_energy_score(logits: Array, *, percent: float = 50, tail: Tail = "bot"
 
 
 def etran_energy_from_logits(logits: Floats, *, percent: float = 50, tail: Tail = "bot") -> Score:
-    """ETran energy of checked logits; the arguments are those of `etran_energy_score`.
+    """ETran energy from validated logits; the arguments are those of `etran_energy_score`.
 
     Args:
         logits: (n, z) float64.
@@ -56,10 +56,10 @@ def etran_energy_from_logits(logits: Floats, *, percent: float = 50, tail: Tail 
         tail: "bot" or "top".
 
     Returns:
-        The score, with the samples of the tail as part "samples".
+        The score, with the number of samples in the tail as part "samples".
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     if tail not in ("bot", "top"):
         raise ValueError(f'`tail` must be "bot" or "top", got {tail!r}')
@@ -69,28 +69,28 @@ def etran_energy_from_logits(logits: Floats, *, percent: float = 50, tail: Tail 
         return undefined(f"{int((~np.isfinite(logits)).any(axis=0).sum())} of {logits.shape[1]} logits hold NaN or inf")
     count = int(10 * percent) * len(logits) // 1000
     if count == 0:
-        return undefined(f"{percent} per cent of {len(logits)} samples is not one sample")
+        return undefined(f"{percent} per cent of {len(logits)} samples is less than one sample")
     energy = np.sort(logsumexp(logits, axis=1))
     chosen = energy[:count] if tail == "bot" else energy[-count:]
     return Score(float(chosen.mean()), parts={"samples": float(count)})
 
 
 class EtranEnergy(PointMetric):
-    """ETran energy as a metric of sampled points; arguments as `etran_energy_score`. It reads logits and no labels.
+    """ETran energy, computed from sampled points; arguments as in `etran_energy_score`. Uses logits, no labels.
 
     Args:
         percent: size of the tail, in per cent of the samples.
         tail: lowest ("bot") or highest ("top") energies.
-        count: most points, as many of each class as there are.
-        layer: -1; the sample is shared with the metrics that read this layer's features.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; the sample is shared with the metrics that read the features of that layer.
+        seed: seed of the sampling.
     """
 
     name = "etran_energy"
     reads: ClassVar[str] = "logits"
     row_name: ClassVar[str] = "logits"
     invariances: ClassVar[frozenset[str]] = frozenset()
-    exempt: ClassVar[Mapping[str, str]] = {"separation": "it does not look at the labels"}
+    exempt: ClassVar[Mapping[str, str]] = {"separation": "it does not use the labels"}
 
     def __init__(
         self, *, percent: float = 50, tail: Tail = "bot", count: int = 2000, layer: int = -1, seed: int = 0

@@ -1,4 +1,4 @@
-"""GBC: minus the overlap of class Gaussians, as Bhattacharyya coefficients.
+"""GBC: minus the overlap of the class Gaussians, measured by Bhattacharyya coefficients.
 
     GBC = - sum over ordered pairs a != b of exp(-D_B(a, b)),
     D_B = 1/8 (mu_a - mu_b)' S^-1 (mu_a - mu_b) + 1/2 log(det S / sqrt(det S_a det S_b)),  S = (S_a + S_b) / 2
@@ -8,10 +8,9 @@ Higher (closer to 0) is better; the lower bound is -k(k - 1).
 Reference: Pándy, Agostinelli, Uijlings, Ferrari, Mensink, "Transferability Estimation using Bhattacharyya Class
 Separability", CVPR 2022, arXiv 2111.12780.
 
-Deviations: variances are biased (1/n) and floored at `var_floor` = 1e-4 as in the authors' code; the floor is absolute,
-so that features much smaller than its root (0.01) all look alike: pass a smaller floor for them. The authors'
-spherical form leaves the factor d out of the log-determinant; ours has it. `full` (their code has no such form) floors
-eigenvalues.
+Deviations: variances are biased (1/n) and floored at `var_floor` = 1e-4 as in the authors' code. The floor is absolute,
+so features much smaller than its root (0.01) are not separated; pass a smaller floor for them. The authors' spherical
+form omits the factor d in the log-determinant; ours includes it. `full`, which their code lacks, floors eigenvalues.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -42,16 +41,16 @@ def gbc_score(
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
         gaussian: form of the covariances.
-        var_floor: least variance (eigenvalue for "full"), in squared feature units.
-        pca: project on so many principal components first (at most d).
+        var_floor: smallest variance (eigenvalue for "full"), in squared feature units.
+        pca: number of principal components (at most d) to project onto first, or None.
         foreground: leave out class 0.
-        balanced: equal weight to classes; only the components of `pca` depend on it.
+        balanced: give every class the same weight; affects only the components of `pca`.
 
     Returns:
         A number in [-k(k-1), 0]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> near, far = np.array([[0.0], [2.0]]), np.array([[100.0], [102.0]])
@@ -80,7 +79,7 @@ def gbc_from_moments(
     foreground: bool = False,
     balanced: bool = False,
 ) -> Score:
-    """GBC of class moments; the arguments are those of `gbc_score`.
+    """GBC from class moments; the arguments are those of `gbc_score`.
 
     Args:
         moments: class moments of k classes.
@@ -88,13 +87,13 @@ def gbc_from_moments(
         var_floor: least variance.
         pca: principal components to keep.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
-        The score; NaN where a variance is 0 and the floor too.
+        The score; NaN where both a variance and the floor are 0.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     if gaussian not in ("diagonal", "spherical", "full"):
         raise ValueError(f'`gaussian` must be "diagonal", "spherical" or "full", got {gaussian!r}')
@@ -115,7 +114,7 @@ def gbc_from_moments(
 
 
 def _distances(kept: ClassGaussians, gaussian: Gaussian, floor: float) -> Floats:
-    """(k, k) Bhattacharyya distances; NaN or inf where a covariance is singular."""
+    """Bhattacharyya distances (k, k); NaN or inf where a covariance is singular."""
     covariance = kept.scatter / kept.count[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         if gaussian == "full":
@@ -147,15 +146,15 @@ def _full_distances(mean: Floats, covariance: Floats, floor: float) -> Floats:
 
 
 class GBC(WeightedMomentMetric):
-    """GBC as a metric of one pass; arguments as `gbc_score`.
+    """GBC, computed in one pass over the target; arguments as in `gbc_score`.
 
     Args:
         gaussian: form of the covariances.
         var_floor: least variance.
         pca: principal components to keep.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "gbc"

@@ -1,18 +1,18 @@
-"""GRTD: how much shorter the spanning tree gets when it may jump between classes, mean over classes.
+"""GRTD: how much the spanning tree shortens when edges between classes are capped, averaged over classes.
 
 T is the Euclidean minimum spanning tree of all samples and lambda the median of their pairwise distances. For class c,
 over the edges of T that touch it,
 
     delta_c = (sum w - sum over cross-class edges of min(w, lambda)) / (sum w + 1e-8),   GRTD = - mean_c delta_c
 
-It lies in [-1, 0]. The sign is the paper's, higher is better; yet the value falls towards -1 as classes separate: the
-only cross-class edges left are the few that connect the classes. So read a negative agreement with care.
+It lies in [-1, 0]. Higher is better, as in the paper. However, the value falls towards -1 as classes separate, because
+only the few cross-class edges that connect the classes remain, so interpret a negative agreement with care.
 
 Reference: Tang, Zhang, Wang, Zhou, Liu, Chen, "Topology-Driven Transferability Estimation of Medical Foundation Models
 for Segmentation", 2026, arXiv 2602.23916 (global part).
 
 Deviation: the released spanning tree drops every edge to sample 0; ours is complete. Where several trees are minimal
-(equal distances), which of them is taken depends on the order of the samples.
+(equal distances), the order of the samples decides which is used.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from benchmark.metric.score import Score, value_or_warn
 
 
 def grtd_score(features: Array, labels: Array) -> float:
-    """Minus the mean over classes of the share of tree length that jumps cannot save.
+    """Minus the mean over classes of the share of the tree length that remains after capping.
 
     Args:
         features: (n, d) real numbers.
@@ -47,7 +47,7 @@ def grtd_score(features: Array, labels: Array) -> float:
 
 
 def grtd_from_samples(samples: Samples) -> Score:
-    """GRTD of checked samples.
+    """GRTD from validated samples.
 
     Args:
         samples: features and labels.
@@ -78,18 +78,18 @@ def _gain(tree: SpanningTree, samples: Samples, label: int, limit: float) -> flo
 
 
 class GRTD(PointMetric):
-    """GRTD as a metric of sampled points; arguments as `grtd_score`.
+    """GRTD, computed from sampled points; arguments as in `grtd_score`.
 
     Args:
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "grtd"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
     exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "it falls as the classes separate, against its claim",
+        "separation": "it falls as the classes separate, contrary to the paper's claim",
     }
 
     def _score(self, samples: Samples) -> Score:

@@ -1,15 +1,15 @@
-"""H-score: how much of the features' variance the classes explain, in the features' own metric.
+"""H-score: how much of the features' variance the classes explain, normalised by the feature covariance.
 
     H = tr(pinv(cov X) cov(E[X | y])),  both covariances with 1/(n - 1)
 
-Higher is better; it lies in [0, min(k - 1, d)] and reaches k - 1 when n <= d, where it says nothing.
+Higher is better; it lies in [0, min(k - 1, d)]. It reaches k - 1 when n <= d, where it is uninformative.
 
 Reference: Bao, Li, Huang, Zhang, Zheng, Zamir, Guibas, "An Information-Theoretic Approach to Transferability in Task
 Transfer Learning", ICIP 2019, DOI 10.1109/ICIP.2019.8803726.
 
-Deviation: none in value. Channels are scaled to unit variance before the pseudo-inverse, which leaves H as it is and
-makes the cut of null directions independent of the channels' units. (The elementwise product of one released version
-is not the H-score.)
+Deviation: none in value. Channels are scaled to unit variance before the pseudo-inverse, which does not change H and
+makes the cut-off of null directions independent of the channels' units. (The elementwise product in one released
+version is not the H-score.)
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ from baselines.inputs.gaussians import WeightedMomentMetric, read_moments, sampl
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
-# root of the summed squared rounding of a constant channel, over its value and the root of a million samples
+# Relative deviation below which a channel is constant up to rounding, for up to a million samples
 ROUNDING_OF_A_CONSTANT = 1e-12
 
 
@@ -33,15 +33,15 @@ def h_score(
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        rcond: directions with less than this share of the largest variance (of unit-variance channels) count as null.
+        rcond: directions below this share of the largest variance (of unit-variance channels) count as null.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number in [0, k - 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> h_score(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
@@ -54,19 +54,19 @@ def h_score(
 def h_score_from_moments(
     moments: ClassMoments, *, rcond: float = 1e-10, foreground: bool = False, balanced: bool = False
 ) -> Score:
-    """H-score of class moments; the arguments are those of `h_score`.
+    """H-score from class moments; the arguments are those of `h_score`.
 
     Args:
         moments: class moments of k classes.
-        rcond: least share of the largest variance.
+        rcond: smallest share of the largest variance.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score, with the number of directions kept as part "rank"; NaN where all features are equal.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     if not 0 <= rcond < 1:
         raise ValueError(f"`rcond` must lie in [0, 1), got {rcond}")
@@ -77,7 +77,7 @@ def h_score_from_moments(
     values, vectors = unit_spectrum(kept.within() + between, kept.total_mean(), rcond)
     if not len(values):
         return undefined("the features do not vary")
-    # both 1/(n - 1) cancel
+    # the two factors 1/(n - 1) cancel
     return Score(
         float(np.einsum("dr,de,er,r->", vectors, between, vectors, 1 / values, optimize=True)),
         reason=kept.note,
@@ -86,10 +86,10 @@ def h_score_from_moments(
 
 
 def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, Floats]:
-    """Eigenvalues (r,) that are not null, and V (d, r), such that V diag(1 / values) V' is a generalised inverse.
+    """Non-null eigenvalues (r,) and V (d, r), such that V diag(1 / values) V' is a generalised inverse of the scatter.
 
-    Channels are scaled to unit variance before the decomposition and V is scaled back; a channel whose scatter is the
-    rounding of a constant is left out.
+    Channels are scaled to unit variance before the decomposition and V is scaled back; channels that are constant up to
+    rounding are left out.
     """
     deviation = np.sqrt(np.maximum(np.diagonal(scatter), 0))
     varies = deviation > ROUNDING_OF_A_CONSTANT * np.abs(mean)
@@ -100,13 +100,13 @@ def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, 
 
 
 class HScore(WeightedMomentMetric):
-    """H-score as a metric of one pass; arguments as `h_score`.
+    """H-score, computed in one pass over the target; arguments as in `h_score`.
 
     Args:
-        rcond: least share of the largest variance.
+        rcond: smallest share of the largest variance.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "h_score"

@@ -3,8 +3,8 @@
     e_ic = sum_z P(c given z) p_iz,   prediction_i = argmax_c e_ic,   IoU-EEP = mean_c |y = c and prediction = c| / |y
     = c or prediction = c|
 
-Higher is better; it lies in [0, 1]. Two looks at the source's softmax: the joint first, then an argmax per sample. Of
-equally favoured classes the one with more samples is predicted.
+Higher is better; it lies in [0, 1]. The source's softmax is read twice: once for the joint, once for an argmax per
+sample. Ties go to the class with more samples.
 
 Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for Selecting Source Model Ensembles",
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
@@ -23,19 +23,19 @@ from benchmark.statistics import JointHistogram
 
 
 def iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
-    """Mean over classes of the IoU of the most expected class.
+    """Mean over classes of the IoU between the label and the class favoured by the expected empirical prediction.
 
     Args:
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> iou_eep_score(np.eye(2), np.array([1, 0]))
@@ -45,12 +45,12 @@ def iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = False, ba
 
 
 def iou_eep_from_samples(samples: Samples, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """IoU-EEP of checked samples; the arguments are those of `iou_eep_score`.
+    """IoU-EEP from validated samples; the arguments are those of `iou_eep_score`.
 
     Args:
         samples: softmax and labels.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -66,13 +66,13 @@ def iou_eep_from_softmax(
     foreground: bool = False,
     balanced: bool = False,
 ) -> Score:
-    """IoU-EEP of a joint histogram and a second look at the softmax that it was made of.
+    """IoU-EEP from a joint histogram and a second read of the softmax that it was computed from.
 
     Args:
         histogram: soft joint of the target's labels and the source's softmax.
         cases: (n, z) softmax and (n,) labels of each case.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -91,7 +91,7 @@ def _score(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Sco
         confusion[place] += np.bincount(order[(rows @ conditional).argmax(axis=1)], minlength=k)
     count = confusion.sum(axis=1)
     if not count.all():
-        return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
+        return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
     return Score(_mean_iou(confusion / count[:, None] * joint.weight[:, None]), reason=joint.note)
 
 
@@ -101,11 +101,11 @@ def _mean_iou(confusion: Floats) -> float:
 
 
 class IoUEEP(SecondLookMetric):
-    """IoU-EEP as a metric of one pass and a second look; arguments as `iou_eep_score`.
+    """IoU-EEP, computed in one pass and a second read of the softmax; arguments as in `iou_eep_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name = "iou_eep"

@@ -2,9 +2,8 @@
 
     kNN = mean_i [majority label of the k nearest other samples = y_i]
 
-Euclidean distance on the raw features; of equally frequent labels the smallest is predicted, of equally near samples
-the one with the smallest label is taken, so that the order of the samples does not matter. Higher is better; it lies
-in [0, 1].
+Euclidean distance on the raw features. Ties between labels and between equally near samples go to the smallest label,
+so the order of the samples does not matter. Higher is better; it lies in [0, 1].
 
 Reference: as a transferability baseline in Bolya, Mittapalli, Hoffman, "Scalable Diverse Model Selection for Accessible
 Transfer Learning", NeurIPS 2021, arXiv 2111.06977.
@@ -22,7 +21,7 @@ from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_sampl
 from baselines.inputs.points import PointMetric
 from benchmark.metric.score import Score, value_or_warn
 
-# Rows whose distances to all samples are held at once: 512 rows of 2,000 distances are 8 MB
+# Rows per block of the distance matrix: 512 rows of 2,000 distances are 8 MB
 BLOCK = 512
 
 
@@ -32,14 +31,14 @@ def knn_score(features: Array, labels: Array, *, k: int = 5, released_ties: bool
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        k: neighbours that vote.
+        k: number of neighbours that vote.
         released_ties: a sample whose k neighbours all differ scores 1/k.
 
     Returns:
         A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> knn_score(np.array([[0.0], [1.0], [5.0], [6.0]]), np.array([0, 0, 1, 1]), k=1)
@@ -49,15 +48,15 @@ def knn_score(features: Array, labels: Array, *, k: int = 5, released_ties: bool
 
 
 def knn_from_samples(samples: Samples, *, k: int = 5, released_ties: bool = False) -> Score:
-    """KNN of checked samples; the arguments are those of `knn_score`.
+    """KNN from validated samples; the arguments are those of `knn_score`.
 
     Args:
         samples: features and labels.
-        k: neighbours that vote.
+        k: number of neighbours that vote.
         released_ties: a sample whose k neighbours all differ scores 1/k.
 
     Returns:
-        The score; NaN where there are not more than k samples.
+        The score; NaN with k samples or fewer.
 
     Raises:
         ValueError: if `k` is less than 1.
@@ -67,7 +66,7 @@ def knn_from_samples(samples: Samples, *, k: int = 5, released_ties: bool = Fals
     if samples.undefined:
         return undefined(samples.undefined)
     if len(samples.rows) <= k:
-        return undefined(f"{len(samples.rows)} samples are not enough for {k} neighbours each")
+        return undefined(f"{len(samples.rows)} samples are too few for {k} neighbours each")
     votes = neighbour_labels(samples.rows, samples.labels, k)
     count = (votes[:, :, None] == np.arange(samples.k)).sum(axis=1)
     right = (count.argmax(axis=1) == samples.labels).astype(np.float64)
@@ -77,34 +76,34 @@ def knn_from_samples(samples: Samples, *, k: int = 5, released_ties: bool = Fals
 
 
 def neighbour_labels(rows: Floats, labels: Integers, k: int) -> Integers:
-    """(n, k) labels of the nearest other samples; equally near ones in the order of their labels."""
-    found = np.empty((len(rows), k), dtype=np.int64)
+    """Labels (n, k) of the k nearest other samples; equally near samples are ordered by label."""
+    neighbours = np.empty((len(rows), k), dtype=np.int64)
     for start in range(0, len(rows), BLOCK):
         distance = cdist(rows[start : start + BLOCK], rows)
         own = np.arange(len(distance))
         distance[own, start + own] = np.inf
         nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
         apart = np.take_along_axis(distance, nearest, axis=1)
-        found[start : start + BLOCK] = np.take_along_axis(
+        neighbours[start : start + BLOCK] = np.take_along_axis(
             labels[nearest], np.lexsort((labels[nearest], apart), axis=1), axis=1
         )
         near = distance <= apart.max(axis=1, keepdims=True)
-        for place in np.flatnonzero(near.sum(axis=1) > k):  # ties at the reach: the smallest labels are taken
+        for place in np.flatnonzero(near.sum(axis=1) > k):  # ties at the k-th distance: take the smallest labels
             candidates = np.flatnonzero(near[place])
             order = np.lexsort((labels[candidates], distance[place, candidates]))
-            found[start + place] = labels[candidates[order[:k]]]
-    return found
+            neighbours[start + place] = labels[candidates[order[:k]]]
+    return neighbours
 
 
 class KNN(PointMetric):
-    """kNN as a metric of sampled points; arguments as `knn_score`.
+    """kNN, computed from sampled points; arguments as in `knn_score`.
 
     Args:
-        k: neighbours that vote.
+        k: number of neighbours that vote.
         released_ties: a sample whose k neighbours all differ scores 1/k.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "knn"

@@ -1,4 +1,4 @@
-"""LBTC: how rarely the classes mix in the neighbourhoods of boundary voxels.
+"""LBTC: how well the classes separate in feature-space neighbourhoods of boundary voxels.
 
 For each boundary voxel, the 16 samples nearest to it in feature space (itself and the other boundary voxels included)
 form a patch; patches of one label are skipped. With T the spanning tree of a patch,
@@ -28,20 +28,20 @@ from benchmark.statistics import PointSample, Statistics
 def lbtc_score(
     features: Array, labels: Array, boundary_features: Array, boundary_labels: Array, *, patch: int = 16
 ) -> float:
-    """One minus the mean share of cross-class tree edges around boundary voxels.
+    """One minus the mean share of cross-class edges in the spanning trees around boundary voxels.
 
     Args:
         features: (n, d) real numbers of sampled voxels.
         labels: (n,) integers, 0 .. k - 1.
         boundary_features: (b, d) real numbers of voxels with a neighbour of another class.
         boundary_labels: (b,) integers, 0 .. k - 1.
-        patch: samples in a neighbourhood.
+        patch: number of samples in a neighbourhood.
 
     Returns:
         A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> line, sides = np.array([[0.0], [1.0], [5.0], [6.0]]), np.array([0, 0, 1, 1])
@@ -61,16 +61,16 @@ def lbtc_score(
 def lbtc_from_points(
     rows: Floats, labels: Integers, boundary: "np.ndarray[tuple[int], np.dtype[np.bool_]]", *, patch: int = 16
 ) -> Score:
-    """LBTC of points, some of which lie on a boundary.
+    """LBTC from points, some of which lie on a boundary.
 
     Args:
         rows: (n, d) features.
         labels: (n,) their classes.
         boundary: (n,) whether a point lies on a boundary.
-        patch: samples in a neighbourhood.
+        patch: number of samples in a neighbourhood.
 
     Returns:
-        The score, with the patches counted as part "patches"; NaN where no patch holds two classes.
+        The score, with the number of patches as part "patches"; NaN if no patch has two classes.
 
     Raises:
         ValueError: if `patch` is less than 2.
@@ -88,24 +88,24 @@ def lbtc_from_points(
         if np.ptp(labels[near]) > 0:
             leaks.append(spanning_tree(distances[np.ix_(near, near)]).crossing(labels[near]).mean())
     if not leaks:
-        return undefined(f"none of {int(boundary.sum())} patches holds two classes")
+        return undefined(f"none of {int(boundary.sum())} patches contains two classes")
     return Score(1 - float(np.mean(leaks)), parts={"patches": float(len(leaks))})
 
 
 class LBTC(PointMetric):
-    """LBTC as a metric of sampled points, some of which lie on a boundary; arguments as `lbtc_score`.
+    """LBTC, computed from sampled points, some of which lie on a boundary; arguments as in `lbtc_score`.
 
     Args:
-        patch: samples in a neighbourhood.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        patch: number of samples in a neighbourhood.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "lbtc"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
     exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "neighbourhoods of one class are left out, and perfect separation has no other",
+        "separation": "neighbourhoods of one class are skipped, and perfectly separated classes have no others",
     }
 
     def __init__(self, *, patch: int = 16, count: int = 2000, layer: int = -1, seed: int = 0) -> None:
@@ -113,7 +113,7 @@ class LBTC(PointMetric):
         self.patch = patch
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """The score of a pass over a target, or without an argument of the samples updated with.
+        """Compute the score from the statistics of a pass, or from the samples given to `update`.
 
         Args:
             statistics: what `requires` asks for; None for the samples, all of which count as boundary then.

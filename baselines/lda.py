@@ -3,15 +3,15 @@
     S_w = sum_c prior_c cov_c (1/n_c),   S = (1 - s) S_w + s tr(S_w)/d I
     p(c | x) = softmax_c(x' S^-1 mu_c - 1/2 mu_c' S^-1 mu_c + log prior_c),   LDA = mean_i p(y_i | x_i)
 
-Higher is better; it lies in (0, 1]. By default s = max(exp(-5 lambda), 1e-10), lambda the largest eigenvalue of S_w:
-this is the first stage of SFDA.
+Higher is better; it lies in (0, 1]. By default s = max(exp(-5 lambda), 1e-10), lambda the largest eigenvalue of S_w,
+which is the first stage of SFDA.
 
 References: Fisher, "The use of multiple measurements in taxonomic problems", Annals of Eugenics 7 (1936); Shao et al.,
 "Not All Models Are Equal: Predicting Model Transferability in a Self-challenging Fisher Space", ECCV 2022, arXiv
 2207.03036 (the shrinkage).
 
-Deviation: the LDA score released with ETran takes the eigenvectors of a matrix that is not symmetric as if it were,
-which makes it the nearest class mean with priors; ours is the discriminant itself.
+Deviation: the LDA score released with ETran uses a symmetric eigensolver on a matrix that is not symmetric, which turns
+it into a nearest class mean with priors; ours is the discriminant itself.
 """
 
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ def lda_score(features: Array, labels: Array, *, shrinkage: float | None = None)
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        shrinkage: in (0, 1], or None for the adaptive one.
+        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
 
     Returns:
         A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 50)
@@ -52,14 +52,14 @@ def lda_score(features: Array, labels: Array, *, shrinkage: float | None = None)
 
 
 def lda_from_samples(samples: Samples, *, shrinkage: float | None = None) -> Score:
-    """LDA of checked samples.
+    """LDA from validated samples.
 
     Args:
         samples: features and labels.
-        shrinkage: in (0, 1], or None for the adaptive one.
+        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
 
     Returns:
-        The score, with the part "shrinkage"; NaN where no class varies.
+        The score, with the part "shrinkage"; NaN if no class varies.
 
     Raises:
         ValueError: if the shrinkage is not in (0, 1].
@@ -81,11 +81,11 @@ class Discriminant:
     """A fitted linear discriminant.
 
     Attributes:
-        centre: (d,) what is subtracted first, so that offsets cancel exactly.
+        centre: (d,) subtracted from the features first, so that offsets cancel exactly.
         means: (k, d) class means.
         coefficients: (k, d) S^-1 (mu_c - centre).
-        intercept: (k,) the rest of the discriminant.
-        shrinkage: what was used.
+        intercept: (k,) constant term of each class.
+        shrinkage: the shrinkage used.
     """
 
     centre: Floats
@@ -95,20 +95,20 @@ class Discriminant:
     shrinkage: float
 
     def posterior(self, rows: Floats) -> Floats:
-        """(n, k) posterior of each class for rows (n, d)."""
+        """Posterior (n, k) of each class for rows (n, d)."""
         return np.asarray(softmax((rows - self.centre) @ self.coefficients.T + self.intercept, axis=1))
 
 
 def fit_discriminant(rows: Floats, places: Integers, shrinkage: float | None) -> Discriminant | None:
-    """Fisher's discriminant of samples.
+    """Fit Fisher's discriminant to samples.
 
     Args:
         rows: (n, d) finite features.
-        places: (n,) classes 0 .. k - 1, each with a sample.
-        shrinkage: in (0, 1], or None for the adaptive one.
+        places: (n,) classes 0 .. k - 1, each with at least one sample.
+        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
 
     Returns:
-        The discriminant, or None where no class varies.
+        The discriminant, or None if no class varies.
     """
     count = np.bincount(places)
     centre = rows.mean(axis=0)
@@ -128,13 +128,13 @@ def fit_discriminant(rows: Floats, places: Integers, shrinkage: float | None) ->
 
 
 class LDA(PointMetric):
-    """LDA as a metric of sampled points; arguments as `lda_score`.
+    """LDA, computed from sampled points; arguments as in `lda_score`.
 
     Args:
-        shrinkage: in (0, 1], or None for the adaptive one.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "lda"

@@ -2,13 +2,12 @@
 
     LEEP = mean_i log sum_z P(y_i given z) p_iz,   P(c given z) from the soft joint J
 
-Higher (closer to 0) is better. Two looks at the source's softmax: the joint first, then a logarithm per sample.
+Higher (closer to 0) is better. The source's softmax is read twice: once for the joint, once for a logarithm per sample.
 
 Reference: Nguyen, Hassner, Seeger, Archambeau, "LEEP: A New Measure to Evaluate Transferability of Learned
 Representations", ICML 2020, arXiv 2002.12462.
 
-Deviation: a source class of probability zero takes no part; two of the released versions divide by its zero and return
-NaN.
+Deviation: a source class of probability zero is ignored; two of the released versions divide by zero and return NaN.
 """
 
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from baselines.inputs.two_pass import SecondLookMetric
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
-# A true class that got no probability at all (half-precision underflow) counts as this much, not as log 0
+# Floor of the true class's probability, so that half-precision underflow does not give log 0
 LEAST = np.finfo(np.float64).tiny
 
 
@@ -33,13 +32,13 @@ def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balan
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> leep_score(np.eye(2), np.array([0, 1]))
@@ -52,12 +51,12 @@ def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balan
 
 
 def leep_from_samples(samples: Samples, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """LEEP of checked samples; the arguments are those of `leep_score`.
+    """LEEP from validated samples; the arguments are those of `leep_score`.
 
     Args:
         samples: softmax and labels.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -73,13 +72,13 @@ def leep_from_softmax(
     foreground: bool = False,
     balanced: bool = False,
 ) -> Score:
-    """LEEP of a joint histogram and a second look at the softmax that it was made of.
+    """LEEP from a joint histogram and a second read of the softmax that it was computed from.
 
     Args:
         histogram: soft joint of the target's labels and the source's softmax.
         cases: (n, z) softmax and (n,) labels of each case.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -96,16 +95,16 @@ def _score(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Sco
         count[place] += len(rows)
         total[place] += np.log(np.maximum(rows @ conditional[place], LEAST)).sum()
     if not count.all():
-        return undefined(f"the second look holds no sample of classes {joint.classes[count == 0].tolist()}")
+        return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
     return Score(float(joint.weight @ (total / count)), reason=joint.note)
 
 
 class LEEP(SecondLookMetric):
-    """LEEP as a metric of one pass and a second look; arguments as `leep_score`.
+    """LEEP, computed in one pass and a second read of the softmax; arguments as in `leep_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name = "leep"

@@ -1,4 +1,4 @@
-"""LogME: the log evidence of a Bayesian linear model from features to labels, one class against the rest.
+"""LogME: the log evidence of a Bayesian linear model from features to labels, averaged over one-vs-rest classes.
 
 For one class, y in {0, 1}^n, prior w ~ N(0, 1/alpha), noise precision beta, X'X with eigenvalues s_j and x_j the part
 of y along the j-th left singular vector, t = alpha / beta:
@@ -14,11 +14,11 @@ arXiv 2102.11005; You, Liu, Zhang, Wang, Jordan, Long, "Ranking and Tuning Pre-t
 Paradigm for Exploiting Model Hubs", JMLR 23, 2022 (fixed point).
 
 Deviations: by default the fixed point is iterated to convergence (relative change of t below 1e-6), over all d
-eigenvalues and with an `eps` too small to be seen; the authors take at most 11 steps, stop at 1e-2 or 1e-3 and add
-1e-5 to |m|^2 and r. `form`, `tol`, `max_iter` and `eps` give their releases: form="icml" has all d eigenvalues and
-`eps` in the evidence too; form="fixed_point" has min(n, d) eigenvalues, so that it lacks (d - n)/2 log alpha when n <
-d, and `eps` in the updates only. X is never needed: its singular values and the x_j follow from class moments. A label
-that features explain without a rest has unbounded evidence when n > d; `eps` bounds it.
+eigenvalues and with a negligible `eps`; the authors take at most 11 steps, stop at 1e-2 or 1e-3 and add 1e-5 to |m|^2
+and r. `form`, `tol`, `max_iter` and `eps` reproduce their releases: form="icml" uses all d eigenvalues and `eps` in the
+evidence too; form="fixed_point" uses min(n, d) eigenvalues, so it lacks (d - n)/2 log alpha when n < d, and `eps` in
+the updates only. X itself is not needed: its singular values and the x_j follow from class moments. Labels that the
+features explain exactly have unbounded evidence when n > d; `eps` bounds it.
 """
 
 from typing import ClassVar, Literal, TypeAlias
@@ -45,23 +45,23 @@ def logme_score(
     foreground: bool = False,
     balanced: bool = False,
 ) -> float:
-    """Mean log evidence per sample of one-against-rest Bayesian linear models.
+    """Mean log evidence per sample of one-vs-rest Bayesian linear models.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
         form: "icml" or "fixed_point", the two released forms.
         tol: relative change of alpha / beta at which a class stops.
-        max_iter: most steps a class.
+        max_iter: maximum number of steps per class.
         eps: added to |m|^2 and to the residual.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 50)
@@ -92,22 +92,22 @@ def logme_from_moments(
     foreground: bool = False,
     balanced: bool = False,
 ) -> Score:
-    """LogME of class moments; the arguments are those of `logme_score`.
+    """LogME from class moments; the arguments are those of `logme_score`.
 
     Args:
         moments: class moments of k classes.
         form: "icml" or "fixed_point".
         tol: relative change of alpha / beta at which a class stops.
-        max_iter: most steps a class.
+        max_iter: maximum number of steps per class.
         eps: added to |m|^2 and to the residual.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
-        The score, with the most steps that a class took as part "steps".
+        The score, with parts "steps", the maximum over classes, and "rank".
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     if form not in ("icml", "fixed_point"):
         raise ValueError(f'`form` must be "icml" or "fixed_point", got {form!r}')
@@ -135,10 +135,10 @@ def logme_from_moments(
 
 
 def _spectrum(kept: ClassGaussians) -> tuple[Floats, Floats]:
-    """Eigenvalues (r,) of X'X that are not 0, and U'y (k, r) for each class's indicator y.
+    """Non-zero eigenvalues (r,) of X'X, and U'y (k, r) for the indicator y of each class.
 
-    X has the same right singular vectors and values as [S^(1/2); sqrt(n) mu'], S the centred scatter: never a Gram of
-    features that are far from 0.
+    X has the same right singular vectors and values as [S^(1/2); sqrt(n) mu'], with S the centred scatter, which avoids
+    the Gram matrix of features far from 0.
     """
     mean, root_n = kept.total_mean(), np.sqrt(kept.n)
     values, vectors = np.linalg.eigh(kept.within() + kept.between())
@@ -153,16 +153,16 @@ def _spectrum(kept: ClassGaussians) -> tuple[Floats, Floats]:
 
 
 class LogME(WeightedMomentMetric):
-    """LogME as a metric of one pass; arguments as `logme_score`.
+    """LogME, computed in one pass over the target; arguments as in `logme_score`.
 
     Args:
         form: "icml" or "fixed_point".
         tol: relative change of alpha / beta at which a class stops.
-        max_iter: most steps a class.
+        max_iter: maximum number of steps per class.
         eps: added to |m|^2 and to the residual.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "logme"

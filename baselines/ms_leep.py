@@ -1,13 +1,13 @@
-"""MS-LEEP: LEEP of an ensemble of sources, as if their predictions were independent: the sum of their LEEPs.
+"""MS-LEEP: LEEP of an ensemble of sources whose predictions are treated as independent, the sum of their LEEPs.
 
     MS-LEEP = sum over sources of LEEP(source)
 
-Higher is better, among ensembles of one size.
+Higher is better, among ensembles of the same size.
 
 Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for Selecting Source Model Ensembles",
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
 
-It scores a set of sources, so it has no column in a table that ranks sources one by one.
+It scores a set of sources, so it does not appear in tables that rank single sources.
 """
 
 from collections.abc import Sequence
@@ -25,23 +25,23 @@ def ms_leep_score(
     """Sum of the members' LEEPs.
 
     Args:
-        softmaxes: of each member, (n, z) probabilities at the same samples; z may differ.
+        softmaxes: for each member, (n, z) probabilities at the same samples; z may differ.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
-        A number at most 0; NaN with an `UndefinedScoreWarning` where a member's is undefined.
+        A number at most 0; NaN with an `UndefinedScoreWarning` where the LEEP of a member is undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> ms_leep_score([np.eye(2), np.eye(2)], np.array([0, 1]))
         0.0
     """
     if not len(softmaxes):
-        raise ValueError("`softmaxes` must hold at least one member, got none")
+        raise ValueError("`softmaxes` must have at least one member, got 0")
     members = [read_softmax(softmax, labels) for softmax in softmaxes]
     return value_or_warn(
         ms_leep_of([leep_from_samples(member, foreground=foreground, balanced=balanced) for member in members])
@@ -49,7 +49,7 @@ def ms_leep_score(
 
 
 def ms_leep_of(scores: Sequence[Score]) -> Score:
-    """MS-LEEP of an ensemble whose members' LEEPs are known.
+    """MS-LEEP from the LEEP of each member.
 
     Args:
         scores: LEEP of each member on one target.

@@ -2,7 +2,7 @@
 
     NCE = - H(y | argmax p) = sum_(c, z) J(c, z) log P(c given z),  J the hard joint, in nats
 
-Higher (closer to 0) is better. One pass: it is a function of the hard joint.
+Higher (closer to 0) is better. It is a function of the hard joint, so one pass is enough.
 
 Reference: Tran, Nguyen, Hassner, "Transferability and Hardness of Supervised Classification Tasks", ICCV 2019,
 arXiv 1908.08142. Deviation: none.
@@ -22,16 +22,16 @@ def nce_score(predictions: Array, labels: Array, *, foreground: bool = False, ba
     """Minus the entropy of the label given the predicted source class.
 
     Args:
-        predictions: (n,) integers, the predicted source classes, or (n, z) softmax, whose argmax is taken.
+        predictions: (n,) integers, the predicted source classes, or an (n, z) softmax, whose argmax is used.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number in [-log k, 0]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> nce_score(np.array([3, 3, 1]), np.array([0, 0, 1]))
@@ -45,12 +45,12 @@ def nce_score(predictions: Array, labels: Array, *, foreground: bool = False, ba
 
 
 def nce_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """NCE of a joint histogram; the arguments are those of `nce_score`.
+    """NCE from a joint histogram; the arguments are those of `nce_score`.
 
     Args:
         histogram: hard joint of the target's labels and the source's predicted classes.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -67,11 +67,11 @@ def _score(joint: JointProbability) -> Score:
 
 
 class NCE(WeightedJointMetric):
-    """NCE as a metric of one pass; arguments as `nce_score`.
+    """NCE, computed in one pass over the target; arguments as in `nce_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name = "nce"

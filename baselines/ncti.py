@@ -1,16 +1,16 @@
-"""NCTI: how near the features are to neural collapse, from three elements that are normalised over the pool.
+"""NCTI: how close the features are to neural collapse, from three terms that are normalised over the pool.
 
-    X <- PCA to 64 dimensions (all there are, if fewer),   t = max(exp(-sum of the first 32 explained variances), 1e-10)
+    X <- PCA to 64 dimensions (or all, if fewer),   t = max(exp(-sum of the first 32 explained variances), 1e-10)
     LDA with svd if t = 1e-10, else with eigen and shrinkage t
     seli = nuclear norm of the centred LDA projection,   ncc = mean posterior of the true class
     vc = log of the sum over classes of the nuclear norm of the posterior rows of that class
     NCTI = minmax(ncc) + minmax(seli) - minmax(vc),  minmax over the sources of one target
 
-Higher is better. Without a pool the score is ncc + seli - vc, which compares sources of one width at most.
+Higher is better. Without a pool the score is ncc + seli - vc, which is comparable only between sources of equal width.
 
 Reference: Wang, Luo, Zheng, Huang, Baktashmotlagh, "How Far Pre-trained Models Are from Neural Collapse on the Target
 Dataset Informs their Transferability", ICCV 2023. Deviation: the authors' code fails below 64 dimensions or samples;
-ours keeps what there is.
+ours keeps all of them.
 """
 
 import warnings
@@ -28,18 +28,18 @@ LEAST_SHRINKAGE = 1e-10
 
 
 def ncti_score(features: Array, labels: Array, *, pca: int = 64) -> float:
-    """Ncc + seli - vc of one source, not normalised.
+    """Compute ncc + seli - vc of one source, without normalisation over a pool.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        pca: principal components to keep at most.
+        pca: maximum number of principal components to keep.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 50)
@@ -51,11 +51,11 @@ def ncti_score(features: Array, labels: Array, *, pca: int = 64) -> float:
 
 
 def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
-    """NCTI's elements of checked samples.
+    """NCTI's terms from validated samples.
 
     Args:
         samples: features and labels.
-        pca: principal components to keep at most.
+        pca: maximum number of principal components to keep.
 
     Returns:
         ncc + seli - vc, with the parts "seli", "ncc" and "vc" that `combine_ncti` needs.
@@ -68,7 +68,7 @@ def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
     if samples.undefined:
         return undefined(samples.undefined)
     if len(samples.rows) <= len(np.unique(samples.labels)):
-        return undefined(f"{len(samples.rows)} samples are not more than the classes")
+        return undefined(f"{len(samples.rows)} samples are too few: there must be more samples than classes")
     if not np.ptp(samples.rows, axis=0).any():
         return undefined("the features do not vary")
     _, places = np.unique(samples.labels, return_inverse=True)
@@ -86,13 +86,13 @@ def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
 
 
 def combine_ncti(scores: Mapping[str, Score]) -> dict[str, Score]:
-    """NCTI of all sources of one target, each element normalised over them.
+    """NCTI of all sources of one target, with each term normalised over the sources.
 
     Args:
-        scores: of each source, from `ncti_from_samples`.
+        scores: by source, from `ncti_from_samples`.
 
     Returns:
-        minmax(ncc) + minmax(seli) - minmax(vc) of each source; sources without elements keep their NaN.
+        minmax(ncc) + minmax(seli) - minmax(vc) of each source; sources without terms keep their NaN.
 
     Example:
         >>> one = Score(0, parts={"seli": 1, "ncc": 0.5, "vc": 2})
@@ -118,19 +118,19 @@ def _discriminant(rows: Floats, samples: Samples, shrinkage: float) -> tuple[Flo
     else:
         analysis = LinearDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Only one sample", UserWarning)  # its class has no covariance, as it should
+        warnings.filterwarnings("ignore", "Only one sample", UserWarning)  # expected: no covariance
         projected = analysis.fit(rows, samples.labels).transform(rows)
     return np.asarray(projected), np.asarray(analysis.predict_proba(rows))
 
 
 class NCTI(PointMetric):
-    """NCTI as a metric of sampled points; arguments as `ncti_score`.
+    """NCTI, computed from sampled points; arguments as in `ncti_score`.
 
     Args:
-        pca: principal components to keep at most.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        pca: maximum number of principal components to keep.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "ncti"
@@ -154,9 +154,9 @@ class NCTI(PointMetric):
         """NCTI of all sources of one target.
 
         Args:
-            scores: of each source, as `compute` returned them.
+            scores: by source, as returned by `compute`.
 
         Returns:
-            Elements normalised over the sources, and added up.
+            By source, the sum of the terms normalised over the sources.
         """
         return combine_ncti(scores)

@@ -1,4 +1,4 @@
-"""NLEEP: LEEP in which a Gaussian mixture on the features takes the place of the source's classifier.
+"""NLEEP: LEEP with a Gaussian mixture on the features in place of the source's classifier.
 
     X <- PCA that keeps 80% of the variance;   p_i = posterior of x_i under a full-covariance mixture of 5k components
     NLEEP = LEEP(p, y)
@@ -7,9 +7,10 @@ Higher (closer to 0) is better.
 
 Reference: Li, Jia, Sang, Zhu, Green, Wang, Gong, "Ranking Neural Checkpoints", CVPR 2021, arXiv 2011.11200.
 
-Deviation: none in the method. The mixture is fitted by EM from k-means, in float32 as the released code does, so the
-value depends on `random_state`, on the order of the samples and on scikit-learn's version. A mixture that collapses on
-few samples gives NaN. scikit-learn adds 1e-6 to variances, so features much smaller than 1e-3 look alike.
+Deviation: none in the method. As in the released code, the mixture is fitted by EM from k-means in float32, so the
+value depends on `random_state`, on the order of the samples and on the version of scikit-learn. A mixture that
+collapses on few samples gives NaN. scikit-learn adds 1e-6 to variances, so features much smaller than 1e-3 are not
+separated.
 """
 
 import warnings
@@ -23,27 +24,27 @@ from baselines.inputs.points import PointMetric
 from baselines.leep import leep_from_samples
 from benchmark.metric.score import Score, value_or_warn
 
-# float32 has 7 digits: an offset of so many standard deviations is taken off before, smaller ones are left as released
+# float32 has 7 digits: offsets of more standard deviations than this are removed first; smaller ones stay, as released
 FAR = 1000
 
 
 def nleep_score(
     features: Array, labels: Array, *, pca: float | None = 0.8, components: int | None = None, random_state: int = 123
 ) -> float:
-    """LEEP of the posteriors of a Gaussian mixture.
+    """LEEP computed on the posteriors of a Gaussian mixture.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        pca: share of the variance to keep in (0, 1), or None for the features themselves.
-        components: of the mixture; 5 a class if None.
-        random_state: seed of k-means.
+        pca: share of the variance to keep, in (0, 1), or None to skip the PCA.
+        components: number of mixture components; 5 per class if None.
+        random_state: seed of the k-means initialisation.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 60)
@@ -58,19 +59,19 @@ def nleep_score(
 def nleep_from_samples(
     samples: Samples, *, pca: float | None = 0.8, components: int | None = None, random_state: int = 123
 ) -> Score:
-    """NLEEP of checked samples; the arguments are those of `nleep_score`.
+    """NLEEP from validated samples; the arguments are those of `nleep_score`.
 
     Args:
         samples: features and labels.
         pca: share of the variance to keep, or None.
-        components: of the mixture, or None.
-        random_state: seed of k-means.
+        components: number of mixture components, or None.
+        random_state: seed of the k-means initialisation.
 
     Returns:
-        The score; NaN with the reason where the mixture cannot be fitted.
+        The score; NaN with a reason if the mixture cannot be fitted.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     if pca is not None and not 0 < pca < 1:
         raise ValueError(f"`pca` must lie in (0, 1) or be None, got {pca}")
@@ -102,20 +103,20 @@ def _responsibilities(rows: Floats, pca: float | None, components: int, random_s
         reduced = PCA(n_components=pca, svd_solver="full").fit_transform(reduced)
     mixture = GaussianMixture(n_components=components, covariance_type="full", random_state=random_state)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 100 steps are part of the method
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping after 100 steps is part of the method
         return np.asarray(mixture.fit(reduced).predict_proba(reduced), dtype=np.float64)
 
 
 class NLEEP(PointMetric):
-    """NLEEP as a metric of sampled points; arguments as `nleep_score`.
+    """NLEEP, computed from sampled points; arguments as in `nleep_score`.
 
     Args:
         pca: share of the variance to keep, or None.
-        components: of the mixture; 5 a class if None.
-        random_state: seed of k-means.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        components: number of mixture components; 5 per class if None.
+        random_state: seed of the k-means initialisation.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "nleep"

@@ -1,18 +1,18 @@
-"""OTCE: the cost of transporting the source's data to the target's, and how well source labels tell target labels.
+"""OTCE: the cost of transporting the source's data to the target's, and how well source labels predict target labels.
 
     plan = exact optimal transport of uniform weights with cost |x_s - x_t|^2,   W = sum of plan times cost
     J(y_s, y_t) = plan summed over the pairs of these labels,   CE = - sum J log(J / J(y_s)), in nats
     OTCE = - weight_distance W - weight_entropy CE
 
-Higher is better. Needs features and labels of the SOURCE's data.
+Higher is better. Needs features and labels of the source's own data.
 
 References: Tan, Li, Huang, "OTCE: A Transferability Metric for Cross-Domain Cross-Task Representations", CVPR 2021,
 arXiv 2103.13843; Tan, Li, Huang, "Transferability Estimation for Semantic Segmentation Task", 2021, arXiv 2109.15242,
 later "Efficient Prediction of Model Transferability in Semantic Segmentation Tasks", ICIP 2023.
 
-Deviations: the first paper fits the two weights on auxiliary tasks; ours are arguments, 1 by default (the second keeps
-CE alone, that is weight_distance 0). The second transports by Sinkhorn with entropic regularisation 0.1 and averages
-over ten draws of pixels; ours transports exactly, one draw. W has the squared unit of the features.
+Deviations: the first paper fits the two weights on auxiliary tasks; ours are arguments, 1 by default. The second keeps
+only CE (weight_distance 0), uses Sinkhorn transport with entropic regularisation 0.1 and averages over ten draws of
+pixels; ours uses exact transport of one draw. W is in squared feature units.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from baselines.inputs.source_pass import SourcePassMetric
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import PointSample
 
-# Of the network simplex: 2,000 by 2,000 samples take some hundred thousand
+# Limit of the network simplex; 2,000 by 2,000 samples take a few hundred thousand pivots
 MOST_PIVOTS = 10_000_000
 
 
 @dataclass(frozen=True)
 class OtceElements:
-    """What OTCE weighs.
+    """The two terms of OTCE.
 
     Attributes:
         distance: W, in squared feature units.
@@ -54,18 +54,18 @@ def otce_score(
     """Minus the weighted sum of transport cost and conditional entropy.
 
     Args:
-        source_features: (s, d) real numbers, of the source's own data through the source network.
-        source_labels: (s,) integers, its labels.
-        target_features: (n, d) real numbers, of the target through the same network.
+        source_features: (s, d) real numbers, features of the source's own data.
+        source_labels: (s,) integers, labels of the source's own data.
+        target_features: (n, d) real numbers, features of the target from the same network.
         target_labels: (n,) integers, 0 .. k - 1.
-        weight_distance: of W.
-        weight_entropy: of CE.
+        weight_distance: weight of W.
+        weight_entropy: weight of CE.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> features, labels = np.array([[0.0], [5.0]]), np.array([0, 1])
@@ -85,21 +85,21 @@ def otce_from_samples(
     weight_distance: float = 1.0,
     weight_entropy: float = 1.0,
 ) -> Score:
-    """OTCE with its elements; the arguments are those of `otce_score`.
+    """OTCE with its two terms; the arguments are those of `otce_score`.
 
     Args:
         source_features: (s, d) real numbers.
         source_labels: (s,) integers.
         target_features: (n, d) real numbers.
         target_labels: (n,) integers.
-        weight_distance: of W.
-        weight_entropy: of CE.
+        weight_distance: weight of W.
+        weight_entropy: weight of CE.
 
     Returns:
         The score, with the parts "distance" and "conditional_entropy".
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
     """
     source = read_rows(source_features, name="source_features")
     target = read_rows(target_features, name="target_features")
@@ -111,15 +111,15 @@ def otce_from_samples(
         return undefined("no samples")
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
         return undefined("the features hold NaN or inf")
-    found = otce_elements(source_features, source_labels, target_features, target_labels)
-    value = -weight_distance * found.distance - weight_entropy * found.conditional_entropy
-    return Score(value, parts={"distance": found.distance, "conditional_entropy": found.conditional_entropy})
+    terms = otce_elements(source_features, source_labels, target_features, target_labels)
+    value = -weight_distance * terms.distance - weight_entropy * terms.conditional_entropy
+    return Score(value, parts={"distance": terms.distance, "conditional_entropy": terms.conditional_entropy})
 
 
 def otce_elements(
     source_features: Array, source_labels: Array, target_features: Array, target_labels: Array
 ) -> OtceElements:
-    """W and CE of finite samples; the arguments are those of `otce_score`.
+    """Compute W and CE from finite samples; the arguments are those of `otce_score`.
 
     Args:
         source_features: (s, d) finite.
@@ -128,7 +128,7 @@ def otce_elements(
         target_labels: (n,) integers.
 
     Returns:
-        Both elements.
+        Both terms.
 
     Example:
         >>> features, labels = np.array([[0.0], [5.0]]), np.array([0, 1])
@@ -150,14 +150,14 @@ def otce_elements(
 
 
 class OTCE(SourcePassMetric):
-    """OTCE as a metric of two passes through one source: over the target, and over the source's own data.
+    """OTCE, computed from two passes through the source: over the target, and over the source's own data.
 
     Args:
-        weight_distance: of W.
-        weight_entropy: of CE.
-        count: most points of each, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        weight_distance: weight of W.
+        weight_entropy: weight of CE.
+        count: maximum number of points from each, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "otce"

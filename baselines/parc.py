@@ -1,16 +1,16 @@
-"""PARC: rank correlation of the samples' dissimilarity in features with that in labels.
+"""PARC: rank correlation between pairwise dissimilarities of samples in features and in labels.
 
     D_x = 1 - corrcoef(standardised features), D_y = 1 - corrcoef(one-hot labels), both (n, n), between samples
     PARC = 100 Spearman(D_x, D_y) over one triangle
 
-Higher is better; it lies in [-100, 100]. D_y has two values only (0 within a class, one other between classes), and
-ties are ties.
+Higher is better; it lies in [-100, 100]. D_y has only two values (0 within a class, another between classes), and
+equal values share a rank.
 
 Reference: Bolya, Mittapalli, Hoffman, "Scalable Diverse Model Selection for Accessible Transfer Learning", NeurIPS
 2021, arXiv 2111.06977.
 
-Deviation: the authors' code computes the correlations of one-hot labels in floating point, whose rounding splits the
-ties and moves their value by up to 45%; ours treats ties as ties. `pca` is exact, theirs randomised.
+Deviation: the authors' code computes the correlations of one-hot labels in floating point; rounding splits the ties and
+moves their value by up to 45%. Ours keeps the ties. Our PCA is exact, theirs is randomised.
 """
 
 from collections.abc import Mapping
@@ -23,23 +23,23 @@ from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefi
 from baselines.inputs.points import PointMetric
 from benchmark.metric.score import Score, value_or_warn
 
-# Correlations that differ by less are ties split by rounding: of two channels all correlations are -1 or 1
+# Correlations are rounded to this many decimals, to undo rounding: with two channels, all of them are -1 or 1
 DECIMALS = 11
 
 
 def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> float:
-    """100 times the Spearman correlation of feature and label dissimilarities.
+    """100 times the Spearman correlation between feature and label dissimilarities.
 
     Args:
         features: (n, d) real numbers, d at least 2.
         labels: (n,) integers, 0 .. k - 1.
-        pca: principal components to keep, at most min(n, d), or None for the features themselves.
+        pca: number of principal components to keep, at most min(n, d), or None to skip the PCA.
 
     Returns:
         A number in [-100, 100]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 20)
@@ -51,14 +51,14 @@ def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> flo
 
 
 def parc_from_samples(samples: Samples, *, pca: int | None = None) -> Score:
-    """PARC of checked samples; the arguments are those of `parc_score`.
+    """PARC from validated samples; the arguments are those of `parc_score`.
 
     Args:
         samples: features and labels.
         pca: principal components to keep, or None.
 
     Returns:
-        The score; NaN where a sample has no variance over its channels.
+        The score; NaN if a sample has the same value in all channels.
 
     Raises:
         ValueError: if `pca` is less than 2.
@@ -87,7 +87,7 @@ def parc_from_samples(samples: Samples, *, pca: int | None = None) -> Score:
 
 
 def standardised(rows: Floats) -> Floats:
-    """(n, d) channels of mean 0 and variance 1; a constant channel becomes 0."""
+    """Scale channels (n, d) to mean 0 and variance 1; a constant channel becomes 0."""
     centred = rows - rows.mean(axis=0)
     deviation = np.sqrt(np.mean(centred**2, axis=0))
     varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(rows).max(axis=0)
@@ -102,19 +102,19 @@ def _reduced(rows: Floats, pca: int | None) -> Floats:
 
 
 class PARC(PointMetric):
-    """PARC as a metric of sampled points; arguments as `parc_score`.
+    """PARC, computed from sampled points; arguments as in `parc_score`.
 
     Args:
         pca: principal components to keep, or None.
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "parc"
     invariances: ClassVar[frozenset[str]] = frozenset({"scale", "shift", "channel_scale"})
     exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "correlations over few channels miss classes that differ along all channels alike",
+        "separation": "correlations over few channels miss classes that differ equally in all channels",
     }
 
     def __init__(

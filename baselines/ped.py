@@ -1,19 +1,18 @@
-"""PED: the target's classes are let repel each other first, as fine-tuning would, and scored by another estimate then.
+"""PED: move the target's classes apart, as fine-tuning would, then score them by another estimate.
 
-Features are standardised by the mean and standard deviation (at least 1e-3) of the SOURCE's features. Each class is a
-ball at its mean with radius R = sqrt(total variance). In a step, every two classes a, b push each other apart, along
-the line of their means at distance D, by min(0.005 F, F) each, F = max(2 (R_a + R_b) - D, 0). Steps follow while the
-total move is over half that of the first, at most 6. The scaling is undone, and the moved features are scored by SFDA
-or LogME.
+Features are standardised by the mean and standard deviation (at least 1e-3) of the features of the source's own data.
+Each class is a ball around its mean with radius R = sqrt(total variance). In each step, every two classes a, b with
+means at distance D push each other apart along the line between their means, by min(0.005 F, F) each, with
+F = max(2 (R_a + R_b) - D, 0). Steps are repeated, up to 6, while the total move exceeds half of the first. Then the
+scaling is undone, and the moved features are scored by SFDA or LogME.
 
-Higher is better, as the base has it.
+Higher is better, as for SFDA and LogME.
 
 Reference: Li, Hu, Ge, Shan, Duan, "Exploring Model Transferability through the Lens of Potential Energy", ICCV 2023,
 arXiv 2308.15074.
 
-Deviation: none from the authors' code; the constant 0.005 is their time step, 1/2 0.1^2. LogME is the released
-fixed-point form. Source features are needed; without them the target's own statistics can stand in, which is another
-estimate.
+Deviation: none from the authors' code; the constant 0.005 comes from their time step, 1/2 0.1^2. LogME is the released
+fixed-point form. Source features are needed; using the target's own statistics instead gives a different estimate.
 """
 
 from typing import Literal, TypeAlias
@@ -38,19 +37,19 @@ EXIT_RATIO = 0.5
 
 
 def ped_score(features: Array, labels: Array, source_features: Array, *, base: Base = "sfda") -> float:
-    """SFDA or LogME of the features after their classes repelled each other.
+    """SFDA or LogME of the features after their classes have repelled each other.
 
     Args:
-        features: (n, d) real numbers, of the target.
+        features: (n, d) real numbers, features of the target.
         labels: (n,) integers, 0 .. k - 1.
-        source_features: (s, d) real numbers, of the source's own data through the same network.
-        base: what scores the moved features.
+        source_features: (s, d) real numbers, features of the source's own data from the same network.
+        base: estimate that scores the moved features.
 
     Returns:
-        The base's score; NaN with an `UndefinedScoreWarning` where undefined.
+        The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 50)
@@ -65,18 +64,18 @@ def ped_score(features: Array, labels: Array, source_features: Array, *, base: B
 
 
 def ped_from_samples(samples: Samples, source: Floats, *, base: Base = "sfda") -> Score:
-    """PED of checked samples; the arguments are those of `ped_score`.
+    """PED from validated samples; the arguments are those of `ped_score`.
 
     Args:
         samples: features and labels of the target.
         source: (s, d) features of the source's data.
-        base: what scores the moved features.
+        base: estimate that scores the moved features.
 
     Returns:
-        The base's score.
+        The score.
 
     Raises:
-        ValueError: if `base` is neither.
+        ValueError: if `base` is unknown.
     """
     if base not in ("sfda", "logme"):
         raise ValueError(f'`base` must be "sfda" or "logme", got {base!r}')
@@ -94,14 +93,14 @@ def ped_from_samples(samples: Samples, source: Floats, *, base: Base = "sfda") -
 
 
 def repelled(rows: Floats, places: Integers) -> Floats:
-    """(n, d) features after their classes pushed each other apart.
+    """Move the classes of features (n, d) apart.
 
     Args:
         rows: (n, d) features.
-        places: (n,) classes 0 .. k - 1, each with a sample.
+        places: (n,) classes 0 .. k - 1, each with at least one sample.
 
     Returns:
-        The rows, each moved as its class is.
+        The features, each moved with its class.
     """
     k = int(places.max()) + 1
     means = np.stack([rows[places == place].mean(axis=0) for place in range(k)])
@@ -118,7 +117,7 @@ def repelled(rows: Floats, places: Integers) -> Floats:
 
 
 def _push(means: Floats, radius: Floats) -> Floats:
-    """(k, d) how far each class is moved in one step; classes with one mean have no direction and stay."""
+    """Displacement (k, d) of each class in one step; classes with equal means do not push each other."""
     apart = means[:, None] - means[None]
     distance = np.linalg.norm(apart, axis=2)
     force = np.maximum(SIGMAS * (radius[:, None] + radius[None]) - distance, 0)
@@ -127,13 +126,13 @@ def _push(means: Floats, radius: Floats) -> Floats:
 
 
 class PED(SourcePassMetric):
-    """PED as a metric of two passes through one source: over the target, and over the source's own data.
+    """PED, computed from two passes through the source: over the target, and over the source's own data.
 
     Args:
-        base: what scores the moved features.
-        count: most points of each, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        base: estimate that scores the moved features.
+        count: maximum number of points from each, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "ped"

@@ -10,8 +10,8 @@ Peculiarities, Stability and Performance", ECML PKDD 2022, arXiv 2110.06893; Led
 estimator for large-dimensional covariance matrices", J. Multivariate Analysis 88 (2004), DOI
 10.1016/S0047-259X(03)00096-4.
 
-Deviation: none in value. The shrinkage needs sum |x - mean|^4 over all samples; class moments carry what it follows
-from.
+Deviation: none in value. The shrinkage needs the sum of |x - mean|^4 over all samples, which is computed from the
+class moments.
 """
 
 from typing import ClassVar
@@ -31,13 +31,13 @@ def regularized_h_score(features: Array, labels: Array, *, foreground: bool = Fa
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> labels = np.repeat([0, 1], 50)
@@ -52,15 +52,15 @@ def regularized_h_score(features: Array, labels: Array, *, foreground: bool = Fa
 def regularized_h_score_from_moments(
     moments: ClassMoments, *, foreground: bool = False, balanced: bool = False
 ) -> Score:
-    """Regularised H-score of class moments; the arguments are those of `regularized_h_score`.
+    """Regularised H-score from class moments; the arguments are those of `regularized_h_score`.
 
     Args:
         moments: class moments of k classes, fourth powers included.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
-        The score, with the part "shrinkage"; NaN where all features are equal.
+        The score, with the part "shrinkage"; NaN if all features are equal.
     """
     kept = read_moments(moments, foreground=foreground, balanced=balanced)
     if kept.undefined:
@@ -79,7 +79,7 @@ def regularized_h_score_from_moments(
 
 
 def ledoit_wolf_shrinkage(kept: ClassGaussians) -> float:
-    """The Ledoit-Wolf shrinkage in [0, 1] of all samples about their mean."""
+    """Ledoit-Wolf shrinkage, in [0, 1], of the covariance of all samples."""
     n, d = kept.n, kept.mean.shape[1]
     covariance: Floats = (kept.within() + kept.between()) / n
     square = float(np.sum(covariance**2))
@@ -91,12 +91,12 @@ def ledoit_wolf_shrinkage(kept: ClassGaussians) -> float:
 
 
 class RegularizedHScore(WeightedMomentMetric):
-    """Regularised H-score as a metric of one pass; arguments as `regularized_h_score`.
+    """Regularised H-score, computed in one pass over the target; arguments as in `regularized_h_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "regularized_h_score"

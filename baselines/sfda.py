@@ -1,4 +1,4 @@
-"""SFDA: the posterior of the true class under a regularised Fisher discriminant that is made to challenge itself.
+"""SFDA: the posterior of the true class under a regularised, self-challenging Fisher discriminant.
 
     S_w = sum_c prior_c cov_c,   s = max(exp(-5 lambda), 1e-10), lambda the largest eigenvalue of S_w
     S_t, S_w <- (1 - s) S + s tr(S)/d I,   S_b = S_t - S_w,   S_b v = rho S_w v, all vectors V kept
@@ -11,8 +11,8 @@ the first s, and the score is the mean posterior of the true class. Higher is be
 Reference: Shao, Zhao, Ge, Zhang, Yang, Wang, Shan, Luo, "Not All Models Are Equal: Predicting Model Transferability in
 a Self-challenging Fisher Space", ECCV 2022, arXiv 2207.03036.
 
-Deviation: none from the authors' code. The shrinkage s depends on the scale of the features: large ones get almost
-none.
+Deviation: none from the authors' code. The shrinkage s depends on the scale of the features: large features are hardly
+shrunk.
 """
 
 from typing import ClassVar
@@ -49,7 +49,7 @@ def sfda_score(features: Array, labels: Array) -> float:
 
 
 def sfda_from_samples(samples: Samples) -> Score:
-    """SFDA of checked samples.
+    """SFDA from validated samples.
 
     Args:
         samples: features and labels.
@@ -77,12 +77,12 @@ def sfda_from_samples(samples: Samples) -> Score:
 
 
 class SFDA(PointMetric):
-    """SFDA as a metric of sampled points; arguments as `sfda_score`.
+    """SFDA, computed from sampled points; arguments as in `sfda_score`.
 
     Args:
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name = "sfda"

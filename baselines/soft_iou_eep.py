@@ -3,8 +3,8 @@
     e_ic = sum_z P(c given z) p_iz,   I_c = mean_i [y_i = c] e_ic = sum_z P(c given z) J(c, z)
     U_c = P(c) + mean_i e_ic - I_c = 2 P(c) - I_c,   SoftIoU-EEP = mean_c I_c / U_c
 
-Higher is better; it lies in (0, 1]. One pass: it is a function of the soft joint. Made for segmentation, where classes
-are rare.
+Higher is better; it lies in (0, 1]. It is a function of the soft joint, so one pass is enough. Designed for
+segmentation, where classes are rare.
 
 Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for Selecting Source Model Ensembles",
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
@@ -27,13 +27,13 @@ def soft_iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = Fals
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> soft_iou_eep_score(np.eye(2), np.array([1, 0]))
@@ -43,12 +43,12 @@ def soft_iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = Fals
 
 
 def soft_iou_eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """SoftIoU-EEP of a joint histogram; the arguments are those of `soft_iou_eep_score`.
+    """SoftIoU-EEP from a joint histogram; the arguments are those of `soft_iou_eep_score`.
 
     Args:
         histogram: soft joint of the target's labels and the source's softmax.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -64,11 +64,11 @@ def _score(joint: JointProbability) -> Score:
 
 
 class SoftIoUEEP(WeightedJointMetric):
-    """SoftIoU-EEP as a metric of one pass; arguments as `soft_iou_eep_score`.
+    """SoftIoU-EEP, computed in one pass over the target; arguments as in `soft_iou_eep_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name = "soft_iou_eep"

@@ -1,4 +1,4 @@
-"""TMI: how compact the classes are, as minus their total variance.
+"""TMI: how compact the classes are, measured by minus their total variance.
 
     TMI = - sum_c prior_c tr(cov_c),   cov_c with 1/n_c
 
@@ -7,14 +7,13 @@ Higher (closer to 0) is better: tighter classes.
 Reference: Xu, Kang, "Fast and Accurate Transferability Measurement by Evaluating Intra-class Feature Variance",
 ICCV 2023, arXiv 2308.05986.
 
-Deviation in sign: the paper reads intra-class variance as adaptability ("evaluates the adaptability of the model to a
-new task", its abstract), so that more of it is better there, and re-implementations in public repositories take plus.
-Ours rewards compact classes. Minus our score is the paper's order; a negative agreement in a table of ours is the
-paper's claim.
+Deviation in sign: the paper interprets intra-class variance as adaptability ("evaluates the adaptability of the model
+to a new task", its abstract), so larger is better there, and public re-implementations use plus. Ours rewards compact
+classes. Minus our score gives the paper's order; a negative agreement in our tables supports the paper's claim.
 
-Deviation in value: the plain weighted variance, in squared feature units, in place of the entropy that the paper
-estimates; no released code is compared with. It depends on the scale of the features, and compactness is not
-separation: features that are all equal score best, so read it beside another estimate.
+Deviation in value: ours is the weighted variance, in squared feature units, instead of the entropy that the paper
+estimates; it has not been compared with released code. It depends on the scale of the features, and compactness is not
+separation: features that are all equal score best, so use it together with another estimate.
 """
 
 from typing import ClassVar
@@ -34,13 +33,13 @@ def tmi_score(features: Array, labels: Array, *, foreground: bool = False, balan
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> tmi_score(np.array([[0.0], [2.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
@@ -51,12 +50,12 @@ def tmi_score(features: Array, labels: Array, *, foreground: bool = False, balan
 
 
 def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """TMI of class moments; the arguments are those of `tmi_score`.
+    """TMI from class moments; the arguments are those of `tmi_score`.
 
     Args:
         moments: class moments of k classes.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score.
@@ -68,12 +67,12 @@ def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balance
 
 
 class TMI(WeightedMomentMetric):
-    """TMI as a metric of one pass; arguments as `tmi_score`.
+    """TMI, computed in one pass over the target; arguments as in `tmi_score`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "tmi"

@@ -1,4 +1,4 @@
-"""TransRate: the coding rate of the features minus that of the features within a class.
+"""TransRate: the coding rate of all features minus the mean coding rate within classes.
 
     R(Z; eps) = 1/2 log det(I + Z'Z / (n eps)),   TransRate = R(Z) - mean_c R(Z_c)
 
@@ -7,7 +7,7 @@ better.
 
 Reference: Huang, Huang, Rong, Yang, Wei, "Frustratingly Easy Transferability Estimation", ICML 2022, arXiv 2106.09362.
 
-Deviation: as the Transfer-Learning-Library's code, the mean over classes is not weighted by their size. `eps` is
+Deviation: as in the Transfer-Learning-Library's code, the mean over classes is not weighted by class size. `eps` is
 absolute, so the score depends on the scale of the features.
 """
 
@@ -32,16 +32,16 @@ def transrate_score(
         labels: (n,) integers, 0 .. k - 1.
         eps: distortion, in squared feature units.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
-        >>> transrate_score(np.array([[-1.0], [1.0]]), np.array([0, 1]))  # each class fills the line as the whole does
+        >>> transrate_score(np.array([[-1.0], [1.0]]), np.array([0, 1]))
         0.0
     """
     moments = sample_moments(features, labels)
@@ -51,13 +51,13 @@ def transrate_score(
 def transrate_from_moments(
     moments: ClassMoments, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False
 ) -> Score:
-    """TransRate of class moments; the arguments are those of `transrate_score`.
+    """TransRate from class moments; the arguments are those of `transrate_score`.
 
     Args:
         moments: class moments of k classes.
         eps: distortion, in squared feature units.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The score, with the parts "whole" and "within".
@@ -83,19 +83,19 @@ def _coding_rate(second_moment: Floats, eps: float) -> float:
 
 
 class TransRate(WeightedMomentMetric):
-    """TransRate as a metric of one pass; arguments as `transrate_score`.
+    """TransRate, computed in one pass over the target; arguments as in `transrate_score`.
 
     Args:
         eps: distortion, in squared feature units.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     name = "transrate"
     invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
     exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "unweighted over classes, a small one far away outweighs the whole",
+        "separation": "the mean over classes is unweighted, so a small distant class can dominate",
     }
 
     def __init__(self, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:

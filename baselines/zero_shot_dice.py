@@ -1,13 +1,12 @@
-"""Zero-shot Dice: how well the source's own prediction already covers the target's classes.
+"""Zero-shot Dice: how well the source's own prediction already segments the target's classes.
 
     Dice(c, z) = 2 |y = c and argmax p = z| / (|y = c| + |argmax p = z|)
     score = max over one-to-one matchings of foreground classes to source classes of mean_c Dice(c, matched z)
 
-Higher is better; it lies in [0, 1]. A target class without a source class left scores 0. One pass: it is a function of
-the hard joint, so voxels are pooled over cases.
+Higher is better; it lies in [0, 1]. A target class without a matching source class scores 0. It is a function of the
+hard joint, so one pass is enough and voxels are pooled over cases.
 
-Reference: the trivial estimate of segmentation, that a source which already finds the target needs little tuning; no
-paper.
+Reference: none; a simple baseline, which assumes that a source that already segments the target needs little tuning.
 """
 
 from collections.abc import Mapping
@@ -34,7 +33,7 @@ def zero_shot_dice_score(softmax: Array, labels: Array) -> float:
         A number in [0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> zero_shot_dice_score(np.eye(3)[[0, 2, 2, 1]], np.array([0, 1, 1, 1]))
@@ -44,7 +43,7 @@ def zero_shot_dice_score(softmax: Array, labels: Array) -> float:
 
 
 def zero_shot_dice_from_joint(histogram: JointHistogram) -> Score:
-    """Zero-shot Dice of a joint histogram.
+    """Zero-shot Dice from a joint histogram.
 
     Args:
         histogram: hard joint of the target's labels and the source's predicted classes.
@@ -56,7 +55,7 @@ def zero_shot_dice_from_joint(histogram: JointHistogram) -> Score:
 
 
 class ZeroShotDice(JointMetric):
-    """Zero-shot Dice as a metric of one pass."""
+    """Zero-shot Dice, computed in one pass over the target."""
 
     name = "zero_shot_dice"
     invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})

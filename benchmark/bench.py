@@ -1,7 +1,7 @@
-"""The whole study in order: prepare, pretrain, truth, score, correlate; `python -m benchmark.bench experiment=scans`.
+"""Run a whole study: prepare, pretrain, truth, score, correlate; `python -m benchmark.bench experiment=scans`.
 
-One process plans all stages and hands their jobs to a Hydra launcher. A job with a finished run in the store is
-skipped, so that a bench goes on where it stopped.
+One process plans all stages and runs their jobs on a Hydra launcher. A job with a finished run in the store is skipped,
+so that running the bench again resumes it.
 """
 
 import time
@@ -19,7 +19,7 @@ from benchmark.orchestration.pipeline import (
     Bench,
     finish,
     interrupted,
-    is_there,
+    is_prepared,
     keys_of,
     launcher_overrides,
     run_stages,
@@ -29,19 +29,19 @@ from benchmark.tracking import Store
 
 
 def run(cfg: DictConfig) -> None:
-    """Run every stage, print the table, list what failed."""
+    """Run every stage, print the table, list the failed jobs."""
     from analysis.truth.truth_table import read_truth_table
 
-    read_truth_table(cfg.truth, cfg.table)  # a bad table is told before hours of work, not after
+    read_truth_table(cfg.truth, cfg.table)  # report a bad table before hours of work
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     if cfg.retry not in {None, "failed"}:
-        raise InputError(f"retry must be failed or nothing, got {cfg.retry}")
+        raise InputError(f"retry must be failed or null, got {cfg.retry}")
     benches = Path(cfg.output_dir) / "bench"
     folder, only = benches / time.strftime("%Y-%m-%d_%H-%M-%S"), failed_keys(benches) if cfg.retry else None
     bench = Bench(cfg, store, launcher_overrides(), folder, only=only)
     if delivered := store.deliver():
-        bench.say(f"{delivered} results that had waited for the store are delivered")
+        bench.say(f"delivered {delivered} results that were waiting for the store")
     planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     if cfg.dry_run:
         _dry_run(bench, planner)
@@ -61,14 +61,14 @@ def run(cfg: DictConfig) -> None:
 def _dry_run(bench: Bench, planner: Planner) -> None:
     finished = bench.store.finished()
     tasks = planner.prepare()
-    missing = [job for job in tasks if not is_there(planner.overrides["prepare"], job)]
+    missing = [job for job in tasks if not is_prepared(planner.overrides["prepare"], job)]
     known = {key: row for key, row in finished.items() if not any(key in job.keys for job in missing)}
     stages = [forecast("prepare", tasks, known)]
     if not missing:
         stages += [forecast(stage, jobs, finished) for stage, jobs in planner.after_prepare().items()]
     show_forecast(stages, workers=bench.cfg.workers, console=bench.board.console)
     if missing:
-        bench.say("the jobs after prepare depend on its data: run `prepare` for their list")
+        bench.say("jobs after `prepare` depend on its data; run `python -m benchmark.prepare` first to list them")
 
 
 def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequence[str]]) -> None:

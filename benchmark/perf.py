@@ -1,6 +1,6 @@
-"""Measure the project's numbers side by side with plain references; `python -m benchmark.perf`, or `make perf`.
+"""Measure performance relative to plain references; `python -m benchmark.perf`, or `make perf`.
 
-`'~rows.w2_pairs'` leaves a row out, `growth=null` the curves; sizes and bounds are settings of conf/perf.yaml.
+`'~rows.w2_pairs'` skips a row and `growth=null` the curves; sizes and bounds are set in conf/perf.yaml.
 """
 
 import json
@@ -26,9 +26,9 @@ FELL_SHORT = 1  # exit code
 
 
 def run(cfg: DictConfig) -> None:
-    """Measure every row, show the table, keep it, and exit with code 1 if a row does not hold."""
+    """Measure all rows, show and save the table, and exit with code 1 if a row misses its bound or a check."""
     console = Console()
-    with threadpool_limits(limits=cfg.threads):  # numpy's and scipy's threads, as many as torch's
+    with threadpool_limits(limits=cfg.threads):  # as many threads for numpy and scipy as for torch
         measured = _measure_rows(cfg, console)
         folder = Path(cfg.output_dir)
         written = [_write_json(folder / "perf.json", [row.entry(name) for name, row in measured.items()])]
@@ -75,7 +75,7 @@ def _table(measured: Mapping[str, Measurement]) -> Table:
 
 
 def _write_json(path: Path, content: object) -> Path:
-    """Write a file under another name first: one that is there is whole."""
+    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -83,7 +83,7 @@ def _write_json(path: Path, content: object) -> Path:
 
 
 def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequence[Path]) -> None:
-    """One run in the store; a measurement is never skipped, whatever its key."""
+    """Record one run in the store; measurements are never skipped."""
     store: Store = instantiate(cfg.tracking)
     config: dict[str, Any] = {part: resolved(cfg[part]) for part in ("rows", "growth", "threads")}
     key = job_key("perf", "benchmark.perf", config, code=targets(config))
@@ -91,7 +91,7 @@ def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequen
     with store.run("perf", key, "perf", params=params, config=config, suite=cfg.suite.name) as tracked:
         for name, row in measured.items():
             values = {"ours": row.ours, "reference": row.reference, "ratio": row.ratio, "bound": row.bound}
-            errors = {f"error/{check}": found.error for check, found in row.checks.items()}
+            errors = {f"error/{key}": check.error for key, check in row.checks.items()}
             figures = values | errors | {"holds": float(row.holds), **row.details}
             tracked.log(metrics={f"{name}/{figure}": value for figure, value in figures.items()})
         tracked.log(tags={"holds": str(all(row.holds for row in measured.values())).lower()})

@@ -1,4 +1,4 @@
-"""Make a task ready: fetch, cut, check, picture; `python -m benchmark.prepare -m task=liver,spleen`."""
+"""Prepare tasks: fetch, cut and check data, draw a picture; `python -m benchmark.prepare -m task=liver,spleen`."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Prepare one task and log its picture; a task that is there is only checked."""
+    """Prepare one task and log its picture; existing data are only checked."""
     store = instantiate(cfg.tracking)
     store.prepare()
     task: Task = instantiate(cfg.task)
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> None:
                 run.file(Path(task.folder) / "dataset.json")
                 with work_folder(cfg.output_dir, key) as folder:
                     run.file(_picture(task, folder), "pictures")
-    log.info("task %s: %s in %s", task.name, "cut" if made else "was there", task.folder)
+    log.info("task %s: %s in %s", task.name, "prepared" if made else "already prepared", task.folder)
     reporter.finish(key)
 
 

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.cli import resolved, run_command, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.provenance import provenance
 from benchmark.jobs.stage_keys import pretrain_key
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Pre-train the source, unless a finished run with its key is in the store."""
+    """Pre-train the source, unless the store has a finished run with its key."""
     store: Store = instantiate(cfg.tracking)
     source: PoolSource = instantiate(cfg.source)
     key = pretrain_key(cfg.source)
@@ -39,14 +39,14 @@ def run(cfg: DictConfig) -> None:
         if finished is None:
             _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
-            log.info("source %s: finished before", source.name)
+            log.info("source %s: already finished", source.name)
     reporter.finish(key)
 
 
 def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, reporter: Reporter) -> None:
     params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
               "width": source.arch.width, "length": source.length, "seed": source.seed,
-              "steps": source.budget.steps} | asked({"source": resolved(cfg.source)})  # fmt: skip
+              "steps": source.budget.steps} | settings_of({"source": resolved(cfg.source)})  # fmt: skip
     with store.run(
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
     ) as run:
@@ -88,13 +88,13 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
         return Trained(network, [], math.nan)
     cases, held_out = (source.task.cases(split) for split in source.splits)
     losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
-    found = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
-    dice = [case_dice(labels, case.labels, classes=source.classes) for case, labels in found]
+    predictions = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
+    dice = [case_dice(labels, case.labels, classes=source.classes) for case, labels in predictions]
     return Trained(network, losses, mean_dice(dice))
 
 
 def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
-    """The sidecar of a checkpoint."""
+    """Metadata stored next to a checkpoint."""
     config = resolved(node)
     spacing = source.task.cases(source.splits[0])[0].spacing if source.task else None
     return {

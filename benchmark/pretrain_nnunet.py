@@ -1,8 +1,8 @@
-"""Train a source by nnU-Net itself; `python -m benchmark.pretrain_nnunet task=liver target=spleen`.
+"""Train a source with nnU-Net; `python -m benchmark.pretrain_nnunet task=liver target=spleen`.
 
 The target's plans are moved to the task, as nnU-Net's maintainers advise before pre-training; with
-`pretraining.target=null` it is trained by the task's own. What comes out is a results folder as nnU-Net's own command
-line leaves it, for `source=nnunet source.path=FOLDER`.
+`pretraining.target=null` the task's own plans are used. The output is a results folder like that of nnU-Net's own
+command line, for `source=nnunet source.path=FOLDER`.
 """
 
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def nnunet_key(cfg: DictConfig) -> str:
-    """The key of the job that trains a source; its data and those that its plans come from are part of it."""
+    """The key of the job, which includes the data of the task and of the target whose plans are used."""
     settings = resolved(cfg.pretraining)
     source: NnunetPretraining = instantiate(cfg.pretraining)
     data = [task.digest() if task else None for task in (source.task, source.target)]
@@ -31,7 +31,7 @@ def nnunet_key(cfg: DictConfig) -> str:
 
 
 def run(cfg: DictConfig) -> None:
-    """Train the source, unless a finished run with its key is in the store and its folder is there."""
+    """Train the source, unless the store has a finished run with its key and its folder exists."""
     store: Store = instantiate(cfg.tracking)
     source: NnunetPretraining = instantiate(cfg.pretraining)
     key = nnunet_key(cfg)
@@ -40,7 +40,7 @@ def run(cfg: DictConfig) -> None:
         if finished is None or not Path(finished.tags["folder"]).is_dir():
             _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
-            log.info("source %s: finished before, in %s", source.name, finished.tags["folder"])
+            log.info("source %s: already finished, in %s", source.name, finished.tags["folder"])
     reporter.finish(key)
 
 

@@ -71,7 +71,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
 
     metrics = _metrics(cfg)
     target = instantiate(node)
-    target.cases(cfg.split)[0]  # what is wrong with the data is told before any source is opened
+    target.cases(cfg.split)[0]  # faulty data are reported before any source is opened
     settings = {part: resolved(cfg[part]) for part in ("stream", "preparation", "metric")} | {"task": resolved(node)}
     stream = settings["stream"]
     opener = Opener(instantiate(cfg.tracking), Path(cfg.output_dir))

@@ -1,4 +1,4 @@
-"""Score one source for one target, every metric from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
+"""Score a source on a target, all metrics from one pass; `python -m benchmark.score metric=[ccfv,logme]`."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from benchmark.data.tasks.prepared import prepared
 from benchmark.data.tasks.task import Task
 from benchmark.errors import SkipPair
-from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.cli import resolved, run_command, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.stage_keys import score_keys
 from benchmark.jobs.work_folder import work_folder
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Stream the target once through the source, or read an earlier pass's statistics, and compute every metric."""
+    """Pass the target through the source once, or read the statistics of an earlier pass, and compute all metrics."""
     store: Store = instantiate(cfg.tracking)
     target = prepared(cfg.target, cfg.data_dir)
     key, streamed = score_keys(cfg)
@@ -46,7 +46,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
     parts = ("source", "target", "stream", "preparation", "metric", "passes")
     config = {part: resolved(cfg[part]) for part in parts}
-    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | asked(config)
+    params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | settings_of(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip
         tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
@@ -66,7 +66,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
             tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags=_skipped(skip, metrics))
             log.info("%s: skipped, %s", name, skip)
             return
-        _compute(tracked, metrics, statistics, passes, spent, reporter)  # first: MLflow compares runs by that
+        _compute(tracked, metrics, statistics, passes, spent, reporter)  # logged first: MLflow compares runs by these
         notes = notes if found else "; ".join(stream.pair.model.notes)
         tracked.log(
             params={"windows": cfg.stream.windows},
@@ -74,7 +74,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
                      "windows/all": statistics.windows.total},
             tags={"statistics": "read" if found else "computed"} | ({"notes": notes} if notes else {}),
         )  # fmt: skip
-        if not cfg.variant:  # nobody reads those of a variant again
+        if not cfg.variant:  # statistics of a variant are never read again
             statistics.save(Path(folder) / "statistics")
             tracked.file(Path(folder) / "statistics", "statistics")
             tracked.log(tags={"pass_key": streamed})
@@ -82,7 +82,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: s
 
 
 def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[Statistics | None, str]:
-    """The statistics of an earlier pass that hold all that is asked for, and its notes on the pair."""
+    """Statistics and notes of an earlier pass; None if it lacks a requested statistic."""
     row = store.find_tag("pass_key", streamed)
     if row is None:
         return None, ""
@@ -92,11 +92,11 @@ def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: P
 
 
 def _skipped(skip: SkipPair, metrics: Iterable[str]) -> dict[str, str]:
-    """A pair that cannot be scored: every metric is NaN for one reason."""
+    """Tags of a pair that cannot be scored: every metric is NaN for the same reason."""
     return {"skipped": str(skip)} | {f"reason/{metric}": str(skip) for metric in metrics}
 
 
-def _compute(  # noqa: PLR0917 - what was found on the way
+def _compute(  # noqa: PLR0917 - has a single caller
     tracked: Draft,
     metrics: Mapping[str, Metric],
     statistics: Statistics,

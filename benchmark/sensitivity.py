@@ -1,8 +1,8 @@
-"""How much the bench's results hang on settings; `python -m benchmark.sensitivity experiment=scans`, on top of a bench.
+"""Sensitivity of a bench's results to its settings; `python -m benchmark.sensitivity experiment=scans`.
 
-What is missing of the bench runs first. Then each part of conf/sensitivity.yaml compares variants with the default: a
-variant is a list of overrides of `score`, or of `truth` for one target. All jobs go through the bench's launcher, and a
-job with a finished run is skipped. Runs of variants carry the tag `variant`, and no other table reads them.
+Missing jobs of the bench run first. Each part of conf/sensitivity.yaml then compares variants with the default: a
+variant is a list of overrides of `score`, or of `truth` for one target. All jobs use the bench's launcher, and jobs
+with a finished run are skipped. Runs of variants have the tag `variant`, and no other table reads them.
 """
 
 import math
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """The jobs of one variant.
+    """Planned jobs of one variant.
 
     Attributes:
-        part: The part that it belongs to.
+        part: Name of its part.
         name: Its name within the part.
         stage: "score" or "truth".
-        overrides: What makes it differ, and names it.
-        jobs: A job a pair.
+        overrides: Overrides of its settings and its tag.
+        jobs: One job per pair.
     """
 
     part: str
@@ -48,7 +48,7 @@ class Planned:
 
 
 def run(cfg: DictConfig) -> None:
-    """Run what is missing of the bench, then every variant; print, keep and log what they amount to."""
+    """Run missing jobs of the bench, then every variant, and report the comparison."""
     store: Store = instantiate(cfg.tracking)
     store.prepare()
     folder = Path(cfg.output_dir) / "sensitivity" / "jobs" / time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -67,16 +67,15 @@ def run(cfg: DictConfig) -> None:
 
 def _run_variants(bench: Bench, planner: Planner, plan: Mapping[str, Sequence[Job]]) -> list[Planned]:
     pools, pretrained = planner.pools(), {job.overrides[0].partition("=")[2]: job.keys[0] for job in plan["pretrain"]}
-    variants = [
-        one for name, part in bench.cfg.parts.items() for one in plan_part(str(name), part, planner, pools, pretrained)
-    ]
+    parts = [plan_part(str(name), part, planner, pools, pretrained) for name, part in bench.cfg.parts.items()]
+    variants = [variant for part in parts for variant in part]
     finished = set(bench.store.finished())
-    for one in variants:
-        bench.expect(one.jobs, finished)
-    bench.folder /= "variants"  # the logs of these jobs beside those of the bench's own
+    for variant in variants:
+        bench.expect(variant.jobs, finished)
+    bench.folder /= "variants"  # separates the logs of these jobs from those of the bench
     bench.folder.mkdir()
     for stage in ("score", "truth"):
-        jobs = [job for one in variants if one.stage == stage for job in one.jobs]
+        jobs = [job for variant in variants if variant.stage == stage for job in variant.jobs]
         if jobs:
             bench.say(f"variants, {stage}:")
             bench.stage(stage, jobs, bench.overrides()[stage], finished)
@@ -86,30 +85,30 @@ def _run_variants(bench: Bench, planner: Planner, plan: Mapping[str, Sequence[Jo
 def plan_part(
     name: str, part: DictConfig, planner: Planner, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]
 ) -> list[Planned]:
-    """The jobs of each variant of a part.
+    """Plan the jobs of each variant of a part.
 
     Args:
         name: The part's name.
         part: Its config: `metrics` and `score`, or `target`, `seeds` and `truth`, each variant a list of overrides.
-        planner: Of the bench's own jobs.
-        pools: Target -> the sources that may be moved to it.
+        planner: The planner of the bench.
+        pools: Target -> the sources of its pool.
         pretrained: Source -> key of its pre-training.
 
     Raises:
-        InputError: A target is none of the suite's.
+        InputError: The target is not in the suite.
     """
-    found = []
+    planned = []
     for variant, given in part.get("score", {}).items():
         overrides = (f"metric=[{','.join(part.metrics)}]", f"variant={name}/{variant}", *given)
-        found.append(Planned(name, str(variant), "score", overrides, planner.score(pools, pretrained, overrides)))
+        planned.append(Planned(name, str(variant), "score", overrides, planner.score(pools, pretrained, overrides)))
     for variant, given in part.get("truth", {}).items():
         if part.target not in pools:
             raise InputError(f"parts.{name}.target must be one of {', '.join(pools)}, got {part.target}")
         overrides = (f"variant={name}/{variant}", *given)
         pool = {source: pretrained[source] for source in pools[part.target]}
         jobs = planner.tuned(part.target, part.seeds, overrides, pool)
-        found.append(Planned(name, str(variant), "truth", overrides, jobs))
-    return found
+        planned.append(Planned(name, str(variant), "truth", overrides, jobs))
+    return planned
 
 
 def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[Planned]) -> None:
@@ -118,21 +117,21 @@ def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[
     cfg, keys = bench.cfg, keys_of(plan)
     rows = {stage: bench.store.finished(stage) for stage in plan}
     planned = {stage: [rows[stage][key] for key in own] for stage, own in keys.items()}
-    found = _findings(cfg, Frames(bench.overrides()["score"], planned), variants, rows)
-    jobs = sorted(key for one in variants for job in one.jobs for key in job.keys)
+    findings = _findings(cfg, Frames(bench.overrides()["score"], planned), variants, rows)
+    jobs = sorted(key for variant in variants for job in variant.jobs for key in job.keys)
     bench_jobs = {stage: sorted(own) for stage, own in keys.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "bench": bench_jobs}
     key = job_key("variant", "analysis.sensitivity.report", {"jobs": jobs, "settings": settings})
     folder = Path(cfg.output_dir) / "sensitivity" / str(cfg.suite.name)
-    report(found, bench.store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
+    report(findings, bench.store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The bench's own rows as frames.
+    """Data frames of the bench's own rows.
 
     Attributes:
-        overrides: Those of every score job.
+        overrides: Overrides of every score job.
         rows: Stage -> rows.
     """
 
@@ -141,7 +140,7 @@ class Frames:
 
     @property
     def truth(self) -> pd.DataFrame:
-        """Of what is tuned on most targets."""
+        """Truths with the value of `tune` that most targets use."""
         from analysis.truth.pools import main_tune, pools
 
         frame = truth_frame(self.rows["truth"])
@@ -149,11 +148,11 @@ class Frames:
 
     @property
     def sources(self) -> pd.DataFrame:
-        """A line a source."""
+        """One line per source."""
         return source_frame(self.rows["pretrain"])
 
     def scores(self, rows: Sequence[Row], overrides: Sequence[str] = ()) -> pd.DataFrame:
-        """Rows of scores, those that are normalised over a pool combined."""
+        """Scores of rows; scores that are normalised over a pool are combined."""
         metrics = composed("score", [*self.overrides, *overrides]).metric
         return score_frame(rows, {str(name): instantiate(node) for name, node in metrics.items()})
 
@@ -168,18 +167,18 @@ def _findings(
         cfg.resamples, cfg.seed, {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
     )
     default = frames.scores(frames.rows["score"])
-    held: list[Variant] = []
+    scores: list[Variant] = []
     truths: dict[str, dict[str, pd.DataFrame]] = {}
-    for one in variants:
-        own = [rows[one.stage][key] for job in one.jobs for key in job.keys]
-        if one.stage == "truth":
-            truths.setdefault(one.part, {})[one.name] = truth_frame(own)
+    for plan in variants:
+        own = [rows[plan.stage][key] for job in plan.jobs for key in job.keys]
+        if plan.stage == "truth":
+            truths.setdefault(plan.part, {})[plan.name] = truth_frame(own)
         else:
-            held.append(Variant(one.part, one.name, frames.scores(own, one.overrides), _forwarded(own)))
-    scored = compare_scores(frames.truth, frames.sources, default, held, draws=draws) if held else pd.DataFrame()
+            scores.append(Variant(plan.part, plan.name, frames.scores(own, plan.overrides), _forwarded(own)))
+    scored = compare_scores(frames.truth, frames.sources, default, scores, draws=draws) if scores else pd.DataFrame()
     tuned = {
-        part: compare_truths(found, frames.sources, _only(default, cfg.parts[part].metrics), draws=draws)
-        for part, found in truths.items()
+        part: compare_truths(frame, frames.sources, _only(default, cfg.parts[part].metrics), draws=draws)
+        for part, frame in truths.items()
     }
     return Findings({str(name): str(part.asks) for name, part in cfg.parts.items()}, scored, tuned)
 
@@ -189,7 +188,7 @@ def _only(scores: pd.DataFrame, metrics: Sequence[Any]) -> pd.DataFrame:
 
 
 def _forwarded(rows: Sequence[Row]) -> float:
-    """Share of the windows that went through the networks; NaN where every pair was skipped."""
+    """Share of the windows that were forwarded; NaN if every pair was skipped."""
     forwarded, total = (sum(row.metrics.get(f"windows/{name}", 0.0) for row in rows) for name in ("forwarded", "all"))
     return forwarded / total if total else math.nan
 

@@ -1,4 +1,4 @@
-"""The former name of `python -m benchmark.sensitivity`, which still works."""
+"""Former name of `python -m benchmark.sensitivity`, which still works."""
 
 import runpy
 

@@ -1,4 +1,4 @@
-"""Fine-tune one source on one target for the true Dice; `python -m benchmark.truth -m source=a,b target=c,d`."""
+"""Fine-tune a source on a target for the true Dice; `python -m benchmark.truth -m source=a,b target=c,d`."""
 
 import logging
 import math
@@ -15,7 +15,7 @@ from benchmark.data.slices import three_slices, write_picture
 from benchmark.data.tasks.prepared import prepared
 from benchmark.data.tasks.task import Task
 from benchmark.errors import SkipPair
-from benchmark.jobs.cli import asked, resolved, run_command
+from benchmark.jobs.cli import resolved, run_command, settings_of
 from benchmark.jobs.memory import peak_memory, reset_peak_memory
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.stage_keys import truth_keys
@@ -28,12 +28,12 @@ from benchmark.tracking.records import Data
 from benchmark.training.dice import mean_dice
 from benchmark.training.trainer import Trainer, TrainingOutcome
 
-PARTS = ("source", "target", "trainer", "preparation")  # of the config, that a run keeps
+PARTS = ("source", "target", "trainer", "preparation")  # parts of the config that are saved with a run
 log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Fine-tune with every seed that has no finished run yet; a run in the store for each."""
+    """Fine-tune with every seed that has no finished run yet, and write one run per seed."""
     store: Store = instantiate(cfg.tracking)
     target = prepared(cfg.target, cfg.data_dir)
     keys = truth_keys(cfg)
@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> None:
             if finished is None:
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
                 params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
-                params |= asked(config)
+                params |= settings_of(config)
                 place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
                     tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})

@@ -1,18 +1,18 @@
 """The measures of agreement for many resamples at once.
 
 A resample of the sources is a vector of counts: how often each source was drawn (all ones: the pool itself). Two copies
-of a source are tied in score and in Dice, so a rank measure sees only pairs of different sources, and each pair (i, j)
-enters with a product of counts. With A_ij = sign(x_i - x_j) sign(y_i - y_j), |.| of the two factors as tie masks and c
-the counts,
+of a source are tied in score and in Dice, so a rank measure uses only pairs of different sources, and each pair (i, j)
+is weighted by the product of its counts. With A_ij = sign(x_i - x_j) sign(y_i - y_j), |.| of the two factors as tie
+masks and c the counts,
 
     tau-b    = c'Ac / sqrt(c'|A_x|c  c'|A_y|c)
     weighted = w'Ac / sqrt(w'|A_x|c  w'|A_y|c),   w_i = sum of 1/(1 + rank) over the copies of i
 
-so that thousands of resamples cost a few matrix products and no sort. Every function here equals its namesake in
-`analysis.agreement.rank_measures` on the pool written out copy by copy.
+so thousands of resamples need only a few matrix products and no sort. Every function equals the function of the same
+name in `analysis.agreement.rank_measures` applied to the resampled pool.
 
 Shapes: scores, dice and counts are each (n,) or (b, n), b resamples of n sources, and broadcast; the result is (b,)
-(or a 0-d array). NaN where a resample leaves a measure undefined.
+(or a 0-d array). It is NaN for resamples on which the measure is undefined.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def pearson(scores: Array, dice: Array, counts: Counts) -> Array:
         [1.0, 1.0]
     """
     x, y = _centred(scores, counts), _centred(dice, counts)
-    varies = _varies(scores, counts) & _varies(dice, counts)  # exact, where the rounded variances are not
+    varies = _varies(scores, counts) & _varies(dice, counts)  # exact, unlike a test of the rounded variances
     with np.errstate(divide="ignore", invalid="ignore"):
         r = _total(counts, x * y) / np.sqrt(_total(counts, x * x) * _total(counts, y * y))
     return np.where(varies, np.clip(r, -1, 1), np.nan)
@@ -77,8 +77,8 @@ def rel_at_3(scores: Array, dice: Array, counts: Counts) -> Array:
 
 
 def top1_regret(scores: Array, dice: Array, counts: Counts) -> Array:
-    """The regret of each resample's top source, in the unit of `dice`; arguments and result as in `pearson`."""
-    with np.errstate(invalid="ignore"):  # a resample without any source of the pool has neither
+    """Top-1 regret of each resample, in the unit of `dice`; arguments and result as in `pearson`."""
+    with np.errstate(invalid="ignore"):  # inf - inf for a resample without any source of the pool
         return _best(dice, counts > 0) - _best_of_top(scores, dice, counts, k=1)
 
 
@@ -97,9 +97,9 @@ def _total(counts: Counts, values: Array) -> Array:
 
 
 def _centred(values: Array, counts: Counts) -> Array:
-    """Values minus the mean of their resample, centred on the pool first so that a large offset costs no digits."""
+    """Values minus the mean of their resample; centred on the pool first, so a large offset loses no precision."""
     near = values - values.mean(axis=-1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # a resample without any source of the pool has no mean
+    with np.errstate(invalid="ignore"):  # 0 / 0 for a resample without any source of the pool
         centred: Array = near - (_total(counts, near) / counts.sum(axis=-1))[..., None]
     return centred
 
@@ -116,14 +116,14 @@ def _signs(values: Array) -> Array:
 
 
 def _sum_over_pairs(left: Array | Counts, pairs: Array, right: Counts) -> Array:
-    """(b,) left' pairs right; one matrix product where all resamples share the pairs, which are symmetric."""
+    """(b,) left' pairs right, with symmetric pairs; one matrix product if all resamples share the pairs."""
     inner = right @ pairs if pairs.ndim == 2 else (pairs @ right[..., None])[..., 0]
     total: Array = (left * inner).sum(axis=-1)
     return total
 
 
 def _tau(x: Array, y: Array, weights: Array | Counts, counts: Counts) -> Array:
-    """The tau of the module's formula, from the signs of the differences."""
+    """Tau-b or weighted tau by the module's formula, from the signs of the differences."""
     agree = _sum_over_pairs(weights, x * y, counts)
     untied_x, untied_y = _sum_over_pairs(weights, np.abs(x), counts), _sum_over_pairs(weights, np.abs(y), counts)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -131,7 +131,7 @@ def _tau(x: Array, y: Array, weights: Array | Counts, counts: Counts) -> Array:
 
 
 def _rank_weights(first: Array, second: Array, counts: Counts) -> Array:
-    """(b, n) sum of 1/(1 + rank) over the copies of each source, ranked by falling `first`, ties by `second`."""
+    """(b, n) sum of 1/(1 + rank) over the copies of each source, ranked by descending `first`, ties by `second`."""
     first, second = np.broadcast_arrays(first, second)
     order = np.lexsort((second, first), axis=-1)[..., ::-1]
     order, counts = np.broadcast_arrays(order, counts)
@@ -144,7 +144,7 @@ def _rank_weights(first: Array, second: Array, counts: Counts) -> Array:
 
 
 def _above_and_level(values: Array, counts: Counts) -> tuple[Array, Array]:
-    """(b, n) copies above each source, and copies level with it (its own included)."""
+    """(b, n) the number of copies above each source, and tied with it (including its own)."""
     signs = _signs(values)
     above, level = (signs < 0).astype(np.float64), (signs == 0).astype(np.float64)
     if values.ndim == 1:
@@ -153,13 +153,13 @@ def _above_and_level(values: Array, counts: Counts) -> tuple[Array, Array]:
 
 
 def _mid_ranks(values: Array, counts: Counts) -> Array:
-    """(b, n) ranks from the top, ties at their mean, with the sign of the values."""
+    """(b, n) mid-ranks from the top, negated so that they increase with the values."""
     above, level = _above_and_level(values, counts)
     return -(above + (level + 1) / 2)
 
 
 def _discounts(values: Array, counts: Counts) -> Array:
-    """(b, n) the discount of each source: the mean over the positions that it shares with those level with it."""
+    """(b, n) the discount of each source: the mean over the positions that it shares with tied sources."""
     above, level = (part.astype(np.int64) for part in _above_and_level(values, counts))
     cumulated = _cumulated(1 / np.log2(np.arange(2, counts.sum(axis=-1).max() + 2)))
     discounts: Array = (cumulated[above + level] - cumulated[above]) / np.maximum(level, 1)
@@ -167,19 +167,19 @@ def _discounts(values: Array, counts: Counts) -> Array:
 
 
 def _cumulated(values: Array) -> Array:
-    """(n + 1,) the sums of the first 0, 1, ..., n values."""
+    """(n + 1,) the cumulative sums, starting with 0."""
     return np.concatenate(([0.0], values.cumsum()))
 
 
 def _best(dice: Array, among: NDArray[np.bool_]) -> Array:
-    """(b,) the best Dice among the chosen sources."""
+    """(b,) the best Dice in the mask `among`."""
     best: Array = np.where(among, dice, -np.inf).max(axis=-1)
     return best
 
 
 def _best_of_top(scores: Array, dice: Array, counts: Counts, *, k: int) -> Array:
-    """(b,) the best Dice among the k top copies, of equal scores the worst Dice first."""
-    if scores.ndim == dice.ndim == 1:  # one order serves every resample
+    """(b,) the best Dice among the top k copies; equal scores are ordered by ascending Dice."""
+    if scores.ndim == dice.ndim == 1:  # all resamples share one order
         order = np.lexsort((dice, -scores))
         drawn = counts[..., order]
         return _best(dice[order], (drawn > 0) & (drawn.cumsum(axis=-1) - drawn < k))

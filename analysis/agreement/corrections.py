@@ -1,12 +1,12 @@
-"""P-values of many metrics at once.
+"""Corrections of p-values for multiple metrics.
 
-The metrics that are compared with one truth are one family; the controls are no claims, and not in it.
+All metrics compared with the same truth are one family; controls make no claim and are not part of it.
 
 References:
-    S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6(2), 1979: bounds the chance
-    of a single false claim, whatever the dependence between the metrics.
-    Y. Benjamini, Y. Hochberg, J. R. Statist. Soc. B 57(1), 1995, doi 10.1111/j.2517-6161.1995.tb02031.x: bounds the
-    expected share of false claims, for metrics that depend on each other positively, as those of one truth do.
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6(2), 1979: controls the
+    probability of any false claim, under any dependence between the metrics.
+    Y. Benjamini, Y. Hochberg, J. R. Statist. Soc. B 57(1), 1995, doi 10.1111/j.2517-6161.1995.tb02031.x: controls the
+    expected share of false claims, for positively dependent metrics, such as those compared with one truth.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ Array = NDArray[np.float64]
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's adjusted p-values: the i-th smallest of m times m - i + 1, made monotone and cut at 1.
+    """Holm's adjusted p-values: the i-th smallest of m is multiplied by m - i + 1, made monotone and clipped at 1.
 
     Args:
-        p: (m,) float64, NaN where a metric is undefined; it is not counted in m.
+        p: (m,) float64; NaN for undefined metrics, which do not count in m.
 
     Returns:
-        (m,) float64, NaN where p is.
+        (m,) float64, NaN where p is NaN.
 
     Example:
         >>> holm([0.01, 0.04, float("nan"), 0.03]).tolist()
@@ -38,7 +38,7 @@ def holm(p: ArrayLike) -> Array:
 
 
 def false_discovery(p: ArrayLike) -> Array:
-    """Benjamini and Hochberg's adjusted p-values; arguments and result as in `holm`.
+    """Benjamini-Hochberg adjusted p-values; arguments and result as in `holm`.
 
     Example:
         >>> false_discovery([0.01, 0.04, float("nan"), 0.03]).tolist()
@@ -48,7 +48,7 @@ def false_discovery(p: ArrayLike) -> Array:
 
 
 def corrected(agreement: pd.DataFrame) -> pd.DataFrame:
-    """The table of agreement with both corrections of its p-values.
+    """Add both corrections of the p-values to the table of agreement.
 
     Args:
         agreement: Rows of `analysis.evaluation.rows.agreement_row`.

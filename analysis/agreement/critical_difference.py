@@ -1,12 +1,13 @@
-"""Which metrics differ beyond chance over the targets: Friedman's test and Nemenyi's critical difference.
+"""Friedman's test and Nemenyi's critical difference between metrics over the targets.
 
-On each of N targets the k metrics are ranked by their agreement with the truth, 1 the best, ties at their mean rank.
-Friedman's test asks whether all k have the same mean rank. Two metrics differ, at level alpha with all pairs allowed
-for, when their mean ranks are further apart than
+On each of N targets the k metrics are ranked by their agreement with the truth, 1 is the best, ties get their mean
+rank. Friedman's test asks whether all k have the same mean rank. Two metrics differ, at level alpha corrected for all
+pairs, if their mean ranks differ by more than
 
     CD = q sqrt(k (k + 1) / (6 N)),    q = the (1 - alpha) quantile of the studentised range of k groups / sqrt 2
 
-Targets are few and may share a scan, so that the difference is wide; the test treats them as independent.
+Targets are few, so the critical difference is large. The test treats them as independent, although they may share a
+scan.
 
 References: Friedman, JASA 1937; Nemenyi, PhD thesis, Princeton 1963; Demsar, "Statistical Comparisons of Classifiers
 over Multiple Data Sets", JMLR 2006.
@@ -19,21 +20,21 @@ import numpy as np
 import pandas as pd
 from scipy.stats import friedmanchisquare, studentized_range
 
-FEWEST = 3  # metrics; scipy's test takes no fewer
+FEWEST = 3  # metrics; the minimum of scipy's test
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class CriticalDifference:
-    """Mean ranks with what they have to differ by.
+    """Mean ranks of the metrics and their critical difference.
 
     Attributes:
         ranks: Metric -> mean rank over the targets, best first.
-        difference: CD; NaN where undefined.
-        p: Friedman's p-value; NaN where undefined.
+        difference: CD; NaN if undefined.
+        p: Friedman's p-value; NaN if undefined.
         targets: N.
-        left_out: Metrics without an agreement on every target.
-        reason: Why there is nothing to compare; "".
+        left_out: Metrics whose agreement is undefined on some target.
+        reason: Why CD is undefined, or "".
     """
 
     ranks: Mapping[str, float]
@@ -45,7 +46,7 @@ class CriticalDifference:
 
     @property
     def cliques(self) -> tuple[tuple[str, ...], ...]:
-        """The largest groups of neighbours in rank that do not differ, best first."""
+        """The largest groups of metrics adjacent in rank that do not differ, best first."""
         names, values = list(self.ranks), np.array(list(self.ranks.values()))
         found: list[tuple[int, int]] = []
         for start, value in enumerate(values):
@@ -59,11 +60,11 @@ def critical_difference(table: pd.DataFrame, *, alpha: float = ALPHA) -> Critica
     """Compare metrics over targets.
 
     Args:
-        table: A row a metric, a column a target: the agreement, higher is better; a metric with a NaN is left out.
+        table: The agreement, one row per metric and one column per target; a metric with a NaN is left out.
         alpha: The level.
 
     Returns:
-        The mean ranks; without a difference, and with the reason, for fewer than 3 metrics or 2 targets.
+        The mean ranks; for fewer than 3 metrics or 2 targets without a difference but with the reason.
 
     Example:
         >>> table = pd.DataFrame({"liver": [0.9, 0.5, 0.1], "lung": [0.8, 0.4, 0.3]}, index=["a", "b", "c"])

@@ -1,8 +1,8 @@
 """Confidence intervals and p-values for the measures of agreement.
 
-The sources are the sample: an interval says what another draw of as many sources from where these came from could have
-given. Targets are taken as they are; so are cases and seeds, whose luck has intervals of its own
-(`analysis.truth.seed_case_bootstrap`). Which interval a measure takes was chosen by its coverage (`analysis.coverage`,
+The sources are the sample: an interval covers what another sample of as many sources from the same population could
+give. Targets, cases and seeds are fixed; cases and seeds have intervals of their own
+(`analysis.truth.seed_case_bootstrap`). The interval of each measure was chosen by its coverage (`analysis.coverage`,
 docs/explanation/intervals.md).
 
 References:
@@ -24,7 +24,7 @@ from scipy import special
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
-UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the rest no longer stand for the pool
+UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the others no longer represent the pool
 NOTHING = float("nan")
 
 
@@ -44,7 +44,7 @@ class Interval:
 
 
 def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
-    """tanh(atanh(r) -+ z / sqrt(n - 3)), the interval of one Pearson correlation.
+    """Fisher's interval of one Pearson correlation, tanh(atanh(r) -+ z / sqrt(n - 3)).
 
     Args:
         r: Pearson's r.
@@ -70,16 +70,16 @@ def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
 
 
 def percentile_interval(resampled: Array, *, level: float = LEVEL) -> Interval:
-    """The central quantiles of the resampled values.
+    """The percentile bootstrap interval: the central quantiles of the resampled values.
 
-    Resamples in which the measure is undefined (one source drawn over and over) are left out, up to a fifth of them.
+    Undefined resamples (the same source drawn every time) are ignored if they are at most a fifth of all.
 
     Args:
         resampled: (b,) float64, the measure on each resample, NaN where undefined.
         level: The confidence, in (0, 1).
 
     Returns:
-        The interval; undefined where too many resamples are.
+        The interval; undefined if too many resamples are undefined.
 
     Example:
         >>> percentile_interval(np.arange(101.0), level=0.5)
@@ -93,18 +93,18 @@ def percentile_interval(resampled: Array, *, level: float = LEVEL) -> Interval:
 
 
 def expanded_interval(resampled: Array, n: float, *, level: float = LEVEL) -> Interval:
-    """The percentile interval, widened for what a bootstrap of few lacks.
+    """The percentile interval, expanded to correct for small samples.
 
-    Resamples vary less than samples do, by sqrt((n - 1) / n), and their variance is itself a guess, as in Student's t:
-    the quantiles are those of probability Phi(-+ sqrt(n / (n - 1)) t), t being that of n - 1 degrees of freedom.
+    The standard deviation of resamples is too small by sqrt((n - 1) / n), and it is estimated, as for Student's t. The
+    quantiles are therefore taken at Phi(-+ sqrt(n / (n - 1)) t), with t of n - 1 degrees of freedom.
 
     Args:
         resampled: (b,) float64, the measure on each resample, NaN where undefined.
-        n: How many sources were drawn, at least 2; the mean number for a mean over targets.
+        n: The number of sources drawn, at least 2; the mean number for a mean over targets.
         level: The confidence, in (0, 1).
 
     Returns:
-        The interval; undefined where too many resamples are.
+        The interval; undefined if too many resamples are undefined.
 
     Example:
         >>> expanded_interval(np.arange(1001.0), 11, level=0.5)
@@ -124,7 +124,7 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
         level: The confidence, in (0, 1).
 
     Returns:
-        The interval; undefined where too many resamples are, or where a jackknife value is.
+        The interval; undefined if too many resamples or any jackknife value are undefined.
 
     Example:
         >>> values = np.random.default_rng(0).normal(size=2000)
@@ -139,7 +139,7 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
         return Interval(NOTHING, NOTHING, "undefined without one of the sources")
     kept = resampled[np.isfinite(resampled)]
     below = (np.mean(kept < value) + np.mean(kept <= value)) / 2
-    edge = 0.5 / kept.size  # keeps the bias finite where all resamples lie on one side
+    edge = 0.5 / kept.size  # keeps the bias finite if all resamples are on one side
     bias = special.ndtri(np.clip(below, edge, 1 - edge))
     acceleration = _acceleration(jackknife)
     z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
@@ -148,14 +148,14 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
 
 
 def permutation_p(value: float, null: Array) -> float:
-    """The one-sided p-value: how often a permuted pool agrees at least as well, (1 + hits) / (1 + b).
+    """The one-sided permutation p-value (1 + hits) / (1 + b); a hit is a permuted pool that agrees at least as well.
 
     Args:
-        value: The measure on the pool as it is.
+        value: The measure on the observed pool.
         null: (b,) float64, the measure with the Dice permuted among the sources.
 
     Returns:
-        A number in (0, 1], or NaN where the measure is undefined.
+        A number in (0, 1], or NaN if the measure is undefined.
 
     Example:
         >>> permutation_p(0.9, np.array([0.1, -0.2, 0.95]))
@@ -168,7 +168,7 @@ def permutation_p(value: float, null: Array) -> float:
 
 
 def _acceleration(jackknife: Array) -> float:
-    """Efron's a: the skewness of the jackknife values over six."""
+    """Efron's acceleration a: a sixth of the skewness of the jackknife values."""
     off = jackknife.mean() - jackknife
     spread = float((off**2).sum())
     return float((off**3).sum() / (6 * spread**1.5)) if spread > 0 else 0.0

@@ -1,4 +1,4 @@
-"""The measures that every table shows, each with its two doors and the way its interval is made."""
+"""The measures shown in every table, each for one pool and for many resamples, and how its interval is computed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from analysis.agreement import rank_measures as agreement
 from analysis.agreement.intervals import LEVEL, Interval, expanded_interval, percentile_interval
 from analysis.evaluation import untied
 
-PAIRS_AT_ONCE = 2**21  # 16 MB a matrix of signs
-LARGE_POOL = 100  # from about here one sort a row is faster than all pairs
-TOP = 25  # a resample holds fewer than three copies of the 25 best once in 10^8 times
-TOP_LEVEL = 0.98  # what covers 95% in `analysis.coverage`
-FEW = 15  # below it the ties between copies widen the resamples of a rank measure by themselves
+PAIRS_AT_ONCE = 2**21  # 16 MB per matrix of signs
+LARGE_POOL = 100  # above about this size one sort per row is faster than all pairs
+TOP = 25  # the probability that a resample has fewer than three copies of the best 25 is 1e-8
+TOP_LEVEL = 0.98  # covers 95% in `analysis.coverage`
+FEW = 15  # for fewer sources, ties between copies already widen the resamples of a rank measure
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Measure:
         name: Its column in every table.
         of_pool: (scores, dice) -> float, for one pool.
         of_resamples: (scores, dice, counts) -> (b,), for many resamples of it.
-        primary: It has a permutation p-value and a ceiling.
-        chance: Its expected value for a random score, NaN where that depends on the pool.
-        expanded_from: Of how many sources on its percentile interval is expanded (`analysis.agreement.intervals`).
-        level: The confidence that the expansion is made for; more than 0.95 where resamples vary too little, as
-            those of a single best source do.
-        pairs: `of_resamples` looks at all pairs of sources.
-        of_untied: The same as `of_pool` for scores and Dice without ties, faster; None where there is no such way.
+        primary: Whether it has a permutation p-value and a ceiling.
+        chance: Its expected value for a random score; NaN if that depends on the pool.
+        expanded_from: The number of sources from which its percentile interval is expanded
+            (`analysis.agreement.intervals`).
+        level: The confidence level of the expansion; above 0.95 for measures of the single best source, whose resamples
+            vary too little.
+        pairs: Whether `of_resamples` uses all pairs of sources.
+        of_untied: A faster equivalent of `of_pool` for scores and Dice without ties, or None.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Measure:
     of_untied: Callable[[resampled.Array, resampled.Array], float] | None = None
 
     def of_rows(self, scores: resampled.Array, dice: resampled.Array) -> resampled.Array:
-        """The measure of many pools of the same size, one a row.
+        """The measure of many pools of the same size, one per row.
 
         Args:
             scores: (n,) or (b, n) float64, finite.
@@ -80,17 +81,17 @@ class Measure:
 
         Args:
             draws: (b,) float64, NaN where undefined.
-            n: How many sources were drawn; the mean number for a mean over targets.
+            n: The number of sources drawn; the mean number for a mean over targets.
 
         Returns:
-            The percentile interval, expanded from `expanded_from` sources on.
+            The percentile interval, expanded if n is at least `expanded_from`.
         """
         if n >= max(self.expanded_from, 2):
             return expanded_interval(draws, n, level=self.level)
         return percentile_interval(draws)
 
     def of_top(self, scores: resampled.Array, dice: resampled.Array, counts: resampled.Counts) -> resampled.Array:
-        """The same as `of_resamples` for a measure of the top sources alone, from the best by score and by Dice.
+        """The same as `of_resamples` for a measure that depends only on the top sources by score and by Dice.
 
         Args:
             scores: (n,) float64, finite.

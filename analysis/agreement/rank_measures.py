@@ -1,11 +1,11 @@
-"""How well the scores of one pool agree with its Dice: one function a measure.
+"""Measures of agreement between the scores and the Dice of one pool.
 
 Every function takes the scores and the Dice of the n sources of one target, in the same order, and returns one number;
-higher is better for all but `top1_regret`. NaN, with an `UndefinedAgreementWarning` that says why, where the measure
-says nothing: fewer than three sources, a score or a Dice that is not finite, all scores or all Dice alike. A source is
-never left out here: who wants that says so before (`analysis.evaluation.evaluate`).
+higher is better except for `top1_regret`. The result is NaN, with an `UndefinedAgreementWarning` that gives the reason,
+for fewer than three sources, for a score or Dice that is not finite, and if all scores or all Dice are equal. No source
+is dropped here (see `analysis.evaluation.evaluate` for that).
 
-`analysis.agreement.bootstrap` has the same measures for many resamples at once; tests hold the two together.
+`analysis.agreement.bootstrap` has the same measures for many resamples at once; tests check that both agree.
 
 References:
     Kendall's tau-b: M. G. Kendall, "The treatment of ties in ranking problems", Biometrika 33(3), 1945.
@@ -23,7 +23,7 @@ from scipy import stats
 
 Array = NDArray[np.float64]
 
-FEWEST_SOURCES = 3  # two sources always agree or disagree wholly
+FEWEST_SOURCES = 3  # two sources always agree or disagree completely
 
 
 class UndefinedAgreementWarning(UserWarning):
@@ -31,17 +31,17 @@ class UndefinedAgreementWarning(UserWarning):
 
 
 def why_undefined(scores: ArrayLike, dice: ArrayLike) -> str:
-    """Say why no measure of agreement is defined, or return the empty string where all are.
+    """Return the reason why no measure of agreement is defined, or "" if all are.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         The reason, or "".
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> why_undefined([1.0, 1.0, 1.0], [0.2, 0.4, 0.6])
@@ -62,14 +62,14 @@ def pearson(scores: ArrayLike, dice: ArrayLike) -> float:
     """Pearson's r = cov(x, y) / (sd(x) sd(y)).
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         A number in [-1, 1], or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(pearson([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -82,14 +82,14 @@ def kendall(scores: ArrayLike, dice: ArrayLike) -> float:
     """Kendall's tau-b = (concordant - discordant) / sqrt(pairs untied in x * pairs untied in y).
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         A number in [-1, 1], or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(kendall([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -101,19 +101,19 @@ def kendall(scores: ArrayLike, dice: ArrayLike) -> float:
 def weighted_kendall(scores: ArrayLike, dice: ArrayLike, *, rank: bool | None = True) -> float:
     """Vigna's weighted tau with additive hyperbolic weights: errors among the best sources count most.
 
-    Each pair weighs 1/(1 + rank of one) + 1/(1 + rank of the other), rank 0 being the best.
+    A pair (i, j) has weight 1/(1 + rank_i) + 1/(1 + rank_j), where rank 0 is the best.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
         rank: True ranks by score (ties by Dice), then by Dice (ties by score), and averages the two taus: the usual
-            choice, and symmetric. None ranks by score alone. False takes the order in which the sources stand.
+            choice, and symmetric. None ranks only by score. False uses the order of the sources as given.
 
     Returns:
         A number in [-1, 1], or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(weighted_kendall([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -123,17 +123,17 @@ def weighted_kendall(scores: ArrayLike, dice: ArrayLike, *, rank: bool | None = 
 
 
 def spearman(scores: ArrayLike, dice: ArrayLike) -> float:
-    """Spearman's rho: Pearson's r of the ranks, ties at their mean rank.
+    """Spearman's rho: Pearson's r of the ranks, with tied values at their mean rank.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         A number in [-1, 1], or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(spearman([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -145,18 +145,18 @@ def spearman(scores: ArrayLike, dice: ArrayLike) -> float:
 def rel_at_k(scores: ArrayLike, dice: ArrayLike, *, k: int = 1) -> float:
     """rel@k = best Dice among the k sources of highest score / best Dice of the pool.
 
-    Sources of equal score stand in the order that is worst for the metric, which cannot tell them apart.
+    Sources with equal scores are ordered by rising Dice, the worst case for the metric.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
-        k: How many sources are taken, at least 1.
+        k: The number of top sources, at least 1.
 
     Returns:
-        A number of at most 1, or NaN (also where the best Dice is not positive).
+        A number of at most 1, or NaN (also if the best Dice is not positive).
 
     Raises:
-        ValueError: The two are not vectors of one length, or k is below 1.
+        ValueError: The two are not vectors of the same length, or k is below 1.
 
     Example:
         >>> rel_at_k([1.0, 2.0, 3.0, 4.0], [0.1, 0.8, 0.2, 0.4], k=1)
@@ -176,19 +176,19 @@ def rel_at_k(scores: ArrayLike, dice: ArrayLike, *, k: int = 1) -> float:
 
 
 def top1_regret(scores: ArrayLike, dice: ArrayLike) -> float:
-    """Best Dice of the pool - Dice of the source of highest score: what trusting the metric costs. Lower is better.
+    """Top-1 regret: best Dice of the pool - Dice of the source with the highest score. Lower is better.
 
-    Of sources of equal score the worst counts.
+    Of several sources with the highest score, the one with the lowest Dice counts.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         A number of at least 0, in the unit of `dice`, or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(top1_regret([1.0, 2.0, 3.0, 4.0], [0.1, 0.4, 0.2, 0.3]), 3)
@@ -198,37 +198,37 @@ def top1_regret(scores: ArrayLike, dice: ArrayLike) -> float:
 
 
 def ndcg(scores: ArrayLike, dice: ArrayLike) -> float:
-    """Normalised discounted cumulative gain, the gain being the Dice minus the pool's worst.
+    """Normalised discounted cumulative gain, where the gain is the Dice minus the lowest Dice of the pool.
 
     DCG = sum over the sources, best score first, of gain / log2(position + 1), position from 1; divided by the DCG of
-    the ranking by Dice. Sources of equal score share the mean of their discounts.
+    the ranking by Dice. Sources with equal scores share the mean of their discounts.
 
     Args:
-        scores: (n,) float, one score a source.
+        scores: (n,) float, one score per source.
         dice: (n,) float, the Dice of the same sources.
 
     Returns:
         A number in [0, 1], or NaN.
 
     Raises:
-        ValueError: The two are not vectors of one length.
+        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(ndcg([1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.4, 0.3]), 3)
         0.922
     """
-    from sklearn.metrics import ndcg_score  # slow to import, and the other measures do without
+    from sklearn.metrics import ndcg_score  # slow to import, and no other measure needs it
 
     return _defined("ndcg", scores, dice, lambda x, y: ndcg_score([y - y.min()], [x]))
 
 
 def _best_first(x: Array, y: Array) -> NDArray[np.intp]:
-    """(n,) the order of falling score, the worst Dice first among equal scores."""
+    """(n,) the order of descending scores; equal scores in ascending order of Dice."""
     return np.lexsort((y, -x))
 
 
 def _defined(name: str, scores: ArrayLike, dice: ArrayLike, measure: Callable[[Array, Array], float]) -> float:
-    """Apply a measure where it is defined; NaN and a warning elsewhere."""
+    """Apply a measure, or return NaN with a warning if it is undefined."""
     x, y = _pair(scores, dice)
     if reason := why_undefined(x, y):
         return _warn(name, reason)
@@ -241,8 +241,8 @@ def _warn(name: str, reason: str) -> float:
 
 
 def _pair(scores: ArrayLike, dice: ArrayLike) -> tuple[Array, Array]:
-    """Both as float64 vectors of one length."""
+    """Convert both to float64 vectors of the same length."""
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(dice, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"`scores` and `dice` must be vectors of one length, got shapes {x.shape} and {y.shape}")
+        raise ValueError(f"`scores` and `dice` must be vectors of the same length, got {x.shape} and {y.shape}")
     return x, y

@@ -1,8 +1,8 @@
-"""Random draws of sources that all targets and all metrics share.
+"""Bootstrap resamples and permutations of the sources, shared by all targets and metrics.
 
-A source stands in the pools of several targets, so its luck is shared between them. Drawing the sources anew for each
-target would treat one lucky source as many; here one draw of the union of all pools serves every target. Sharing the
-draws between metrics makes their differences paired.
+A source is in the pools of several targets, so drawing the sources separately for each target would ignore that the
+targets are correlated; here one draw of the union of all pools is used for every target. Sharing the draws between
+metrics makes their differences paired.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ class SourceDraws:
 
     Attributes:
         names: (N,) the sources, sorted.
-        counts: (b, N) int64, how often each source stands in each bootstrap resample; rows sum to N.
+        counts: (b, N) int64, the count of each source in each bootstrap resample; rows sum to N.
         permutations: (b, N) int64, each row a uniform permutation of 0 .. N-1.
     """
 
@@ -33,15 +33,15 @@ class SourceDraws:
         return self.counts[:, self.places(pool)]
 
     def without_one(self, pool: Sequence[str]) -> Integers:
-        """(N, n) the counts that leave out one source of the union after another: the jackknife."""
+        """(N, n) the counts of the jackknife: each row leaves out one source of the union."""
         places = self.places(pool)
         return 1 - np.eye(len(self.names), dtype=np.int64)[:, places]
 
     def permuted(self, pool: Sequence[str]) -> Integers:
-        """(b, n) a permutation of the pool's places for each draw.
+        """(b, n) a permutation of the pool's indices for each draw.
 
-        A source goes where the union's permutation takes it, followed on until it is back in the pool (the first-return
-        map): that is a uniform permutation of the pool, and as nearly the same one in every pool as can be.
+        The union's permutation is applied to each source repeatedly until the result is in the pool (the first-return
+        map). This is a uniform permutation of the pool, and as similar between pools as possible.
         """
         places = self.places(pool)
         position = np.full(len(self.names), -1)
@@ -52,7 +52,7 @@ class SourceDraws:
         return position[at]
 
     def places(self, pool: Sequence[str]) -> Integers:
-        """(n,) where the pool's sources stand in the union."""
+        """(n,) the indices of the pool's sources in the union."""
         where = {name: place for place, name in enumerate(self.names)}
         return np.array([where[name] for name in pool], dtype=np.int64)
 
@@ -62,8 +62,8 @@ def draw(names: Iterable[str], *, resamples: int, generator: np.random.Generator
 
     Args:
         names: The sources of all pools, repeats allowed.
-        resamples: b, how many of each.
-        generator: Where the randomness comes from.
+        resamples: b, the number of resamples and of permutations.
+        generator: Source of randomness.
 
     Returns:
         The draws.
@@ -78,7 +78,7 @@ def draw(names: Iterable[str], *, resamples: int, generator: np.random.Generator
     """
     union = tuple(sorted(set(names)))
     if not union:
-        raise ValueError("`names` must hold at least one source, got none")
+        raise ValueError("`names` must contain at least one source, got none")
     if resamples < 1:
         raise ValueError(f"`resamples` must be at least 1, got {resamples}")
     n = len(union)

@@ -1,4 +1,4 @@
-"""A study as flat runs that stand beside each other in charts: one a target and metric, one a source and target."""
+"""A study as flat runs for MLflow's charts: one run per target and metric, one per source and target."""
 
 import math
 from collections.abc import Mapping
@@ -8,27 +8,27 @@ from typing import Any
 from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, Study
 from analysis.truth.pools import Pool
 
-# what comes first is what MLflow's page of compared runs shows first
+# In the order in which MLflow's page of compared runs shows them.
 SCALES = ("weighted_kendall", "kendall", "pearson", "spearman", "rel_1", "rel_3", "top1_regret", "ndcg")
 QUALIFIED = ("_p", "_ceiling", "_share")
-# What a run of the mean over targets also holds, below mean/: MLflow draws a bar for each run that has the metric, so
-# that these charts have a bar a metric of the study.
+# Logged again below mean/ by runs of the mean over targets: MLflow draws a bar for each run that has the metric, so
+# charts of these have one bar per metric of the study.
 HEADLINES = ("weighted_kendall", "weighted_kendall_low", "weighted_kendall_high", "weighted_kendall_share",
              "top1_regret", "seconds")  # fmt: skip
-MOST_PAIRS = 1000  # above it, charts of pairs are beyond what MLflow's page shows, and writing them takes minutes
+MOST_PAIRS = 1000  # above this number MLflow's page cannot show charts of pairs, and logging them takes minutes
 
 
 @dataclass(frozen=True)
 class Flat:
-    """A run to write; all runs of a stage have the same names of params and metrics.
+    """A run to log; all runs of a stage have the same names of params and metrics.
 
     Attributes:
-        name: Readable name.
-        note: What it says, in Markdown.
-        targets: The targets that it is about.
-        params: What it is about.
-        metrics: What came out.
-        tags: What to filter by.
+        name: A readable name.
+        note: The description, in Markdown.
+        targets: Its targets.
+        params: Its params, such as metric and target.
+        metrics: Its results.
+        tags: Tags to filter by.
     """
 
     name: str
@@ -43,10 +43,10 @@ def agreement_runs(study: Study) -> list[Flat]:
     """The agreement of each metric and control on each target and on the means.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The runs, the worst metric of the mean first: the newest runs come first on MLflow's page.
+        The runs, with the worst metric first, since MLflow's page shows the newest runs first.
     """
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
     ranked = study.agreement_of(MEAN)["weighted_kendall"].sort_values(na_position="first").index
@@ -60,10 +60,10 @@ def pair_runs(study: Study) -> list[Flat]:
     """The truth of each source on each target, with every score of it.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The runs; none where there are more than MLflow's page could show.
+        The runs; none if there are more than 1,000 pairs.
     """
     if sum(len(pool.sources) for pool in study.pools) > MOST_PAIRS:
         return []
@@ -100,7 +100,7 @@ def _agreement(row: Mapping[Any, Any], targets: tuple[str, ...]) -> Flat:
 def _agreement_note(row: Mapping[Any, Any], values: Mapping[str, float]) -> str:
     low, high = values["weighted_kendall_low"], values["weighted_kendall_high"]
     return (
-        f"How well the {row['kind']} **{row['metric']}** ranks {row['sources']:g} sources by their Dice on "
+        f"Agreement of the {row['kind']} **{row['metric']}** with the Dice of {row['sources']:g} sources on "
         f"**{row['target']}** after fine-tuning (tuned: {row['tune']}).\n\n"
         f"Weighted Kendall **{values['weighted_kendall']:.2f}** [{low:.2f}, {high:.2f}], "
         f"{100 * values['weighted_kendall_share']:.0f}% of the ceiling {values['weighted_kendall_ceiling']:.2f}; "

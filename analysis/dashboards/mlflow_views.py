@@ -1,9 +1,9 @@
-"""Views of MLflow's page of runs: filter, order, columns and charts, as the page itself would share them.
+"""Shared views of MLflow's page of runs: filter, order, columns and charts.
 
-MLflow keeps a shared view as the tag `mlflow.sharedViewState.KEY` of the experiment, JSON that may be deflated, and
-opens it by `#/experiments/ID/runs?viewStateShareKey=KEY&compareRunsMode=CHART`. The format is not documented: MLflow is
-pinned, and a browser opens every view in the tests. The page loads the first 100 runs of a view's order, the rest on
-demand; it titles a chart by its metrics, and takes no list of runs from a shared view.
+MLflow stores a shared view as the tag `mlflow.sharedViewState.KEY` of the experiment (JSON, optionally deflated) and
+opens it by `#/experiments/ID/runs?viewStateShareKey=KEY&compareRunsMode=CHART`. The format is not documented, so MLflow
+is pinned and the tests open every view in a browser. The page loads the first 100 runs in a view's order, and the rest
+on demand; it titles a chart by its metrics and does not accept a list of runs from a shared view.
 """
 
 import base64
@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from typing import Any
 
 TAG = "mlflow.sharedViewState."
-HEIGHT = 420  # of a chart in pixels: the names below a chart of some thirty bars need room
+HEIGHT = 420  # of a chart in pixels; leaves room for the names below some thirty bars
 
 Chart = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Section:
-    """Charts that stand together under a heading.
+    """Charts under a common heading.
 
     Attributes:
         name: The heading.
-        charts: From `bars`, `parallel` and `scatter`.
-        columns: How many charts stand side by side.
+        charts: Charts from `bars`, `parallel` and `scatter`.
+        columns: The number of charts side by side.
     """
 
     name: str
@@ -36,16 +36,16 @@ class Section:
 
 @dataclass(frozen=True)
 class View:
-    """What the page of runs shows when it is opened by a view's address.
+    """A shared view of the page of runs.
 
     Attributes:
-        key: Names the view in its address.
-        title: What it shows, in a few words.
-        runs: The filter, in MLflow's language.
-        order: What orders the runs, in charts, too: such as `metrics.dice`; runs that tie come newest first.
+        key: The view's key in its address.
+        title: A short title.
+        runs: The filter, in MLflow's search syntax.
+        order: The column that orders the runs, also in charts, such as `metrics.dice`; tied runs come newest first.
         columns: The columns of the table, such as `params.target`.
         sections: The charts.
-        metrics: Every metric that the runs hold: without a chart of its own, shown or not, the page would add one.
+        metrics: All metrics of the runs; those without a chart get a hidden chart, or else the page would add one.
     """
 
     key: str
@@ -58,12 +58,12 @@ class View:
 
     @property
     def tag(self) -> str:
-        """The name of the experiment's tag that holds the view."""
+        """The name of the experiment's tag that stores the view."""
         return TAG + self.key
 
     @property
     def state(self) -> dict[str, Any]:
-        """The view in the page's own words."""
+        """The view in MLflow's format."""
         sections = list(zip([f"{self.key}/{section.name}" for section in self.sections], self.sections, strict=True))
         return {
             "searchFilter": self.runs,
@@ -75,7 +75,7 @@ class View:
             "modelVersionFilter": "All Runs",
             "selectedColumns": [canonical(column) for column in self.columns],
             "runsHiddenMode": "SHOW_ALL",
-            "isAccordionReordered": True,  # else sections are put into the order of the alphabet
+            "isAccordionReordered": True,  # otherwise sections are sorted alphabetically
             "hideEmptyCharts": True,
             "groupBy": None,
             "compareRunSections": [
@@ -104,7 +104,7 @@ class View:
         return sorted(set(self.metrics) - shown)
 
     def encoded(self) -> str:
-        """The value of the tag: JSON, deflated, in base 64."""
+        """The value of the tag: deflated JSON in base 64."""
         packed = zlib.compress(json.dumps(self.state, separators=(",", ":")).encode(), 9)
         return "deflate;" + base64.b64encode(packed).decode()
 
@@ -128,10 +128,10 @@ def address(page: str, experiment: str, view: View) -> str:
 
 
 def bars(metric: str) -> Chart:
-    """A bar for each run that has the metric.
+    """A bar chart with one bar per run that has the metric.
 
     Args:
-        metric: Its name.
+        metric: The metric's name.
 
     Returns:
         The chart.
@@ -140,11 +140,11 @@ def bars(metric: str) -> Chart:
 
 
 def parallel(params: Iterable[str], metrics: Iterable[str]) -> Chart:
-    """A line for each run that has them all, across an axis for each param and metric.
+    """A parallel-coordinates chart with one line per run that has all of the params and metrics.
 
     Args:
         params: The first axes.
-        metrics: The axes that follow; the last gives the colour.
+        metrics: The following axes; the last one sets the colour.
 
     Returns:
         The chart.
@@ -153,7 +153,7 @@ def parallel(params: Iterable[str], metrics: Iterable[str]) -> Chart:
 
 
 def scatter(x: str, y: str) -> Chart:
-    """A point for each run that has both metrics.
+    """A scatter chart with one point per run that has both metrics.
 
     Args:
         x: The metric on the horizontal axis.
@@ -167,13 +167,13 @@ def scatter(x: str, y: str) -> Chart:
 
 
 def canonical(column: str) -> str:
-    """A column as the page names it.
+    """The page's name of a column.
 
     Args:
         column: `params.NAME`, `metrics.NAME`, `tags.NAME` or `attributes.NAME`.
 
     Returns:
-        The name, in backticks where it is ours.
+        The column, with NAME in backticks unless it is an attribute.
 
     Example:
         >>> canonical("params.stream.overlap")

@@ -1,4 +1,4 @@
-"""What each dashboard shows: agreement (which metric to trust), truth (Dice by source and target), sweeps."""
+"""The views of the dashboards: agreement by metric, truth (Dice by source and target), and sweeps."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,21 +7,25 @@ from analysis.dashboards.mlflow_views import Chart, Section, View, bars, paralle
 from analysis.evaluation.study import MEAN, MEAN_BY_SCAN
 from benchmark.tracking.records import Row
 
-STUDY = 12  # letters of a study's key that tell it from others
-MOST_SCORES = 3  # metrics that a sweep over a setting of the stream shows, each on an axis
-HELD = {"pretrain": ("dice",), "truth": ("dice",), "agreement": ("weighted_kendall",)}  # stage -> what a sweep changes
+STUDY = 12  # characters of a study's key that identify it
+MOST_SCORES = 3  # metrics shown for a sweep over a setting of the stream, one axis each
+SWEEP_METRICS = {
+    "pretrain": ("dice",),
+    "truth": ("dice",),
+    "agreement": ("weighted_kendall",),
+}  # stage -> metrics shown
 AXES = {"pretrain": ("source",), "truth": ("target", "source"), "score": ("target", "source"),
         "agreement": ("target", "metric")}  # fmt: skip
 
 
 def agreement_view(rows: Sequence[Row]) -> View:
-    """Which metric to trust: the newest study's agreement by metric, its cost, and every target.
+    """The agreement of each metric in the newest study: means, cost, and every target.
 
     Args:
         rows: Finished jobs, oldest first.
 
     Returns:
-        The view; means come first, the best of them on top.
+        The view; means come first, best metric on top.
     """
     measured = ["weighted_kendall", "weighted_kendall_low", "weighted_kendall_high", "weighted_kendall_share",
                 "kendall", "pearson", "top1_regret", "seconds"]  # fmt: skip
@@ -50,16 +54,16 @@ def agreement_view(rows: Sequence[Row]) -> View:
 
 
 def truth_view(rows: Sequence[Row]) -> View:
-    """The truth: Dice by source and target, and beside it what could foretell it.
+    """The truth: Dice by source and target, and scores that could predict it.
 
     Args:
         rows: Finished jobs, oldest first.
 
     Returns:
-        The view; of a study too large for a run a pair, the fine-tunings alone.
+        The view; for a study too large for one run per pair, only of the fine-tunings.
     """
     stage = "pair" if any(row.stage == "pair" for row in rows) else "truth"
-    foretelling = ["source_dice", "static_leaderboard", *_best_metric(rows)]
+    predictors = ["source_dice", "static_leaderboard", *_best_metric(rows)]
     return View(
         key="truth",
         title="the truth",
@@ -68,20 +72,20 @@ def truth_view(rows: Sequence[Row]) -> View:
         columns=["params.target", "params.source", "params.tune", "metrics.dice", "metrics.dice_sd", "metrics.seeds"],
         sections=[
             Section("Dice by source and target", [bars("dice"), parallel(["target", "source"], ["dice"])]),
-            Section("What could foretell it", [scatter(name, "dice") for name in foretelling], 3),
+            Section("Possible predictors", [scatter(name, "dice") for name in predictors], 3),
         ],
         metrics=_metrics(rows, stage),
     )
 
 
 def sweeps_view(sweeps: Mapping[tuple[str, str], Sequence[Row]]) -> View:
-    """What a setting changes: for each setting that was swept over, the outcome against it.
+    """The results against each setting that was swept over.
 
     Args:
-        sweeps: From `by_setting`.
+        sweeps: The result of `by_setting`.
 
     Returns:
-        The view; without charts where nothing was swept over.
+        The view; without charts if there were no sweeps.
     """
     columns = dict.fromkeys(f"params.{name}" for _, name in sweeps)
     outcomes = dict.fromkeys(f"metrics.{name}" for key, rows in sweeps.items() for name in _outcomes(*key, rows))
@@ -104,9 +108,9 @@ def _sweep_charts(stage: str, setting: str, rows: Sequence[Row]) -> list[Chart]:
 
 
 def _outcomes(stage: str, setting: str, rows: Sequence[Row]) -> list[str]:
-    """The metrics that show what a setting changes."""
-    if stage in HELD:
-        return list(HELD[stage])
+    """The metrics to show for a swept setting."""
+    if stage in SWEEP_METRICS:
+        return list(SWEEP_METRICS[stage])
     first, _, rest = setting.partition(".")
     names = dict.fromkeys(name for row in rows for name in row.params["metrics"].split(","))
     own = rest.partition(".")[0]
@@ -118,13 +122,13 @@ def _metrics(rows: Sequence[Row], stage: str) -> set[str]:
 
 
 def _of_newest(rows: Sequence[Row]) -> str:
-    """The part of a filter that leaves the newest study alone."""
+    """The part of a filter that selects the newest study."""
     studies = [row.key[:STUDY] for row in rows if row.stage == "summary"]
     return f" and tags.study = '{studies[-1]}'" if studies else ""
 
 
 def _best_metric(rows: Sequence[Row]) -> list[str]:
-    """The metric whose mean agreement is highest in the newest study."""
+    """The metric with the highest mean agreement in the newest study, as a list of at most one."""
     studies = [row.key[:STUDY] for row in rows if row.stage == "summary"]
     means = {
         row.params["metric"]: row.metrics["weighted_kendall"]

@@ -1,4 +1,4 @@
-"""A study into the tracking store: flat runs for the dashboards, one summary with tables and figures."""
+"""Log a study to the tracking store: flat runs for the dashboards, and one summary with tables and figures."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from analysis.tables.tables import result_table
 from benchmark.tracking import Store
 from benchmark.tracking.records import Data
 
-MOST_NOTE = 8000  # letters of a description that MLflow keeps
+MOST_NOTE = 8000  # maximum characters of a description in MLflow
 
 
 def publish(
@@ -29,24 +29,24 @@ def publish(
     settings: Mapping[str, str],
     data: Mapping[str, Data],
 ) -> None:
-    """Log a study: the flat runs first, so that a finished summary means that all of it is there.
+    """Log a study; the summary comes last, so a finished summary means that the study is complete.
 
     Args:
-        study: What `correlate` found.
-        store: Where it goes.
+        study: The result of `correlate`.
+        store: The tracking store.
         key: The key of the summary's job, which the caller has claimed.
         suite: The suite's name.
         config: The resolved settings.
-        files: The files of the report, kept as artifacts of the summary.
-        output: The folder that their places are told from.
-        settings: The settings that all truth and all scores share; params of every run, for sweeps.
-        data: Target -> its data; a target without is not named as an input.
+        files: The files of the report, stored as artifacts of the summary.
+        output: The folder that artifact paths are relative to.
+        settings: The settings shared by all truth and all scores; logged as params of every run, for sweeps.
+        data: Target -> its data; targets without data are not logged as inputs.
     """
     for stage, runs in (("pair", pair_runs(study)), ("agreement", agreement_runs(study))):
-        there = store.finished(stage)  # some, where publishing this study was stopped
+        logged = store.finished(stage)  # not empty if publishing this study was interrupted
         for flat in runs:
             mine = hashlib.sha256(f"{key}/{stage}/{sorted(flat.params.items())}".encode()).hexdigest()
-            if mine not in there:
+            if mine not in logged:
                 _log(flat, store, stage=stage, key=mine, study=key, suite=suite, settings=settings, data=data)
     with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:
         run.log(metrics=summary_metrics(study), tags={"study": key[:STUDY]})
@@ -58,11 +58,11 @@ def publish(
 
 
 def summary_metrics(study: Study) -> dict[str, float]:
-    """Reliability, its interval and the ceiling, with and without weak sources, and each metric's weighted Kendall."""
-    found: dict[str, float] = {}
+    """Reliability with its interval, ceilings and each metric's weighted Kendall, with and without weak sources."""
+    values: dict[str, float] = {}
     for subset, suffix in ((ALL, ""), (WITHOUT_WEAK, f"/{WITHOUT_WEAK}")):
         row = study.reliability_of(MEAN, subset=subset)
-        found |= {
+        values |= {
             f"reliability{suffix}": float(row["kendall"]),
             f"reliability_low{suffix}": float(row["kendall_low"]),
             f"reliability_high{suffix}": float(row["kendall_high"]),
@@ -71,8 +71,8 @@ def summary_metrics(study: Study) -> dict[str, float]:
             f"ceiling_weighted_kendall{suffix}": float(row["weighted_kendall_ceiling"]),
         }
         for metric, agreement in study.agreement_of(MEAN, subset=subset).iterrows():
-            found[f"weighted_kendall/{metric}{suffix}"] = float(agreement["weighted_kendall"])
-    return found
+            values[f"weighted_kendall/{metric}{suffix}"] = float(agreement["weighted_kendall"])
+    return values
 
 
 def _log(

@@ -1,4 +1,4 @@
-"""The dashboards follow what the store holds: the newest study, and every sweep over a setting."""
+"""Refresh the dashboards from the tracking store: the newest study, and every sweep over a setting."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def refresh(store: Store) -> tuple[View, ...]:
-    """Write the views that the store's runs call for, and mark the runs of sweeps with what they differ in.
+    """Write the views for the store's runs, and tag the runs of sweeps with the settings in which they differ.
 
     Args:
         store: The tracking store.
@@ -41,11 +41,11 @@ def refresh(store: Store) -> tuple[View, ...]:
 
 
 def lines(store: Store, ui: str) -> list[str]:
-    """What a command prints: each dashboard with its address.
+    """Refresh the dashboards and list their addresses, for printing.
 
     Args:
         store: The tracking store.
-        ui: Where MLflow shows it, unless it is a server itself.
+        ui: The address of MLflow's page, used unless the store is a server.
 
     Returns:
         The lines.
@@ -57,24 +57,24 @@ def lines(store: Store, ui: str) -> list[str]:
 
 
 def _mark(row: Row, names: Sequence[str], store: Store) -> None:
-    """Tag a run of a sweep with the settings in which it differs, and say their values in its name."""
-    told = ", ".join(f"{name}={row.params[name]}" for name in names)
-    name = f"{row.name.partition(' [')[0]} [{told}]"
+    """Tag a run of a sweep with the settings in which it differs, and add their values to its name."""
+    values = ", ".join(f"{name}={row.params[name]}" for name in names)
+    name = f"{row.name.partition(' [')[0]} [{values}]"
     if row.tags.get("sweep") != ", ".join(names) or row.name != name:
         mark_run(store, row.run, name=name, tags={"sweep": ", ".join(names)})
 
 
 class AfterSweep(Callback):
-    """Hydra's callback of every command: after a multirun, its sweep shows in the dashboards."""
+    """Hydra callback of every command: refresh the dashboards after a multirun."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Refresh the views.
 
         Args:
             config: The config of the multirun.
-            kwargs: Hydra's own.
+            kwargs: Further arguments of Hydra, unused.
         """
         try:
             refresh(instantiate(config.tracking))
-        except InputError as error:  # the jobs have told it, too
-            log.warning("the dashboards are as before: %s", error)
+        except InputError as error:  # the jobs have reported the same error
+            log.warning("dashboards not refreshed: %s", error)

@@ -1,6 +1,6 @@
-"""Which runs a sweep has set apart: alike in what they are about, different in a setting.
+"""Find the runs of sweeps: runs of the same source, target, seed and metric that differ in a setting.
 
-A setting is a param with a dot in its name, such as `stream.overlap` or `trainer.tune`; every job writes its own.
+A setting is a param with a dot in its name, such as `stream.overlap` or `trainer.tune`; every job logs its settings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,10 @@ STAGES = ("pretrain", "truth", "score", "agreement")
 
 
 def shared(rows: Iterable[Row]) -> dict[str, str]:
-    """The settings that have one value in all rows that have them.
+    """The settings that have the same value in all rows that have them.
 
     Args:
-        rows: The jobs that a figure rests on.
+        rows: Finished jobs.
 
     Returns:
         Setting -> value.
@@ -29,13 +29,14 @@ def shared(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def swept(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    """The runs that belong to a sweep.
+    """Find the runs that belong to a sweep.
 
     Args:
         rows: Finished jobs of any stage.
 
     Returns:
-        Run -> the settings in which it differs from others of its stage that are about the same.
+        Run -> the settings in which it differs from runs of its stage with the same task, source, target, seed and
+        metric.
 
     Example:
         >>> about = {"source": "liver_long", "target": "spleen"}
@@ -57,11 +58,11 @@ def swept(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
 
 
 def by_setting(rows: Sequence[Row], found: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each sweep.
+    """Group the rows by sweep.
 
     Args:
         rows: Finished jobs.
-        found: From `swept`.
+        found: The result of `swept`.
 
     Returns:
         (stage, setting) -> the rows that differ in it.

@@ -1,12 +1,12 @@
-"""Two metrics on the same sources: is one better, by how much, and how sure is that?
+"""Paired comparison of two metrics on the same sources.
 
-Both are measured on the same resamples of the sources, so that what a draw does to both cancels in their difference:
-two wide intervals that overlap may still part. Every metric and control is compared with CC-FV and with the static
-leaderboard (`analysis.evaluation.controls`), the two questions that a reader has.
+Both metrics are measured on the same resamples of the sources, so effects that a draw has on both cancel in their
+difference: two metrics may differ although their intervals overlap. Every metric and control is compared with CC-FV and
+with the static leaderboard (`analysis.evaluation.controls`).
 
-The p-value is two-sided, from the same resamples: twice the share that lies on the far side of no difference, a draw
-without a difference counting half, and the pool itself among the draws. Holm's correction takes all metrics that are
-compared with one other.
+The p-value is two-sided and uses the same resamples: twice the share of draws on the other side of 0, where a draw
+without a difference counts half and the pool itself counts as one draw. Holm's correction covers all metrics that are
+compared with the same other metric.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +27,13 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
     """The difference of two metrics on one target, or on the mean over the same targets.
 
     Args:
-        first: One metric.
-        second: The other, from the same draws.
+        first: The evaluation of one metric.
+        second: The evaluation of the other metric, from the same draws.
         measure: The measure of agreement.
 
     Returns:
-        metric, other, measure, target, tune, difference (first minus second), low, high (95%), probability (that the
-        first agrees better, over the draws), p, reason; NaN with the reason where one of the two is undefined.
+        metric, other, measure, target, tune, difference (first minus second), low, high (95%), probability (share of
+        draws in which the first agrees better), p, reason; NaN with the reason if either metric is undefined.
     """
     name = measure.name
     row: Row = {"metric": first.metric, "other": second.metric, "measure": name}
@@ -43,9 +43,9 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
     draws = paired[np.isfinite(paired)]
     if not np.isfinite(difference) or not draws.size:
         undefined = [item.metric for item in (first, second) if not np.isfinite(item.agreement.value[name])]
-        told = f"{' and '.join(undefined)} undefined" if undefined else "undefined in every resample"
-        nothing = dict.fromkeys(("difference", "low", "high", "probability", "p"), float("nan"))
-        return row | nothing | {"reason": told}
+        reason = f"{' and '.join(undefined)} undefined" if undefined else "undefined in every resample"
+        blank = dict.fromkeys(("difference", "low", "high", "probability", "p"), float("nan"))
+        return row | blank | {"reason": reason}
     interval = measure.interval(paired, min(first.counted, second.counted))
     ahead = float((draws > 0).mean() + (draws == 0).mean() / 2)
     row |= {"difference": difference, "low": interval.low, "high": interval.high, "probability": ahead}
@@ -53,15 +53,15 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
 
 
 def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds: Mapping[str, str]) -> list[Row]:
-    """Every metric and control against CC-FV and against the static leaderboard, on every target and mean.
+    """Compare every metric and control with CC-FV and with the static leaderboard, on every target and mean.
 
     Args:
-        found: Metric -> its evaluations, the same targets in the same order for each.
+        found: Metric -> its evaluations, with the same targets in the same order for every metric.
         subset: The name of the sub-pool.
         kinds: Metric -> "metric" or "control".
 
     Returns:
-        The rows of `compare` with subset, kind and p_holm (over the metrics, without the controls).
+        The rows of `compare` with subset, kind and p_holm (corrected over the metrics, without the controls).
     """
     rows: list[Row] = []
     for other in (name for name in OTHERS if name in found):
@@ -81,5 +81,5 @@ def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds
 
 def _p(draws: Array) -> float:
     below = (draws < 0).sum() + (draws == 0).sum() / 2
-    least = min(below, draws.size - below)
-    return float(min(1.0, 2 * (least + 1) / (draws.size + 1)))
+    smaller = min(below, draws.size - below)
+    return float(min(1.0, 2 * (smaller + 1) / (draws.size + 1)))

@@ -1,16 +1,16 @@
-"""What a metric has to beat: scores that look at no feature of the target.
+"""Controls: baseline scores that use no features of the target.
 
-    random              one number a source and target from a seeded generator; its expected agreement is 0
-    parameters          the number of weights
+    random              a random number per source and target from a seeded generator; its expected agreement is 0
+    parameters          the number of parameters
     source_dice         the source's Dice on its own task
-    source_cases        the number of cases it was trained on
-    static_leaderboard  the mean over the OTHER targets on which the source was run of (Dice - that target's pool mean);
-                        centred, because no source is run on its own task and so each misses another target
-    best_in_hindsight   the same mean over ALL targets, the scored one included: the ranking that one fixed list of
-                        sources could at best have given. It sees the answer; it is a yardstick, not a rival
+    source_cases        the number of cases the source was trained on
+    static_leaderboard  the mean of (Dice - pool mean of that target) over the OTHER targets on which the source was
+                        run; centred, because no source is run on its own task, so each source lacks a different target
+    best_in_hindsight   the same mean over ALL targets, including the scored one: the best ranking that one fixed list
+                        of sources could have given. It uses the truth, so it is a reference and not a competitor
 
-A method that does not beat the static leaderboard has shown nothing (arXiv 2510.06448). A network from scratch was
-trained on nothing: its source Dice and source cases count as 0 where the frame leaves them open.
+A method that does not beat the static leaderboard has shown nothing (arXiv 2510.06448). For a network from scratch,
+missing source Dice and source cases count as 0.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,13 +28,13 @@ SCORE_COLUMNS = ("source", "target", "metric", "score", "reason", "seconds")
 def control_scores(
     pools: Iterable[Pool], sources: pd.DataFrame, *, others: Sequence[Pool], generator: np.random.Generator
 ) -> pd.DataFrame:
-    """The controls as rows like those of the metrics, so that they go through the same tables.
+    """Score the controls, as rows like those of the metrics.
 
     Args:
         pools: The pools to score.
         sources: Columns source, length, parameters, source_dice, source_cases.
-        others: The pools that the static leaderboard may look at (it leaves out the scored target itself).
-        generator: Where the random control comes from.
+        others: The pools that the static leaderboard may use (it leaves out the scored target itself).
+        generator: Randomness of the random control.
 
     Returns:
         Columns source, target, metric, score, reason, seconds; seconds are 0.
@@ -46,12 +46,12 @@ def control_scores(
     rows: list[tuple[str, str, str, float, str, float]] = []
     for pool in pools:
         if unknown := sorted(set(pool.sources) - set(known["parameters"])):
-            raise ValueError(f"`sources` must have a row for each source of the truth, lacks {', '.join(unknown)}")
+            raise ValueError(f"`sources` must have a row for each source of the truth, missing {', '.join(unknown)}")
         elsewhere = static_leaderboard([other for other in others if other.target != pool.target])
         everywhere = static_leaderboard([*(other for other in others if other.target != pool.target), pool])
-        for source, luck in zip(pool.sources, generator.random(len(pool.sources)), strict=True):
+        for source, number in zip(pool.sources, generator.random(len(pool.sources)), strict=True):
             values = {
-                "random": float(luck),
+                "random": float(number),
                 **{name: known[name][source] for name in FACTS},
                 "static_leaderboard": elsewhere.get(source, float("nan")),
                 "best_in_hindsight": everywhere[source],
@@ -68,14 +68,14 @@ def with_controls(
     *,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
-    """The metrics' scores and the controls' in one frame, with the column `kind`, "metric" or "control".
+    """The scores of metrics and controls in one frame, with the column `kind`, "metric" or "control".
 
     Args:
         pools: The pools to score.
-        others: The pools that the static leaderboard may look at.
+        others: The pools that the static leaderboard may use.
         scores: The metrics' scores.
         sources: The frame of the sources.
-        generator: For the random control.
+        generator: Randomness of the random control.
 
     Returns:
         Columns source, target, metric, score, reason, seconds, kind.
@@ -89,7 +89,7 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     """Each source's mean, over the targets on which it was run, of its Dice minus the pool's mean Dice.
 
     Args:
-        pools: The pools of the targets to look at; leave out the one that is to be predicted.
+        pools: The pools to average over; leave out the target that is to be predicted.
 
     Returns:
         Source -> mean centred Dice.
@@ -107,7 +107,7 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
 
 
 def _facts(sources: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Fact -> source -> its value; 0 for what a network from scratch does not have."""
+    """Fact -> source -> its value; missing values of networks from scratch are 0."""
     table = sources.set_index("source")
     scratch = table["length"] == "scratch"
     columns = {name: table[name].astype(float) for name in FACTS}

@@ -1,4 +1,4 @@
-"""Scores against the truth: the agreement of every metric and control on every target, with all that qualifies it."""
+"""Compare the scores of every metric and control with the truth on every target."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,8 +19,8 @@ from analysis.truth.seed_case_bootstrap import with_cases
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
-RESAMPLES = 2000  # the ends of a 95% interval move by about 0.01 from seed to seed
-MOST_OF_MANY = 1000  # resamples of a large pool, whose intervals are narrow: their ends move less than that
+RESAMPLES = 2000  # with these, the ends of a 95% interval vary by about 0.01 between seeds
+MOST_OF_MANY = 1000  # maximum for a large pool, whose intervals are narrow and vary less than that
 
 
 def correlate(
@@ -35,19 +35,19 @@ def correlate(
     cases: pd.DataFrame | None = None,
     truth_from: str = FINE_TUNING,
 ) -> Study:
-    """Compare the scores of every metric, and of every control, with the truth.
+    """Compare the scores of every metric and control with the truth.
 
     Args:
-        truth: Columns source, target, seed, tune, dice (a fraction): one row a fine-tuning.
-        scores: Columns source, target, metric, score, reason, seconds: one row a score; NaN with its reason.
+        truth: Columns source, target, seed, tune, dice (a fraction): one row per fine-tuning.
+        scores: Columns source, target, metric, score, reason, seconds: one row per score; NaN with its reason.
         sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
-            source_cases: one row a source.
-        resamples: How many bootstrap draws and permutations; at most 1,000 of more than 100 sources.
+            source_cases: one row per source.
+        resamples: The number of bootstrap draws and permutations; at most 1,000 for more than 100 sources.
         seed: The seed of all draws.
-        scans: Target -> the scan that its cases come from; with it a mean by scan stands beside the mean by target.
+        scans: Target -> the scan that its cases come from; if given, means by scan are added to means by target.
         missing: "nan": a metric without a score for a source of a pool has no agreement on that target;
-            "leave_out": it is compared on the other sources. Both are said in the reason.
-        cases: The Dice of each test case, see `analysis.truth.seed_case_bootstrap.with_cases`; with it there are
+            "leave_out": it is compared on the other sources. The reason says so in both cases.
+        cases: The Dice of each test case, see `analysis.truth.seed_case_bootstrap.with_cases`; if given, there are
             intervals over cases.
         truth_from: Where the truth comes from.
 
@@ -55,7 +55,8 @@ def correlate(
         The study.
 
     Raises:
-        ValueError: A frame lacks a column or holds a row twice, a Dice is no fraction, a source is not described.
+        ValueError: A frame lacks a column or has a duplicate row, a Dice is not a fraction, or a source of the truth
+            has no row in `sources`.
     """
     _check(scores, "scores", SCORE_COLUMNS, ["source", "target", "metric"])
     _check(sources, "sources", SOURCE_COLUMNS, ["source"])
@@ -83,7 +84,7 @@ def _study(
     seed: int,
     truth_from: str,
 ) -> Study:
-    """The rows of all sub-pools as the frames of a study."""
+    """Collect the rows of all sub-pools in a study."""
     main = tuple(pool for pool in every if pool.tune == settings.tune)
     return Study(
         tune=settings.tune,
@@ -107,8 +108,8 @@ def _study(
 
 def _check(frame: pd.DataFrame, name: str, columns: Sequence[str], key: list[str]) -> None:
     if missing := [column for column in columns if column not in frame.columns]:
-        raise ValueError(f"`{name}` must have the columns {', '.join(columns)}, lacks {', '.join(missing)}")
+        raise ValueError(f"`{name}` must have the columns {', '.join(columns)}, missing {', '.join(missing)}")
     twice = frame[frame.duplicated(key)]
     if len(twice):
         first = ", ".join(map(str, twice.iloc[0][key]))
-        raise ValueError(f"`{name}` must hold each {', '.join(key)} once, got {first} again")
+        raise ValueError(f"`{name}` must contain each {', '.join(key)} once, got {first} again")

@@ -1,8 +1,8 @@
-"""One metric on one pool, and the mean of one metric over pools.
+"""Evaluate one metric on one pool, and average one metric over pools.
 
-A score that is not finite is never dropped silently. `missing="nan"` makes the metric's agreement on that pool NaN;
-`missing="leave_out"` computes it on the other sources. Either way the reason names the sources, and a mean over targets
-is defined only where every target is.
+A score that is not finite is never dropped silently. With `missing="nan"` the metric's agreement on that pool is NaN;
+with `missing="leave_out"` it is computed on the other sources. In both cases the reason names the sources. A mean over
+targets is defined only if every target is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,20 +24,20 @@ Missing = Literal["nan", "leave_out"]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well one metric ranks the sources of one target, or of the mean over several.
+    """The agreement of one metric with the truth on one target, or its mean over targets.
 
     Attributes:
         target: The target, or the name of the mean.
         tune: What was fine-tuned.
         metric: The metric or control.
-        sources: How many sources the pool has; for a mean, the mean number.
-        counted: On how many of them the metric was defined, likewise.
-        targets: Over how many targets it is a mean; 1 for a single one.
-        score_ties: The share of pairs of counted sources whose scores are equal; NaN below two of them.
-        dice_ties: The same for their Dice.
-        seconds: What one score cost, mean over the pool; NaN where no score says.
-        reason: Why the agreement is NaN, or what was left out; "".
-        agreement: The agreement; NaN throughout where undefined.
+        sources: The number of sources in the pool; for a mean, the mean number.
+        counted: The number of sources with a finite score; for a mean, the mean number.
+        targets: The number of targets averaged; 1 for a single target.
+        score_ties: The share of pairs of counted sources with equal scores; NaN for fewer than two sources.
+        dice_ties: The share of pairs of counted sources with equal Dice.
+        seconds: Seconds per score, mean over the pool; NaN if not recorded.
+        reason: Why the agreement is NaN or which sources were left out; otherwise "".
+        agreement: The agreement; all NaN if undefined.
     """
 
     target: str
@@ -60,11 +60,11 @@ def evaluate(
 
     Args:
         pool: The truth.
-        scores: The rows of this metric and this target, indexed by source; columns score, reason, seconds. A source
-            without a row has no score.
-        metric: Its name.
-        yardstick: The pool's Dice with its draws.
-        missing: What a score that is not finite does, see the module.
+        scores: The rows of this metric and target, indexed by source; columns score, reason, seconds. A source without
+            a row has no score.
+        metric: The name of the metric.
+        yardstick: The pool's Dice and its draws.
+        missing: How scores that are not finite are handled, see the module.
 
     Returns:
         The evaluation.
@@ -91,18 +91,18 @@ def evaluate(
 
 
 def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
-    """The mean of one metric over targets (or over means of targets), draw by draw.
+    """Average one metric over targets (or over means of targets), draw by draw.
 
     Args:
-        parts: The evaluations of one metric, one a target.
-        name: What to call the mean in the column of targets.
+        parts: The evaluations of one metric, one per target.
+        name: The name of the mean in the target column.
 
     Returns:
-        The mean; NaN with the reason where one of the parts is.
+        The mean; NaN with the reason if any part is NaN.
     """
     undefined = [part.target for part in parts if np.isnan(part.agreement.value[PEARSON.name])]
     incomplete = [part.target for part in parts if part.counted < part.sources]
-    told = ("undefined on ", undefined) if undefined else ("without some sources on ", incomplete)
+    prefix, targets = ("undefined on ", undefined) if undefined else ("without some sources on ", incomplete)
     return Evaluation(
         target=name,
         tune=parts[0].tune,
@@ -113,13 +113,13 @@ def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
         score_ties=float(np.mean([part.score_ties for part in parts])),
         dice_ties=float(np.mean([part.dice_ties for part in parts])),
         seconds=float(np.mean([part.seconds for part in parts])),
-        reason=told[0] + ", ".join(told[1]) if told[1] else "",
+        reason=prefix + ", ".join(targets) if targets else "",
         agreement=_mean([part.agreement for part in parts]),
     )
 
 
 def gap_table(pools: Sequence[Pool], scores: pd.DataFrame) -> pd.DataFrame:
-    """Every source of a pool that a metric or control has no finite score for.
+    """List every source of a pool for which a metric or control has no finite score.
 
     Args:
         pools: The pools.
@@ -131,16 +131,15 @@ def gap_table(pools: Sequence[Pool], scores: pd.DataFrame) -> pd.DataFrame:
     kinds = scores.drop_duplicates("metric")[["metric", "kind"]]
     places = pd.DataFrame([(pool.target, source) for pool in pools for source in pool.sources])
     every = kinds.merge(places.set_axis(["target", "source"], axis=1), how="cross")
-    held = scores[["metric", "target", "source", "score", "reason"]]
-    found = every.merge(held, how="left", on=["metric", "target", "source"])
-    bad = found[~np.isfinite(found["score"].to_numpy(dtype=np.float64))]
-    told = [_why(reason) for reason in bad["reason"]]
+    known = scores[["metric", "target", "source", "score", "reason"]]
+    merged = every.merge(known, how="left", on=["metric", "target", "source"])
+    bad = merged[~np.isfinite(merged["score"].to_numpy(dtype=np.float64))]
     columns = {name: bad[name].to_list() for name in ("metric", "kind", "target", "source")}
-    return pd.DataFrame(columns | {"reason": told})
+    return pd.DataFrame(columns | {"reason": [_why(reason) for reason in bad["reason"]]})
 
 
 def tied_share(values: Array) -> float:
-    """The share of the pairs that are exactly level.
+    """The share of pairs with exactly equal values.
 
     Args:
         values: (n,) float64.
@@ -158,7 +157,7 @@ def tied_share(values: Array) -> float:
 
 
 def _mean(parts: Sequence[Agreement]) -> Agreement:
-    """The mean of each entry, draw by draw."""
+    """Average each entry, draw by draw."""
     first = parts[0]
     return Agreement(
         value={key: float(np.mean([part.value[key] for part in parts])) for key in first.value},
@@ -178,12 +177,12 @@ def _means(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def _gaps(rows: pd.DataFrame, finite: NDArray[np.bool_]) -> str:
-    """Which sources have no finite score, and why."""
+    """List the sources without a finite score, with the reasons."""
     if finite.all():
         return ""
     bad = rows[~finite]
-    told = [f"{name} ({_why(reason)})" for name, reason in bad["reason"].items()]
-    return f"no score for {len(bad)} of {len(rows)} sources: {', '.join(told)}"
+    names = [f"{name} ({_why(reason)})" for name, reason in bad["reason"].items()]
+    return f"no score for {len(bad)} of {len(rows)} sources: {', '.join(names)}"
 
 
 def _why(reason: object) -> str:

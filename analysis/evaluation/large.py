@@ -1,16 +1,16 @@
-"""The measures of agreement without one source after another, and what follows for resamples of many sources.
+"""Leave-one-out values of the measures of agreement, and linearised resamples for many sources.
 
-Resampling n sources with all their pairs costs n^2 a draw. Beyond `analysis.agreement.measure_table.LARGE_POOL`
-sources one pass over the pairs is made instead, and a resample with counts c is linearised, T_-i being the measure
-without source i:
+Resampling n sources with all their pairs costs n^2 per draw. Above `analysis.agreement.measure_table.LARGE_POOL`
+sources the pairs are visited only once, and a resample with counts c is linearised, with T_-i the measure without
+source i:
 
     T(c) = T + sum_i (c_i - 1) (mean of the T_-j - T_-i)
 
-on the scale of Fisher's z for what lies in [-1, 1]. It errs by terms that are 1/n of what it keeps; tests compare it
-with the draws that smaller pools make.
+on the scale of Fisher's z for measures in [-1, 1]. The error is of relative order 1/n; tests compare the result with
+plain resamples.
 
-With s_ij = sign(x_i - x_j), t_ij = sign(y_i - y_j) and v a vector of weights, all that is needed are the row sums of
-s t v, |s| v and |t| v; without source k those of the others lose one term, and the ranks below k move up by one.
+With s_ij = sign(x_i - x_j), t_ij = sign(y_i - y_j) and v a vector of weights, only the row sums of s t v, |s| v and
+|t| v are needed; without source k the sums of the others lose one term, and the ranks below k move up by one.
 
 References:
     Jackknife and infinitesimal jackknife: B. Efron, "The Jackknife, the Bootstrap and Other Resampling Plans", 1982.
@@ -26,11 +26,11 @@ from analysis.evaluation.untied import pair_measures
 
 Array = NDArray[np.float64]
 Signs = NDArray[np.float32]
-BENT = ("pearson", "kendall", "weighted_kendall", "spearman")  # linear on the scale of Fisher's z
+BENT = ("pearson", "kendall", "weighted_kendall", "spearman")  # linearised on the scale of Fisher's z
 
 
 def leave_one_out(x: Ranked, y: Ranked) -> dict[str, Array]:
-    """Every smooth measure without one source after another.
+    """Every smooth measure without each source in turn.
 
     Args:
         x: The scores of n sources.
@@ -50,15 +50,16 @@ def leave_one_out(x: Ranked, y: Ranked) -> dict[str, Array]:
 
 
 def linearised(value: Mapping[str, float], leave: Mapping[str, Array], deviations: Array) -> dict[str, Array]:
-    """The measures on resamples, from their values without one source after another.
+    """The measures on resamples, linearised from their leave-one-out values.
 
     Args:
-        value: Measure -> its value on the pool; may hold more measures than `leave`.
+        value: Measure -> its value on the pool; may have more measures than `leave`.
         leave: Measure -> (n,) float64, the measure without each source.
         deviations: (b, n) float64, how often each source was drawn, minus 1.
 
     Returns:
-        Measure -> (b,) float64, NaN where the measure is. What lies in [-1, 1] stays there, and leans as its draws do.
+        Measure -> (b,) float64, NaN if the measure is NaN. Measures in [-1, 1] stay in this range and are skewed like
+        plain resamples.
 
     Example:
         >>> found = linearised({"ndcg": 0.5}, {"ndcg": np.array([0.4, 0.6])}, np.array([[0.0, 0.0], [1.0, -1.0]]))
@@ -79,7 +80,7 @@ def _pearson(x: Array, y: Array) -> Array:
     n = len(x)
 
     def without(product: Array, left: Array, right: Array) -> Array:
-        """The centred sum of products of the others: their means have moved by -left / (n - 1) and -right / (n - 1)."""
+        """The centred sum of products of the others, whose means change by -left / (n - 1) and -right / (n - 1)."""
         rest: Array = product.sum() - product - left * right / (n - 1)
         return rest
 
@@ -88,7 +89,7 @@ def _pearson(x: Array, y: Array) -> Array:
 
 
 def _with_ties(x: Ranked, y: Ranked) -> dict[str, Array]:
-    """What `analysis.evaluation.untied.pair_measures` gives, from all pairs."""
+    """The result of `analysis.evaluation.untied.pair_measures` from all pairs, for values with ties."""
     both = x.signs * y.signs
     agree = both.sum(axis=1, dtype=np.float64)
     weighted = (_weighted(x, y, both, x, y) + _weighted(x, y, both, y, x)) / 2
@@ -103,7 +104,7 @@ def _kendall(x: Ranked, y: Ranked, agree: Array) -> Array:
 
 
 def _weighted(x: Ranked, y: Ranked, both: Signs, first: Ranked, second: Ranked) -> Array:
-    """Weighted tau ranked by `first`, ties by `second`, without one source after another."""
+    """Weighted tau ranked by `first`, ties by `second`, without each source in turn."""
     order = np.lexsort((second.values, first.values))[::-1]
     rest = [_weighted_rest(pairs[np.ix_(order, order)]) for pairs in (both, x.untied, y.untied)]
     tau = np.empty(len(order))
@@ -112,21 +113,21 @@ def _weighted(x: Ranked, y: Ranked, both: Signs, first: Ranked, second: Ranked) 
 
 
 def _weighted_rest(pairs: Signs) -> Array:
-    """(n,) sum_i w_i sum_j pairs_ij over i, j other than k, sources by rank, where those below k have moved up."""
+    """(n,) sum_i w_i sum_j pairs_ij over i, j other than k, sources in rank order, with ranks below k moved up."""
     n = len(pairs)
     weights = 1 / np.arange(1, n + 1)
     moved = np.concatenate(([0.0], weights[:-1]))  # the weight of each source once one above it is gone
     rows = pairs.sum(axis=1, dtype=np.float64)
     above = np.concatenate(([0.0], (weights * rows).cumsum()[:-1]))
     below = (moved * rows)[::-1].cumsum()[::-1] - moved * rows
-    lower = np.tril(pairs, -1)  # symmetric: column k holds those below it in `lower`, those above in the transpose
+    lower = np.tril(pairs, -1)  # pairs are symmetric: column k is for sources below k, in the transpose for those above
     lost = lower @ weights.astype(np.float32) + lower.T @ moved.astype(np.float32)
     rest: Array = above + below - lost
     return rest
 
 
 def _spearman(x: Ranked, y: Ranked, agree: Array) -> Array:
-    """Without source k the middle rank of i, centred, is (sums_i - sign_ik) / 2."""
+    """Spearman's rho from centred mid-ranks: without source k that of i is (sums_i - sign_ik) / 2."""
 
     def cross(left: Ranked, right: Ranked) -> Array:
         product: Array = (left.sums * right.sums).sum() - left.sums * right.sums
@@ -140,7 +141,7 @@ def _spearman(x: Ranked, y: Ranked, agree: Array) -> Array:
 
 
 def _ndcg(x: Array, y: Array) -> Array:
-    """Gains are the Dice minus the worst of the others: without the worst they all fall by the gap to the next."""
+    """NDCG; without the worst source all gains decrease by its gap to the next, as gains are relative to the worst."""
     n = len(y)
     worst = np.sort(y)[:2]
     gap = np.where((np.arange(n) == y.argmin()), worst[1] - worst[0], 0.0) * (n - 1 > 0)
@@ -152,7 +153,7 @@ def _ndcg(x: Array, y: Array) -> Array:
 
 
 def _gained(values: Array, gain: Array) -> Array:
-    """(n,) the discounted gain without source k, ranked by falling values, ties sharing their mean discount."""
+    """(n,) the discounted gain without source k, ranked by descending values; ties share their mean discount."""
     levels, group, size = np.unique(-values, return_inverse=True, return_counts=True)
     stop = size.cumsum()
     start = stop - size

@@ -1,8 +1,7 @@
-"""CC-FV taken apart: what class consistency and feature variety say about the truth, layer by layer.
+"""The terms of CC-FV, class consistency and feature variety, and their agreement with the truth by layer.
 
-A score run keeps the parts of CC-FV, `consistency_l` (C_l, a distance) and `variety_l` (V_l) for layer l, coarse to
-fine. The score is the mean over layers of log V_l - log C_l, so that its terms are -log C_l and log V_l; how well each
-ranks the sources by itself shows which of them carries the score.
+A score run stores the parts of CC-FV, `consistency_l` (C_l, a distance) and `variety_l` (V_l) for layer l, coarse to
+fine. The score is the mean over layers of log V_l - log C_l, so its terms are -log C_l and log V_l.
 """
 
 import re
@@ -24,11 +23,11 @@ def layer_terms(parts: pd.DataFrame) -> pd.DataFrame:
     """The terms of CC-FV for each source, target and layer.
 
     Args:
-        parts: Columns source, target, name, value; name as the store has it, `part/ccfv/variety_1` and so on.
+        parts: Columns source, target, name, value; names as in the store, such as `part/ccfv/variety_1`.
 
     Returns:
         Columns source, target, layer (1 is the coarsest), consistency (-log C), variety (log V), both; a source whose
-        run lacks one of the two has no row. NaN where a part is not positive.
+        run lacks either part has no row. NaN if a part is not positive.
 
     Example:
         >>> rows = [("a", "liver", "part/ccfv/consistency_1", 1.0), ("a", "liver", "part/ccfv/variety_1", np.e)]
@@ -52,14 +51,14 @@ def layer_terms(parts: pd.DataFrame) -> pd.DataFrame:
 
 
 def term_agreement(study: Study, terms: pd.DataFrame) -> pd.DataFrame:
-    """How well each term of each layer ranks the sources of each target by itself.
+    """The agreement of each term of each layer with the truth of each target.
 
     Args:
-        study: What `correlate` found.
-        terms: What `layer_terms` returned.
+        study: The result of `correlate`.
+        terms: The result of `layer_terms`.
 
     Returns:
-        Columns layer, term, target, weighted_kendall; NaN where a source of the pool has no value, or all are alike.
+        Columns layer, term, target, weighted_kendall; NaN if a source of the pool has no value or all are equal.
     """
     rows = []
     for pool in study.pools:

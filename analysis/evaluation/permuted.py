@@ -1,14 +1,14 @@
-"""The agreement of a pool of many sources with the Dice permuted among them, linearised.
+"""Linearised agreement of a large pool with the Dice permuted among its sources.
 
-A permutation p gives source i the Dice of p(i). The measures are projected (Hajek): what each source adds, averaged
-over where the others may go,
+A permutation p gives source i the Dice of p(i). The measures are replaced by their Hajek projection, the contribution
+of each source averaged over the permutations of the others:
 
     kendall           2 sum_i sums^x_i sums^y_p(i) / ((n - 1) sqrt(untied pairs of x * of y))
     weighted_kendall  sum_i g^x_i sums^y_p(i) and sum_i sums^x_i g^y_p(i), likewise, averaged;  g = `Ranked.pull`
 
-Pearson is exact. The spread of the others is off by about 1% at 100 sources. The weighted tau ranks tied sources by the
-other side, which lifts it above 0: where there are ties, what the projection lacks on average over the first
-permutations is added. Tests compare all of it with plain permutations.
+Pearson is exact. The spread of the other measures is off by about 1% at 100 sources. The weighted tau ranks tied
+sources by the other variable, which raises it above 0: if there are ties, the mean error of the projection over the
+first permutations is added. Tests compare the results with plain permutations.
 
 References:
     J. Hajek, "Asymptotic normality of simple linear rank statistics under alternatives", Ann. Math. Statist. 39(2),
@@ -24,18 +24,18 @@ from analysis.agreement.rank_measures import weighted_kendall
 from analysis.evaluation.ranked import Ranked
 
 Array = NDArray[np.float64]
-LIFT_DRAWS = 10  # what the projection lacks varies by about 0.015 from permutation to permutation
+LIFT_DRAWS = 10  # the error of the projection varies by about 0.015 between permutations
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What each source gets from the Dice in each permutation; the same for every metric.
+    """Statistics of the permuted Dice, shared by all metrics.
 
     Attributes:
         side: The Dice.
-        dice: (b, n) float64, minus their mean.
-        sums: (b, n) float64.
-        pull: (b, n) float64.
+        dice: (b, n) float64, the permuted Dice minus their mean.
+        sums: (b, n) float64, the permuted `Ranked.sums`.
+        pull: (b, n) float64, the permuted `Ranked.pull`.
     """
 
     side: Ranked
@@ -45,14 +45,11 @@ class Moved:
 
 
 def moved(y: Ranked, permutations: NDArray[np.int64]) -> Moved:
-    """Permute the Dice.
+    """Permute the Dice and their rank statistics.
 
     Args:
         y: The Dice of n sources.
         permutations: (b, n) int64.
-
-    Returns:
-        What each source gets.
     """
     centred = y.values - y.values.mean()
     return Moved(y, centred[permutations], y.sums[permutations], y.pull[permutations])
@@ -66,7 +63,7 @@ def permuted_measures(x: Ranked, dice: Moved) -> dict[str, Array]:
         dice: The permuted Dice.
 
     Returns:
-        pearson, kendall, weighted_kendall -> (b,) float64, NaN where the scores or the Dice are all alike.
+        pearson, kendall, weighted_kendall -> (b,) float64, NaN if all scores or all Dice are equal.
 
     Example:
         >>> x, y = Ranked(np.array([1.0, 2.0, 3.0])), Ranked(np.array([0.1, 0.2, 0.3]))
@@ -78,7 +75,7 @@ def permuted_measures(x: Ranked, dice: Moved) -> dict[str, Array]:
     norm = np.sqrt((scores @ scores) * (dice.dice[:1] ** 2).sum())
     mean_weight = (1 / np.arange(1, n + 1)).mean()
     with np.errstate(divide="ignore", invalid="ignore"):
-        # an untied pair of one side meets any pair of the other
+        # an untied pair of one variable is matched with any pair of the other
         by_x = dice.sums @ x.pull / np.sqrt(x.weight * mean_weight * y.pairs)
         by_y = dice.pull @ x.sums / np.sqrt(y.weight * mean_weight * x.pairs)
         return {
@@ -89,7 +86,7 @@ def permuted_measures(x: Ranked, dice: Moved) -> dict[str, Array]:
 
 
 def _lifted(projected: Array, x: Ranked, dice: Moved) -> Array:
-    """The weighted tau with what ties add to it."""
+    """The weighted tau, corrected for ties."""
     if not (x.tied or dice.side.tied) or not np.isfinite(projected).all():
         return projected
     few = dice.dice[:LIFT_DRAWS]

@@ -1,15 +1,15 @@
-"""Does the answer hang on who stands in the pool?
+"""Sensitivity of the results to the composition of the pool.
 
 The mean agreement over targets is computed again on sub-pools:
 
     weak        without scratch and short sources
-    largest     without the sources with the most weights
-    arch        the sources of one architecture alone
-    size        the sources of one architecture and width alone
-    one_source  without one source after another (the scores as they are, nothing computed anew)
+    largest     without the sources with the most parameters
+    arch        only the sources of one architecture
+    size        only the sources of one architecture and width
+    one_source  without each source in turn (scores are not recomputed)
 
-The controls that look at the truth are computed anew in each sub-pool but the last. A target counts where at least
-three sources of the sub-pool stand in its pool.
+Controls that use the truth are recomputed in every sub-pool except `one_source`. A target counts if its pool contains
+at least three sources of the sub-pool.
 """
 
 from collections.abc import Collection, Sequence
@@ -30,14 +30,14 @@ COLUMNS = ("family", "subpool", "metric", "kind", "targets", "sources", *(m.name
 
 
 def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, str], frozenset[str]]:
-    """The sub-pools that are computed anew, by family and readable name; those that are all sources are left out.
+    """The sub-pools except `one_source`, by family and readable name; sub-pools equal to the whole pool are left out.
 
     Args:
         sources: Columns source, arch, width, length, parameters.
         names: The sources of all pools.
 
     Returns:
-        (family, name) -> the sources of it that are among the names.
+        (family, name) -> its sources.
 
     Example:
         >>> frame = pd.DataFrame({"source": list("abcd"), "arch": "unet", "width": 8, "length": "long",
@@ -47,28 +47,28 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
     """
     known = sources[sources["source"].isin(names)]
     everyone = frozenset(map(str, known["source"]))
-    found = {("weak", "without scratch and short sources"): without_weak(known)}
+    families = {("weak", "without scratch and short sources"): without_weak(known)}
     most = known["parameters"] == known["parameters"].max()
     largest = sorted(map(str, known.loc[most, "source"]))
-    told = ", ".join(largest) if len(largest) <= 3 else f"{len(largest)} sources"
-    found["largest", f"without the largest ({told})"] = everyone - set(largest)
+    label = ", ".join(largest) if len(largest) <= 3 else f"{len(largest)} sources"
+    families["largest", f"without the largest ({label})"] = everyone - set(largest)
     for arch, rows in known.groupby("arch", sort=True):
-        found["arch", f"{arch} alone"] = frozenset(map(str, rows["source"]))
+        families["arch", f"{arch} only"] = frozenset(map(str, rows["source"]))
     for size, kept in same_size(known).items():
-        found["size", f"{size} alone"] = kept
-    return {key: kept for key, kept in found.items() if len(kept) >= FEWEST_SOURCES and kept != everyone}
+        families["size", f"{size} only"] = kept
+    return {key: kept for key, kept in families.items() if len(kept) >= FEWEST_SOURCES and kept != everyone}
 
 
 def stability(
     pools: Sequence[Pool], scores: pd.DataFrame, sources: pd.DataFrame, *, generator: np.random.Generator
 ) -> list[Row]:
-    """The mean agreement of every metric and control on every sub-pool but those without one source.
+    """The mean agreement of every metric and control on every sub-pool except `one_source`.
 
     Args:
-        pools: The pools of the study proper.
+        pools: The pools of the main study.
         scores: The metrics' scores: source, target, metric, score, reason, seconds.
         sources: The frame of the sources.
-        generator: For the random control.
+        generator: Randomness of the random control.
 
     Returns:
         Rows with the columns `COLUMNS`.
@@ -84,15 +84,15 @@ def stability(
 
 
 def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> list[Row]:
-    """The mean agreement of one metric without one source after another.
+    """The mean agreement of one metric without each source in turn.
 
     Args:
         mean: The mean over the targets.
-        names: (N,) the sources of all pools, as the jackknife takes them.
+        names: (N,) the sources of all pools, in the order of the jackknife.
         kind: "metric" or "control".
 
     Returns:
-        N rows with the columns `COLUMNS`; `sources` is how many are left of all.
+        N rows with the columns `COLUMNS`; `sources` is the number of sources left.
     """
     shared: Row = {"family": "one_source", "metric": mean.metric, "kind": kind}
     shared |= {"targets": mean.targets, "sources": len(names) - 1, "reason": mean.reason}
@@ -104,7 +104,7 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
 
 
 def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]:
-    # pivot_table would leave out a metric without any score
+    # pivot_table would drop a metric without any score
     wide = table.pivot(index=["target", "source"], columns="metric", values="score")  # noqa: PD010
     blocks = [wide.loc[pool.target].reindex(pool.sources).to_numpy(dtype=np.float64) for pool in parts]
     place = {str(metric): at for at, metric in enumerate(wide.columns)}
@@ -121,7 +121,7 @@ def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]
 
 
 def _values(measure: Measure, scores: Sequence[Array], parts: Sequence[Pool]) -> list[float]:
-    """The measure on each pool, NaN where a source has no score."""
+    """The measure on each pool; NaN if a source has no score."""
     return [
         float(measure.of_rows(x, pool.mean[None])[0]) if np.isfinite(x).all() else float("nan")
         for x, pool in zip(scores, parts, strict=True)

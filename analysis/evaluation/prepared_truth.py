@@ -1,9 +1,9 @@
-"""The truth of one pool with all the draws that a metric is measured with, prepared once for every metric.
+"""Precomputed resamples of one pool's Dice, shared by all metrics.
 
-Three kinds of luck are drawn: of the sources (bootstrap and jackknife), of the test cases and of the fine-tuning seeds
-(`analysis.truth.seed_case_bootstrap`), and a null: the Dice permuted among the sources. Beyond `LARGE_POOL` sources
-the draws of the sources and the null are linearised (`analysis.evaluation.large`, `analysis.evaluation.permuted`), and
-the luck of cases and seeds is left out: beside the luck of the sources' own draw it would not be seen.
+There are resamples of the sources (bootstrap and jackknife), of the test cases and of the fine-tuning seeds
+(`analysis.truth.seed_case_bootstrap`), and permutations of the Dice among the sources for the null. Above `LARGE_POOL`
+sources the source bootstrap and the null are linearised (`analysis.evaluation.large`, `analysis.evaluation.permuted`),
+and cases and seeds are not resampled: their variance is negligible next to that of the sources.
 """
 
 from collections.abc import Mapping
@@ -24,15 +24,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """All that is known of the agreement between one metric and the truth.
+    """The agreement between one metric and the truth, with its resamples.
 
     Attributes:
         value: Measure -> agreement.
         resampled: Measure -> (b,) the agreement on each bootstrap resample of the sources.
         null: Primary measure -> (b,) the agreement with the Dice permuted among the sources.
         jackknife: Primary measure -> (N,) the agreement without each source of the union in turn.
-        luck: "cases" and "seeds" -> primary measure -> (b',) the agreement with the truth of other cases, or of other
-            seeds; empty where nothing is known.
+        luck: "cases" and "seeds" -> primary measure -> (b',) the agreement with the truth of resampled cases or seeds;
+            empty if unknown.
     """
 
     value: Mapping[str, float]
@@ -44,13 +44,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """The truth of one pool and its draws.
+    """The mean Dice of one pool and its resamples.
 
     Attributes:
         names: (n,) the sources.
         dice: (n,) float64, their mean Dice.
         draws: The draws of the union of all pools.
-        luck: "cases" and "seeds" -> (b', n) the mean Dice with other cases, or with other seeds; may lack either.
+        luck: "cases" and "seeds" -> (b', n) the mean Dice with resampled cases or seeds; either key may be missing.
     """
 
     names: tuple[str, ...]
@@ -59,20 +59,20 @@ class Yardstick:
     luck: Mapping[str, Array]
 
     def only(self, kept: NDArray[np.bool_]) -> "Yardstick":
-        """The same for some of the sources."""
+        """Restrict to the sources in the mask `kept`."""
         if kept.all():
             return self
         names = tuple(name for name, keep in zip(self.names, kept, strict=True) if keep)
         return Yardstick(names, self.dice[kept], self.draws, {kind: dice[:, kept] for kind, dice in self.luck.items()})
 
     def agreement(self, scores: Array) -> Agreement:
-        """Measure a metric.
+        """Measure the agreement of a metric.
 
         Args:
-            scores: (n,) float64, finite and not all alike.
+            scores: (n,) float64, finite and not all equal.
 
         Returns:
-            Its agreement.
+            The agreement.
         """
         value = {measure.name: float(measure.of_rows(scores, self.dice[None])[0]) for measure in MEASURES}
         if len(scores) > LARGE_POOL:
@@ -89,7 +89,7 @@ class Yardstick:
         )
 
     def undefined(self) -> Agreement:
-        """NaN throughout."""
+        """An agreement of NaN."""
         blank = np.full(len(self.draws.counts), np.nan)
         return Agreement(
             value={measure.name: float("nan") for measure in MEASURES},
@@ -120,10 +120,10 @@ class Yardstick:
         )
 
     def _in_union(self, value: float, leave: Array) -> Array:
-        """(N,) leaving out a source that is not in the pool changes nothing."""
-        found = np.full(len(self.draws.names), value)
-        found[self.draws.places(self.names)] = leave
-        return found
+        """(N,) the jackknife over the union: leaving out a source that is not in the pool changes nothing."""
+        jackknife = np.full(len(self.draws.names), value)
+        jackknife[self.draws.places(self.names)] = leave
+        return jackknife
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""One side of a pool of many sources, its scores or its Dice, with all that the measures need of its order.
+"""Precomputed rank statistics of the scores or the Dice of a large pool.
 
 s_ij = sign(v_i - v_j); sums_i is the sum of s_ij over j; w_i is 1 / (1 + rank), the best rank being 0.
 """
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Signs = NDArray[np.float32]  # -1, 0 and 1 are exact, and half the memory is half the time
+Signs = NDArray[np.float32]  # exact for -1, 0 and 1, and takes half the memory and time of float64
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One side of a large pool, prepared once for all that it is compared with.
+    """Scores or Dice of a large pool, with rank statistics computed once for all comparisons.
 
     Attributes:
         values: (n,) float64, finite: scores or Dice.
@@ -30,7 +30,7 @@ class Ranked:
 
     @cached_property
     def sums(self) -> Array:
-        """(n,) how many sources are below minus how many above."""
+        """(n,) the number of sources below minus the number above."""
         order = np.sort(self.values)
         below = np.searchsorted(order, self.values, side="left")
         above = len(order) - np.searchsorted(order, self.values, side="right")
@@ -38,17 +38,17 @@ class Ranked:
 
     @cached_property
     def untied(self) -> Signs:
-        """(n, n) 1 where two sources differ, 0 where they are tied."""
+        """(n, n) 1 if two sources differ, 0 if they are tied."""
         return np.abs(self.signs)
 
     @cached_property
     def tied(self) -> bool:
-        """Whether two sources are level."""
+        """Whether any two sources are tied."""
         return len(np.unique(self.values)) < len(self.values)
 
     @cached_property
     def pull(self) -> Array:
-        """(n,) w_i sums_i + sum_j w_j sign_ij, w the mean of 1 / (1 + rank) over tied sources."""
+        """(n,) w_i sums_i + sum_j w_j sign_ij, with w the mean of 1 / (1 + rank) over tied sources."""
         group, size, total = self._levels
         above = total.cumsum() - total
         below = total.sum() - total - above
@@ -57,7 +57,7 @@ class Ranked:
 
     @cached_property
     def weight(self) -> float:
-        """The sum over ordered pairs that are not tied of the weight of the first."""
+        """The sum of the weight of the first source over all ordered pairs that are not tied."""
         group, size, total = self._levels
         return float((total * (len(group) - size)).sum())
 

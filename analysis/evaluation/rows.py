@@ -1,4 +1,4 @@
-"""Evaluations and qualities as flat rows, the form that tables, CSV and the tracking store take."""
+"""Evaluations and qualities as flat rows for tables, CSV and the tracking store."""
 
 from analysis.agreement.intervals import (
     Interval,
@@ -18,13 +18,13 @@ UNKNOWN = Interval(float("nan"), float("nan"), "nothing is known of it")
 def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) -> Row:
     """One row of the table of agreement.
 
-    For each measure M: M, M_low, M_high; for the primary ones also M_p (one-sided, by permutation), M_ceiling and
-    M_share (of the ceiling; NaN where that is 0), and the intervals over test cases and fine-tuning seeds: M_cases_low,
-    M_cases_high, M_seeds_low, M_seeds_high. score_ties and dice_ties are the shares of pairs of sources that are level.
+    For each measure M: M, M_low, M_high; for primary measures also M_p (one-sided, by permutation), M_ceiling and
+    M_share (of the ceiling; NaN if that is 0), and the intervals over test cases and fine-tuning seeds: M_cases_low,
+    M_cases_high, M_seeds_low, M_seeds_high. score_ties and dice_ties are the shares of tied pairs of sources.
 
     Args:
-        found: The agreement of one metric.
-        truth: The quality of the truth that it was measured with.
+        found: The evaluation of one metric.
+        truth: The quality of the truth of the same target.
         subset: The name of the sub-pool.
         kind: "metric" or "control".
 
@@ -68,7 +68,7 @@ def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
     """One measure with its interval: M, M_low and M_high.
 
     Args:
-        found: The agreement of one metric.
+        found: The evaluation of one metric.
         measure: M.
 
     Returns:
@@ -79,12 +79,13 @@ def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
 
 
 def interval_of(found: Evaluation, measure: Measure) -> Interval:
-    """The 95% interval over sources, by the way that covers for the measure.
+    """The 95% interval over sources.
 
-    Fisher's z for Pearson on one target, BCa for its mean, percentiles for all else, expanded where its measure asks.
+    Fisher's z for Pearson on one target, BCa for its mean over targets, percentiles for all other measures, expanded
+    for the measures that need it.
 
     Args:
-        found: The agreement of one metric.
+        found: The evaluation of one metric.
         measure: The measure.
 
     Returns:
@@ -99,7 +100,7 @@ def interval_of(found: Evaluation, measure: Measure) -> Interval:
 
 
 def _luck(found: Evaluation) -> dict[str, float]:
-    """M_cases_low, M_cases_high, M_seeds_low and M_seeds_high for the primary measures; NaN where nothing is known."""
+    """M_cases_low, M_cases_high, M_seeds_low and M_seeds_high for the primary measures; NaN if unknown."""
     row: dict[str, float] = {}
     for kind in ("cases", "seeds"):
         drawn = found.agreement.luck.get(kind, {})

@@ -1,4 +1,4 @@
-"""What `correlate` finds, as frames: the one thing that tables, plots and the tracking store read."""
+"""The result of `correlate` as frames, from which tables, plots and the tracking store are filled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,24 +19,25 @@ SUBSETS = {ALL: "all sources", WITHOUT_WEAK: "without scratch and short sources"
 
 @dataclass(frozen=True)
 class Study:
-    """The agreement of every metric and control with the truth, and how good that truth is.
+    """The agreement of every metric and control with the truth, and the quality of that truth.
 
     Attributes:
-        tune: What was fine-tuned in the study proper; pools with another choice stand beside it.
-        pools: The truth of each target, tuned so.
-        beside: The truth of targets tuned otherwise; they have rows of their own and enter no mean.
+        tune: What was fine-tuned in the main study.
+        pools: The truth of each target, tuned that way.
+        beside: The truth of pools with another choice of what is tuned; they have their own rows and enter no mean.
         scores: Columns source, target, metric, score, reason, seconds, kind ("metric" or "control").
         sources: The frame of the sources, as given.
-        agreement: One row a subset, target (or `mean`, `mean_by_scan`), tune and metric;
+        agreement: One row per subset, target (or `mean`, `mean_by_scan`), tune and metric;
             `analysis.evaluation.rows.agreement_row`.
-        reliability: One row a subset, target (or mean) and tune; `analysis.evaluation.rows.reliability_row`.
-        comparisons: One row a subset, target (or mean), tune, measure, metric and other; `analysis.evaluation.compare`.
-        stability: One row a sub-pool and metric, means over targets; `analysis.evaluation.pool_stability`.
-        ranks: One row a source, its ranks by the truth over the targets; `analysis.truth.dispersion.rank_table`.
-        dispersion: How much those ranks move.
-        gaps: One row a source of a pool without a score: metric, kind, target, source, reason.
-        scans: Target -> the scan that its cases come from; empty where nothing is known.
-        resamples: How many bootstrap draws and permutations.
+        reliability: One row per subset, target (or mean) and tune; `analysis.evaluation.rows.reliability_row`.
+        comparisons: One row per subset, target (or mean), tune, measure, metric and other;
+            `analysis.evaluation.compare`.
+        stability: One row per sub-pool and metric, means over targets; `analysis.evaluation.pool_stability`.
+        ranks: One row per source, its ranks by the truth over targets; `analysis.truth.dispersion.rank_table`.
+        dispersion: How much those ranks vary.
+        gaps: One row per missing score: metric, kind, target, source, reason.
+        scans: Target -> the scan that its cases come from; empty if unknown.
+        resamples: The number of bootstrap draws and permutations.
         seed: The seed of all draws.
         truth_from: Where the truth comes from: `FINE_TUNING`, or the name of a table.
     """
@@ -59,14 +60,14 @@ class Study:
     truth_from: str = FINE_TUNING
 
     def agreement_of(self, target: str = MEAN, *, subset: str = ALL) -> pd.DataFrame:
-        """The rows of one target or mean in the study proper, indexed by metric, metrics before controls.
+        """The rows of one target or mean in the main study, indexed by metric, metrics before controls.
 
         Args:
             target: A target, or `mean`, or `mean_by_scan`.
             subset: `all` or `without_weak`.
 
         Returns:
-            The rows, best weighted Kendall first within metrics and within controls, NaN last.
+            The rows, in descending order of weighted Kendall within metrics and within controls, NaN last.
         """
         rows = self.agreement
         rows = rows[(rows["target"] == target) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
@@ -74,7 +75,7 @@ class Study:
         return rows.set_index("metric")
 
     def agreement_targets(self, metric: str, *, subset: str = ALL) -> pd.DataFrame:
-        """The rows of one metric on the targets of the study proper, means left out, indexed by target.
+        """The rows of one metric on the targets of the main study, without means, indexed by target.
 
         Args:
             metric: A metric or control.
@@ -88,7 +89,7 @@ class Study:
         return rows[~rows["target"].isin(MEANS)].set_index("target")
 
     def reliability_of(self, target: str = MEAN, *, subset: str = ALL) -> "pd.Series[float]":
-        """The row of one target or mean in the study proper.
+        """The reliability of one target or mean in the main study.
 
         Args:
             target: A target, or `mean`, or `mean_by_scan`.
@@ -109,11 +110,11 @@ class Study:
     def comparison(
         self, metric: str, other: str, *, target: str = MEAN, measure: str = "weighted_kendall", subset: str = ALL
     ) -> "pd.Series[float]":
-        """One metric beside another in the study proper.
+        """The comparison of one metric with another in the main study.
 
         Args:
-            metric: The one.
-            other: The other: ccfv or static_leaderboard.
+            metric: The metric.
+            other: The metric it is compared with: ccfv or static_leaderboard.
             target: A target, or `mean`, or `mean_by_scan`.
             measure: pearson, kendall or weighted_kendall.
             subset: `all` or `without_weak`.

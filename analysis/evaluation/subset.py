@@ -1,4 +1,4 @@
-"""All rows of one sub-pool: the study proper with its means, then each other choice of what is tuned."""
+"""All rows of one sub-pool: the main study with its means, then every other choice of what is tuned."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,20 +19,20 @@ from analysis.truth.pools import Pool
 from analysis.truth.quality import Quality, mean_quality, quality
 from analysis.truth.seed_case_bootstrap import luck
 
-LUCK_DRAWS = 300  # the ends of an interval over cases or seeds move by about 0.02 from seed to seed
+LUCK_DRAWS = 300  # with these, the ends of an interval over cases or seeds vary by about 0.02 between seeds
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is the same for all sub-pools.
+    """Inputs and options shared by all sub-pools.
 
     Attributes:
         scores: The metrics' scores.
         sources: The frame of the sources.
-        tune: What is tuned in the study proper.
+        tune: What is tuned in the main study.
         scans: Target -> the scan that its cases come from; may be empty.
-        missing: What a score that is not finite does, see `analysis.evaluation.evaluate`.
-        resamples: How many bootstrap draws and permutations.
+        missing: How scores that are not finite are handled, see `analysis.evaluation.evaluate`.
+        resamples: The number of bootstrap draws and permutations.
     """
 
     scores: pd.DataFrame
@@ -45,14 +45,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rows:
-    """What one sub-pool adds to the study.
+    """The rows of one sub-pool.
 
     Attributes:
-        scores: The scores of metrics and controls in the study proper.
+        scores: The scores of metrics and controls in the main study.
         agreement: Rows of the table of agreement.
         reliability: Rows of the table of reliability.
         comparisons: Rows of the table of comparisons.
-        stability: Rows of the table of stability, without one source after another; of all sources alone.
+        stability: Rows of the table of stability for the family `one_source`; only for the sub-pool of all sources.
     """
 
     scores: pd.DataFrame
@@ -62,7 +62,7 @@ class Rows:
     stability: Sequence[Row]
 
     def plus(self, other: "Rows") -> "Rows":
-        """These rows and then the other's; the scores are these."""
+        """Append the rows of `other`; the scores stay those of `self`."""
         return replace(
             self,
             agreement=[*self.agreement, *other.agreement],
@@ -75,17 +75,17 @@ def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator
     """Evaluate every metric and control on the pools of one sub-pool.
 
     Args:
-        every: The pools, already cut down to the sub-pool, of every choice of what is tuned.
+        every: The pools, already restricted to the sub-pool, for every choice of what is tuned.
         subset: The sub-pool's name.
-        settings: What is the same for all sub-pools.
-        generator: Where draws, simulations and the random control come from.
+        settings: Inputs and options shared by all sub-pools.
+        generator: Randomness of draws, simulations and the random control.
 
     Returns:
-        The rows; none where the sub-pool is empty.
+        The rows; empty if the sub-pool is empty.
     """
     if not any(pool.sources for pool in every):
         return Rows(settings.scores.iloc[:0], [], [], [], [])
-    # the matrix products are small: on a busy machine waiting for BLAS threads costs twenty times the work
+    # The matrix products are small: on a busy machine, waiting for BLAS threads takes twenty times as long as the work.
     with threadpool_limits(limits=1, user_api="blas"):
         return _evaluated(every, subset, settings, generator)
 
@@ -126,7 +126,7 @@ def _by_metric(
     *,
     truth_luck: bool,
 ) -> dict[str, list[Evaluation]]:
-    """Metric -> its evaluations, a target each; pool by pool, so that the draws of one pool alone are held."""
+    """Metric -> its evaluations, one per target; pool by pool, so that only one pool's draws are in memory."""
     found: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
     here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
     for pool in chosen:
@@ -177,7 +177,7 @@ def _mean_qualities(found: Sequence[Quality], scans: Mapping[str, str]) -> list[
 
 
 def _by_scan(targets: Sequence[str], scans: Mapping[str, str]) -> dict[str, list[int]]:
-    """Scan -> the places of its targets; a target that is not mapped is a scan of its own."""
+    """Scan -> the indices of its targets; a target without an entry counts as its own scan."""
     groups: dict[str, list[int]] = {}
     for place, target in enumerate(targets):
         groups.setdefault(scans.get(target, target), []).append(place)

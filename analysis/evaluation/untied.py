@@ -1,11 +1,11 @@
-"""The fast way of `large.leave_one_out` for scores and Dice without ties, where one matrix says it all.
+"""A faster version of `large.leave_one_out` for scores and Dice without ties.
 
-With the sources in the order of falling x, L_ik = 1 where i stands after k and y_i < y_k: a concordant pair. Every
-other pair is discordant, and which of the two stands above the other in y follows; so every sum over pairs that the
-measures need comes from L, its transpose and cumulated sums. With the weight v_i, for each source k:
+With the sources in descending order of x, L_ik = 1 if i comes after k and y_i < y_k: a concordant pair. All other pairs
+are discordant, and the order in y follows; so every sum over pairs can be computed from L, its transpose and cumulative
+sums. With the weight v_i, for each source k:
 
-    before  the sum over the concordant i that stand before k,  L v        above  over all that stand before
-    after   the sum over the concordant i that stand after k,   L' v       below  over all that stand after
+    before  the sum over the concordant i that come before k,  L v        above  over all that come before k
+    after   the sum over the concordant i that come after k,   L' v       below  over all that come after k
 """
 
 from bisect import bisect_left
@@ -48,7 +48,7 @@ def weighted_kendall(x: Array, y: Array) -> float:
 
 
 def pair_measures(x: Array, y: Array) -> dict[str, Array]:
-    """Kendall, weighted Kendall and Spearman without one source after another.
+    """Kendall, weighted Kendall and Spearman without each source in turn.
 
     Args:
         x: (n,) float64, the scores, all different.
@@ -91,12 +91,12 @@ def pair_measures(x: Array, y: Array) -> dict[str, Array]:
 
 
 def _concordance(x: Array, y: Array) -> tuple[Array, Places]:
-    """(n,) concordant minus discordant pairs of each source, and its place by falling y, in the order of falling x."""
+    """(n,) concordant minus discordant pairs of each source, and its place by descending y, ordered by descending x."""
     n = len(x)
     place_y = np.empty(n, dtype=np.int64)
     place_y[np.argsort(-y[np.argsort(-x)])] = np.arange(n)
     seen: list[int] = []
-    before = np.empty(n)  # how many of those above in x are above in y, too
+    before = np.empty(n)  # number of sources that are above in both x and y
     for at, place in enumerate(place_y.tolist()):
         before[at] = bisect_left(seen, place)
         seen.insert(int(before[at]), place)
@@ -105,12 +105,12 @@ def _concordance(x: Array, y: Array) -> tuple[Array, Places]:
 
 
 def _weights(place: Places) -> tuple[Array, Array]:
-    """1 / (1 + place) of each source, and the same once a source above it is gone."""
+    """1 / (1 + place) of each source, and the same after removing a source above it."""
     return 1 / (1.0 + place), np.where(place > 0, 1 / np.maximum(place, 1), 0.0)
 
 
 def _weighted(agree: Array, place: Places, lost: Array) -> Array:
-    """One of the two weighted taus: the row sums of the others, weighed by their new places, less what they lost."""
+    """One of the two weighted taus: the row sums of the others, weighted by their new places, minus the lost terms."""
     n = len(agree)
     weight, moved = _weights(np.arange(n))
     rows = np.empty(n)

@@ -1,4 +1,4 @@
-"""The figures of a study. Each function returns a `matplotlib.figure.Figure` and touches no global state."""
+"""The figures of a study. Each function returns a `matplotlib.figure.Figure` and uses no global state."""
 
 from analysis.plots.bar_chart import bars
 from analysis.plots.comparison import cost_plot, pareto, rank_diagram

@@ -1,4 +1,4 @@
-"""One measure of every metric and control as bars with intervals."""
+"""Bar chart of one measure of every metric and control."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,15 +9,15 @@ from analysis.tables.tables import LABELS
 
 
 def bars(study: Study, *, measure: str = "weighted_kendall", target: str = MEAN) -> Figure:
-    """One measure of every metric and control as bars with 95% intervals, and the ceiling as a line.
+    """Plot one measure of every metric and control as bars with 95% intervals, and the ceiling as a line.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         measure: pearson, kendall or weighted_kendall.
         target: A target or a mean.
 
     Returns:
-        The figure; metrics above controls, best first, undefined ones named without a bar.
+        The figure; metrics above controls, best first; undefined values are labelled and have no bar.
     """
     rows = study.agreement_of(target)
     figure, panel = blank(7.0, 1.4 + 0.22 * len(rows))

@@ -1,4 +1,4 @@
-"""Metrics against each other: the critical-difference diagram, and agreement against cost."""
+"""Comparisons of metrics: the critical-difference diagram, and agreement against cost."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
 
-STEP = 0.22  # inches a name
+STEP = 0.22  # inches per name
 
 
 def rank_diagram(found: CriticalDifference) -> Figure:
-    """The critical-difference diagram: mean ranks on a line, a bar over each group that does not differ.
+    """Plot the critical-difference diagram: mean ranks on a line, a bar over each group that does not differ.
 
     Args:
-        found: What `critical_difference` returned, with a difference.
+        found: The result of `critical_difference`, with a defined difference.
 
     Returns:
-        The figure; names of the better half left, of the worse half right.
+        The figure; names of the better half on the left, of the worse half on the right.
 
     Raises:
-        ValueError: There is no difference.
+        ValueError: The difference is undefined.
     """
     if not np.isfinite(found.difference):
-        raise ValueError(f"`found` must have a critical difference, got none: {found.reason}")
+        raise ValueError(f"`found` must have a critical difference, got NaN: {found.reason}")
     names, values = list(found.ranks), np.array(list(found.ranks.values()))
     k, cliques, half = len(names), found.cliques, (len(names) + 1) // 2
     figure, panel = blank(7.5, 1.0 + STEP * (half + len(cliques)))
@@ -51,14 +51,14 @@ def rank_diagram(found: CriticalDifference) -> Figure:
 
 
 def cost_plot(study: Study) -> Figure:
-    """Agreement against cost: a point a metric with its 95% interval, a line through those that no other beats.
+    """Plot agreement against cost, one point per metric with its 95% interval, and the Pareto front.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The figure; the static leaderboard, which costs nothing, is a dashed line. Metrics without an agreement or
-        without a cost are not drawn.
+        The figure; the static leaderboard, which costs nothing, is a dashed line. Metrics without a defined agreement
+        or cost are left out.
     """
     rows = study.agreement_of(MEAN)
     drawn = rows[(rows["kind"] == "metric") & rows["weighted_kendall"].notna() & (rows["seconds"] > 0)]
@@ -74,8 +74,8 @@ def cost_plot(study: Study) -> Figure:
         "linewidth": 1.5,
         "drawstyle": "steps-post",
     }
-    told = "no other is both cheaper and better"
-    panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, label=told, **ring)
+    label = "no other metric is both cheaper and better"
+    panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, label=label, **ring)
     static = float(rows["weighted_kendall"].get("static_leaderboard", np.nan))
     if np.isfinite(static):
         panel.axhline(static, color="black", linestyle="--", linewidth=0.9, label=f"static leaderboard {static:.2f}")
@@ -83,20 +83,20 @@ def cost_plot(study: Study) -> Figure:
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("{x:g}")
     _names_at_the_side(panel, drawn)
-    panel.set_xlabel("seconds a score, the pass over the target included (log scale)", fontsize=SMALL)
+    panel.set_xlabel("seconds per score, including the pass over the target (log scale)", fontsize=SMALL)
     panel.set_ylabel("weighted Kendall, mean over targets", fontsize=SMALL)
     figure.legend(loc="outside upper left", frameon=False, fontsize=SMALL, ncols=2)
     return figure
 
 
 def pareto(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that no other row beats in cost (seconds) and in agreement (weighted_kendall), cheapest first.
+    """The Pareto front of cost (seconds) and agreement (weighted_kendall), cheapest first.
 
     Args:
         rows: Columns seconds and weighted_kendall, without NaN.
 
     Returns:
-        These rows.
+        The rows that no other row beats in both.
 
     Example:
         >>> columns = {"seconds": [1.0, 2.0, 3.0], "weighted_kendall": [0.2, 0.1, 0.5]}
@@ -121,7 +121,7 @@ def _ruler(panel: Axes, k: int, difference: float) -> None:
 
 
 def _names_at_the_side(panel: Axes, rows: pd.DataFrame) -> None:
-    """The metrics' names in a column right of the panel, evenly spaced in the order of height, each with a line."""
+    """Write the metrics' names to the right of the panel, evenly spaced in order of height, each joined by a line."""
     ordered = rows.sort_values("weighted_kendall", ascending=False)
     places = np.linspace(0.98, 0.02, len(ordered)) if len(ordered) > 1 else [0.5]
     for place, (name, row) in zip(places, ordered.iterrows(), strict=True):

@@ -1,4 +1,4 @@
-"""A figure as a data URI for a page, as PNG, or as a page of a PDF."""
+"""Write figures as data URIs and as PDF."""
 
 import base64
 import io
@@ -9,16 +9,15 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
-# The same study gives the same bytes.
-SALT = "figure"
-PIXELS = 110  # an inch
+SALT = "figure"  # fixed, so that the same study gives the same bytes
+PIXELS = 110  # per inch
 
 
 def settle(figure: Figure) -> None:
-    """Compute the layout once, so that each file that the figure is written to does not compute it again.
+    """Compute the layout once, so that it is not computed again for every file.
 
     Args:
-        figure: The figure; later changes of it move nothing.
+        figure: The figure; later changes do not update its layout.
     """
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
@@ -26,7 +25,7 @@ def settle(figure: Figure) -> None:
 
 
 def svg_address(figure: Figure) -> str:
-    """The figure as SVG in a data URI; letters are paths, so that every reader sees the same.
+    """Encode a figure as SVG in a data URI; text is drawn as paths, so it looks the same everywhere.
 
     Args:
         figure: The figure.
@@ -38,10 +37,10 @@ def svg_address(figure: Figure) -> str:
 
 
 def write_pdf(figures: Iterable[Figure], path: Path) -> None:
-    """Write figures to a PDF, a page each.
+    """Write figures to a PDF, one per page.
 
     Args:
-        figures: In order.
+        figures: The figures, in order.
         path: The file.
     """
     with PdfPages(path, metadata={"CreationDate": None}) as pages:

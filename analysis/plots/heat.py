@@ -1,4 +1,4 @@
-"""Source x target: the Dice, and the ranks that each metric gives beside those of the truth."""
+"""Heat maps, source by target: the Dice, and the ranks by the truth and by each metric."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,19 @@ from analysis.plots.panels import score_table
 from analysis.plots.style import MOST_PANELS, SMALL, TINY, Margins, grid
 from analysis.truth.pools import Pool
 
-MOST_NAMED = 60  # sources whose names and figures can be read in one map
+MOST_NAMED = 60  # maximum number of sources with readable names and values
 TALLEST = 18.0  # inches
 ACROSS = 5  # maps in a row
 
 
 def heat_map(study: Study) -> Figure:
-    """The mean Dice of every source on every target; a blank where the source stands outside the pool.
+    """Plot the mean Dice of every source on every target; blank if the source is not in the pool.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The figure; sources by falling mean of (Dice - pool mean), each cell with its Dice where they can be read.
+        The figure; sources in descending order of mean (Dice - pool mean); cells show the Dice for up to 60 sources.
     """
     table = dice_table(study.pools)
     rows, columns = table.shape
@@ -40,19 +40,19 @@ def heat_map(study: Study) -> Figure:
 
 
 def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
-    """The ranks that the truth and each metric give the sources of each target, a map each, sources in one order.
+    """Plot the ranks of the sources of each target, one map for the truth and one per metric, in the same order.
 
-    A metric that agrees with the truth has a map like the truth's; raw scores have no common scale.
+    A metric that agrees with the truth has a similar map. Ranks are shown because raw scores have no common scale.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         metrics: The metrics or controls to draw, 1 to 59.
 
     Returns:
-        The figure; rank 1 (best) is bright, a blank where there is no score.
+        The figure; rank 1 (best) is bright; blank if there is no score.
 
     Raises:
-        ValueError: There would be no map of a metric, or more than 60 maps.
+        ValueError: There are no metrics, or more than 59.
     """
     if not 1 <= len(metrics) < MOST_PANELS:
         raise ValueError(f"`metrics` must be 1 to {MOST_PANELS - 1}, got {len(metrics)}")
@@ -83,10 +83,10 @@ def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
 
 
 def dice_table(pools: Sequence[Pool]) -> pd.DataFrame:
-    """Source x target mean Dice, NaN outside a pool, sources by falling mean of (Dice - pool mean).
+    """Source x target mean Dice, NaN outside a pool; sources in descending order of mean (Dice - pool mean).
 
     Args:
-        pools: The pools, one a target.
+        pools: The pools, one per target.
 
     Returns:
         The table.
@@ -102,7 +102,7 @@ def dice_table(pools: Sequence[Pool]) -> pd.DataFrame:
 
 
 def _ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Each column's ranks, scaled to 0 (worst) .. 1 (best); a column whose values are all alike is all 0.5."""
+    """The ranks of each column, scaled to 0 (worst) .. 1 (best); 0.5 if all values are equal."""
     ranks = table.rank() - 1
     return ranks / (table.notna().sum() - 1).clip(lower=1)
 

@@ -1,4 +1,4 @@
-"""CC-FV taken apart by layer: what each term agrees with, and the two terms against each other."""
+"""The terms of CC-FV by layer: their agreement with the truth, and consistency against variety."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ MARKERS = {"consistency": "v", "variety": "^", "both": "o"}
 
 
 def term_dots(agreement: pd.DataFrame) -> Figure:
-    """The agreement of each term of each layer: a small mark a target, a large one the mean over targets.
+    """Plot the agreement of each term of each layer: small marks are targets, large marks means over targets.
 
     Args:
-        agreement: What `analysis.evaluation.layer_parts.term_agreement` returned; at least one row.
+        agreement: The result of `analysis.evaluation.layer_parts.term_agreement`, with at least one row.
 
     Returns:
         The figure; layers from coarse (top) to fine.
@@ -26,29 +26,29 @@ def term_dots(agreement: pd.DataFrame) -> Figure:
     layers = sorted(agreement["layer"].unique())
     rows = [(layer, term) for layer in layers for term in TERMS]
     figure, panel = blank(7.0, 1.0 + 0.27 * len(rows))
-    found = agreement.groupby(["layer", "term"])["weighted_kendall"]
+    groups = agreement.groupby(["layer", "term"])["weighted_kendall"]
     for place, (layer, term) in enumerate(rows):
         height = -(place + 0.6 * layers.index(layer))
-        values = found.get_group((layer, term)).to_numpy(dtype=float)
+        values = groups.get_group((layer, term)).to_numpy(dtype=float)
         style: dict[str, Any] = {"color": COLOURS[term], "marker": MARKERS[term], "linestyle": "none"}
         panel.plot(values, np.full(len(values), height), markersize=4, alpha=0.45, **style)
         panel.plot(values.mean(), height, markersize=9, markeredgecolor="black", **style)
     heights = [-(place + 0.6 * layers.index(layer)) for place, (layer, _) in enumerate(rows)]
     panel.set_yticks(heights, [f"layer {layer}: {TERMS[term]}" for layer, term in rows], fontsize=SMALL)
     panel.axvline(0, color="black", linewidth=0.8)
-    panel.set_xlabel("weighted Kendall with the Dice; small: a target, large: their mean", fontsize=SMALL)
+    panel.set_xlabel("weighted Kendall with the Dice; small: target, large: mean over targets", fontsize=SMALL)
     return figure
 
 
 def term_scatter(study: Study, terms: pd.DataFrame) -> Figure:
-    """Consistency against variety, a panel a layer, a point a pair of source and target, coloured by its Dice.
+    """Plot consistency against variety, one panel per layer, one point per source and target, coloured by Dice.
 
     Args:
-        study: What `correlate` found.
-        terms: What `analysis.evaluation.layer_parts.layer_terms` returned; at least one row.
+        study: The result of `correlate`.
+        terms: The result of `analysis.evaluation.layer_parts.layer_terms`, with at least one row.
 
     Returns:
-        The figure; bright points are pairs whose Dice is above their target's pool mean.
+        The figure; bright points are pairs whose Dice is above the target's pool mean.
     """
     pairs = [
         (pool.target, source, dice)

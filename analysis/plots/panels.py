@@ -1,4 +1,4 @@
-"""Score against Dice: a panel a metric and target, or, of many, a panel a metric with means over targets."""
+"""Scatter plots of score against Dice: one panel per metric and target, or one per metric with means over targets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, TINY, Margins, bare, grid
 
 Array = NDArray[np.float64]
-ACROSS = 6  # panels in a row of means
+ACROSS = 6  # panels per row of `mean_scatter`
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Cloud:
 
 
 def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | None = None) -> Figure:
-    """Score against Dice: a row of panels a metric, a panel a target, a point a source.
+    """Plot score against Dice: one row per metric, one panel per target, one point per source.
 
     Error bars are the standard deviation of the Dice between seeds.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         metrics: The metrics or controls to draw.
-        targets: The targets to draw; all of the study proper where None.
+        targets: The targets to draw; None for all targets of the main study.
 
     Returns:
         The figure.
@@ -71,14 +71,14 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
 
 
 def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
-    """Score against Dice over all targets at once: a panel a metric, a point a source, both as means over targets.
+    """Plot score against Dice as means over targets: one panel per metric, one point per source.
 
-    A score is replaced by its rank among the sources of a target, scaled to 0 .. 1 (best), since raw scores of
-    different targets have no common scale; the Dice is centred by the target's pool mean. Error bars: the standard
+    Scores are replaced by their ranks among the sources of a target, scaled to 0 .. 1 (best), since raw scores of
+    different targets have no common scale; the Dice is centred by the target's pool mean. Error bars are the standard
     error of the mean over targets.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         metrics: The metrics or controls to draw, 1 to 60.
 
     Returns:
@@ -137,7 +137,7 @@ def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric
 
 
 def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
-    """One point a source with its error bar, in the marker of its kind."""
+    """Draw one point per source with its error bar, with the marker of its kind."""
     length = dict(zip(study.sources["source"], study.sources["length"], strict=True))
     kinds = np.array([str(length.get(name, "other")) for name in cloud.sources])
     many = len(cloud.sources) > MOST_VECTORS // 10
@@ -170,5 +170,5 @@ def _legend(figure: Figure) -> None:
 
 def _title(name: str, value: float, x: Array) -> str:
     gaps = int((~np.isfinite(x)).sum())
-    told = f", {gaps} without score" if gaps else ""
-    return f"{name}: τw {value:.2f}{told}" if np.isfinite(value) else f"{name}: τw undefined{told}"
+    missing = f", {gaps} without score" if gaps else ""
+    return f"{name}: τw {value:.2f}{missing}" if np.isfinite(value) else f"{name}: τw undefined{missing}"

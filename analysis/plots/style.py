@@ -1,6 +1,6 @@
-"""What all figures share: colours, sizes, a bare panel.
+"""Shared style of all figures: colours, sizes and panel layout.
 
-Colours are those of Okabe and Ito, which colour-blind readers tell apart; the kind of a source is also in its marker.
+The colours are the colour-blind-safe palette of Okabe and Ito; the kind of a source is also shown by its marker.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 # length of pre-training -> marker, colour
 KINDS = {"scratch": ("x", ORANGE), "short": ("^", PURPLE), "long": ("o", BLUE)}
 OTHER_KIND = ("s", GREEN)
-MOST_PANELS = 60  # beyond it a figure of panels is unreadable and slow to draw
-MOST_VECTORS = 1500  # points of a panel; above it they are drawn as pixels, or the page grows without end
+MOST_PANELS = 60  # with more panels a figure is unreadable and slow to draw
+MOST_VECTORS = 1500  # points per panel; more are rasterized to limit the size of the page
 SMALL, TINY = 8, 7  # points
 
 
 @dataclass(frozen=True)
 class Margins:
-    """The room around the panels of a grid, inches.
+    """The margins around the panels of a grid, in inches.
 
     Attributes:
-        left: For the labels of the first panel of a row.
-        right: Room at the right.
-        bottom: Below the last row.
-        top: Above the first row.
-        gap: Between panels, across and down.
+        left: Left margin, for the labels of the first panel of a row.
+        right: Right margin.
+        bottom: Margin below the last row.
+        top: Margin above the first row.
+        gap: Gap between panels, horizontal and vertical.
     """
 
     left: float = 0.7
@@ -41,11 +41,11 @@ class Margins:
 
 
 def blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of one panel without frame lines above and to the right.
+    """Create a figure of one panel without the top and right frame lines.
 
     Args:
-        width: Inches.
-        height: Inches.
+        width: Width in inches.
+        height: Height in inches.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     panel = figure.subplots()
@@ -54,13 +54,13 @@ def blank(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def grid(down: int, across: int, *, size: tuple[float, float], margins: Margins) -> tuple[Figure, Panels]:
-    """A figure of many equal panels at fixed places; computing a layout would take longer than drawing them.
+    """Create a figure of equal panels at fixed positions; computing a layout would take longer than drawing them.
 
     Args:
-        down: Rows of panels.
-        across: Panels in a row.
-        size: Width and height of a panel, inches.
-        margins: The room around the panels.
+        down: The number of rows.
+        across: The number of panels per row.
+        size: Width and height of a panel in inches.
+        margins: The margins around the panels.
 
     Returns:
         The figure, and its (down, across) panels.
@@ -80,6 +80,6 @@ def grid(down: int, across: int, *, size: tuple[float, float], margins: Margins)
 
 
 def bare(panel: Axes) -> None:
-    """Take the frame lines above and to the right away, and make the ticks small."""
+    """Hide the top and right frame lines, and make the tick labels small."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.tick_params(labelsize=TINY)

@@ -1,13 +1,13 @@
-"""Figures that others have published, to stand beside ours.
+"""Published figures to compare with.
 
 Yang et al., "Pick the Best Pre-trained Model: Towards Transferability Estimation for Medical Image Segmentation",
 MICCAI 2023, arXiv 2307.11958, Table 1: the mean over five CT targets of the Medical Segmentation Decathlon (liver,
-lung, pancreas, spleen, colon), all weights tuned, each pool trained on the other four. Another pool, other data and
-another budget: they say where a method stood there, not what it should give here.
+lung, pancreas, spleen, colon), all weights tuned, each pool trained on the other four. Pool, data and budget differ
+from this benchmark, so its results need not match.
 
 Wald et al., "An OpenMind for 3D Medical Vision Self-supervised Learning", ICCV 2025, Table 2: the mean Dice (percent)
 after fine-tuning each self-supervised source on each target, for two architectures, as transcribed in the repository
-SPIresearch/TopoTE. One number a pair: no seeds, so no reliability.
+SPIresearch/TopoTE. There is one number per pair and no seeds, so the reliability is unknown.
 """
 
 from importlib.resources import files
@@ -27,7 +27,7 @@ PUBLISHED = {
 
 
 def published_truth(name: str) -> pd.DataFrame:
-    """One of the published tables of truth.
+    """Load a published table of truth.
 
     Args:
         name: One of `OPENMIND`.
@@ -36,7 +36,7 @@ def published_truth(name: str) -> pd.DataFrame:
         Columns source, target, dice (a fraction).
 
     Raises:
-        ValueError: There is no such table.
+        ValueError: `name` is not in `OPENMIND`.
 
     Example:
         >>> published_truth("openmind_resenc_l").shape

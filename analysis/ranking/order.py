@@ -1,10 +1,10 @@
-"""Sources in order for one target, how sure the order is, and how far the estimates agree about it.
+"""Rank the sources for one target, with intervals and the agreement between estimates.
 
-An estimate's scale means nothing beside another's, so sources are ordered by their standing: the share of the other
-sources that a source beats (a tie counts half), averaged over the estimates that are defined for it. Every figure is
-made again for each resample of the cases, the same one for all sources and estimates, which gives its interval and the
-share of resamples in which a source stands first. All that says how much the order owes to the choice of cases; whether
-an estimate predicts the Dice after fine-tuning is another question, which the study answers.
+The scales of different estimates cannot be compared, so sources are ordered by their standing: the share of the other
+sources that a source beats (a tie counts half), averaged over the estimates that are defined for it. All figures are
+recomputed on each resample of the cases, shared by all sources and estimates, which gives intervals and the share of
+resamples in which a source ranks first. These show how much the order depends on the choice of cases; whether an
+estimate predicts the Dice after fine-tuning is measured by the study (`analysis.evaluation`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 STANDING = "standing"
 LEVEL = 0.95
-# A source that overtakes the first in more of the resamples than this cannot be told apart from it
+# A source that overtakes the first in a larger share of the resamples cannot be told apart from it.
 APART = 0.025
 
 
@@ -31,9 +31,9 @@ class Scores:
     Attributes:
         sources: (n,) names.
         metrics: Metric -> (n,) scores, higher is better, NaN where undefined.
-        draws: Metric -> (b, n) scores of each resample, NaN where undefined; b may differ between metrics, whose first
-            resamples are the same.
-        kind: "bootstrap", "leave-one-out" or "none": how the resamples were made.
+        draws: Metric -> (b, n) scores of each resample, NaN where undefined; b may differ between metrics, but the
+            first resamples are the same.
+        kind: How the resamples were made: "bootstrap", "leave-one-out" or "none".
         cases: The number of cases.
     """
 
@@ -46,18 +46,19 @@ class Scores:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The order.
+    """The ranking of the sources.
 
     Attributes:
         by: What orders the sources: "standing" or a metric.
-        table: A line a source, best first: place, source, and for the standing and each metric its value, _low, _high
-            and _first (the share of resamples in which the source stands first).
-        agreement: Kendall's tau-b between the scores of each two metrics, the standing included.
-        level: The sources that cannot be told apart from the first, itself included; one where it can.
-        verdict: That in plain words.
+        table: One row per source, best first: place, source, and for the standing and each metric its value, _low,
+            _high and _first (the share of resamples in which the source ranks first).
+        agreement: Kendall's tau-b between the scores of each pair of metrics, including the standing.
+        level: The sources that cannot be told apart from the first, including the first.
+        verdict: The result in words.
         kind: How the resamples were made.
         cases: The number of cases.
-        draws: The number of resamples that the order's shares count.
+        draws: The number of resamples of `by`.
+        metrics: The metrics.
     """
 
     by: str
@@ -72,22 +73,22 @@ class Ranking:
 
     @property
     def first(self) -> str:
-        """The source that stands first."""
+        """The source that ranks first."""
         return str(self.table["source"].iloc[0])
 
 
 def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
-    """Order the sources.
+    """Rank the sources.
 
     Args:
-        scores: Of all sources by all metrics.
+        scores: The scores of all sources by all metrics.
         by: "standing" or a metric.
 
     Returns:
         The ranking.
 
     Raises:
-        ValueError: `by` is neither, or there is no source.
+        ValueError: `by` is not "standing" or a metric, or there is no source.
 
     Example:
         >>> values = {"logme": np.array([0.1, 0.3, 0.2])}
@@ -96,7 +97,7 @@ def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
         (['b', 'c', 'a'], [1.0, 0.5, 0.0])
     """
     if not len(scores.sources):
-        raise ValueError("`scores` must hold at least one source, got none")
+        raise ValueError("`scores` must contain at least one source, got none")
     values = dict(scores.metrics) | {STANDING: standing(np.array(list(scores.metrics.values())))}
     if by not in values:
         raise ValueError(f"`by` must be one of {', '.join(values)}, got {by}")
@@ -141,19 +142,19 @@ def standing(values: Array) -> Array:
     beaten = np.where(known, (np.sign(np.where(known, difference, 0.0)) + 1) / 2, 0.0).sum(axis=-1) - 0.5
     others = known.sum(axis=-1) - 1
     share = np.where(others > 0, beaten / np.maximum(others, 1), np.nan)
-    held = np.isfinite(share)
-    total = np.where(held, share, 0.0).sum(axis=0)
-    return np.where(held.any(axis=0), total / np.maximum(held.sum(axis=0), 1), np.nan)
+    defined = np.isfinite(share)
+    total = np.where(defined, share, 0.0).sum(axis=0)
+    return np.where(defined.any(axis=0), total / np.maximum(defined.sum(axis=0), 1), np.nan)
 
 
 def share_first(drawn: Array) -> Array:
-    """How often each source stands first; ties share.
+    """The share of resamples in which each source ranks first; tied sources share a resample equally.
 
     Args:
-        drawn: (b, n) scores of each resample; NaN never stands first.
+        drawn: (b, n) scores of each resample; NaN never ranks first.
 
     Returns:
-        (n,) shares of the resamples in which some source has a score; NaN without one.
+        (n,) shares of the resamples in which at least one source has a score; NaN if there is no such resample.
 
     Example:
         >>> share_first(np.array([[1.0, 2.0], [2.0, 2.0]])).tolist()
@@ -170,7 +171,7 @@ def share_first(drawn: Array) -> Array:
 
 
 def _drawn_standing(scores: Scores, draws: Mapping[str, Array]) -> Array:
-    """The standing in each resample that all resampled metrics have; a metric without resamples keeps its scores."""
+    """The standing in each resample common to all resampled metrics; metrics without resamples keep their scores."""
     number = min(len(drawn) for drawn in draws.values())
     rows = [draws[name][:number] if name in draws else np.tile(values, (number, 1))
             for name, values in scores.metrics.items()]  # fmt: skip
@@ -190,14 +191,14 @@ def _columns(name: str, values: Array, drawn: Array | None, kind: str) -> dict[s
 
 
 def _places(ordered: Array) -> list[int | None]:
-    """Places from 1; sources of one value share theirs, an undefined one has none."""
+    """Places from 1; tied sources share a place, sources with NaN have none."""
     return [None if np.isnan(value) else int((ordered > value).sum()) + 1 for value in ordered]
 
 
 def _level(order: NDArray[np.int64], values: Array, drawn: Array | None, sources: Sequence[str]) -> list[str]:
-    """The first, and those that overtake it, or draw level, in too many resamples."""
+    """The first source, and those that tie with it or overtake it in too many resamples."""
     top = int(order[0])
-    found = [sources[top]]
+    level = [sources[top]]
     for place in order[1:]:
         if np.isnan(values[place]):
             continue
@@ -209,25 +210,25 @@ def _level(order: NDArray[np.int64], values: Array, drawn: Array | None, sources
             share = float((drawn[both, place] >= drawn[both, top]).mean()) if both.any() else 1.0
             overtakes = tied or share > APART
         if overtakes:
-            found.append(sources[int(place)])
-    return found
+            level.append(sources[int(place)])
+    return level
 
 
 def _verdict(table: pd.DataFrame, level: Sequence[str], by: str, scores: Scores, draws: int) -> str:
     if len(scores.sources) == 1:
-        return f"{table['source'].iloc[0]} is the only source: there is nothing to compare it with."
+        return f"{table['source'].iloc[0]} is the only source, so there is no ranking."
     if not np.isfinite(table[by].iloc[0]):
-        return f"No source has a defined {by}: there is no order."
+        return f"No source has a defined {by}, so there is no ranking."
     first = str(table["source"].iloc[0])
     if scores.kind == "none" or not draws:
-        return f"{first} stands first. With {scores.cases} case(s) nothing can be said of how sure that is."
+        return f"{first} ranks first. How certain this is cannot be estimated from {scores.cases} case(s)."
     share = float(table[f"{by}_first"].iloc[0])
     sets = "resamples of the cases" if scores.kind == "bootstrap" else "sets that leave one case out"
-    stands = f"{first} stands first in {share:.0%} of {draws} {sets}"
+    ranks = f"{first} ranks first in {share:.0%} of {draws} {sets}"
     if len(level) == 1:
-        return f"{stands}, and no other source overtakes it in more than {APART:.1%} of them."
+        return f"{ranks}, and no other source overtakes it in more than {APART:.1%} of them."
     names = ", ".join(level[:-1]) + f" and {level[-1]}"
-    return f"{names} cannot be told apart: {stands}. Fine-tune more than one of them, or score more cases."
+    return f"{names} cannot be told apart: {ranks}. Fine-tune more than one of them, or score more cases."
 
 
 def _agreement(values: Mapping[str, Array]) -> pd.DataFrame:

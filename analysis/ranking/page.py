@@ -1,4 +1,4 @@
-"""A ranking as one HTML file that needs nothing beside it: the picture, the tables, a case with its labels."""
+"""A ranking as one self-contained HTML file: the figure, the tables, and a case with its labels."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from analysis.ranking.tables import Account, ranking_tables
 
 
 def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:
-    """The page.
+    """Render the page of a ranking.
 
     Args:
-        ranking: The order.
-        account: What stands beside it.
+        ranking: The ranking.
+        account: Costs, notes and reasons to show with it.
         case: A PNG of a case with its labels.
         case_name: The case's name.
 
     Returns:
-        HTML, pictures embedded.
+        HTML with embedded pictures.
     """
     environment = Environment(loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("rank.html.j2").render(
@@ -37,10 +37,10 @@ def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = Non
 
 
 def ranking_figure(ranking: Ranking) -> Figure:
-    """Scores with their intervals, a panel for the standing and one a metric, and how often each source stands first.
+    """Plot the standing and each metric with intervals, and the share of resamples in which each source ranks first.
 
     Args:
-        ranking: The order.
+        ranking: The ranking.
 
     Returns:
         The figure; sources best first, from the top.
@@ -58,7 +58,7 @@ def ranking_figure(ranking: Ranking) -> Figure:
         share = table[f"{ranking.by}_first"].to_numpy(dtype=float)
         axes[0].barh(place, np.nan_to_num(share), color=ORANGE, height=0.7)
         axes[0].set_xlim(0, 1)
-        axes[0].set_title(f"share of resamples that it\nstands first in ({ranking.by})", fontsize=8)
+        axes[0].set_title(f"share of resamples in\nwhich it is first ({ranking.by})", fontsize=8)
     for panel, name in zip(axes[panels - len(names) :], names, strict=False):
         value, low, high = (table[f"{name}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
         drawn = np.isfinite(low) & np.isfinite(high)
@@ -74,12 +74,12 @@ def ranking_figure(ranking: Ranking) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Render a figure as PNG."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=130)
     return content.getvalue()
 
 
 def embedded(content: bytes) -> str:
-    """A PNG as a data address."""
+    """Encode a PNG as a data URI."""
     return f"data:image/png;base64,{b64encode(content).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""A ranking as tables for the terminal and the page, as CSV and as JSON."""
+"""Write a ranking as tables for the terminal and the page, as CSV and as JSON."""
 
 import json
 import math
@@ -14,28 +14,28 @@ from analysis.ranking.order import STANDING, Ranking
 from analysis.tables.tables import UNDEFINED, Table
 
 CAUTION = (
-    "Intervals and shares say how much the order owes to these cases. They do not say how well an estimate predicts "
-    "the Dice after fine-tuning: where this project measured that, the best estimates agreed with it moderately, and "
-    "none clearly beat a leaderboard that ignores the target."
+    "Intervals and shares show how much the order depends on these cases. They do not show how well an estimate "
+    "predicts the Dice after fine-tuning: where this project measured that, the best estimates agreed with it "
+    "moderately, and none clearly beat a leaderboard that ignores the target."
 )
 
 
 @dataclass(frozen=True)
 class Account:
-    """What stands beside the order.
+    """Costs, notes and reasons that are shown with a ranking.
 
     Attributes:
         task: The target's name.
-        costs: A line a source: source, architecture, parameters, window, seconds, peak_memory_mb, fine_tuning_seconds
-            and fine_tuning_reason, which says why that is NaN.
+        costs: One row per source: source, architecture, parameters, window, seconds, peak_memory_mb,
+            fine_tuning_seconds and fine_tuning_reason (why fine_tuning_seconds is NaN).
         reasons: (source, metric) -> why a score is undefined, or what it leaves out.
         notes: Source -> what was adapted.
         skipped: Source -> why it was skipped.
-        where: Where it ran, in words.
-        fine_tuning: What the estimated cost of fine-tuning is for, in words.
-        resampling: How intervals were made, in words.
-        other_files: How many files lie among the sources and have nothing to do with them.
-        search: What else is to be said of the search for sources, one line each.
+        where: Where the ranking was computed, in words.
+        fine_tuning: What the estimated cost of fine-tuning covers, in words.
+        resampling: How intervals were computed, in words.
+        other_files: The number of unrelated files among the sources.
+        search: Further notes on the search for sources, one line each.
     """
 
     task: str
@@ -51,12 +51,12 @@ class Account:
 
 
 def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = False) -> tuple[Table, ...]:
-    """The order, the agreement between metrics, the cost.
+    """The tables of the ranking, the agreement between metrics, and the cost.
 
     Args:
-        ranking: The order.
-        account: What stands beside it.
-        intervals: Every score with its interval; without it that of the order alone, which a terminal has room for.
+        ranking: The ranking.
+        account: Costs, notes and reasons to show with it.
+        intervals: Whether to show all intervals; by default only those of `ranking.by`, to fit a terminal.
 
     Returns:
         The tables, in reading order; their notes say what is undefined, adapted and skipped.
@@ -65,7 +65,7 @@ def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = Fals
 
 
 def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) -> Table:
-    """Sources, best first; arguments as `ranking_tables`."""
+    """The sources, best first; arguments as in `ranking_tables`."""
     names = (STANDING, *ranking.metrics)
     shown = ranking.by if ranking.draws else None
     columns = ["place", "source", *([f"first ({ranking.by})"] if shown else []), *names]
@@ -88,16 +88,16 @@ def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) 
 
 
 def agreement_table(ranking: Ranking) -> Table:
-    """Kendall's tau-b between metrics; without rows, and a note that says why, where it is undefined throughout."""
-    found = ranking.agreement
+    """Kendall's tau-b between metrics; if all values are undefined, a table with only a note on the reason."""
+    agreement = ranking.agreement
     title = "agreement of the estimates about the order (Kendall's tau-b)"
-    if not np.isfinite(found.to_numpy(dtype=float)).any():
+    if not np.isfinite(agreement.to_numpy(dtype=float)).any():
         return Table(title, (), (), (_no_agreement(len(ranking.table)),))
-    rows = [(str(name), *(_number(value) for value in found.loc[name])) for name in found.index]
+    rows = [(str(name), *(_number(value) for value in agreement.loc[name])) for name in agreement.index]
     note = (
         "The standing is the mean over the metrics; NaN: fewer than three sources have both scores, or all are equal."
     )
-    return Table(title, ("", *map(str, found.columns)), (tuple(rows),), (note,))
+    return Table(title, ("", *map(str, agreement.columns)), (tuple(rows),), (note,))
 
 
 def _no_agreement(sources: int) -> str:
@@ -107,7 +107,7 @@ def _no_agreement(sources: int) -> str:
 
 
 def cost_table(account: Account) -> Table:
-    """What scoring cost, and what fine-tuning would have."""
+    """The cost of scoring, and the estimated cost of fine-tuning."""
     rows = [
         (
             str(line["source"]),
@@ -131,7 +131,7 @@ def cost_table(account: Account) -> Table:
 
 
 def _total_tuning(costs: pd.DataFrame) -> str:
-    """The estimated fine-tuning of all sources, or of as many as have an estimate."""
+    """The estimated fine-tuning time of all sources that have an estimate."""
     known = costs["fine_tuning_seconds"].dropna()
     if not len(known):
         return duration(math.nan)
@@ -140,7 +140,7 @@ def _total_tuning(costs: pd.DataFrame) -> str:
 
 
 def ranking_csv(ranking: Ranking, account: Account) -> str:
-    """A line a source, best first, skipped ones last, all figures and what was adapted."""
+    """The ranking as CSV: one row per source, best first, skipped sources last."""
     table = ranking.table.merge(account.costs, on="source", how="left")
     table["notes"] = ["; ".join(account.notes.get(str(name), ())) for name in table["source"]]
     skipped = pd.DataFrame({"source": list(account.skipped), "skipped": list(account.skipped.values())})
@@ -148,7 +148,7 @@ def ranking_csv(ranking: Ranking, account: Account) -> str:
 
 
 def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -> str:
-    """All that is known, in strict JSON: null where undefined."""
+    """The ranking as strict JSON, with null for undefined values."""
     content = {
         "task": account.task,
         "by": ranking.by,
@@ -172,7 +172,7 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun.
+    """Join a number and its noun, in the plural if needed.
 
     Example:
         >>> counted(1, "case"), counted(4, "case")
@@ -182,7 +182,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, readable.
+    """Format a duration in seconds for readers.
 
     Example:
         >>> duration(75.0), duration(7200.0), duration(200000.0), duration(float("nan"))
@@ -211,12 +211,12 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.0%}"
 
 
-def _grouped(told: Iterable[tuple[str, str]]) -> list[str]:
-    """One line for each thing told, with all the sources that it is told of."""
-    held: dict[str, list[str]] = {}
-    for what, source in told:
-        held.setdefault(what, []).append(source)
-    return [f"{', '.join(sources)}: {what}" for what, sources in held.items()]
+def _grouped(notes: Iterable[tuple[str, str]]) -> list[str]:
+    """One line per distinct note, with all its sources; `notes` are pairs of note and source."""
+    sources_of: dict[str, list[str]] = {}
+    for note, source in notes:
+        sources_of.setdefault(note, []).append(source)
+    return [f"{', '.join(sources)}: {note}" for note, sources in sources_of.items()]
 
 
 def _strict(value: Any) -> Any:

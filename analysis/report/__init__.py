@@ -1,7 +1,7 @@
-"""The report: one page that opens from disk, the figures as PDF, the tables as CSV and LaTeX.
+"""The report: one self-contained HTML page, the figures as PDF, the tables as CSV and LaTeX.
 
-`gather` reads from the store what the page shows beside the study, `drawings` makes the figures, `page` the HTML,
-`write_report` the files.
+`gather` fetches what the page shows in addition to the study, `drawings` makes the figures, `page` the HTML, and
+`write_report` writes the files.
 """
 
 from analysis.report.evidence import ReportEvidence, gather

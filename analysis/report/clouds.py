@@ -1,4 +1,4 @@
-"""The points of every metric and target, for the page to draw on demand where they are too many panels to print."""
+"""The points of every metric and target, which the page draws on demand if there are too many panels to show."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from analysis.evaluation.study import Study
 from analysis.plots.panels import cloud_of, score_table
 from analysis.plots.style import KINDS, OTHER_KIND
 
-MOST_POINTS = 25_000  # 0.3 MB of text; above it the CSV has them
+MOST_POINTS = 25_000  # 0.3 MB of text; above that only the CSV has them
 DIGITS = 5
 
 
@@ -17,11 +17,11 @@ def clouds(study: Study) -> dict[str, Any]:
     """Score against Dice of every metric and target.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        `targets` (name, sources, kinds, dice, error), `metrics` (name, scores a target, agreement a target), `colours`
-        of the kinds; empty where there are more than 25,000 points.
+        `targets` (name, sources, kinds, dice, error), `metrics` (name, scores and agreement per target), `colours` of
+        the kinds; empty for more than 25,000 points.
     """
     metrics = [str(name) for name in study.agreement_of().index]
     if len(metrics) * sum(len(pool.sources) for pool in study.pools) > MOST_POINTS:
@@ -55,5 +55,5 @@ def clouds(study: Study) -> dict[str, Any]:
 
 
 def _short(values: NDArray[np.float64]) -> list[float | None]:
-    """Rounded to five digits; None, which is JSON's word for it, where not finite."""
+    """Round to five digits; None (null in JSON) for values that are not finite."""
     return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]

@@ -1,4 +1,4 @@
-"""What the report shows beside the study: pictures, parts of scores, method notes, provenance, limits."""
+"""What the report shows in addition to the study: pictures, parts of scores, method notes, provenance, limitations."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,18 +22,18 @@ def _no_terms() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ReportEvidence:
-    """What the runs of a study hold beside its figures; what is empty is left out of the page.
+    """What the runs of a study contain in addition to its figures; empty fields are left out of the page.
 
     Attributes:
         suite: The suite's name.
-        limits: What the suite itself cannot show, a sentence or two each.
-        terms: What `analysis.evaluation.layer_parts.layer_terms` returns.
+        limits: The limitations that the suite states, a sentence or two each.
+        terms: The result of `analysis.evaluation.layer_parts.layer_terms`.
         tasks: A picture of each task.
         predictions: Pictures of predictions.
         methods: The notes on the metrics.
         facts: The provenance.
         settings: The settings as YAML.
-        external: Lines on another patient beside the truth.
+        external: Lines that compare the truth with another patient.
     """
 
     suite: str
@@ -55,14 +55,14 @@ def gather(
     settings: Mapping[str, Any],
     external: Sequence[str] = (),
 ) -> ReportEvidence:
-    """Fetch what the report needs.
+    """Fetch what the report shows in addition to the study.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         download: Fetches an artifact of a run.
-        rows: Stage -> the rows that the study was made of; prepare, pretrain, truth and score, where there are any.
+        rows: Stage -> the rows of the study, for prepare, pretrain, truth and score; stages may be missing.
         settings: The command's resolved config, with suite and metric.
-        external: Lines on another patient beside the truth.
+        external: Lines that compare the truth with another patient.
 
     Returns:
         The evidence.

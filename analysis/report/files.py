@@ -1,4 +1,4 @@
-"""All files of a study: the page, the figures as PDF and PNG, the tables as CSV, Markdown and LaTeX."""
+"""Write all files of a study: the page, the figures as PDF and PNG, the tables as CSV, Markdown and LaTeX."""
 
 from pathlib import Path
 
@@ -21,11 +21,11 @@ IMAGES = ("agreement", "dice", "critical_difference", "cost", "ccfv_terms")  # t
 
 
 def write_report(study: Study, evidence: ReportEvidence, *, output: Path) -> list[Path]:
-    """Write report.html, figures.pdf and table1.tex to a folder, tables and images below it.
+    """Write report.html, figures.pdf and table1.tex to a folder, and tables and images below it.
 
     Args:
-        study: What `correlate` found.
-        evidence: What stands beside it.
+        study: The result of `correlate`.
+        evidence: What the report shows in addition to the study.
         output: The folder; tables and images go to `study/<suite>` below it.
 
     Returns:
@@ -34,26 +34,26 @@ def write_report(study: Study, evidence: ReportEvidence, *, output: Path) -> lis
     folder = output / BELOW / evidence.suite
     folder.mkdir(parents=True, exist_ok=True)
     made = list(drawings(study, evidence))
-    for one in made:
-        settle(one.figure)
+    for drawing in made:
+        settle(drawing.figure)
     top = [output / name for name in (PAGE, PDF, LATEX)]
     top[0].write_text(page(study, evidence, made), encoding="utf-8")
-    write_pdf([one.figure for one in made], top[1])
+    write_pdf([drawing.figure for drawing in made], top[1])
     top[2].write_text(latex_table(study), encoding="utf-8")
     below = [_text(folder / name, text) for name, text in _texts(study, evidence).items()]
-    for one in made:
-        if one.name in IMAGES:
-            below.append(folder / f"{one.name}.png")
-            one.figure.savefig(below[-1], dpi=PIXELS)
+    for drawing in made:
+        if drawing.name in IMAGES:
+            below.append(folder / f"{drawing.name}.png")
+            drawing.figure.savefig(below[-1], dpi=PIXELS)
     return [*top, *below]
 
 
 def restore_report(download: Download, summary: Row, *, output: Path) -> None:
-    """Put the files of a finished report back where they were written.
+    """Download the files of a finished report to where they were written.
 
     Args:
         download: Fetches an artifact of a run.
-        summary: The run of the stage summary that holds them.
+        summary: The run of the stage summary with these files.
         output: The folder.
     """
     for name in (PAGE, PDF, LATEX, BELOW):
@@ -75,7 +75,7 @@ def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
 
 
 def _truth(study: Study) -> pd.DataFrame:
-    """Every Dice of every pool: source, target, tune, seed, dice."""
+    """The Dice of all pools: source, target, tune, seed, dice."""
     parts = [
         pd.DataFrame(pool.dice, index=pd.Index(pool.sources, name="source"), columns=list(pool.seeds))
         .melt(ignore_index=False, var_name="seed", value_name="dice")

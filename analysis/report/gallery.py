@@ -1,4 +1,4 @@
-"""The figures of the report in reading order, each with its caption and a text for readers who cannot see it."""
+"""The figures of the report in reading order, each with a caption and an alternative text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,20 +28,20 @@ from analysis.report.clouds import MOST_POINTS
 from analysis.report.evidence import ReportEvidence
 
 Section = Literal["agreement", "scatter", "ranks", "maps", "cost", "layers"]
-NOT_COMPARED = "best_in_hindsight"  # it sees the answer
+NOT_COMPARED = "best_in_hindsight"  # it uses the truth
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as it is shown.
+    """A figure with its texts.
 
     Attributes:
-        name: Of its file.
-        section: The part of the page that it stands in.
+        name: The name of its file.
+        section: The section of the page.
         figure: The figure.
-        alt: What it shows, in words and figures.
-        caption: How to read it.
-        on_page: Whether the page shows it; if not, only the PDF does.
+        alt: The alternative text: what the figure shows.
+        caption: How to read the figure.
+        on_page: Whether the page shows it; if not, it is only in the PDF.
     """
 
     name: str
@@ -56,11 +56,11 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
     """Make the figures one after another.
 
     Args:
-        study: What `correlate` found.
-        evidence: What stands beside it.
+        study: The result of `correlate`.
+        evidence: What the report shows in addition to the study.
 
     Yields:
-        The figures; one whose data are missing is left out.
+        The figures, without those whose data are missing.
     """
     metrics = [str(name) for name in study.agreement_of().index]
     yield Drawing(
@@ -68,8 +68,8 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
         "agreement",
         bars(study),
         "Bars of weighted Kendall, mean over targets. " + _listed(study.agreement_of()["weighted_kendall"]),
-        "Blue: estimates; grey: controls. Lines are 95% intervals; the dashed line is what a perfect predictor could "
-        "expect. Overlapping intervals are no ranking.",
+        "Blue: estimates; grey: controls. Lines are 95% intervals; the dashed line is the ceiling, the expected "
+        "agreement of a perfect predictor. Estimates whose intervals overlap are not ranked by this figure.",
     )
     yield from _panels(study, metrics)
     found = ranks(study)
@@ -82,7 +82,7 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
         heat_map(study),
         "Heat map of the Dice of each source on each target. Best source of each: "
         + ", ".join(f"{target} {column.idxmax()} ({column.max():.2f})" for target, column in table.items()),
-        "Mean Dice over the fine-tuning seeds. Blank: the source stands outside that target's pool.",
+        "Mean Dice over the fine-tuning seeds. Blank: the source is not in that target's pool.",
     )
     for start in range(0, len(metrics), MOST_PANELS - 1):
         yield Drawing(
@@ -90,8 +90,8 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
             "maps",
             score_maps(study, metrics=metrics[start : start + MOST_PANELS - 1]),
             "Heat maps of the ranks that the truth and each metric give the sources of each target.",
-            "Sources in the order of the map above. A map like that of the truth agrees with it; a map of level "
-            "stripes ranks the sources alike on every target, as the static leaderboard does.",
+            "Sources in the order of the map above. A metric that agrees with the truth has a similar map; horizontal "
+            "stripes mean the same ranking on every target, as for the static leaderboard.",
         )
     rows = study.agreement_of()
     if bool(((rows["seconds"] > 0) & rows["weighted_kendall"].notna() & (rows["kind"] == "metric")).any()):
@@ -99,14 +99,15 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
             "cost",
             "cost",
             cost_plot(study),
-            "Agreement against cost. Seconds a score: " + _listed(rows["seconds"][rows["kind"] == "metric"]),
-            "Right is dearer, up is better. All estimates read one pass over the target, so that most cost the same.",
+            "Agreement against cost. Seconds per score: " + _listed(rows["seconds"][rows["kind"] == "metric"]),
+            "Further right costs more, higher is better. All estimates use one pass over the target, so most cost the "
+            "same.",
         )
     yield from _layers(study, evidence)
 
 
 def ranks(study: Study) -> CriticalDifference:
-    """The critical difference of all metrics and controls but the one that sees the answer."""
+    """The critical difference of all metrics and controls except `best_in_hindsight`."""
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
     rows = rows[~rows["target"].isin(MEANS) & (rows["metric"] != NOT_COMPARED)]
     return critical_difference(
@@ -115,7 +116,7 @@ def ranks(study: Study) -> CriticalDifference:
 
 
 def all_panels(study: Study) -> bool:
-    """Whether a panel for every metric and target can be drawn and read; otherwise there are means over targets."""
+    """Whether the page has a panel for every metric and target; if they are too many, it has means over targets."""
     return len(study.agreement_of()) * len(study.pools) <= MOST_PANELS
 
 
@@ -128,8 +129,8 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
                 "scatter",
                 mean_scatter(study, metrics=some),
                 "Mean rank by the score against mean Dice above the pool's mean, a panel each for " + ", ".join(some),
-                "A point is a source, its mean over the targets; bars are standard errors over targets. Scores of "
-                "different targets have no common scale, so that ranks stand for them.",
+                "Each point is the mean of a source over targets; bars are standard errors over targets. Scores of "
+                "different targets have no common scale and are replaced by their ranks.",
             )
         yield from _for_print(study, metrics)
         return
@@ -145,7 +146,7 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
 
 
 def _for_print(study: Study, metrics: list[str]) -> Iterator[Drawing]:
-    """Pages of the PDF with a panel for every metric and target, where that are not too many points."""
+    """Pages of the PDF with a panel for every metric and target, unless there are too many points."""
     points = sum(len(pool.sources) for pool in study.pools)
     if points * len(metrics) > MOST_POINTS:
         return
@@ -163,21 +164,22 @@ def _layers(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
     agreement = term_agreement(study, evidence.terms)
     means = agreement.groupby(["layer", "term"], sort=False, as_index=False)["weighted_kendall"].mean()
     names = [f"layer {layer} {TERMS[str(term)]}" for layer, term in zip(means["layer"], means["term"], strict=True)]
-    told = pd.Series(means["weighted_kendall"].to_numpy(dtype=np.float64), index=names)
+    values = pd.Series(means["weighted_kendall"].to_numpy(dtype=np.float64), index=names)
     yield Drawing(
         "ccfv_terms",
         "layers",
         term_dots(agreement),
-        "Weighted Kendall of each term of CC-FV with the Dice, mean over targets. " + _listed(told),
-        "How well each term ranks the sources by itself; layer 1 is the coarsest. The score is the mean of the "
-        "layers' last terms.",
+        "Weighted Kendall of each term of CC-FV with the Dice, mean over targets. " + _listed(values),
+        "The agreement of each term on its own; layer 1 is the coarsest. The score is the mean over layers of the "
+        "last term.",
     )
     yield Drawing(
         "ccfv_layers",
         "layers",
         term_scatter(study, evidence.terms),
-        "Consistency against variety, a panel a layer, a point a pair of source and target, coloured by its Dice.",
-        "Were CC-FV right, bright points would lie to the upper right.",
+        "Consistency against variety, one panel per layer, one point per pair of source and target, coloured by its "
+        "Dice.",
+        "If CC-FV ranks correctly, bright points are at the upper right.",
     )
 
 
@@ -193,9 +195,9 @@ def _ranks_alt(found: CriticalDifference) -> str:
 
 def _ranks_caption(found: CriticalDifference) -> str:
     text = (
-        f"Mean rank by weighted Kendall over {found.targets} targets; 1 is best. Friedman's test that all are alike: "
-        f"p = {found.p:.2g}. A bar joins those that Nemenyi's test does not tell apart at 0.05 (difference below "
-        f"{found.difference:.1f} ranks). Few targets make it wide, and it takes them for independent, which targets "
-        "that share a scan are not."
+        f"Mean rank by weighted Kendall over {found.targets} targets; 1 is best. Friedman's test of equal ranks: "
+        f"p = {found.p:.2g}. A bar joins those that do not differ by Nemenyi's test at 0.05 (difference below "
+        f"{found.difference:.1f} ranks). The critical difference is large because targets are few; the test assumes "
+        "independent targets, and targets that share a scan are not."
     )
     return text + (f" Not defined on every target: {', '.join(found.left_out)}." if found.left_out else "")

@@ -1,4 +1,4 @@
-"""The page: study and evidence in one HTML file that opens from disk and asks the network for nothing."""
+"""The report as one HTML file that opens from disk and needs no network."""
 
 import hashlib
 import json
@@ -28,21 +28,21 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) -> str:
-    """The report as HTML.
+    """Render the report as HTML.
 
     Args:
-        study: What `correlate` found.
-        evidence: What stands beside it.
+        study: The result of `correlate`.
+        evidence: What the report shows in addition to the study.
         drawings: The figures, see `analysis.report.gallery`.
 
     Returns:
-        The page; styles, scripts and pictures are inside it.
+        The page, with styles, scripts and pictures embedded.
     """
     figures = [
-        {"name": one.name, "section": one.section, "address": svg_address(one.figure), "alt": one.alt,
-         "caption": one.caption, "wide": one.figure.get_figwidth() > 9}
-        for one in drawings
-        if one.on_page
+        {"name": drawing.name, "section": drawing.section, "address": svg_address(drawing.figure), "alt": drawing.alt,
+         "caption": drawing.caption, "wide": drawing.figure.get_figwidth() > 9}
+        for drawing in drawings
+        if drawing.on_page
     ]  # fmt: skip
     return (
         _environment()
@@ -70,28 +70,28 @@ def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) ->
 
 def _by_section(figures: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     ordered = sorted(figures, key=lambda figure: str(figure["section"]))
-    return {section: list(some) for section, some in groupby(ordered, key=lambda figure: str(figure["section"]))}
+    return {section: list(group) for section, group in groupby(ordered, key=lambda figure: str(figure["section"]))}
 
 
 def template_digest() -> str:
-    """SHA-256 of the templates: a page that is finished is made again when one of them changes."""
+    """SHA-256 of the templates, so that a finished page is made again when a template changes."""
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(TEMPLATES.iterdir()))).hexdigest()
 
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["linked"] = linked
-    made.filters["embedded_json"] = _embedded_json
-    return made
+    environment.filters["linked"] = linked
+    environment.filters["embedded_json"] = _embedded_json
+    return environment
 
 
 def _embedded_json(content: Any) -> Markup:
-    """JSON that may stand in a script element: no tag can begin in it."""
+    """JSON that is safe inside a script element: it contains no `<`."""
     return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""A study as large as the report has to bear, for `make perf`: made-up truth and scores of many sources and targets."""
+"""A large synthetic study for `make perf`: random truth and scores of many sources and targets."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ NOISE = 0.02  # Dice, of one seed
 
 @dataclass(frozen=True)
 class LargeStudy:
-    """Truth, scores and sources drawn at random, and their analysis.
+    """Random truth, scores and sources, and their analysis.
 
     Attributes:
-        sources: How many sources.
-        targets: How many targets; every source stands in every pool.
-        metrics: How many metrics.
-        seeds: Fine-tuning seeds of each pair.
-        resamples: Bootstrap draws and permutations.
+        sources: The number of sources.
+        targets: The number of targets; every source is in every pool.
+        metrics: The number of metrics.
+        seeds: The number of fine-tuning seeds per pair.
+        resamples: The number of bootstrap draws and permutations.
     """
 
     sources: int
@@ -34,7 +34,7 @@ class LargeStudy:
         return correlate(*self.frames(), resamples=self.resamples)
 
     def frames(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Truth, scores and sources: metrics from the truth with little noise to noise alone."""
+        """Truth, scores and sources; the metrics range from the truth with little noise to mostly noise."""
         generator = np.random.default_rng(0)
         n, t, s = self.sources, self.targets, self.seeds
         expected = 0.5 + 0.1 * generator.standard_normal((1, n)) + 0.05 * generator.standard_normal((t, n))

@@ -1,4 +1,4 @@
-"""What the figures of a study cannot show, in plain words."""
+"""The limitations of a study, in plain words."""
 
 from collections import Counter
 
@@ -10,11 +10,11 @@ MANY_SOURCES = 50  # from about here an interval of a rank measure is narrower t
 
 
 def limits(study: Study, evidence: ReportEvidence) -> tuple[str, ...]:
-    """The limits of the suite, then those that the study's own shape sets.
+    """List the limitations that the suite states, then those that follow from the study.
 
     Args:
-        study: What `correlate` found.
-        evidence: With what the suite says of itself.
+        study: The result of `correlate`.
+        evidence: The evidence, with the limitations that the suite states.
 
     Returns:
         A sentence or two each.
@@ -25,23 +25,21 @@ def limits(study: Study, evidence: ReportEvidence) -> tuple[str, ...]:
 def _scans(study: Study) -> list[str]:
     names = [pool.target for pool in study.pools]
     shared = Counter(study.scans[name] for name in names if name in study.scans)
-    told = []
+    sentences = []
     for scan, count in shared.items():
         if count > 1:
-            some = ", ".join(name for name in names if study.scans.get(name) == scan)
-            told.append(
-                f"{count} of {len(names)} targets ({some}) derive from one scan ({scan}). They are not independent; "
-                "the mean by scan stands beside the mean by target for that reason."
+            targets = ", ".join(name for name in names if study.scans.get(name) == scan)
+            sentences.append(
+                f"{count} of {len(names)} targets ({targets}) derive from one scan ({scan}). They are not independent, "
+                "so a mean by scan is shown next to the mean by target."
             )
-    return told
+    return sentences
 
 
 def _tuned(study: Study) -> str:
     if study.tune == "all":
-        return "Fine-tuning tuned all weights, with the budget of the settings; another budget may rank otherwise."
-    return (
-        f"Fine-tuning tuned only: {study.tune}. What ranks first then need not rank first when all weights are tuned."
-    )
+        return "Fine-tuning tuned all weights, with the budget in the settings; another budget may change the ranking."
+    return f"Fine-tuning tuned only: {study.tune}. The ranking may differ when all weights are tuned."
 
 
 def _few(study: Study) -> list[str]:
@@ -49,7 +47,7 @@ def _few(study: Study) -> list[str]:
     if most >= MANY_SOURCES:
         return []
     return [
-        f"A pool has at most {most} sources: intervals are wide, and the order of a table does not rank estimates "
+        f"A pool has at most {most} sources, so intervals are wide; the order of a table says nothing about estimates "
         "whose intervals overlap."
     ]
 
@@ -58,8 +56,8 @@ def _weak(study: Study) -> list[str]:
     weak = sorted(study.sources.loc[study.sources["length"].isin(("scratch", "short")), "source"])
     if not weak:
         return []
-    some = ", ".join(weak[:MOST_NAMED]) + (", ..." if len(weak) > MOST_NAMED else "")
+    names = ", ".join(weak[:MOST_NAMED]) + (", ..." if len(weak) > MOST_NAMED else "")
     return [
-        f"{len(weak)} sources are from scratch or hardly trained ({some}). They are easy to rank and flatter every "
+        f"{len(weak)} sources are from scratch or hardly trained ({names}). They are easy to rank and flatter every "
         "estimate; the column 'without weak' leaves them out."
     ]

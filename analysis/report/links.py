@@ -1,4 +1,4 @@
-"""Citations as links; a page that is only read asks for none of them."""
+"""Turn citations into links."""
 
 import re
 
@@ -8,7 +8,7 @@ CITED = re.compile(r"(?P<arxiv>arXiv[: ]\d{4}\.\d{4,5})|(?P<doi>doi[: ]10\.\d{4,
 
 
 def linked(text: str) -> Markup:
-    """The text, escaped, its arXiv ids and DOIs as links.
+    """Escape a text and turn its arXiv ids and DOIs into links.
 
     Args:
         text: Plain text.
@@ -21,10 +21,10 @@ def linked(text: str) -> Markup:
         Yang et al., <a href="https://arxiv.org/abs/2307.11958">arXiv 2307.11958</a>, a &lt; b
     """
     parts, start = [], 0
-    for found in CITED.finditer(text):
-        place = found.group()
-        kind, identifier = ("https://arxiv.org/abs/", place[6:]) if found["arxiv"] else ("https://doi.org/", place[4:])
-        link = Markup('<a href="{}">{}</a>').format(kind + identifier, place)
-        parts += [escape(text[start : found.start()]), link]
-        start = found.end()
+    for match in CITED.finditer(text):
+        cited = match.group()
+        site, identifier = ("https://arxiv.org/abs/", cited[6:]) if match["arxiv"] else ("https://doi.org/", cited[4:])
+        link = Markup('<a href="{}">{}</a>').format(site + identifier, cited)
+        parts += [escape(text[start : match.start()]), link]
+        start = match.end()
     return Markup("").join([*parts, escape(text[start:])])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hydra.utils import get_class
 
-# What a reader needs beside the metrics, in reading order.
+# Subject -> module whose docstring explains it, in reading order.
 OWN = {
     "agreement": "analysis.agreement.rank_measures",
     "reliability": "analysis.truth.reliability",
@@ -18,17 +18,17 @@ OWN = {
     "intervals": "analysis.agreement.intervals",
     "controls": "analysis.evaluation.controls",
     "critical difference": "analysis.agreement.critical_difference",
-    "CC-FV taken apart": "analysis.evaluation.layer_parts",
+    "CC-FV by layer": "analysis.evaluation.layer_parts",
 }
 
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, or a formula that keeps its lines.
+    """A paragraph, or a formula that keeps its line breaks.
 
     Attributes:
         kind: "text" or "formula".
-        text: What it says.
+        text: The content.
     """
 
     kind: Literal["text", "formula"]
@@ -37,12 +37,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Method:
-    """What one module's docstring says.
+    """A note read from a module's docstring.
 
     Attributes:
         name: The metric's name, or the subject.
-        title: Its first line.
-        blocks: The rest.
+        title: The first line of the docstring.
+        blocks: The rest of the docstring.
     """
 
     name: str
@@ -57,18 +57,18 @@ def metric_notes(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Method, ...]
         metrics: Name -> its settings, with `_target_`.
 
     Returns:
-        A note each; the module's docstring is that of the class, or of the class's `definition`.
+        One note per metric, from the docstring of the class's module, or of the module in its `definition`.
     """
     return tuple(_note(name, _module(get_class(str(node["_target_"])))) for name, node in metrics.items())
 
 
 def own_notes() -> tuple[Method, ...]:
-    """The notes on what this analysis computes itself."""
+    """The notes on agreement, truth and controls."""
     return tuple(_note(name, import_module(module)) for name, module in OWN.items())
 
 
 def blocks(text: str) -> tuple[Block, ...]:
-    r"""A docstring's paragraphs; indented lines are formulas.
+    r"""Split a docstring into paragraphs; indented lines are formulas.
 
     Args:
         text: The docstring, its common indentation removed.
@@ -80,19 +80,19 @@ def blocks(text: str) -> tuple[Block, ...]:
         >>> [(block.kind, block.text) for block in blocks("Says\nthis:\n\n    a = b\n\nand that.")]
         [('text', 'Says this:'), ('formula', 'a = b'), ('text', 'and that.')]
     """
-    found: list[Block] = []
+    parts: list[Block] = []
     for paragraph in text.split("\n\n"):
         lines = [line for line in paragraph.splitlines() if line.strip()]
         if lines and all(line.startswith("    ") for line in lines):
-            found.append(Block("formula", inspect.cleandoc("\n".join(["", *lines]))))
+            parts.append(Block("formula", inspect.cleandoc("\n".join(["", *lines]))))
         elif lines:
-            found.append(Block("text", " ".join(line.strip() for line in lines)))
-    return tuple(found)
+            parts.append(Block("text", " ".join(line.strip() for line in lines)))
+    return tuple(parts)
 
 
-def _module(found: type[Any]) -> ModuleType:
-    definition = getattr(found, "definition", None)
-    return definition if isinstance(definition, ModuleType) else sys.modules[found.__module__]
+def _module(metric: type[Any]) -> ModuleType:
+    definition = getattr(metric, "definition", None)
+    return definition if isinstance(definition, ModuleType) else sys.modules[metric.__module__]
 
 
 def _note(name: str, module: ModuleType) -> Method:

@@ -1,4 +1,4 @@
-"""What the top of the page says in figures: the tiles, the table with every measure, the interval drawn in each row."""
+"""The overview of the report: tiles, the table of all measures, and the interval drawn in each of its rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ REST = ("spearman", "rel_1", "rel_3", "ndcg")
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure that is read first.
+    """A headline figure at the top of the page.
 
     Attributes:
-        label: What it is.
-        value: The figure.
+        label: Its name.
+        value: The figure as text.
         note: What it means.
     """
 
@@ -31,13 +31,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Glyph:
-    """An interval as it is drawn in a row of a table, from -1 to 1.
+    """An interval drawn in a row of a table, on a scale from -1 to 1.
 
     Attributes:
-        low: Its lower end.
+        low: The lower end.
         value: The agreement.
-        high: Its upper end.
-        ceiling: What a perfect predictor could expect; NaN where undefined.
+        high: The upper end.
+        ceiling: The expected agreement of a perfect predictor; NaN if undefined.
     """
 
     low: float
@@ -47,19 +47,19 @@ class Glyph:
 
 
 def tiles(study: Study) -> tuple[Tile, ...]:
-    """Reliability, ceiling, the best estimate, CC-FV and the static leaderboard.
+    """The tiles: reliability, ceiling, the best estimate, CC-FV and the static leaderboard.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The tiles; one whose metric the study lacks is left out.
+        The tiles, without those whose metric is not in the study.
     """
     truth, rows = study.reliability_of(), study.agreement_of()
     metrics = rows[(rows["kind"] == "metric") & rows[PRIMARY].notna()]
-    found = [
+    shown = [
         Tile("Reliability of the truth", _interval(truth, "kendall"), "Kendall between two halves of the seeds"),
-        Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "weighted Kendall a perfect predictor could expect"),
+        Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "expected weighted Kendall of a perfect predictor"),
     ]
     chosen: dict[str, list[str]] = {
         "Best estimate": list(map(str, metrics.index[:1])),
@@ -70,24 +70,24 @@ def tiles(study: Study) -> tuple[Tile, ...]:
         for name in names:
             for _, row in rows[rows.index == name].iterrows():
                 note = f"weighted Kendall, {_share(row[f'{PRIMARY}_share'])} of the ceiling"
-                found.append(
+                shown.append(
                     Tile(f"{label}: {name}" if label == "Best estimate" else label, _interval(row, PRIMARY), note)
                 )
-    return tuple(found)
+    return tuple(shown)
 
 
 def overview_table(study: Study) -> Table:
-    """The mean over targets of every measure for each metric and control, with all that qualifies it.
+    """The mean over targets of every measure for each metric and control, with intervals, p-values and cost.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The table; metrics by falling weighted Kendall, then controls.
+        The table: metrics in descending order of weighted Kendall, then controls.
     """
     rows = study.agreement_of(MEAN)
     result = result_table(study, intervals=("pearson", "kendall", PRIMARY))
-    beside = {
+    extra = {
         "without weak": study.agreement_of(MEAN, subset=WITHOUT_WEAK)[PRIMARY],
         "by scan": study.agreement_of(MEAN_BY_SCAN)[PRIMARY],
     }
@@ -101,7 +101,7 @@ def overview_table(study: Study) -> Table:
         "Kendall [95%]": [_interval(row, "kendall") for _, row in rows.iterrows()],
         **{LABELS[name]: list(map(number, rows[name])) for name in REST},
         "top-1 regret": [number(100 * value, digits=1) for value in rows["top1_regret"]],
-        **{name: [number(values.get(metric, np.nan)) for metric in rows.index] for name, values in beside.items()},
+        **{name: [number(values.get(metric, np.nan)) for metric in rows.index] for name, values in extra.items()},
     }
     copied = {name: result.columns.index(name) for name in ("paper", "NaN", "cost [s]")}
     flat = {row[0]: row for group in result.groups for row in group}
@@ -115,17 +115,17 @@ def overview_table(study: Study) -> Table:
 
 
 def glyphs(study: Study) -> dict[str, Glyph]:
-    """Metric -> its interval of weighted Kendall; none where it is undefined."""
+    """Metric -> its interval of weighted Kendall; metrics with an undefined interval are left out."""
     rows = study.agreement_of(MEAN)
     ends = [f"{PRIMARY}_low", PRIMARY, f"{PRIMARY}_high", f"{PRIMARY}_ceiling"]
     return {str(name): Glyph(*map(float, row)) for name, row in rows[ends].iterrows() if np.isfinite(row[:3]).all()}
 
 
 def source_table(study: Study) -> Table:
-    """The pool: each source with what is known of it and how far its Dice lies above the pools' means.
+    """The pool: the properties of each source, and its mean Dice minus the pools' means.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
         The table, best source first.
@@ -166,32 +166,32 @@ def source_table(study: Study) -> Table:
 
 
 def frame_table(frame: pd.DataFrame, title: str, *, notes: Sequence[str] = (), digits: int = 2) -> Table:
-    """A frame as a table of text; numbers are rounded, NaN is a dash.
+    """Convert a frame to a table of text; numbers are rounded, NaN is a dash.
 
     Args:
-        frame: Its index is left out.
-        title: One line above it.
-        notes: Lines below it.
-        digits: Of numbers that are not whole.
+        frame: The frame; its index is left out.
+        title: One line above the table.
+        notes: Lines below the table.
+        digits: Digits after the decimal point of numbers that are not whole.
     """
     cells = tuple(tuple(_text(value, digits) for value in row) for row in frame.itertuples(index=False))
     return Table(title, tuple(str(name).replace("_", " ") for name in frame.columns), (cells,), tuple(notes))
 
 
 def number(value: float, *, digits: int = 2) -> str:
-    """A number with fixed digits, or a dash for NaN."""
+    """Format a number with fixed digits; a dash if it is NaN."""
     return UNDEFINED if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _wins(study: Study, metrics: Iterable[str]) -> list[str]:
-    """In what share of the draws each metric beats the static leaderboard."""
+    """The share of draws in which each metric beats the static leaderboard."""
     rows = study.comparisons
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     if len(rows):
         wanted = {"subset": ALL, "tune": study.tune, "target": MEAN, "measure": PRIMARY, "other": STATIC}
         here = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-        found = dict(zip(here["metric"], here["probability"], strict=True))
-    return ["" if metric == STATIC else _share(found.get(metric, float("nan"))) for metric in metrics]
+        shares = dict(zip(here["metric"], here["probability"], strict=True))
+    return ["" if metric == STATIC else _share(shares.get(metric, float("nan"))) for metric in metrics]
 
 
 def _text(value: object, digits: int) -> str:
@@ -202,8 +202,8 @@ def _text(value: object, digits: int) -> str:
 
 def _interval(row: "pd.Series[float]", name: str) -> str:
     low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
-    told = f" [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else ""
-    return number(float(row[name])) + told
+    ends = f" [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else ""
+    return number(float(row[name])) + ends
 
 
 def _share(value: float) -> str:

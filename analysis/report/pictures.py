@@ -1,4 +1,4 @@
-"""Pictures of tasks and of fine-tuned networks' predictions, fetched from their runs and made small enough to embed."""
+"""Pictures of tasks and of predictions, fetched from their runs and made small enough to embed."""
 
 import base64
 import io
@@ -20,11 +20,11 @@ FILE = re.compile(r"(best|worst)_(.+)_dice(nan|[\d.]+)\.png")
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with what it shows.
+    """An image with its texts.
 
     Attributes:
         task: The task, or the target.
-        alt: What a reader who cannot see it is told.
+        alt: The text for readers who cannot see the image.
         caption: The line below it.
         address: The image as a data URI.
     """
@@ -40,11 +40,11 @@ def task_pictures(download: Download, rows: Iterable[Row], folder: Path) -> tupl
 
     Args:
         download: Fetches an artifact of a run.
-        rows: Of the stage prepare, one a task.
-        folder: Where files are downloaded to.
+        rows: Rows of the stage prepare, one per task.
+        folder: The folder for downloads.
 
     Returns:
-        A picture each; none for a run that holds none.
+        One picture per task; none for a run without a picture.
     """
     found = []
     for row in rows:
@@ -63,12 +63,12 @@ def prediction_pictures(
 
     Args:
         download: Fetches an artifact of a run.
-        rows: Of the stage truth.
+        rows: Rows of the stage truth.
         pools: The truth of each target.
-        folder: Where files are downloaded to.
+        folder: The folder for downloads.
 
     Returns:
-        Two pictures a target, of the first seed; none for a run that holds none.
+        Two pictures per target, of the first seed; none for a run without pictures.
     """
     runs = {(row.params["target"], row.params["tune"], row.params["source"], row.params["seed"]): row for row in rows}
     found = []
@@ -76,8 +76,8 @@ def prediction_pictures(
         best = pool.sources[int(pool.mean.argmax())]
         row = runs.get((pool.target, pool.tune, best, str(pool.seeds[0])))
         for path in _fetched(download, row, folder) if row else []:
-            if told := FILE.fullmatch(path.name):
-                kind, _, dice = told.groups()
+            if match := FILE.fullmatch(path.name):
+                kind, _, dice = match.groups()
                 caption = f"{pool.target}, {kind} test case of its best source {best}: Dice {dice}"
                 alt = f"Three slices, labels outlined in orange, the prediction in blue. {caption}"
                 found.append(Picture(pool.target, alt, caption, embedded(path)))

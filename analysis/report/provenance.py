@@ -1,4 +1,4 @@
-"""Where the figures come from: commits, versions, hardware, data, seeds, settings, from the runs that made them."""
+"""The provenance of a study from its runs: commits, package versions, hardware, data, seeds and settings."""
 
 import json
 from collections import Counter
@@ -12,20 +12,20 @@ import yaml
 from benchmark.tracking.records import Row
 
 SHORT = 12  # digits of a commit or a digest
-# Settings that say what was measured; folders, addresses and the tracking store say only where.
-TOLD = ("suite", "trainer", "stream", "metric", "resamples", "seed")
+# Settings that decide what was measured, unlike folders, addresses and the tracking store.
+MEASUREMENT_SETTINGS = ("suite", "trainer", "stream", "metric", "resamples", "seed")
 
 
-Download = Callable[[str, str, Path], Path]  # a run, the artifact's path, a folder -> where the artifact lies then
+Download = Callable[[str, str, Path], Path]  # run, path of the artifact, folder -> path of the downloaded artifact
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A group of facts.
+    """A titled group of facts.
 
     Attributes:
-        title: What they are about.
-        rows: Label and value.
+        title: The title.
+        rows: Pairs of label and value.
     """
 
     title: str
@@ -33,12 +33,12 @@ class Facts:
 
 
 def provenance_facts(download: Download, rows: Mapping[str, Sequence[Row]], folder: Path) -> tuple[Facts, ...]:
-    """The facts that the runs hold.
+    """Collect the facts stored with the runs.
 
     Args:
         download: Fetches an artifact of a run.
-        rows: Stage -> the rows that count.
-        folder: Where files are downloaded to.
+        rows: Stage -> the rows of the study.
+        folder: The folder for downloads.
 
     Returns:
         Groups of facts: runs and code, each machine's packages and hardware, data, seeds.
@@ -64,8 +64,8 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     Returns:
         The text.
     """
-    told = {name: settings[name] for name in TOLD if name in settings}
-    text: str = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=100)
+    shown = {name: settings[name] for name in MEASUREMENT_SETTINGS if name in settings}
+    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
     return text
 
 
@@ -82,19 +82,19 @@ def _commits(rows: Sequence[Row]) -> "Counter[str]":
 
 
 def _seeds(rows: Sequence[Row]) -> str:
-    found = {int(row.params["seed"]) for row in rows if "seed" in row.params}
-    return ", ".join(map(str, sorted(found)))
+    seeds = {int(row.params["seed"]) for row in rows if "seed" in row.params}
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _machines(download: Download, rows: Sequence[Row], folder: Path) -> list[Facts]:
-    """The packages and the hardware of each machine, from the newest of its runs."""
+    """The packages and hardware of each machine, from its newest run."""
     newest = {row.tags.get("host", ""): row for row in rows if row.run}
     groups = []
     for place, row in enumerate(newest.values(), start=1):
         path = download(row.run, "job.json", folder / row.run)
-        found = json.loads(path.read_text(encoding="utf-8"))["environment"]
-        facts = [("python", found["python"]), *found["packages"].items()]
-        facts += [("processor", f"{found['processor']}, {found['cores']} cores, {found['machine']}")]
+        machine = json.loads(path.read_text(encoding="utf-8"))["environment"]
+        facts = [("python", machine["python"]), *machine["packages"].items()]
+        facts += [("processor", f"{machine['processor']}, {machine['cores']} cores, {machine['machine']}")]
         title = "Packages and hardware" + (f", machine {place}" if len(newest) > 1 else "")
         groups.append(Facts(title, tuple((str(name), str(value)) for name, value in facts)))
     return groups

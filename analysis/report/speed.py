@@ -1,4 +1,4 @@
-"""The report of a study as large as it has to bear, for `make perf`."""
+"""Time the report of a large study, for `make perf`."""
 
 import tempfile
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ MEGABYTE = 1024**2
 
 @dataclass(frozen=True)
 class LargeReport:
-    """Analysis and report of a made-up study, from the frames to the files.
+    """Analysis and report of a synthetic study, from the frames to the files.
 
     Attributes:
         study: The study.
-        page_megabytes: The largest page that a browser is asked to open.
+        page_megabytes: The maximum size of the page.
     """
 
     study: LargeStudy
     page_megabytes: float
 
     def __call__(self) -> None:
-        """Correlate the study and write its report to a temporary folder.
+        """Analyse the study and write its report to a temporary folder.
 
         Raises:
             ValueError: The page is too large.
@@ -34,4 +34,4 @@ class LargeReport:
             write_report(found, ReportEvidence(suite="large"), output=Path(folder))
             size = (Path(folder) / PAGE).stat().st_size / MEGABYTE
         if size > self.page_megabytes:
-            raise ValueError(f"`page_megabytes`: the page must have at most {self.page_megabytes:g} MB, got {size:.1f}")
+            raise ValueError(f"the page has {size:.1f} MB, more than `page_megabytes` ({self.page_megabytes:g} MB)")

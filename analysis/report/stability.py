@@ -1,4 +1,4 @@
-"""Controls and stability as tables: every metric against the two that it has to beat, sub-pools, ranks, gaps."""
+"""Tables on controls and stability: comparisons with the static leaderboard and CC-FV, sub-pools, ranks, gaps."""
 
 import numpy as np
 import pandas as pd
@@ -9,17 +9,17 @@ from analysis.tables.tables import UNDEFINED, Table
 
 PRIMARY = "weighted_kendall"
 OTHERS = {"static_leaderboard": "the static leaderboard", "ccfv": "CC-FV"}
-MOST_ROWS = 200  # of sources, or of gaps; the CSV has the rest
-FAMILIES = {  # family of sub-pools -> what its column is called, where its sub-pools share one
+MOST_ROWS = 200  # maximum number of sources or gaps in a table; the CSV has all
+FAMILIES = {  # family whose sub-pools share a column -> the title of that column
     "one_source": "one source left out",
 }
 
 
 def stability_tables(study: Study) -> list[Table]:
-    """The tables; one without rows is there with its title alone.
+    """All tables of the section; a table without rows has only its title.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
         Comparisons, sub-pools, rank dispersion, missing scores.
@@ -33,14 +33,14 @@ def stability_tables(study: Study) -> list[Table]:
 
 
 def comparison_table(study: Study, other: str) -> Table:
-    """Every metric against one other: does it rank the sources better?
+    """Compare every metric with one other.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         other: "static_leaderboard" or "ccfv".
 
     Returns:
-        A row a metric, by falling difference.
+        One row per metric, in descending order of the difference.
     """
     rows = study.comparisons
     if len(rows):
@@ -58,20 +58,20 @@ def comparison_table(study: Study, other: str) -> Table:
     )
     columns = ("metric", "difference [95%]", "share of draws it wins", "p", "p (Holm)")
     notes = (
-        "Difference of weighted Kendall, mean over targets, paired: both on the same bootstrap draws of the sources. "
+        "Paired difference of weighted Kendall, mean over targets, on the same bootstrap draws of the sources. "
         "p: two-sided.",
     )
     return Table(f"Against {OTHERS[other]}", columns, (cells,), notes)
 
 
 def subpool_table(study: Study) -> Table:
-    """Weighted Kendall within sub-pools: does a result rest on a few sources?
+    """Weighted Kendall within sub-pools.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        A row a metric, a column a sub-pool; leaving one source out is one column, from lowest to highest.
+        One row per metric, one column per sub-pool; leaving one source out is one column, "lowest to highest".
     """
     rows = study.stability
     if rows.empty:
@@ -97,18 +97,18 @@ def subpool_table(study: Study) -> Table:
 
 
 def rank_table(study: Study) -> Table:
-    """How far the rank of a source moves from target to target.
+    """The dispersion of the rank of each source between targets.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        A row a source, best mean rank first; at most 200.
+        One row per source, best mean rank first; at most 200.
     """
     dispersion = study.dispersion
     notes = (
-        f"Mean standard deviation of a source's rank between targets: {number(dispersion.rank_sd)}; were the ranks "
-        f"drawn by chance: {number(dispersion.rank_sd_random)}. The nearer to 0, the more a fixed list suffices.",
+        f"Mean standard deviation of a source's rank between targets: {number(dispersion.rank_sd)}; for random ranks: "
+        f"{number(dispersion.rank_sd_random)}. The closer to 0, the better a fixed list of sources works.",
     )
     return frame_table(
         study.ranks.sort_values("mean_rank").head(MOST_ROWS),
@@ -118,10 +118,10 @@ def rank_table(study: Study) -> Table:
 
 
 def gap_table(study: Study) -> Table:
-    """Every score that is missing or undefined, with its reason; at most 200, the CSV has all."""
+    """Every missing or undefined score with its reason; at most 200, the CSV has all."""
     rows: pd.DataFrame = study.gaps
-    told = () if len(rows) <= MOST_ROWS else (f"The first {MOST_ROWS} of {len(rows)}; gaps.csv has all.",)
-    return frame_table(rows.head(MOST_ROWS), f"Missing scores: {len(rows)}", notes=told)
+    notes = () if len(rows) <= MOST_ROWS else (f"The first {MOST_ROWS} of {len(rows)}; gaps.csv has all.",)
+    return frame_table(rows.head(MOST_ROWS), f"Missing scores: {len(rows)}", notes=notes)
 
 
 def _between(value: float, low: float, high: float) -> str:

@@ -1,1 +1,1 @@
-"""How results depend on settings."""
+"""Sensitivity of the results to settings."""

@@ -1,4 +1,4 @@
-"""What a study of variants found, as tables, files, a figure and runs in the tracking store."""
+"""Report a comparison of variants as tables, files, a figure and runs in the tracking store."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from analysis.tables.render import markdown, terminal
 from analysis.tables.tables import LABELS, UNDEFINED, Table
 from benchmark.tracking import Store
 
-WIDTH = 140  # columns of a table that goes to a file or a pipe
+WIDTH = 140  # console width for files and pipes
 FIGURES = (
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
     "same_ranking",
@@ -29,10 +29,10 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found.
+    """The results of a comparison of variants.
 
     Attributes:
-        asks: Part -> the question that it asks.
+        asks: Part -> its question.
         scores: Rows of `compare_scores`.
         truths: Part -> rows of `compare_truths`.
     """
@@ -43,15 +43,15 @@ class Findings:
 
 
 def report(found: Findings, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
-    """Print the tables, write them beside the figure, and log one run a variant and metric.
+    """Print the tables, write them and the figure, and log one run per variant and metric.
 
     Args:
-        found: What the study found.
-        store: Where the runs go.
-        key: Of the whole study; what is logged under it is not logged again.
+        found: The results.
+        store: The tracking store.
+        key: The key of the comparison; if it is already logged, nothing is logged again.
         suite: The suite's name.
         config: The resolved settings.
-        folder: Where files go.
+        folder: The folder for the files.
     """
     tables = study_tables(found)
     files = write_files(found, tables, folder)
@@ -71,13 +71,13 @@ def report(found: Findings, store: Store, *, key: str, suite: str, config: Mappi
 
 
 def study_tables(found: Findings) -> list[Table]:
-    """A table a part, in the order of the parts.
+    """The tables of each part, with one row per metric and variant.
 
     Args:
-        found: What the study found.
+        found: The results.
 
     Returns:
-        The tables; a line a metric and variant.
+        The tables, in the order of the parts.
     """
     tables = []
     scored = set(found.scores["part"]) if len(found.scores) else set()
@@ -90,7 +90,7 @@ def study_tables(found: Findings) -> list[Table]:
 
 
 def write_files(found: Findings, tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Write `variants.csv`, `variants_<part>.csv` of each truth, `variants.md`, `variants.png` and return the paths."""
+    """Write `variants.csv`, `variants_<part>.csv` per truth, `variants.md` and `variants.png`; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": found.scores.to_csv(index=False)}
     texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in found.truths.items()}
@@ -104,11 +104,11 @@ def write_files(found: Findings, tables: Sequence[Table], folder: Path) -> list[
 
 
 def variants_figure(rows: pd.DataFrame, *, measure: str = "weighted_kendall") -> Figure:
-    """One measure of every variant with its 95% interval: a panel a part, the default of each metric in grey.
+    """Plot one measure of every variant with its 95% interval: one panel per part, the default in grey.
 
     Args:
         rows: Mean rows of `compare_scores`.
-        measure: Of `MEASURED`.
+        measure: One of `MEASURED`.
 
     Returns:
         The figure.
@@ -158,8 +158,8 @@ def _score_table(title: str, rows: pd.DataFrame) -> Table:
         )
         for metric, group in _means(rows).groupby("metric", sort=False)
     ]
-    notes = ["Means over targets. same ranking: Kendall's tau between the variant's scores and the default's, 1 where "
-             "no source changes its place. windows: share that was forwarded.", *_reasons(rows)]  # fmt: skip
+    notes = ["Means over targets. same ranking: Kendall's tau between the variant's scores and the default's, 1 if no "
+             "source changes its rank. windows: share of windows that were forwarded.", *_reasons(rows)]  # fmt: skip
     return Table(title, columns, tuple(groups), tuple(notes))
 
 
@@ -199,9 +199,9 @@ def _number(value: float) -> str:
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
-    """A line for each metric, variant and reason, with the targets."""
-    told = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
-    groups = told.groupby(["metric", "variant", "reason"], sort=False)["target"]
+    """One line per metric, variant and reason, with the targets."""
+    explained = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
+    groups = explained.groupby(["metric", "variant", "reason"], sort=False)["target"]
     return [f"{metric}, {variant} on {', '.join(names)}: {reason}" for (metric, variant, reason), names in groups]
 
 

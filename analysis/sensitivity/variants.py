@@ -1,9 +1,9 @@
-"""Variants beside the default: how well each agrees with the truth, and how much its ranking differs.
+"""Compare variants with the default: their agreement with the truth, and how much their ranking differs.
 
-A variant is a set of scores made with other settings (sampling, layers, cases, precision), or a truth that was tuned
-otherwise. Everything is measured as `correlate` measures it, with the same draws for the default and all variants. A
-source without a score is left out, which the reason says: estimates that need source data have none for a source that
-was trained on nothing.
+A variant is a set of scores made with other settings (sampling, layers, cases, precision), or a truth with another
+choice of what is tuned. Variants are measured as in `correlate`, with the same draws for the default and all variants.
+A source without a score is left out and named in the reason: estimates that need source data have no score for sources
+from scratch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Variant:
-    """Scores of one part of a study, made with settings of their own.
+    """Scores made with other settings than the default.
 
     Attributes:
-        part: The part that it belongs to, such as "windows".
+        part: The part of the comparison that it belongs to, such as "windows".
         name: The variant's name, unique within its part.
         scores: Columns source, target, metric, score, reason, seconds.
-        forwarded: Share of the windows that went through the networks, over all pairs.
+        forwarded: The share of windows that were forwarded, over all pairs.
     """
 
     part: str
@@ -42,10 +42,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class VariantDraws:
-    """What every evaluation of a study shares.
+    """Options shared by all evaluations.
 
     Attributes:
-        resamples: How many bootstrap draws and permutations.
+        resamples: The number of bootstrap draws and permutations.
         seed: The seed of all draws.
         scans: Target -> the scan that its cases come from.
     """
@@ -63,25 +63,25 @@ def compare_scores(
     *,
     draws: VariantDraws,
 ) -> pd.DataFrame:
-    """The agreement of every variant beside that of the default.
+    """Compare the agreement of every variant with that of the default.
 
     Args:
         truth: Columns source, target, seed, tune, dice.
-        sources: As `correlate` takes them.
+        sources: The frame of the sources, as for `correlate`.
         default: Scores with the default settings, columns source, target, metric, score, reason, seconds.
         variants: The variants.
         draws: Resamples and seed.
 
     Returns:
-        A row for each part, metric, variant (`default` first, where it has the metric) and target or mean: weighted
+        One row per part, metric, variant (`default` first, if it has the metric) and target or mean: weighted
         Kendall, Kendall and Pearson, each with its 95% interval; `same_ranking`, Kendall's tau between the variant's
         scores and the default's; `forwarded`; `seconds`; `reason`.
     """
-    parts = dict.fromkeys(one.part for one in variants)
+    parts = dict.fromkeys(variant.part for variant in variants)
     lines = [
         line
         for part in parts
-        for line in _part(truth, sources, default, [one for one in variants if one.part == part], draws)
+        for line in _part(truth, sources, default, [variant for variant in variants if variant.part == part], draws)
     ]
     return pd.DataFrame(lines)
 
@@ -90,15 +90,15 @@ def _part(
     truth: pd.DataFrame, sources: pd.DataFrame, default: pd.DataFrame, own: Sequence[Variant], draws: VariantDraws
 ) -> list[dict[str, Any]]:
     """The rows of the variants of one part, metric by metric, the default first."""
-    metrics = dict.fromkeys(metric for one in own for metric in _metrics(one.scores))
+    metrics = dict.fromkeys(metric for variant in own for metric in _metrics(variant.scores))
     named = {
-        (metric, one.name): one.scores[one.scores["metric"] == metric]
+        (metric, variant.name): variant.scores[variant.scores["metric"] == metric]
         for metric in metrics
-        for one in (Variant(own[0].part, DEFAULT, default), *own)
-        if metric in _metrics(one.scores)
+        for variant in (Variant(own[0].part, DEFAULT, default), *own)
+        if metric in _metrics(variant.scores)
     }
     study = _evaluate(truth, sources, {"/".join(key): rows for key, rows in named.items()}, draws)
-    forwarded = {one.name: one.forwarded for one in own}
+    forwarded = {variant.name: variant.forwarded for variant in own}
     lines = []
     for (metric, name), scores in named.items():
         same = _same_rankings(study.pools, scores, named.get((metric, DEFAULT)))
@@ -111,18 +111,18 @@ def _part(
 def compare_truths(
     truths: Mapping[str, pd.DataFrame], sources: pd.DataFrame, scores: pd.DataFrame, *, draws: VariantDraws
 ) -> pd.DataFrame:
-    """The agreement of the same scores with the truth of one target, tuned in several ways.
+    """Compare the agreement of the same scores with several truths of one target, each with another part tuned.
 
     Args:
-        truths: Variant -> columns source, target, seed, tune, dice, of one target and one choice of what is tuned; the
+        truths: Variant -> columns source, target, seed, tune, dice, for one target and one choice of what is tuned; the
             first is the default.
-        sources: As `correlate` takes them.
+        sources: The frame of the sources, as for `correlate`.
         scores: Scores with the default settings.
         draws: Resamples and seed.
 
     Returns:
-        A row for each variant and metric: the measures as in `compare_scores`; `reliability` and `spread` of that
-        truth; `same_ranking`, Kendall's tau between its mean Dice and the default's.
+        One row per variant and metric: the measures as in `compare_scores`; `reliability` and `spread` of the truth;
+        `same_ranking`, Kendall's tau between its mean Dice and the default's.
     """
     lines: list[dict[str, Any]] = []
     first: Pool | None = None
@@ -176,8 +176,8 @@ def _same_rankings(pools: Sequence[Pool], scores: pd.DataFrame, base: pd.DataFra
     """Target, or mean -> Kendall's tau between two sets of scores of one metric; a mean needs every target."""
     if base is None:
         return {}
-    found = {pool.target: _tau(_by_source(scores, pool), _by_source(base, pool)) for pool in pools}
-    return found | {MEAN: float(np.mean(list(found.values())))}
+    taus = {pool.target: _tau(_by_source(scores, pool), _by_source(base, pool)) for pool in pools}
+    return taus | {MEAN: float(np.mean(list(taus.values())))}
 
 
 def _by_source(scores: pd.DataFrame, pool: Pool) -> dict[str, float]:
@@ -190,8 +190,8 @@ def _dice(pool: Pool) -> dict[str, float]:
     return dict(zip(pool.sources, map(float, pool.mean), strict=True))
 
 
-def _tau(one: Mapping[str, float], two: Mapping[str, float]) -> float:
-    """Kendall's tau over the sources that both have; NaN where it says nothing."""
-    both = sorted(set(one) & set(two))
-    pair = [one[name] for name in both], [two[name] for name in both]
+def _tau(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    """Kendall's tau over the sources that both have; NaN if undefined."""
+    both = sorted(set(first) & set(second))
+    pair = [first[name] for name in both], [second[name] for name in both]
     return NAN if why_undefined(*pair) else kendall(*pair)

@@ -1,4 +1,4 @@
-"""What an audit found, and the tables that show it."""
+"""The result of an audit of a table of truth, and its tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ SHOWN = ("weighted_kendall", "kendall", "pearson")
 
 @dataclass(frozen=True)
 class Audit:
-    """What a table of truth says about itself.
+    """The result of an audit.
 
     Attributes:
-        static: For each of Pearson, Kendall and weighted Kendall the static leaderboard's mean agreement over targets
-            (leave one target out), with `_low` and `_high` of its 95% interval over sources.
-        reason: Why that is NaN, or "".
-        dispersion: How much the ranks of the sources move from target to target.
+        static: Pearson, Kendall and weighted Kendall -> the static leaderboard's mean agreement over targets (each left
+            out in turn), with `_low` and `_high` of its 95% interval over sources.
+        reason: Why the agreement is NaN, or "".
+        dispersion: How much the ranks of the sources vary between targets.
         resolution: Two Dice this close count as tied.
-        by_target: One row a target: sources, spread, tied (share of pairs), the static leaderboard's agreement, and
+        by_target: One row per target: sources, spread, tied (share of pairs), the static leaderboard's agreement, and
             `weighted_kendall_others`, the mean over the other targets.
-        by_source: One row a source: targets, mean_rank (1 is best), rank_sd, and `weighted_kendall_without`, the static
-            leaderboard's mean agreement when the source is left out of everything.
+        by_source: One row per source: targets, mean_rank (1 is best), rank_sd, and `weighted_kendall_without`, the
+            static leaderboard's mean agreement without this source.
     """
 
     static: dict[str, float]
@@ -35,7 +35,7 @@ class Audit:
     by_source: pd.DataFrame
 
     def facts(self) -> dict[str, object]:
-        """The audit as plain data: `static_leaderboard` with its measures and intervals, and the rest beside it."""
+        """The audit as plain data: `static_leaderboard` with measures and intervals, and the other fields."""
         return {
             "static_leaderboard": self.static | {"reason": self.reason},
             "rank_sd": self.dispersion.rank_sd,
@@ -47,15 +47,12 @@ class Audit:
 
 
 def audit_tables(found: Audit, parts: Mapping[str, Audit], *, name: str) -> tuple[Table, ...]:
-    """The tables of an audit: what an estimate has to beat, then by target and by source.
+    """The three tables of an audit: the static leaderboard, then by target and by source.
 
     Args:
         found: The audit of all sources.
         parts: Name -> the audit of a sub-pool.
-        name: Of the table of truth.
-
-    Returns:
-        Three tables.
+        name: The name of the table of truth.
     """
     return (_overall(found, parts, name), _by_target(found), _by_source(found))
 
@@ -64,9 +61,9 @@ def _overall(found: Audit, parts: Mapping[str, Audit], name: str) -> Table:
     columns = ("sources", "number", *(f"{LABELS[key]} [95%]" for key in SHOWN), "rank sd", "of random ranks", "tied")
     rows = tuple(_pool_row(label, part) for label, part in {"all": found, **parts}.items())
     notes = (
-        "The static leaderboard (mean centred Dice on the other targets) against the Dice, mean over targets, each "
-        "left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better half: by mean "
-        "rank, so chosen by the outcome.",
+        "Agreement of the static leaderboard (mean centred Dice on the other targets) with the Dice, mean over "
+        "targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better "
+        "half: by mean rank, so chosen by the outcome.",
         f"rank sd: standard deviation of a source's rank over the targets, mean over sources. tied: pairs within "
         f"{100 * found.resolution:g} Dice points, mean over targets.",
         *(f"{label}: {part.reason}" for label, part in {"all": found, **parts}.items() if part.reason),
@@ -101,7 +98,7 @@ def _by_target(found: Audit) -> Table:
     )
     reasons = tuple(f"{row['target']}: {row['reason']}" for row in found.by_target.to_dict("records") if row["reason"])
     notes = (
-        "spread: best minus worst Dice. mean without it: the mean weighted Kendall of the other targets.",
+        "spread: best minus worst Dice. mean without it: mean weighted Kendall over the other targets.",
         *reasons,
     )
     return Table("Which targets carry the result", columns, (rows,), notes)

@@ -1,7 +1,7 @@
-"""The table in the form of the paper's Table 1: weighted Kendall and Pearson of each method by target and in the mean.
+"""A LaTeX table in the form of the paper's Table 1: weighted Kendall and Pearson of each method, by target and mean.
 
-The published means of Yang et al. (MICCAI 2023, arXiv 2307.11958) stand in the last column: they are of another pool
-and other targets, and say where a method stood there.
+The last column gives the published means of Yang et al. (MICCAI 2023, arXiv 2307.11958), which are for another pool and
+other targets.
 """
 
 import re
@@ -18,14 +18,14 @@ SPECIAL = re.compile(r"([&%$#_{}])")
 
 
 def latex_table(study: Study) -> str:
-    """The table as LaTeX (package booktabs).
+    """Write the table as LaTeX (package booktabs).
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        A `table` environment; metrics by falling weighted Kendall, then the controls, the best of each column among
-        the metrics in bold.
+        A `table` environment: metrics in descending order of weighted Kendall, then controls; the best metric of each
+        column is bold.
     """
     targets = [pool.target for pool in study.pools]
     rows = study.agreement_of()
@@ -39,9 +39,9 @@ def latex_table(study: Study) -> str:
         r"\toprule",
         " & ".join(["Method", "", *map(_escaped, targets), "Mean", "Published"]) + r" \\",
     ]
-    for kind, some in names.items():
+    for kind, members in names.items():
         lines.append(r"\midrule")
-        for name in some:
+        for name in members:
             lines += _block(study, name, targets, best if kind == "metric" else {})
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
@@ -59,9 +59,9 @@ def _block(study: Study, name: str, targets: Sequence[str], best: dict[str, list
 
 
 def _values(study: Study, name: str, targets: Sequence[str], measure: str) -> list[float]:
-    found = study.agreement_targets(name)[measure]
+    by_target = study.agreement_targets(name)[measure]
     mean = study.agreement_of(MEAN)[measure]
-    return [*(float(found.get(target, np.nan)) for target in targets), float(mean.get(name, np.nan))]
+    return [*(float(by_target.get(target, np.nan)) for target in targets), float(mean.get(name, np.nan))]
 
 
 def _best(study: Study, names: Sequence[str], targets: Sequence[str], measure: str) -> list[float]:
@@ -73,7 +73,7 @@ def _caption(study: Study) -> str:
     row = study.reliability_of()
     return (
         f"Agreement of transferability estimates with the Dice after fine-tuning (tuned: {_escaped(study.tune)}; "
-        f"{row['sources']:.3g} sources a target, {row['seeds']:.3g} seeds): weighted Kendall $\\tau_w$ and Pearson "
+        f"{row['sources']:.3g} sources per target, {row['seeds']:.3g} seeds): weighted Kendall $\\tau_w$ and Pearson "
         f"$\\rho$. Reliability of the truth {row['kendall']:.2f} (Kendall, split half), ceiling of $\\tau_w$ "
         f"{row['weighted_kendall_ceiling']:.2f}. Published: mean over five MSD CT targets, {_escaped(CITATION)}."
     )

@@ -1,4 +1,4 @@
-"""Tables for the terminal (rich) and for Markdown; the frames of a study as CSV."""
+"""Render tables for the terminal (rich) and as Markdown; write the agreement of a study as CSV."""
 
 from collections.abc import Collection
 
@@ -10,11 +10,11 @@ from analysis.tables.terminal import TerminalTable
 
 
 def study_tables(study: Study, *, intervals: Collection[str] = ("weighted_kendall",)) -> tuple[Table, ...]:
-    """All tables of a study in reading order: the truth first.
+    """All tables of a study in reading order.
 
     Args:
-        study: What `correlate` found.
-        intervals: The measures that show their interval in the table of results.
+        study: The result of `correlate`.
+        intervals: The measures shown with their interval in the table of results.
 
     Returns:
         Truth, result, and weighted Kendall and Pearson by target.
@@ -24,11 +24,11 @@ def study_tables(study: Study, *, intervals: Collection[str] = ("weighted_kendal
 
 
 def terminal(table: Table, *, legend: bool = True) -> RenderableType:
-    """The table for `rich.console.Console.print`; one that is too wide for the console is drawn in several pieces.
+    """Render a table for `rich.console.Console.print`; a table wider than the console is printed in several pieces.
 
     Args:
         table: The table.
-        legend: Whether names that had to be shortened are listed in full below the title.
+        legend: Whether shortened names are listed in full below the title.
 
     Returns:
         Title, table and notes.
@@ -37,7 +37,7 @@ def terminal(table: Table, *, legend: bool = True) -> RenderableType:
 
 
 def markdown(table: Table) -> str:
-    """The table in GitHub's Markdown, the title as a heading, the notes as a list.
+    """Render a table in GitHub's Markdown: the title as a heading, the notes as a list.
 
     Args:
         table: The table.
@@ -61,12 +61,12 @@ def markdown(table: Table) -> str:
 
 
 def study_markdown(study: Study) -> str:
-    """All tables of a study in Markdown, with the intervals of all three headline measures."""
+    """Render all tables of a study in Markdown, with intervals for all three headline measures."""
     return "\n".join(map(markdown, study_tables(study, intervals=HEADLINE)))
 
 
 def study_csv(study: Study) -> str:
-    """Every row of the agreement as CSV: each subset, target, mean and metric, with all that qualifies it."""
+    """The frame `study.agreement` as CSV: one row per subset, target (or mean), tune and metric."""
     return study.agreement.to_csv(index=False)
 
 

@@ -1,7 +1,7 @@
-"""The tables that a reader sees, as text cells; `analysis.tables.render` turns them into text, Markdown and so on.
+"""The tables of a study as text cells; `analysis.tables.render` turns them into terminal output and Markdown.
 
-Three tables: the truth (its reliability and ceiling come before any result), the result (one row a metric, controls
-apart), and one measure target by target.
+Three tables: the truth (its reliability and ceiling), the result (one row per metric, controls in a separate group),
+and one measure by target.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, MEANS, SUBSETS, WITHOUT_WEAK, Study
 from analysis.published import CITATION, PUBLISHED
 
-UNDEFINED = "–"  # noqa: RUF001 -- a dash as print sets it, not a minus
+UNDEFINED = "–"  # noqa: RUF001 -- an en dash, not a minus
 LABELS = {
     "pearson": "Pearson",
     "kendall": "Kendall",
@@ -32,13 +32,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is read.
+    """A table of text cells.
 
     Attributes:
-        title: One line above it.
-        columns: The heads of the columns.
-        groups: The rows, in groups that a rule parts; each row has a cell a column.
-        notes: Lines below it.
+        title: One line above the table.
+        columns: The column headers.
+        groups: The rows, in groups separated by a rule; each row has one cell per column.
+        notes: Lines below the table.
     """
 
     title: str
@@ -48,13 +48,13 @@ class Table:
 
 
 def truth_table(study: Study) -> Table:
-    """How good the truth is: spread, split-half reliability with its interval, ceiling; by target and in the mean.
+    """The quality of the truth: spread, split-half reliability with its interval, and ceiling, by target and as means.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
 
     Returns:
-        The table; the means first, then each target, then the pools that are tuned otherwise.
+        The table: the means first, then each target, then the pools with another choice of what is tuned.
     """
     head = ("target", "tuned", "sources x seeds", "spread", "seed sd")
     columns = (*head, "r Kendall [95%]", "r Pearson", "r weighted", "ceiling K / P / w")
@@ -63,14 +63,14 @@ def truth_table(study: Study) -> Table:
     here = rows["tune"] == study.tune
     groups = (rows[means & here], rows[~means & here & (rows["subset"] == ALL)], rows[~here & (rows["subset"] == ALL)])
     notes = [
-        "r: reliability, the mean agreement between the rankings by two halves of the seeds, over all splits; interval "
-        f"by bootstrap over the sources, {study.resamples} draws, the same ones in every target.",
+        "r: reliability, the agreement between the rankings by two halves of the seeds, averaged over all splits; "
+        f"interval by bootstrap over the sources, {study.resamples} draws, shared by all targets.",
         "ceiling (Kendall / Pearson / weighted Kendall): the expected agreement of a perfect predictor with the mean "
         "over all seeds. spread: best minus worst Dice. without weak: without scratch and short sources.",
         *(f"{row['target']}: {row['reason']}" for row in _each(groups[1]) if row["reason"]),
     ]
     if study.tune == "head":
-        notes.append("Only the head was tuned: the truth is a linear probe, which favours LogME and H-score.")
+        notes.append("Only the head was tuned, so the truth is a linear probe, which favours LogME and H-score.")
     title = f"The truth: Dice after fine-tuning (tuned: {study.tune})"
     return Table(
         title, columns, tuple(tuple(_truth_row(row) for row in _each(group)) for group in groups), tuple(notes)
@@ -81,45 +81,46 @@ def result_table(study: Study, *, intervals: Collection[str] = ("weighted_kendal
     """The mean over targets of each metric and control, with intervals, share of the ceiling and cost.
 
     Args:
-        study: What `correlate` found.
-        intervals: The measures that show their interval; of pearson, kendall and weighted_kendall.
+        study: The result of `correlate`.
+        intervals: The measures shown with their interval, from pearson, kendall and weighted_kendall.
 
     Returns:
-        The table; metrics by falling weighted Kendall, then controls.
+        The table: metrics in descending order of weighted Kendall, then controls.
     """
     means = study.agreement_of(MEAN)
     by_scan, strong = study.agreement_of(MEAN_BY_SCAN), study.agreement_of(MEAN, subset=WITHOUT_WEAK)
-    beside = {"without weak": strong, "by scan": by_scan} if len(by_scan) else {"without weak": strong}
+    extra = {"without weak": strong, "by scan": by_scan} if len(by_scan) else {"without weak": strong}
     columns = ["metric", *(f"{LABELS[name]} [95%]" if name in intervals else LABELS[name] for name in HEADLINE)]
-    columns += ["share", "p", "regret", *beside, "paper", "NaN", "cost [s]"]
+    columns += ["share", "p", "regret", *extra, "paper", "NaN", "cost [s]"]
     groups = []
     for kind in ("metric", "control"):
         rows = []
         for row in _each(means[means["kind"] == kind].reset_index()):
             name = row["metric"]
-            others = (number(float(frame["weighted_kendall"].get(name, np.nan))) for frame in beside.values())
+            others = (number(float(frame["weighted_kendall"].get(name, np.nan))) for frame in extra.values())
             rows.append((name, *_result_cells(row, intervals), *others, _published(name), *_cost(study, row)))
         groups.append(tuple(rows))
     notes = (
-        "Intervals: over sources (Pearson BCa, rank measures percentiles, some of them expanded). share (of the "
-        "ceiling), p (one-sided, by permutation), without weak (without scratch and short sources), by scan (mean over "
-        "scans): weighted Kendall. regret: Dice points lost by taking the top source. NaN: scores that are undefined.",
-        f"paper: Pearson, weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
+        "Intervals are over sources (BCa for Pearson, percentiles for rank measures, some expanded). share (of the "
+        "ceiling), p (one-sided, by permutation), without weak (without scratch and short sources) and by scan (mean "
+        "over scans) are for weighted Kendall. regret: Dice points lost by taking the top source. NaN: number of "
+        "undefined scores.",
+        f"paper: Pearson and weighted Kendall of {CITATION}, on another pool. best_in_hindsight sees the answer.",
         *_metric_reasons(study),
     )
     return Table(_result_title(study), tuple(columns), tuple(groups), notes)
 
 
 def target_table(study: Study, *, measure: str = "weighted_kendall", subset: str = ALL) -> Table:
-    """One measure, target by target.
+    """One measure by target.
 
     Args:
-        study: What `correlate` found.
+        study: The result of `correlate`.
         measure: A column of `study.agreement`.
         subset: `all` or `without_weak`.
 
     Returns:
-        The table; a column a target, those tuned otherwise last.
+        The table: one column per target; those with another choice of what is tuned come last.
     """
     rows = study.agreement[(study.agreement["subset"] == subset) & (study.agreement["target"] != MEAN_BY_SCAN)]
     names = {(pool.target, pool.tune): pool.target for pool in study.pools}
@@ -171,14 +172,14 @@ def _result_cells(row: Row, intervals: Collection[str]) -> tuple[str, ...]:
 
 
 def _cost(study: Study, row: Row) -> tuple[str, str]:
-    """How many scores are undefined, and what one costs."""
+    """The number of undefined scores, and the seconds per score."""
     targets = study.agreement_targets(row["metric"])
     gaps = int((targets["sources"] - targets["counted"]).sum())
     return str(gaps) if gaps else "", "" if row["kind"] == "control" else number(row["seconds"])
 
 
 def _metric_reasons(study: Study) -> list[str]:
-    """A line for each metric and reason for which it is undefined or lacks a score, with the targets."""
+    """One line per metric and reason for an undefined agreement or a missing score, with the targets."""
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
     rows = rows[~rows["target"].isin(MEANS) & (rows["reason"] != "")]
     groups = rows.groupby(["metric", "reason"], sort=False)["target"]
@@ -202,11 +203,11 @@ def _with_interval(row: Row, name: str) -> str:
 
 
 def number(value: float, *, digits: int = 2) -> str:
-    """A number as a cell shows it; a dash where it is undefined.
+    """Format a number for a cell; a dash if it is NaN.
 
     Args:
         value: The number.
-        digits: Behind the point.
+        digits: Digits after the decimal point.
 
     Returns:
         The text.

@@ -1,4 +1,4 @@
-"""A table that fits its terminal: names stay whole, and columns that have no room follow in further pieces."""
+"""Tables fitted to the width of the terminal: columns that do not fit are printed in further pieces."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,28 +13,28 @@ from rich.text import Text
 
 from analysis.tables.tables import Table
 
-NAME = "source"  # the column whose cells name the rows; in a table without it the first does
-SHARE = 0.5  # of the terminal that names may take before they are shortened
-UNLIMITED = 10_000  # columns of a terminal that any table fits
+NAME = "source"  # the column whose cells name the rows; a table without it uses its first column
+SHARE = 0.5  # share of the terminal width that names may take before they are shortened
+UNLIMITED = 10_000  # a terminal width that any table fits
 
 
 @dataclass(frozen=True)
 class TerminalTable:
     """Title, table and notes, fitted to the console that prints them.
 
-    A table that is wider than the console is cut between columns, and each piece begins with the columns up to the
-    name. A name of more than half of the console is shortened in the middle, so that it differs from all others.
+    A table that is wider than the console is split between columns, and each piece repeats the columns up to the name.
+    A name longer than half the console width is shortened in the middle and stays unique.
 
     Attributes:
         table: The table.
-        legend: Whether names that were shortened are listed in full below the title.
+        legend: Whether shortened names are listed in full below the title.
     """
 
     table: Table
     legend: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines, as rich asks for them."""
+        """Yield title, table pieces and notes (rich's protocol)."""
         table, width = self.table, options.max_width
         yield Text(table.title, style="bold")
         if table.columns:
@@ -49,14 +49,14 @@ class TerminalTable:
 
 
 def shortened(names: Collection[str], most: int) -> dict[str, str]:
-    """Names of at most so many characters, cut in the middle and each different from all others.
+    """Shorten long names in the middle so that they stay unique.
 
     Args:
         names: Distinct names.
-        most: Characters that a name may have, at least 8.
+        most: Maximum number of characters, at least 8.
 
     Returns:
-        Each name that is too long -> its short form.
+        Name that is too long -> its short form.
 
     Example:
         >>> shortened(["liver", "liver_long_1_unet", "liver_long_2_unet"], 11)
@@ -65,18 +65,18 @@ def shortened(names: Collection[str], most: int) -> dict[str, str]:
         {'liver_long_1_unet': 'liver…_unet'}
     """
     long = sorted(name for name in names if len(name) > most)
-    found = {name: _cut(name, most, "…") for name in long}
-    taken = [*found.values(), *(name for name in names if name not in found)]
+    short = {name: _cut(name, most, "…") for name in long}
+    taken = [*short.values(), *(name for name in names if name not in short)]
     number = 0
     for name in long:
-        if taken.count(found[name]) < 2:
+        if taken.count(short[name]) < 2:
             continue
         while True:
             number += 1
-            found[name] = _cut(name, most, f"…{number}…")
-            if found[name] not in taken:
+            short[name] = _cut(name, most, f"…{number}…")
+            if short[name] not in taken:
                 break
-    return found
+    return short
 
 
 def _cut(name: str, most: int, middle: str) -> str:
@@ -85,7 +85,7 @@ def _cut(name: str, most: int, middle: str) -> str:
 
 
 def _with_short_names(table: Table, width: int) -> tuple[Table, dict[str, str]]:
-    """The table with short names in the place of long ones, and what they are short for."""
+    """The table with long names shortened, and short name -> full name."""
     place = _name_column(table)
     names = dict.fromkeys(row[place] for group in table.groups for row in group)
     short = shortened(names, max(int(SHARE * width), 8))
@@ -97,7 +97,7 @@ def _with_short_names(table: Table, width: int) -> tuple[Table, dict[str, str]]:
 
 
 def _pieces(table: Table, width: int, console: Console) -> Iterator[Sequence[int]]:
-    """The columns of each piece: those up to the name, and as many of the others as there is room for, one at least."""
+    """The columns of each piece: those up to the name, and as many others as fit, at least one."""
     keys = list(range(_name_column(table) + 1))
     piece = list(keys)
     for column in range(len(keys), len(table.columns)):
@@ -113,7 +113,7 @@ def _name_column(table: Table) -> int:
 
 
 def _width(table: Table, console: Console, columns: Sequence[int] | None = None) -> int:
-    """The characters that a table takes where it has all the room that it wants."""
+    """The width of a table in characters on an unlimited terminal."""
     drawn = _drawn(table, range(len(table.columns)) if columns is None else columns)
     return Measurement.get(console, console.options.update(max_width=UNLIMITED), drawn).maximum
 
@@ -124,7 +124,7 @@ def _drawn(table: Table, columns: Sequence[int]) -> RenderableType:
     rows = [row for group in table.groups for row in group]
     for place in columns:
         head = table.columns[place]
-        # a head wraps between words before a cell does
+        # wrap the header between words rather than widen the column
         width = max((cell_len(text) for text in (*head.split(), *(row[place] for row in rows))), default=1)
         names = place <= _name_column(table)
         drawn.add_column(
@@ -132,6 +132,6 @@ def _drawn(table: Table, columns: Sequence[int]) -> RenderableType:
         )
     for group in table.groups:
         for row in group:
-            drawn.add_row(*(Text(row[place]) for place in columns))  # Text: a bracket in a cell is no markup
+            drawn.add_row(*(Text(row[place]) for place in columns))  # Text: brackets in a cell are not markup
         drawn.add_section()
     return drawn

@@ -1,6 +1,6 @@
 "use strict";
 
-// A click on a head sorts the rows of each body by the first number of a cell, or by its text; what has no value stays last.
+// Clicking a column header sorts the rows of each body by the first number in the cell, or by its text; empty cells come last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -21,10 +21,10 @@ function sort(table, heads, column) {
 }
 
 function value(text) {
-  const told = text.trim();
-  if (told === "" || told === "\u2013") return null;
-  const number = told.replaceAll(",", "").match(/^<?([+-]?[0-9.]+)/);
-  return number && !/^[a-z]/i.test(told) ? Number(number[1]) : told;
+  const cell = text.trim();
+  if (cell === "" || cell === "\u2013") return null;
+  const number = cell.replaceAll(",", "").match(/^<?([+-]?[0-9.]+)/);
+  return number && !/^[a-z]/i.test(cell) ? Number(number[1]) : cell;
 }
 
 function order(a, b, down) {
@@ -33,9 +33,9 @@ function order(a, b, down) {
   return down ? -found : found;
 }
 
-// Printing shows all that is folded.
+// Expand all details when printing.
 window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
-// A link into a folded note opens it.
+// Open a collapsed note when a link leads to it.
 window.addEventListener("hashchange", unfold);
 function unfold() {
   const found = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -43,10 +43,10 @@ function unfold() {
 }
 unfold();
 
-// Score against Dice of a chosen metric, a panel a target.
-const held = document.getElementById("clouds");
-if (held) {
-  const clouds = JSON.parse(held.textContent);
+// Score against Dice of the chosen metric, one panel per target.
+const script = document.getElementById("clouds");
+if (script) {
+  const clouds = JSON.parse(script.textContent);
   const select = document.getElementById("metric");
   const show = () => {
     const metric = clouds.metrics[select.selectedIndex];
@@ -69,9 +69,9 @@ function panel(clouds, metric, target, place) {
   const points = scores.map((x, i) => ({ x, y: target.dice[i], e: target.error[i], kind: target.kinds[i], name: target.sources[i] }));
   const drawn = points.filter((one) => one.x !== null);
   const tau = metric.agreement[place];
-  const told = `${target.name}: \u03C4w ${tau === null ? "undefined" : tau.toFixed(2)}`;
-  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${metric.name} against Dice on ${told}` });
-  svg.append(element("text", { x: left, y: 13 }, told + (drawn.length < points.length ? `, ${points.length - drawn.length} without score` : "")));
+  const title = `${target.name}: \u03C4w ${tau === null ? "undefined" : tau.toFixed(2)}`;
+  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${metric.name} against Dice on ${title}` });
+  svg.append(element("text", { x: left, y: 13 }, title + (drawn.length < points.length ? `, ${points.length - drawn.length} without score` : "")));
   if (!drawn.length) return svg;
   const scale = (low, high, from, to) => (v) => (high > low ? from + ((v - low) / (high - low)) * (to - from) : (from + to) / 2);
   const ends = (values) => [Math.min(...values), Math.max(...values)];

@@ -1,23 +1,24 @@
-"""How well a perfect predictor would agree with the truth: no metric can be expected to do better.
+"""The ceiling: the expected agreement of a perfect predictor with the truth.
 
 The truth that a metric is compared with is the mean Dice over s seeds, m_i = t_i + e_i: t_i is the Dice expected over
-all possible seeds and e_i the luck of these. A perfect predictor knows t; its expected agreement with m is the ceiling.
+all possible seeds and e_i the noise of these s seeds. A perfect predictor knows t; its expected agreement with m is the
+ceiling.
 
 Pearson has a closed form: with the split-half reliability r, the mean over all seeds has reliability 2r / (1 + r) and
 the ceiling is its square root.
 
-Rank measures are simulated. What is drawn: m' = t' + e', e'_i normal with variance v_i / s, where v_i is the seed
-variance of source i; what is averaged: the measure between t' and m'. v_i is the mean square of what remains of
-Dice_is after the means of source i and of seed s are taken out: sources share batches and head initialisation at one
-seed, so a lucky seed lifts all of them and changes no ranking. The t' are the observed means drawn together towards
-the pool mean, t' = g + sqrt(1 - v / (s V)) (m - g), v the mean of the v_i and V the variance of the m_i: so the
-spread of t' + e' is the observed one. The observed means themselves would not do: their spread holds the noise
-already, and the ceiling would come out too high. Where the noise explains the whole spread the ceiling is 0, the
-limit, and a share of it is undefined.
+Rank measures are simulated. The ceiling is the mean of the measure between t' and m' = t' + e', where e'_i is normal
+with variance v_i / s and v_i is the seed variance of source i: the mean square of the residuals of Dice_is after
+removing the means of source i and of seed s. (At the same seed, sources share batches and head initialisation, so a
+favourable seed lifts all of them and does not change the ranking.) The t' are the observed means shrunk towards the
+pool mean g, t' = g + sqrt(1 - v / (s V)) (m - g), with v the mean of the v_i and V the variance of the m_i, so that
+t' + e' has the observed spread. Without shrinkage the ceiling would be too high, since the spread of the observed means
+already contains the noise. If the noise explains the whole spread, the ceiling is 0 (the limit) and a share of it is
+undefined.
 
-With four seeds or more the simulation is off by less than 0.02 on average, whether all sources are equally noisy or
-some six times as noisy as others; a variance pooled over the sources is too low by up to 0.07 in the second case.
-With two seeds it is off by up to 0.03.
+With four seeds or more the mean error of the simulation is below 0.02, both if all sources are equally noisy and if
+some are six times as noisy as others; with a variance pooled over the sources the ceiling is too low by up to 0.07 in
+the second case. With two seeds the error is up to 0.03.
 
 References:
     Attenuation: C. Spearman, "The proof and measurement of association between two things", Am. J. Psychol. 15, 1904.
@@ -31,8 +32,8 @@ from analysis.truth.reliability import split_half_reliability, why_unreliable
 
 Array = NDArray[np.float64]
 DRAWS = 1000  # standard error of the ceiling below 0.01 for 10 sources
-FEWEST_DRAWS = 20  # of 1,000 sources, whose ceiling varies little from draw to draw
-MANY = 100  # beyond so many sources the draws fall with the square of their number
+FEWEST_DRAWS = 20  # minimum, for 1,000 sources, whose ceiling varies little between draws
+MANY = 100  # above this number of sources the draws decrease with the square of the number
 
 
 def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) -> float:
@@ -40,11 +41,11 @@ def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) ->
 
     Args:
         dice: (n, s) float64, finite.
-        measure: The measure of agreement; Pearson takes the closed form, others the simulation.
-        generator: Where the simulation's randomness comes from.
+        measure: The measure of agreement; closed form for Pearson, simulation for all others.
+        generator: Randomness of the simulation.
 
     Returns:
-        A number in [0, 1]; NaN where the truth has no reliability (see `analysis.truth.reliability`).
+        A number in [0, 1]; NaN if the truth has no reliability (see `analysis.truth.reliability`).
     """
     if why_unreliable(dice):
         return float("nan")
@@ -54,7 +55,7 @@ def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) ->
 
 
 def pearson_ceiling(reliability: float) -> float:
-    """sqrt(2r / (1 + r)), and 0 where r is negative: then the truth is noise.
+    """The ceiling for Pearson, sqrt(2r / (1 + r)), or 0 if r is negative (the truth is noise).
 
     Args:
         reliability: r, the split-half reliability of the truth by Pearson.
@@ -74,13 +75,13 @@ def pearson_ceiling(reliability: float) -> float:
 def simulated_ceiling(
     dice: Array, *, measure: Measure = WEIGHTED_KENDALL, generator: np.random.Generator, draws: int | None = None
 ) -> float:
-    """The ceiling of any measure by simulation from the seed variance, as the module says.
+    """The ceiling of any measure by simulation from the seed variances, see the module.
 
     Args:
         dice: (n, s) float64, finite, n >= 3 and s >= 2.
         measure: The measure of agreement.
-        generator: Where the randomness comes from.
-        draws: How many truths are simulated; by default 1,000 for up to 100 sources, and fewer for more.
+        generator: Source of randomness.
+        draws: The number of simulated truths; by default 1,000 for up to 100 sources, fewer for more.
 
     Returns:
         A number in [0, 1].
@@ -94,7 +95,7 @@ def simulated_ceiling(
         1.0
     """
     if reason := why_unreliable(dice):
-        raise ValueError(f"`dice` must hold at least 3 sources and 2 seeds, got {reason}")
+        raise ValueError(f"`dice` must have at least 3 sources and 2 seeds, got {reason}")
     noise = seed_variances(dice) / dice.shape[1]
     expected = expected_dice(dice)
     if np.ptp(expected) == 0:
@@ -105,7 +106,7 @@ def simulated_ceiling(
 
 
 def seed_variances(dice: Array) -> Array:
-    """The variance of each source's Dice between seeds, what all sources share at a seed taken out.
+    """The variance of each source's Dice between seeds, after removing the mean over sources at each seed.
 
     Args:
         dice: (n, s) float64, n >= 2 and s >= 2.
@@ -124,13 +125,13 @@ def seed_variances(dice: Array) -> Array:
 
 
 def expected_dice(dice: Array) -> Array:
-    """The t' of the module: the mean Dice a source, drawn together so that only the spread beyond the noise is left.
+    """The t' of the module: mean Dice per source, shrunk so that only the spread beyond the noise is left.
 
     Args:
         dice: (n, s) float64, n >= 2 and s >= 2.
 
     Returns:
-        (n,) float64; all alike where the noise explains the whole spread.
+        (n,) float64; all equal if the noise explains the whole spread.
     """
     mean: Array = dice.mean(axis=1)
     spread = float(mean.var(ddof=1))
@@ -138,5 +139,5 @@ def expected_dice(dice: Array) -> Array:
         return mean
     beyond_noise = max(0.0, 1 - float(seed_variances(dice).mean()) / dice.shape[1] / spread)
     centre = mean.mean()
-    drawn: Array = centre + np.sqrt(beyond_noise) * (mean - centre)
-    return drawn
+    shrunk: Array = centre + np.sqrt(beyond_noise) * (mean - centre)
+    return shrunk

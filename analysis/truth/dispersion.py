@@ -1,7 +1,7 @@
-"""How much the ranks of the sources move from target to target.
+"""Dispersion of the ranks of the sources between targets.
 
-Ranks that stay put mean that a fixed list of sources answers every target (`analysis.evaluation.controls`); ranks that
-move leave an estimate something to find.
+If ranks hardly vary, a fixed list of sources suffices for every target (`analysis.evaluation.controls`); if they vary,
+an estimate can do better than a fixed list.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from analysis.truth.pools import Pool
 
 @dataclass(frozen=True)
 class Dispersion:
-    """The movement of the ranks in one number.
+    """The standard deviation of the ranks between targets.
 
     Attributes:
         rank_sd: Mean over sources of the standard deviation of the source's rank over the targets; NaN with one target.
-        rank_sd_random: The same if each target ranked its n sources at random: sqrt((n^2 - 1) / 12).
+        rank_sd_random: The same for random ranks of n sources: sqrt((n^2 - 1) / 12).
     """
 
     rank_sd: float
@@ -27,14 +27,14 @@ class Dispersion:
 
 
 def rank_table(pools: Sequence[Pool]) -> pd.DataFrame:
-    """The ranks of each source by the truth, 1 being the best.
+    """The ranks of each source by the truth; 1 is the best.
 
     Args:
-        pools: The pools, one a target.
+        pools: The pools, one per target.
 
     Returns:
-        One row a source, the best mean rank first; columns source, targets (on which it was run), mean_rank, rank_sd
-        (NaN on one target), best_rank, worst_rank.
+        One row per source, best mean rank first; columns source, targets (number on which it was run), mean_rank,
+        rank_sd (NaN for one target), best_rank, worst_rank.
 
     Example:
         >>> pool = Pool("liver", "last", ("a", "b"), (0,), np.array([[0.25], [0.75]]))
@@ -56,13 +56,10 @@ def rank_table(pools: Sequence[Pool]) -> pd.DataFrame:
 
 
 def dispersion(pools: Sequence[Pool]) -> Dispersion:
-    """The movement of the ranks over the targets, beside that of random ranks.
+    """The dispersion of the ranks over the targets, and that of random ranks.
 
     Args:
-        pools: The pools, one a target.
-
-    Returns:
-        The dispersion.
+        pools: The pools, one per target.
     """
     size = float(np.mean([len(pool.sources) for pool in pools]))
     return Dispersion(float(_ranks(pools).std(axis=1, ddof=1).mean()), float(np.sqrt((size**2 - 1) / 12)))

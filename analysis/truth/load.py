@@ -1,4 +1,4 @@
-"""What the tracking store holds of a suite: the rows of each stage, and the Dice of each test case."""
+"""Load the results of a suite from the tracking store: the rows of each stage, and the Dice of each test case."""
 
 import json
 import tempfile
@@ -19,22 +19,22 @@ DICE_FILE = "dice.json"
 def stored_rows(
     store: Store, stage: str, cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None
 ) -> list[Row]:
-    """The finished jobs of a stage that count.
+    """Load the finished jobs of a stage.
 
     Args:
         store: The store.
         stage: The stage.
-        cfg: The command's config; its suite names sources, targets and seeds.
-        keys: Stage -> keys of the jobs that count; without it the newest of the suite's sources, targets and seeds.
+        cfg: The command's config; its suite gives sources, targets and seeds.
+        keys: Stage -> keys of the jobs to load; by default the newest jobs of the suite's sources, targets and seeds.
 
     Returns:
         The rows.
 
     Raises:
-        InputError: There are none.
+        InputError: The store has no such jobs.
     """
-    found = store.finished(stage)
-    rows = _newest(found.values(), stage, cfg) if keys is None else [found[key] for key in keys[stage] if key in found]
+    jobs = store.finished(stage)
+    rows = _newest(jobs.values(), stage, cfg) if keys is None else [jobs[key] for key in keys[stage] if key in jobs]
     if not rows:
         raise InputError(
             f"tracking.uri: {store.uri} must hold finished {stage} jobs of suite {cfg.suite.name}, got none"
@@ -53,21 +53,21 @@ def _newest(found: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
     return newest(
         row
         for row in found
-        if not row.tags.get("variant")  # made by `study` with other settings
+        if not row.tags.get("variant")  # made by `sensitivity` with other settings
         and all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
     )
 
 
 def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
-    """The Dice of each test case and class of fine-tuned networks.
+    """Load the Dice of fine-tuned networks for each test case and class.
 
     Args:
         store: The store.
         rows: Rows of the truth stage.
 
     Returns:
-        Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`, a fraction; NaN where a case lacks the class. A pair
-        that was skipped has no line.
+        Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`, Dice as a fraction; NaN if a case lacks the class.
+        Skipped pairs have no rows.
     """
     lines = []
     with tempfile.TemporaryDirectory() as folder:

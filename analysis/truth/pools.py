@@ -1,8 +1,8 @@
-"""Which sources stand in a target's pool, and the sub-pools that keep a table honest.
+"""The pool of sources of each target, and its sub-pools.
 
-A pool is what the truth holds: every source that was fine-tuned on the target, with every seed. Very bad sources
-(scratch, hardly trained ones) are easy to rank; they raise the reliability and flatter every metric, so everything is
-also computed on the sub-pool without them.
+A pool contains every source that was fine-tuned on the target with every seed. Very weak sources (from scratch or
+hardly trained) are easy to rank: they raise the reliability and flatter every metric, so all results are also computed
+on the sub-pool without them.
 """
 
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ class Pool:
     """The truth of one target.
 
     Attributes:
-        target: The task that the sources were moved to.
+        target: The task on which the sources were fine-tuned.
         tune: What was fine-tuned.
         sources: (n,) names, sorted.
         seeds: (s,) the fine-tuning seeds, sorted.
         dice: (n, s) float64 in [0, 1].
-        left_out: The sources that have truth on this target and stand outside its pool, each with the reason.
-        cases: (n, s, m, k) float64, the Dice of each test case and foreground class, NaN where a case lacks the class;
-            None where they are not known.
+        left_out: Source that has truth on this target but is not in its pool -> reason.
+        cases: (n, s, m, k) float64, the Dice of each test case and foreground class, NaN if a case lacks the class;
+            None if unknown.
     """
 
     target: str
@@ -52,7 +52,7 @@ class Pool:
         return float(np.ptp(self.mean))
 
     def only(self, names: Collection[str]) -> "Pool":
-        """The same pool with the named sources alone."""
+        """The same pool with only the named sources."""
         kept = [place for place, name in enumerate(self.sources) if name in names]
         sources = tuple(self.sources[place] for place in kept)
         cases = None if self.cases is None else self.cases[kept]
@@ -60,21 +60,21 @@ class Pool:
 
 
 def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
-    """The pool of each target and each choice of what is tuned.
+    """Build the pool of each target and each choice of what is tuned.
 
-    The seeds of a target are those that at least half of its sources have, not counting sources without any Dice (pairs
-    that were skipped); a source that lacks one of them, or whose Dice is NaN, stands outside and is named in
+    The seeds of a target are those that at least half of its sources have, not counting sources without any Dice
+    (skipped pairs). A source that lacks one of them, or whose Dice is NaN, is not in the pool and is named in
     `left_out`. A target without any Dice has no pool.
 
     Args:
-        truth: Columns source, target, seed, tune, dice; Dice as a fraction. A column `reason`, where there is one, says
-            why a Dice is NaN.
+        truth: Columns source, target, seed, tune, dice; Dice as a fraction. An optional column `reason` says why a Dice
+            is NaN.
 
     Returns:
         The pools, by tune and target.
 
     Raises:
-        ValueError: A column is missing, a row stands twice, or a Dice is outside [0, 1].
+        ValueError: A column is missing, a row occurs twice, or a Dice is outside [0, 1].
 
     Example:
         >>> rows = [(s, "liver", seed, "last", d) for s, d in (("a", 0.2), ("b", 0.4)) for seed in (0, 1)]
@@ -88,20 +88,20 @@ def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
 
 
 def main_tune(every: Collection[Pool]) -> str:
-    """What was tuned on most targets (the first by name, of several): the study; other choices stand beside it."""
+    """What was tuned on most targets (the first by name if tied); this choice is the main study."""
     tunes = sorted(pool.tune for pool in every)
     if not tunes:
-        raise ValueError("`truth` must hold at least one row, got none")
+        raise ValueError("`truth` must contain at least one row, got none")
     return max(dict.fromkeys(tunes), key=tunes.count)
 
 
 def without_weak(sources: pd.DataFrame) -> frozenset[str]:
-    """The names of the sources that are neither from scratch nor of short pre-training."""
+    """The names of the sources that are neither from scratch nor pre-trained only briefly."""
     return frozenset(sources.loc[~sources["length"].isin(WEAK_LENGTHS), "source"])
 
 
 def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:
-    """The groups of at least three sources that share architecture and width, by a name such as "dynunet, width 8"."""
+    """Groups of at least three sources with the same architecture and width; keys such as "dynunet, width 8"."""
     groups = sources.groupby(["arch", "width"], sort=True)["source"]
     large = {key: frozenset(names) for key, names in groups if len(names) >= FEWEST_SOURCES}
     return {f"{arch}, width {width}": names for (arch, width), names in large.items()}
@@ -109,17 +109,17 @@ def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:
 
 def _check(truth: pd.DataFrame) -> None:
     if missing := [name for name in TRUTH_COLUMNS if name not in truth.columns]:
-        raise ValueError(f"`truth` must have the columns {', '.join(TRUTH_COLUMNS)}, lacks {', '.join(missing)}")
+        raise ValueError(f"`truth` must have the columns {', '.join(TRUTH_COLUMNS)}, missing {', '.join(missing)}")
     twice = truth[truth.duplicated(["source", "target", "seed", "tune"])]
     if len(twice):
         first = twice.iloc[0]
         raise ValueError(
-            f"`truth` must hold each source, target, seed and tune once, got {first['source']} on {first['target']} "
+            f"`truth` must contain each source, target, seed and tune once, got {first['source']} on {first['target']} "
             f"with seed {first['seed']} and tune {first['tune']} again"
         )
     if bool(((truth["dice"] < 0) | (truth["dice"] > 1)).any()):
         raise ValueError(
-            f"`truth` must hold Dice as fractions in [0, 1], got {truth['dice'].min():g} to {truth['dice'].max():g}"
+            f"`truth` must give Dice as fractions in [0, 1], got {truth['dice'].min():g} to {truth['dice'].max():g}"
         )
 
 
@@ -127,10 +127,10 @@ def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
     table = rows.pivot_table(index="source", columns="seed", values="dice", dropna=False)
     table = table.loc[:, table.dropna(how="all").notna().mean() >= 0.5]  # of the sources that were not skipped
     gaps = table[table.isna().any(axis=1)]
-    told = _reasons(rows)
+    reasons = _reasons(rows)
     left_out = {
         str(source): f"no Dice with seed {', '.join(map(str, row.index[row.isna()]))}"
-        + (f" ({told[str(source)]})" if str(source) in told else "")
+        + (f" ({reasons[str(source)]})" if str(source) in reasons else "")
         for source, row in gaps.iterrows()
     }
     kept = table.dropna()
@@ -139,7 +139,7 @@ def _pool(target: str, tune: str, rows: pd.DataFrame) -> Pool:
 
 
 def _reasons(rows: pd.DataFrame) -> dict[str, str]:
-    """Source -> why it has no Dice, where that is told."""
+    """Source -> why it has no Dice, if the truth gives a reason."""
     if "reason" not in rows:
         return {}
     pairs = zip(rows["source"].astype(str), rows["reason"].fillna("").astype(str), strict=True)

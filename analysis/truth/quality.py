@@ -1,4 +1,4 @@
-"""How good the truth of a pool is: its reliability with an interval, the ceiling that follows, its spread."""
+"""The quality of the truth of a pool: reliability with an interval, ceiling and spread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ class Quality:
     Attributes:
         target: The target, or the name of the mean.
         tune: What was fine-tuned.
-        sources: How many sources the pool has; for a mean, the mean number.
-        seeds: How many seeds each source has, likewise.
-        targets: Over how many targets it is a mean; 1 for a single one.
+        sources: The number of sources in the pool; for a mean, the mean number.
+        seeds: The number of seeds per source; for a mean, the mean number.
+        targets: The number of targets averaged; 1 for a single target.
         spread: Best minus worst mean Dice.
-        seed_sd: The root of the mean variance of Dice between seeds of one source.
-        reason: Why there is no reliability, or which sources with truth stand outside the pool; "".
+        seed_sd: The square root of the mean variance of a source's Dice between seeds.
+        reason: Why there is no reliability, or which sources with truth are not in the pool; otherwise "".
         reliability: Primary measure -> split-half reliability.
         resampled: Primary measure -> (b,) the same on each bootstrap resample of the sources.
         ceiling: Primary measure -> the expected agreement of a perfect predictor.
@@ -52,10 +52,10 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
     Args:
         pool: The truth.
         draws: The resamples of the sources.
-        generator: For the simulation of the ceiling.
+        generator: Randomness of the simulated ceiling.
 
     Returns:
-        The quality, NaN with the reason where the truth has fewer than 3 sources or 2 seeds.
+        The quality; NaN with the reason if the truth has fewer than 3 sources or 2 seeds.
     """
     undefined = why_unreliable(pool.dice)
     outside = "; ".join(f"without {source}: {why}" for source, why in pool.left_out.items())
@@ -64,7 +64,7 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
     blank = np.full(len(counts), np.nan)
     found = {m.name: blank if undefined else resampled_reliability(pool.dice, counts, m) for m in PRIMARY}
     flat = "all sources are alike in one half of the seeds" if np.isnan(found[PRIMARY[0].name][0]) else ""
-    none = undefined or flat
+    why = undefined or flat
     return Quality(
         target=pool.target,
         tune=pool.tune,
@@ -73,25 +73,25 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
         targets=1,
         spread=pool.spread if pool.sources else float("nan"),
         seed_sd=float("nan") if undefined else float(np.sqrt(seed_variances(pool.dice).mean())),
-        reason="; ".join(filter(None, (none, outside))),
+        reason="; ".join(filter(None, (why, outside))),
         reliability={name: float(values[0]) for name, values in found.items()},
         resampled={name: values[1:] for name, values in found.items()},
-        ceiling={m.name: float("nan") if none else ceiling(pool.dice, measure=m, generator=generator) for m in PRIMARY},
+        ceiling={m.name: float("nan") if why else ceiling(pool.dice, measure=m, generator=generator) for m in PRIMARY},
     )
 
 
 def mean_quality(parts: Sequence[Quality], *, name: str) -> Quality:
-    """The mean over targets (or over means of targets), draw by draw; NaN where one of the parts is.
+    """Average over targets (or over means of targets), draw by draw; NaN if any part is NaN.
 
     Args:
-        parts: The qualities, one a target.
-        name: What to call the mean in the column of targets.
+        parts: The qualities, one per target.
+        name: The name of the mean in the target column.
 
     Returns:
         The mean.
     """
     first = parts[0]
-    told = [f"{part.target}: {part.reason}" for part in parts if part.reason]
+    reasons = [f"{part.target}: {part.reason}" for part in parts if part.reason]
     return Quality(
         target=name,
         tune=first.tune,
@@ -100,7 +100,7 @@ def mean_quality(parts: Sequence[Quality], *, name: str) -> Quality:
         targets=sum(part.targets for part in parts),
         spread=float(np.mean([part.spread for part in parts])),
         seed_sd=float(np.mean([part.seed_sd for part in parts])),
-        reason="; ".join(told),
+        reason="; ".join(reasons),
         reliability={key: float(np.mean([part.reliability[key] for part in parts])) for key in first.reliability},
         resampled={key: np.mean([part.resampled[key] for part in parts], axis=0) for key in first.resampled},
         ceiling={key: float(np.mean([part.ceiling[key] for part in parts])) for key in first.ceiling},

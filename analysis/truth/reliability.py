@@ -1,12 +1,12 @@
-"""How reliable the truth is: does it rank the sources alike when it is measured twice?
+"""Split-half reliability of the truth.
 
-The seeds of a target are split into two halves; each half gives a mean Dice a source; the reliability r is the
-agreement between the two rankings, averaged over all splits. It is the reliability of HALF the seeds; what a metric is
-compared with is the mean over all of them, which is more reliable (Pearson: 2r / (1 + r), Spearman-Brown).
-`analysis.truth.ceiling` has what follows for a metric.
+The seeds of a target are split into two halves, and each half gives a mean Dice per source. The reliability r is the
+agreement between the two rankings, averaged over all splits. This is the reliability of HALF the seeds; metrics are
+compared with the mean over all seeds, which is more reliable (Pearson: 2r / (1 + r), Spearman-Brown).
+`analysis.truth.ceiling` derives the ceiling for a metric.
 
-The interval is a percentile bootstrap over the sources: one draw of the union of all pools serves every target (a
-source stands in several), and the mean over the targets is taken within each draw. Seeds and targets are as they are.
+The interval is a percentile bootstrap over the sources: one draw of the union of all pools is used for every target (a
+source is in several pools), and the mean over targets is taken within each draw. Seeds and targets are fixed.
 
 References:
     W. Brown, "Some experimental results in the correlation of mental abilities", Brit. J. Psychol. 3, 1910;
@@ -26,19 +26,19 @@ from analysis.evaluation.large import leave_one_out, linearised
 from analysis.evaluation.ranked import Ranked
 
 Array = NDArray[np.float64]
-MOST_SPLITS = 500  # 12 seeds have 462 splits; beyond that an even choice of them is as good
+MOST_SPLITS = 500  # 12 seeds have 462 splits; of more, evenly spaced splits are used
 
 
 def split_half_reliability(dice: Array, *, measure: Measure = KENDALL) -> float:
-    """Mean agreement between the source rankings of the two halves of the seeds, over all splits.
+    """Mean agreement over all splits between the source rankings of the two halves of the seeds.
 
     Args:
         dice: (n, s) float64, the Dice of n sources with s seeds each.
         measure: The measure of agreement.
 
     Returns:
-        A number in [-1, 1], or NaN with an `UndefinedAgreementWarning` for fewer than 2 seeds or 3 sources, or where
-        all sources are alike in one of the halves.
+        A number in [-1, 1], or NaN with an `UndefinedAgreementWarning` for fewer than 2 seeds or 3 sources, or if all
+        sources are equal in one of the halves.
 
     Raises:
         ValueError: `dice` is not a finite matrix.
@@ -58,7 +58,7 @@ def split_half_reliability(dice: Array, *, measure: Measure = KENDALL) -> float:
 
 
 def why_unreliable(dice: Array) -> str:
-    """Say why a truth of shape (n, s) has no reliability; "" where it has."""
+    """Return the reason why a truth of shape (n, s) has no reliability, or "" if it has."""
     n, s = dice.shape
     if n < FEWEST_SOURCES:
         return f"{n} sources, at least {FEWEST_SOURCES} are needed"
@@ -74,7 +74,7 @@ def resampled_reliability(dice: Array, counts: NDArray[np.int64], measure: Measu
         measure: The measure of agreement, a correlation.
 
     Returns:
-        (b,) float64, NaN where a split is undefined; linearised for more than 100 sources
+        (b,) float64, NaN if a split is undefined; linearised for more than 100 sources
         (`analysis.evaluation.large`).
     """
     total = np.zeros(len(counts))
@@ -93,13 +93,13 @@ def _resampled(first: Array, second: Array, counts: NDArray[np.int64], measure: 
 
 
 def splits(seeds: int) -> list[NDArray[np.bool_]]:
-    """All ways to split the seeds into halves (of s//2 and the rest), each as a mask of the first half.
+    """All splits of the seeds into halves (s//2 and the rest), each as a mask of the first half.
 
     Args:
         seeds: s, at least 2.
 
     Returns:
-        Masks of shape (s,); an even choice of 500 where there are more.
+        Masks of shape (s,); at most 500, evenly spaced if there are more.
 
     Example:
         >>> [mask.astype(int).tolist() for mask in splits(4)]
@@ -108,7 +108,7 @@ def splits(seeds: int) -> list[NDArray[np.bool_]]:
     half = seeds // 2
     number = comb(seeds, half)
     if seeds == 2 * half:
-        number //= 2  # a half and its complement are one split, and the first masks hold one of each
+        number //= 2  # a half and its complement are the same split, and the first masks contain one of each
     step = max(1, -(-number // MOST_SPLITS))
     masks = []
     for place, chosen in enumerate(combinations(range(seeds), half)):

@@ -1,12 +1,12 @@
-"""What the truth of a pool could have been with other test cases, and with other fine-tuning seeds.
+"""Bootstrap resamples of the truth of a pool over test cases, and over fine-tuning seeds.
 
-One draw of cases serves every source and seed of the target, and one draw of seeds every source: what all sources share
-(a hard case, a lucky order of batches) moves no ranking, as it should not. Of s seeds s - 1 are drawn with replacement,
+A draw of cases is shared by all sources and seeds of the target, and a draw of seeds by all sources: effects common to
+all sources (a hard case, an order of batches) do not change the ranking. Of s seeds, s - 1 are drawn with replacement,
 and likewise of m cases, so that the variance of a mean is that of s seeds and not too small by (s - 1) / s, which for
-two seeds would be half. Targets are drawn apart.
+two seeds would be half. Targets are drawn independently.
 
-Other seeds are more noise on top of the noise that is there, so these draws agree a little less with everything than
-the truth does; an interval over seeds says how far a figure moves, and the ceiling says what the noise takes from all.
+Resampled seeds add noise to the noise of the truth, so these draws agree slightly less with any scores than the truth
+does: an interval over seeds shows how much a figure varies, and the ceiling shows how much noise costs every metric.
 
 References:
     J. N. K. Rao, C. F. J. Wu, "Resampling Inference with Complex Survey Data", JASA 83(401), 1988,
@@ -24,25 +24,25 @@ from analysis.truth.pools import Pool
 
 Array = NDArray[np.float64]
 CASE_COLUMNS = ("source", "target", "seed", "tune", "case", "class", "dice")
-FEWEST_CASES = 6  # of fewer cases too many resamples are nearly one case
+FEWEST_CASES = 6  # with fewer cases too many resamples consist of nearly one case
 FEWEST_SEEDS = 2
 
 
 def with_cases(pools: Sequence[Pool], cases: pd.DataFrame) -> tuple[Pool, ...]:
-    """The pools with the Dice of each test case.
+    """Add the Dice of each test case to the pools.
 
     Args:
         pools: The pools.
-        cases: One row a fine-tuning, test case and class: the columns `CASE_COLUMNS`; NaN where a case lacks the class.
+        cases: Columns `CASE_COLUMNS`: one row per fine-tuning, test case and class; NaN if a case lacks the class.
 
     Returns:
-        The pools; one for which a source or seed has no cases, or not those of the others, stays without.
+        The pools; unchanged if their sources and seeds do not all have the same cases.
 
     Raises:
         ValueError: A column is missing.
     """
     if missing := [name for name in CASE_COLUMNS if name not in cases.columns]:
-        raise ValueError(f"`cases` must have the columns {', '.join(CASE_COLUMNS)}, lacks {', '.join(missing)}")
+        raise ValueError(f"`cases` must have the columns {', '.join(CASE_COLUMNS)}, missing {', '.join(missing)}")
     groups = dict(iter(cases.groupby(["target", "tune"])))
     return tuple(
         replace(pool, cases=_values(pool, groups[key])) if (key := (pool.target, pool.tune)) in groups else pool
@@ -51,32 +51,32 @@ def with_cases(pools: Sequence[Pool], cases: pd.DataFrame) -> tuple[Pool, ...]:
 
 
 def luck(pool: Pool, *, draws: int, generator: np.random.Generator) -> dict[str, Array]:
-    """The mean Dice of each source with other cases, and with other seeds.
+    """The mean Dice of each source on resampled cases, and with resampled seeds.
 
     Args:
         pool: The truth.
-        draws: How many of each.
-        generator: Where the randomness comes from.
+        draws: The number of draws of each kind.
+        generator: Source of randomness.
 
     Returns:
         "cases" (with at least 6 test cases) and "seeds" (with at least 2) -> (draws, n) float64.
     """
-    found = {}
+    resampled = {}
     if pool.cases is not None and pool.cases.shape[2] >= FEWEST_CASES:
-        found["cases"] = _over_cases(pool.cases.mean(axis=1), draws, generator)
+        resampled["cases"] = _over_cases(pool.cases.mean(axis=1), draws, generator)
     seeds = len(pool.seeds)
     if seeds >= FEWEST_SEEDS:
-        found["seeds"] = _counts(seeds, draws, generator) @ pool.dice.T / (seeds - 1)
-    return found
+        resampled["seeds"] = _counts(seeds, draws, generator) @ pool.dice.T / (seeds - 1)
+    return resampled
 
 
 def _over_cases(dice: Array, draws: int, generator: np.random.Generator) -> Array:
-    """(draws, n) the mean over classes of the mean over the drawn cases that hold the class; dice: (n, m, k)."""
+    """(draws, n) the mean over classes of the mean over the drawn cases that have the class; dice: (n, m, k)."""
     counts = _counts(dice.shape[1], draws, generator)
     total = np.einsum("bm,nmk->bnk", counts, np.nan_to_num(dice))
-    held = np.einsum("bm,nmk->bnk", counts, np.isfinite(dice).astype(np.float64))
-    drawn = held > 0
-    means = np.divide(total, held, out=np.zeros_like(total), where=drawn)
+    cases = np.einsum("bm,nmk->bnk", counts, np.isfinite(dice).astype(np.float64))
+    drawn = cases > 0
+    means = np.divide(total, cases, out=np.zeros_like(total), where=drawn)
     with np.errstate(invalid="ignore"):
         over_classes: Array = means.sum(axis=2) / drawn.sum(axis=2)
     return over_classes
@@ -87,11 +87,11 @@ def _counts(size: int, draws: int, generator: np.random.Generator) -> Array:
 
 
 def _values(pool: Pool, rows: pd.DataFrame) -> Array | None:
-    """(n, s, m, k), or None where the rows are not the full product of sources, seeds, cases and classes."""
+    """(n, s, m, k), or None if the rows are not the full product of sources, seeds, cases and classes."""
     keys = [rows["case"].unique(), rows["class"].unique()]
     index = pd.MultiIndex.from_product([pool.sources, pool.seeds, *keys])
-    held = rows.set_index(["source", "seed", "case", "class"])["dice"]
-    if held.index.has_duplicates or not index.isin(held.index).all():
+    dice = rows.set_index(["source", "seed", "case", "class"])["dice"]
+    if dice.index.has_duplicates or not index.isin(dice.index).all():
         return None
     shape = (len(pool.sources), len(pool.seeds), *map(len, keys))
-    return held.reindex(index).to_numpy(dtype=np.float64).reshape(shape)
+    return dice.reindex(index).to_numpy(dtype=np.float64).reshape(shape)

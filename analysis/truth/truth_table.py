@@ -1,7 +1,7 @@
-"""A truth from a table in place of fine-tuning: a CSV file with the columns source, target, dice, maybe seed and case.
+"""Read a truth from a CSV table instead of fine-tuning; columns source, target, dice and optionally seed and case.
 
-Dice are fractions, or percent where one of them is above 1. A pair with several cases counts by their mean for each
-seed. The tables that ship with the project go by their names (`analysis.published`).
+Dice are fractions, or percent if any of them is above 1. The Dice of a pair and seed is the mean over its cases. The
+tables that ship with the project are referred to by name (`analysis.published`).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from analysis.truth.seed_case_bootstrap import CASE_COLUMNS
 from benchmark.errors import InputError
 
 NEEDED = ("source", "target", "dice")
-TUNE = "as given"  # what was tuned, the table does not say
+TUNE = "as given"  # the table does not say what was tuned
 PERCENT = 100.0
 
 
@@ -26,11 +26,11 @@ class TruthTable:
     """The truth of a table.
 
     Attributes:
-        name: The file as it was named.
+        name: The name or path of the table, as given.
         truth: Columns source, target, seed, tune, dice (a fraction).
-        cases: The Dice of each case, columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`; None where the table
-            has no cases.
-        percent: The Dice stood in percent.
+        cases: The Dice of each case, columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`; None if the table has
+            no cases.
+        percent: Whether the table's Dice are in percent.
     """
 
     name: str
@@ -49,8 +49,8 @@ def read_table(name: str | None) -> TruthTable:
         The table.
 
     Raises:
-        InputError: There is no such file, a column is missing, a field is empty or no number, a Dice lies outside
-            [0, 100], or a row stands twice.
+        InputError: The file does not exist, a column is missing, a field is empty or not a number, a Dice is outside
+            [0, 100], or a row occurs twice.
 
     Example:
         >>> read_table("openmind_resenc_l").truth.shape
@@ -73,50 +73,50 @@ def read_table(name: str | None) -> TruthTable:
 
 
 def read_truth_table(truth: str, table: str | None) -> TruthTable | None:
-    """The table that the settings `truth` and `table` name; None where the truth is fine-tuned.
+    """Read the table given by the settings `truth` and `table`.
 
     Args:
         truth: "fine_tuning" or "table".
         table: The table, None for fine-tuning.
 
     Returns:
-        The table, or None.
+        The table, or None for fine-tuning.
 
     Raises:
-        InputError: `truth` is neither, a table is named that is not used, or the table is bad.
+        InputError: `truth` is neither of the two, `table` is given for fine-tuning, or the table is invalid.
     """
     if truth == "table":
         return read_table(table)
     if truth != "fine_tuning":
         raise InputError(f"truth must be fine_tuning or table, got {truth}")
     if table is not None:
-        raise InputError(f"table is used with truth=table alone, got table={table} with truth={truth}")
+        raise InputError(f"table is only used with truth=table, got table={table} with truth={truth}")
     return None
 
 
 def rows_outside(truth: pd.DataFrame, sources: pd.DataFrame, suite: Any) -> str:
-    """What of a table is left out, since the suite does not hold it.
+    """Say which sources and targets of a table are left out because the suite does not contain them.
 
     Args:
         truth: The table's truth.
         sources: The frame of the suite's sources.
-        suite: Its config.
+        suite: The suite's config.
 
     Returns:
-        A line, "" where nothing is.
+        A sentence, or "" if nothing is left out.
 
     Raises:
-        InputError: Nothing of the table is of the suite.
+        InputError: The table and the suite have no source or no target in common.
     """
     parts = []
     for column, known in (("source", set(sources["source"])), ("target", set(suite.targets))):
-        held = set(truth[column])
-        if not held & known:
-            names, got = (", ".join(sorted(part)) for part in (known, held))
-            raise InputError(f"table must hold a {column} of suite {suite.name} ({names}), got {got}")
-        if outside := sorted(held - known):
+        listed = set(truth[column])
+        if not listed & known:
+            names, got = (", ".join(sorted(part)) for part in (known, listed))
+            raise InputError(f"table must contain a {column} of suite {suite.name} ({names}), got {got}")
+        if outside := sorted(listed - known):
             parts.append(f"{column} {', '.join(outside)}")
-    return f"left out of the table, as suite {suite.name} does not hold it: {'; '.join(parts)}" if parts else ""
+    return f"left out of the table because suite {suite.name} does not contain it: {'; '.join(parts)}" if parts else ""
 
 
 def _read(name: str) -> pd.DataFrame:
@@ -131,9 +131,9 @@ def _read(name: str) -> pd.DataFrame:
 
 def _check(rows: pd.DataFrame, name: str) -> None:
     if missing := [column for column in NEEDED if column not in rows.columns]:
-        raise InputError(f"{name} must have the columns {', '.join(NEEDED)}, lacks {', '.join(missing)}")
+        raise InputError(f"{name} must have the columns {', '.join(NEEDED)}, missing {', '.join(missing)}")
     if rows.empty:
-        raise InputError(f"{name} must hold at least one row, got none")
+        raise InputError(f"{name} must contain at least one row, got none")
     known = [column for column in ("source", "target", "seed", "case") if column in rows.columns]
     for column in known:
         if empty := int(rows[column].isna().sum()):
@@ -151,5 +151,5 @@ def _check(rows: pd.DataFrame, name: str) -> None:
             f"{name}: dice must be a fraction or a percentage, got {rows['dice'].iloc[place]} on line {place + 2}"
         )
     if len(twice := rows[rows.duplicated(known)]):
-        told = ", ".join(f"{column} {twice.iloc[0][column]}" for column in known)
-        raise InputError(f"{name} must hold each {', '.join(known)} once, got {told} again")
+        first = ", ".join(f"{column} {twice.iloc[0][column]}" for column in known)
+        raise InputError(f"{name} must contain each {', '.join(known)} once, got {first} again")

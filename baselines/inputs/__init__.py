@@ -1,1 +1,1 @@
-"""What several estimates share: their inputs, read and checked once."""
+"""Inputs shared by several estimates: validation, class statistics and metric base classes."""

@@ -1,4 +1,4 @@
-"""What the sample doors of all estimates share: checked arrays in, a float (or NaN with a warning) out."""
+"""Validation of the arrays that estimates take, and undefined scores."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,18 +14,18 @@ Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Array: TypeAlias = NDArray[Any] | Tensor
 
-# float16 probabilities of some hundred classes sum to 1 only so nearly
+# Rounding of float16 probabilities, summed over a few hundred classes
 ROW_SUM_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Checked samples of one target.
+    """Validated samples of one target.
 
     Attributes:
         rows: (n, d) float64, features, softmax or logits.
         labels: (n,) int64 in 0 .. k - 1.
-        undefined: why no estimate can be made of them, or "".
+        undefined: why no score can be computed from them, or "".
     """
 
     rows: Floats
@@ -34,19 +34,19 @@ class Samples:
 
     @property
     def k(self) -> int:
-        """Number of classes, one more than the largest label."""
+        """Number of classes, the largest label plus 1."""
         return int(self.labels.max()) + 1 if len(self.labels) else 0
 
 
 def read_rows(rows: Array, *, name: str = "features") -> Floats:
-    """A float64 copy or view of a table of numbers.
+    """Validate a table of numbers and convert it to float64.
 
     Args:
         rows: (n, d) real numbers, numpy or torch.
-        name: the argument's name in an error.
+        name: name of the argument in error messages.
 
     Returns:
-        (n, d) float64.
+        (n, d) float64, a view where possible.
 
     Raises:
         ValueError: if the shape is not (n, d) or the numbers are not real.
@@ -63,18 +63,18 @@ def read_rows(rows: Array, *, name: str = "features") -> Floats:
 
 
 def read_labels(labels: Array, n: int, *, name: str = "labels") -> Integers:
-    """Labels as int64.
+    """Validate labels and convert them to int64.
 
     Args:
         labels: (n,) integers, 0 .. k - 1, numpy or torch.
-        n: how many there must be.
-        name: the argument's name in an error.
+        n: expected number of labels.
+        name: name of the argument in error messages.
 
     Returns:
         (n,) int64.
 
     Raises:
-        ValueError: if they are not n integers, or one is negative.
+        ValueError: if they are not n integers, or a label is negative.
 
     Example:
         >>> read_labels(np.array([[0.0], [1.0]]), 2)
@@ -90,15 +90,15 @@ def read_labels(labels: Array, n: int, *, name: str = "labels") -> Integers:
 
 
 def read_samples(rows: Array, labels: Array, *, name: str = "features") -> Samples:
-    """Features (or predictions) with their labels, and why they are of no use if so.
+    """Validate features (or predictions) with their labels.
 
     Args:
         rows: (n, d) real numbers, numpy or torch.
         labels: (n,) integers, 0 .. k - 1.
-        name: the name of `rows` in an error.
+        name: name of `rows` in error messages.
 
     Returns:
-        The checked samples.
+        The validated samples; `undefined` gives the reason if no score can be computed from them.
 
     Raises:
         ValueError: as `read_rows` and `read_labels`.
@@ -113,14 +113,14 @@ def read_samples(rows: Array, labels: Array, *, name: str = "features") -> Sampl
 
 
 def read_softmax(softmax: Array, labels: Array) -> Samples:
-    """A source's softmax with the target's labels.
+    """Validate a source's softmax with the target's labels.
 
     Args:
-        softmax: (n, z) probabilities, rows that sum to 1.
+        softmax: (n, z) probabilities; each row sums to 1.
         labels: (n,) integers, 0 .. k - 1.
 
     Returns:
-        The checked samples.
+        The validated samples.
 
     Raises:
         ValueError: as `read_samples`, or if a probability is negative or a row does not sum to 1.
@@ -144,12 +144,12 @@ def read_softmax(softmax: Array, labels: Array) -> Samples:
 
 
 def undefined(reason: str) -> Score:
-    """NaN with its reason."""
+    """Undefined score (NaN) with its reason."""
     return Score(float("nan"), reason=reason)
 
 
 def to_numpy(values: Array) -> NDArray[Any]:
-    """A numpy view of an array or tensor (copied from its device where it must be)."""
+    """Convert an array or tensor to numpy, without a copy where possible."""
     if not isinstance(values, Tensor):
         return np.asarray(values)
     plain = values.detach().cpu()

@@ -1,7 +1,6 @@
-"""Class moments as the estimates read them: float64 arrays of the classes that have samples.
+"""Class moments for the estimates: float64 arrays of the classes that have samples.
 
-Every estimate that needs no more than counts, means and scatters starts here, so that foreground, balance, empty
-classes and values that are not finite are treated in one place.
+Handles foreground, balancing, empty classes and non-finite values for every estimate based on class moments.
 """
 
 from dataclasses import dataclass
@@ -22,13 +21,13 @@ class ClassGaussians:
 
     Attributes:
         classes: (k,) int64, the label of each class kept.
-        count: (k,) float64, samples of each class, or weights that sum to the samples when classes are balanced.
+        count: (k,) float64, samples per class; when balanced, equal weights that sum to the number of samples.
         mean: (k, d) float64.
         scatter: (k, d, d) float64, sum of (x - mean)(x - mean)'.
         cubes: (k, d) float64, sum of |x - mean|^2 (x - mean).
         quartics: (k,) float64, sum of |x - mean|^4.
-        empty: labels without a sample, left out.
-        undefined: why no estimate can be made of these moments, or "".
+        empty: labels without samples, left out.
+        undefined: why no score can be computed from these moments, or "".
     """
 
     classes: Integers
@@ -47,29 +46,29 @@ class ClassGaussians:
 
     @property
     def prior(self) -> Floats:
-        """(k,) share of each class."""
+        """Share of each class, (k,)."""
         return self.count / self.n
 
     @property
     def note(self) -> str:
-        """What was left out, for the reason of a score."""
+        """Note on empty classes, for the reason of a score."""
         return f"classes without samples left out: {list(self.empty)}" if self.empty else ""
 
     def total_mean(self) -> Floats:
-        """(d,) mean of all samples."""
+        """Mean of all samples, (d,)."""
         return self.prior @ self.mean
 
     def within(self) -> Floats:
-        """(d, d) sum of the classes' scatters."""
+        """Within-class scatter (d, d): the sum over classes."""
         return np.asarray(self.scatter.sum(axis=0))
 
     def between(self) -> Floats:
-        """(d, d) scatter of the class means about the total mean, each counted once per sample."""
+        """Between-class scatter (d, d) of the class means about the total mean, weighted by `count`."""
         shift = (self.mean - self.total_mean()) * np.sqrt(self.count)[:, None]
         return np.asarray(shift.T @ shift)
 
     def total_quartics(self) -> float:
-        """Sum over all samples of |x - total mean|^4, exact from the class moments."""
+        """Sum over all samples of |x - total mean|^4, computed exactly from the class moments."""
         shift = self.mean - self.total_mean()
         square = np.einsum("cd,cd->c", shift, shift)
         along = np.einsum("cd,cde,ce->c", shift, self.scatter, shift)
@@ -79,7 +78,7 @@ class ClassGaussians:
 
 
 def sample_moments(features: Array, labels: Array) -> ClassMoments:
-    """The class moments of checked samples: what the sample door of an estimate hands to its statistics door.
+    """Compute class moments from arrays.
 
     Args:
         features: (n, d) real numbers.
@@ -96,15 +95,15 @@ def sample_moments(features: Array, labels: Array) -> ClassMoments:
 
 
 def read_moments(moments: ClassMoments, *, foreground: bool = False, balanced: bool = False) -> ClassGaussians:
-    """The classes of some moments that take part in an estimate.
+    """Select and weight the classes of class moments for an estimate.
 
     Args:
         moments: class moments of k classes in d dimensions.
         foreground: leave out class 0.
-        balanced: weight the samples so that every class counts alike.
+        balanced: give every class the same weight.
 
     Returns:
-        The classes with samples; `undefined` says why they allow no estimate, if so.
+        The classes with samples; `undefined` gives the reason if no score can be computed from them.
 
     Example:
         >>> from benchmark.statistics import ClassMoments
@@ -135,9 +134,9 @@ def read_moments(moments: ClassMoments, *, foreground: bool = False, balanced: b
 
 
 def project(gaussians: ClassGaussians, components: int) -> ClassGaussians:
-    """The moments of the first principal components of all samples.
+    """Project moments onto the first principal components of all samples.
 
-    Cubes and quartics do not survive a projection and become NaN.
+    Cubes and quartics are lost in a projection and become NaN.
 
     Args:
         gaussians: moments in d dimensions.
@@ -162,12 +161,12 @@ def project(gaussians: ClassGaussians, components: int) -> ClassGaussians:
 
 
 class WeightedMomentMetric(MomentMetric):
-    """Base of the estimates of class moments: what `read_moments` takes are options of each.
+    """Base of the estimates computed from class moments, with the options of `read_moments`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
-        layer: -1 the input of the finest segmentation head.
+        balanced: give every class the same weight.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     def __init__(self, *, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:

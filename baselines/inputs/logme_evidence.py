@@ -1,7 +1,7 @@
-"""The evidence of a Bayesian linear model at the fixed point of its two precisions: the inner loop of LogME.
+"""Evidence of a Bayesian linear model at the fixed point of its two precisions, the inner loop of LogME.
 
-Letters and formulas are those of `baselines.logme`. The model is given by the eigenvalues s_j of X'X that are not 0
-and by x_j, the part of y along the left singular vector of each.
+Notation and formulas are those of `baselines.logme`. The model is given by the non-zero eigenvalues s_j of X'X and by
+x_j, the part of y along the j-th left singular vector.
 """
 
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ import numpy as np
 
 from baselines.inputs.arrays import Floats
 
-# |y|^2 - |x|^2 is a difference of sums of n terms: below this share of |y|^2 it is their rounding
+# |y|^2 - |x|^2 is a difference of sums of n terms: below this share of |y|^2 it is rounding error
 UNEXPLAINED_RESOLUTION = 1e-12
-# A ridge this far below the smallest eigenvalue or above the largest no longer changes the evidence
+# A ridge this far below the smallest or above the largest eigenvalue no longer changes the evidence
 RIDGE_LIMIT = 1e-12
-# Keeps alpha and beta finite where eps = 0 and nothing is left to divide by
+# Keeps alpha and beta finite where eps = 0 and the divisor vanishes
 LEAST = 1e-300
 
 
 @dataclass(frozen=True)
 class EvidenceSettings:
-    """When to stop, and what the released forms add.
+    """Stopping rule, and the terms that differ between the released forms.
 
     Attributes:
         n: number of samples.
         tol: relative change of alpha / beta at which the iteration stops.
-        max_iter: most steps.
+        max_iter: maximum number of steps.
         eps: added to |m|^2 and to the residual in the updates.
-        eps_in_evidence: the same in the evidence.
-        extra: how many null eigenvalues count in d/2 log alpha but not in the log-determinant.
+        eps_in_evidence: added to both in the evidence.
+        extra: number of null eigenvalues that count in d/2 log alpha but not in the log-determinant.
     """
 
     n: float
@@ -41,7 +41,7 @@ class EvidenceSettings:
 
 @dataclass(frozen=True)
 class LogEvidence:
-    """Log evidence per sample, and the steps it took."""
+    """Log evidence per sample, and the number of steps taken."""
 
     value: float
     steps: int
@@ -53,13 +53,13 @@ def maximise_evidence(
     """Iterate alpha and beta of one class to their fixed point.
 
     Args:
-        eigenvalues: (r,) positive.
+        eigenvalues: (r,) s_j, positive.
         projections: (r,) x_j.
-        count: |y|^2, the samples of the class.
-        settings: of the form.
+        count: |y|^2, the number of samples of the class.
+        settings: settings of the released form.
 
     Returns:
-        The evidence where the iteration stopped.
+        The evidence at the last step.
     """
     squares = projections**2
     unexplained = count - float(squares.sum())

@@ -1,4 +1,4 @@
-"""Base of the estimates that read sampled points: a class-balanced sample of voxels over all cases."""
+"""Base class of the estimates computed from a class-balanced sample of voxels over all cases."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Self
@@ -11,14 +11,14 @@ from benchmark.statistics import BalancedPointsRequest, PointSample, Request, St
 
 
 class PointMetric(ABC):
-    """An estimate of sampled points: a subclass has `name` and `_score(samples)`.
+    """Base of the estimates computed from sampled points; subclasses define `name` and `_score(samples)`.
 
-    Metrics with one `count`, `layer` and `seed` share one sample.
+    Metrics with the same `count`, `layer` and `seed` share one sample.
 
     Args:
-        count: most points, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name: ClassVar[str]
@@ -29,36 +29,36 @@ class PointMetric(ABC):
         self.count = count
         self.layer = layer
         self.seed = seed
-        self._held: Samples | None = None
+        self._samples: Samples | None = None
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """One class-balanced sample of points."""
+        """A class-balanced sample of points."""
         return (BalancedPointsRequest(count=self.count, layer=self.layer, seed=self.seed),)
 
     @abstractmethod
     def _score(self, samples: Samples) -> Score:
-        """The score of checked samples."""
+        """Compute the score from validated samples."""
 
     def _read(self, points: PointSample) -> Samples:
         return read_samples(points.features, points.labels)
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """The score of a pass over a target, or without an argument of the samples updated with.
+        """Compute the score from the statistics of a pass, or from the samples given to `update`.
 
         Args:
-            statistics: what `requires` asks for; None for the samples.
+            statistics: the statistics named by `requires`; None to use the samples given to `update`.
 
         Returns:
             The score.
         """
         if statistics is None:
-            return undefined("no samples") if self._held is None else self._score(self._held)
+            return undefined("no samples") if self._samples is None else self._score(self._samples)
         points: PointSample = statistics[self.requires[0]]
         return undefined("no samples") if points.table is None else self._score(self._read(points))
 
     def update(self, rows: Array, labels: Array) -> None:
-        """Take in samples; all of them are kept.
+        """Add samples; all of them are kept in memory.
 
         Args:
             rows: (n, d) features, or what the metric reads.
@@ -70,28 +70,28 @@ class PointMetric(ABC):
         self._take(read_samples(rows, labels, name=self.row_name))
 
     def merge(self, other: Self) -> Self:
-        """Take in the samples that another metric was updated with.
+        """Add the samples of another metric.
 
         Args:
-            other: of the same class; not changed.
+            other: a metric of the same class; not changed.
 
         Returns:
             This metric.
         """
-        if other._held is not None:
-            self._take(other._held)
+        if other._samples is not None:
+            self._take(other._samples)
         return self
 
     def reset(self) -> None:
-        """Forget all samples."""
-        self._held = None
+        """Remove all samples."""
+        self._samples = None
 
     def _take(self, fresh: Samples) -> None:
-        if self._held is None:
-            self._held = fresh
+        if self._samples is None:
+            self._samples = fresh
             return
-        held = self._held
-        if held.rows.shape[1] != fresh.rows.shape[1]:
-            raise ValueError(f"`{self.row_name}` must have {held.rows.shape[1]} columns, got {fresh.rows.shape[1]}")
-        rows, labels = np.vstack([held.rows, fresh.rows]), np.concatenate([held.labels, fresh.labels])
-        self._held = read_samples(rows, labels, name=self.row_name)
+        stored = self._samples
+        if stored.rows.shape[1] != fresh.rows.shape[1]:
+            raise ValueError(f"`{self.row_name}` must have {stored.rows.shape[1]} columns, got {fresh.rows.shape[1]}")
+        rows, labels = np.vstack([stored.rows, fresh.rows]), np.concatenate([stored.labels, fresh.labels])
+        self._samples = read_samples(rows, labels, name=self.row_name)

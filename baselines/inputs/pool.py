@@ -1,4 +1,4 @@
-"""Normalising the elements of an estimate over the sources of one target."""
+"""Normalisation of the terms of an estimate over the sources of one target."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,10 +10,10 @@ from benchmark.metric.score import Score
 
 
 def minmax(values: Floats) -> Floats:
-    """Values mapped to 0 .. 1; all 0 where they are all alike.
+    """Scale values to [0, 1]; all 0 if they are all equal.
 
     Args:
-        values: (n,) one element of each source.
+        values: (n,) one term of each source.
 
     Returns:
         (n,) float64.
@@ -27,11 +27,11 @@ def minmax(values: Floats) -> Floats:
 
 
 def pooled(scores: Mapping[str, Score], rule: Callable[[Callable[[str], Floats]], Floats]) -> dict[str, Score]:
-    """Scores made of elements of the whole pool.
+    """Compute final scores from the terms of all sources in a pool.
 
     Args:
-        scores: of each source of one target, elements in their parts.
-        rule: given the function element name -> (n,) values of all sources that have a score, their final scores.
+        scores: by source of one target, with the terms as parts.
+        rule: maps the function term name -> (n,) values of all sources that have a score to their final scores.
 
     Returns:
         The final scores; a source without a score keeps its NaN and reason.

@@ -1,7 +1,7 @@
-"""The joint of a source's predictions and the target's labels, as the LEEP family reads it.
+"""Joint distribution of a source's predictions and the target's labels, for the LEEP family.
 
 J (k, z) = mean over samples of onehot(y) p, p the source's softmax (soft joint) or its argmax as one-hot (hard joint);
-P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probability: such a z never takes part.
+P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probability, so that such a z is ignored.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from benchmark.metric.standalone import JointMetric
 
 @dataclass(frozen=True)
 class JointProbability:
-    """A joint distribution over the classes that have samples.
+    """Joint distribution over the classes that have samples.
 
     Attributes:
         classes: (k,) int64, the label of each class kept.
         weight: (k,) float64, share of each class.
         joint: (k, z) float64, sums to 1.
-        empty: labels without a sample, left out.
-        undefined: why no estimate can be made of it, or "".
+        empty: labels without samples, left out.
+        undefined: why no score can be computed from it, or "".
     """
 
     classes: Integers
@@ -35,25 +35,25 @@ class JointProbability:
 
     @property
     def note(self) -> str:
-        """What was left out, for the reason of a score."""
+        """Note on empty classes, for the reason of a score."""
         return f"classes without samples left out: {list(self.empty)}" if self.empty else ""
 
     def conditional(self) -> Floats:
-        """(k, z) P(c given z), 0 where z has no probability."""
+        """P(c given z), (k, z); 0 where z has no probability."""
         marginal = self.joint.sum(axis=0)
         return np.asarray(np.divide(self.joint, marginal, out=np.zeros_like(self.joint), where=marginal > 0))
 
 
 def read_joint(mass: Array, *, foreground: bool = False, balanced: bool = False) -> JointProbability:
-    """The classes of a joint histogram that take part in an estimate.
+    """Select, weight and normalise the classes of a joint histogram.
 
     Args:
         mass: (k, z) sums over samples, soft or hard.
         foreground: leave out class 0.
-        balanced: weight the samples so that every class counts alike.
+        balanced: give every class the same weight.
 
     Returns:
-        The normalised joint; `undefined` says why it allows no estimate, if so.
+        The normalised joint; `undefined` gives the reason if no score can be computed from it.
 
     Example:
         >>> read_joint(np.array([[3.0, 0.0], [0.0, 1.0]])).joint.tolist()
@@ -74,11 +74,11 @@ def read_joint(mass: Array, *, foreground: bool = False, balanced: bool = False)
 
 
 def joint_mass(samples: Samples, *, hard: bool = False) -> Floats:
-    """(k, z) sums of predictions over the samples of each class.
+    """Sum predictions over the samples of each class.
 
     Args:
         samples: softmax rows with their labels.
-        hard: of the argmax instead of the softmax.
+        hard: sum the one-hot argmax instead of the softmax.
 
     Returns:
         (k, z) float64.
@@ -96,14 +96,14 @@ def joint_mass(samples: Samples, *, hard: bool = False) -> Floats:
 def softmax_joint(
     softmax: Array, labels: Array, *, hard: bool = False, foreground: bool = False, balanced: bool = False
 ) -> JointProbability:
-    """The joint of checked samples.
+    """Compute the joint distribution from arrays.
 
     Args:
         softmax: (n, z) probabilities.
         labels: (n,) integers, 0 .. k - 1.
-        hard: of the argmax instead of the softmax.
+        hard: use the one-hot argmax instead of the softmax.
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
 
     Returns:
         The normalised joint.
@@ -116,14 +116,14 @@ def softmax_joint(
 
 
 def rows_of_classes(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Iterator[tuple[int, Floats]]:
-    """A second look at the softmax that a joint was made of, class by class.
+    """Read the softmax that a joint was computed from again, class by class.
 
     Args:
-        joint: of the same samples.
+        joint: joint distribution of the same samples.
         cases: (n, z) softmax and (n,) labels of each case.
 
     Yields:
-        The place of a class in `joint.classes`, and the (n, z) softmax of its samples in one case.
+        The index of a class in `joint.classes`, and the (n, z) softmax of its samples in one case.
     """
     for softmax, labels in cases:
         rows, target = to_numpy(softmax), to_numpy(labels)
@@ -132,11 +132,11 @@ def rows_of_classes(joint: JointProbability, cases: Iterable[tuple[Array, Array]
 
 
 class WeightedJointMetric(JointMetric):
-    """Base of the estimates of the joint: what `read_joint` takes are their options.
+    """Base of the estimates computed from the joint, with the options of `read_joint`.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:

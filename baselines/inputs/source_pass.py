@@ -1,4 +1,4 @@
-"""Base of the estimates that look at the source's own data too: a second pass through the same network."""
+"""Base class of the estimates that need a second pass, over the source's own data."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -9,12 +9,14 @@ from benchmark.statistics import BalancedPointsRequest, PointSample, Request, St
 
 
 class SourcePassMetric(ABC):
-    """An estimate of points of the target and of the source's data: a subclass has `name` and `_score(target, source)`.
+    """Base of the estimates computed from points of the target and the source's own data.
+
+    Subclasses define `name` and `_score(target, source)`.
 
     Args:
-        count: most points of each, as many of each class as there are.
-        layer: -1 the input of the finest segmentation head.
-        seed: of the sampling.
+        count: maximum number of points from each, split evenly over the classes.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
+        seed: seed of the sampling.
     """
 
     name: ClassVar[str]
@@ -25,26 +27,26 @@ class SourcePassMetric(ABC):
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """One class-balanced sample of points, of the target and of the source's data."""
+        """A class-balanced sample of points, from the target and from the source's data."""
         return (self.request,)
 
     @abstractmethod
     def _score(self, target: PointSample, source: PointSample) -> Score:
-        """The score of two samples that are not empty."""
+        """Compute the score from two non-empty samples."""
 
     def compute(self, statistics: Statistics, *, source: Statistics | None = None) -> Score:
-        """The score of a pass over a target and one over the source's own data.
+        """Compute the score from a pass over the target and one over the source's own data.
 
         Args:
-            statistics: of the target.
-            source: of the source's data through the same network.
+            statistics: statistics of the target.
+            source: statistics of the source's data, from the same network.
 
         Returns:
             The score; NaN without the second pass.
         """
         if source is None:
             return undefined("needs a pass over the source's own data")
-        here, there = statistics[self.request], source[self.request]
-        if here.table is None or there.table is None:
+        target_points, source_points = statistics[self.request], source[self.request]
+        if target_points.table is None or source_points.table is None:
             return undefined("no samples")
-        return self._score(here, there)
+        return self._score(target_points, source_points)

@@ -1,4 +1,4 @@
-"""The Euclidean minimum spanning tree of samples, and which of its edges join two classes."""
+"""Euclidean minimum spanning tree of samples, and the edges that join two classes."""
 
 from dataclasses import dataclass
 
@@ -13,22 +13,22 @@ class SpanningTree:
     """The n - 1 edges of a minimum spanning tree.
 
     Attributes:
-        ends: (n - 1, 2) int64, the samples that an edge joins.
-        lengths: (n - 1,) float64.
+        ends: (n - 1, 2) int64, the two samples joined by each edge.
+        lengths: (n - 1,) float64, length of each edge.
     """
 
     ends: Integers
     lengths: Floats
 
     def crossing(self, labels: Integers) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
-        """(n - 1,) whether an edge joins two classes."""
+        """Whether each edge joins two classes, (n - 1,)."""
         return np.asarray(labels[self.ends[:, 0]] != labels[self.ends[:, 1]])
 
 
 def spanning_tree(distances: Floats) -> SpanningTree:
-    """Prim's algorithm on a dense matrix of distances.
+    """Compute the minimum spanning tree by Prim's algorithm on a dense distance matrix.
 
-    SciPy's sparse tree takes a distance of 0 for a missing edge, and features of ReLU networks coincide.
+    SciPy's sparse version treats a distance of 0 as a missing edge, but features of ReLU networks can coincide.
 
     Args:
         distances: (n, n) symmetric, finite, n at least 1.
@@ -57,5 +57,5 @@ def spanning_tree(distances: Floats) -> SpanningTree:
 
 
 def pairwise_distances(rows: Floats) -> Floats:
-    """(n, n) Euclidean distances of rows (n, d), exactly 0 between equal rows."""
+    """Euclidean distances (n, n) between rows (n, d), exactly 0 between equal rows."""
     return np.asarray(cdist(rows, rows))

@@ -1,4 +1,4 @@
-"""Base of the estimates that look at the source's softmax twice: once for the joint, once sample by sample."""
+"""Base class of the estimates that read the source's softmax twice: for the joint, then sample by sample."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -12,35 +12,35 @@ from benchmark.statistics import JointHistogram, JointRequest, Request, SoftmaxR
 
 
 class SecondLookMetric(ABC):
-    """An estimate of the joint and the softmax: a subclass has `name` and `_score(histogram, cases)`.
+    """Base of the estimates computed from the joint and the softmax; subclasses define `name` and `_score`.
 
-    The network runs once: the second look reads the softmax that the pass kept on disk as float16.
+    The network runs once: the second read uses the softmax that the pass stored on disk as float16.
 
     Args:
         foreground: leave out class 0.
-        balanced: equal weight to classes.
+        balanced: give every class the same weight.
     """
 
     name: ClassVar[str]
 
     def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
         self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
-        self._held: list[tuple[Array, Array]] = []
+        self._samples: list[tuple[Array, Array]] = []
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The joint, and the softmax of every voxel."""
+        """The joint histogram, and the softmax of every voxel."""
         return JointRequest(), SoftmaxRequest()
 
     @abstractmethod
     def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
-        """The score of a joint and of the (n, z) softmax and (n,) labels that it was made of."""
+        """Compute the score from a joint and the (n, z) softmax and (n,) labels that it was computed from."""
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """The score of a pass over a target, or without an argument of the samples updated with.
+        """Compute the score from the statistics of a pass, or from the samples given to `update`.
 
         Args:
-            statistics: what `requires` asks for; None for the samples.
+            statistics: the statistics named by `requires`; None to use the samples given to `update`.
 
         Returns:
             The score.
@@ -50,16 +50,16 @@ class SecondLookMetric(ABC):
             return self._score(
                 statistics[joint], ((block.softmax, block.labels) for block in statistics[stored].rows())
             )
-        if not self._held:
+        if not self._samples:
             return undefined("no samples")
-        k = max(int(labels.max()) + 1 for _, labels in self._held)
-        histogram = JointHistogram(k, self._held[0][0].shape[1])
-        for softmax, labels in self._held:
+        k = max(int(labels.max()) + 1 for _, labels in self._samples)
+        histogram = JointHistogram(k, self._samples[0][0].shape[1])
+        for softmax, labels in self._samples:
             histogram.add(softmax, labels)
-        return self._score(histogram, self._held)
+        return self._score(histogram, self._samples)
 
     def update(self, softmax: Array, labels: Array) -> None:
-        """Take in samples; all of them are kept.
+        """Add samples; all of them are kept in memory.
 
         Args:
             softmax: (n, z) source probabilities, n at least 1.
@@ -70,23 +70,23 @@ class SecondLookMetric(ABC):
         """
         samples = read_softmax(softmax, labels)
         z = samples.rows.shape[1]
-        if self._held and self._held[0][0].shape[1] != z:
-            raise ValueError(f"`softmax` must have {self._held[0][0].shape[1]} columns, got {z}")
+        if self._samples and self._samples[0][0].shape[1] != z:
+            raise ValueError(f"`softmax` must have {self._samples[0][0].shape[1]} columns, got {z}")
         if len(samples.labels):
-            self._held.append((torch.as_tensor(samples.rows), torch.as_tensor(samples.labels)))
+            self._samples.append((torch.as_tensor(samples.rows), torch.as_tensor(samples.labels)))
 
     def merge(self, other: Self) -> Self:
-        """Take in the samples that another metric was updated with.
+        """Add the samples of another metric.
 
         Args:
-            other: of the same class; not changed.
+            other: a metric of the same class; not changed.
 
         Returns:
             This metric.
         """
-        self._held += other._held
+        self._samples += other._samples
         return self
 
     def reset(self) -> None:
-        """Forget all samples."""
-        self._held = []
+        """Remove all samples."""
+        self._samples = []

@@ -1,4 +1,4 @@
-"""CC-FV, the subject of this project: the paper's formula, the released code's, and the distances beneath both."""
+"""CC-FV, the metric that this project studies: by the paper's formula and as released, with the distances both use."""
 
 from benchmark.ccfv.layers import class_consistency, feature_variety, layer_distances
 from benchmark.ccfv.metrics import CCFV, CCFVReleased

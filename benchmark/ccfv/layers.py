@@ -18,7 +18,7 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 Terms: TypeAlias = Literal["both", "consistency", "variety"]
 TERMS = ("both", "consistency", "variety")
 
-# A mean distance below this share of the features' own size is float32 rounding, not a difference between cases.
+# A mean distance below this share of the features' size is float32 rounding, not a difference between cases.
 CONSTANT = 1e-6
 
 
@@ -28,8 +28,8 @@ class Consistency:
 
     Attributes:
         value: C_l; NaN where undefined.
-        pairs: unordered pairs of cases counted, by class.
-        reason: why it is NaN, or what was left out.
+        pairs: number of unordered pairs of cases counted, by class.
+        reason: why the value is NaN, or what was left out.
     """
 
     value: float
@@ -38,14 +38,14 @@ class Consistency:
 
 
 def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
-    """W2 between all pairs of cases, for each foreground class of one layer.
+    """Compute W2 between all pairs of cases, for each foreground class of one layer.
 
     Args:
         layer: sampled features of m cases.
 
     Returns:
-        By label (m, m) float64: 0 on the diagonal, NaN for a case with fewer than 2 points of the class or with NaN or
-        inf among them.
+        (m, m) float64 by label: 0 on the diagonal; NaN for a case with fewer than 2 points of the class, or if they
+        contain NaN or inf.
 
     Example:
         >>> case = {1: torch.tensor([[0.0], [2.0]])}
@@ -56,19 +56,19 @@ def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
 
 
 def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") -> Consistency:
-    """C_l: the sum over foreground classes of the mean W2 over the pairs of cases.
+    """Class consistency C_l: the sum over foreground classes of the mean W2 over pairs of cases.
 
-    A pair counts when both cases have at least 2 points of the class; each class is divided by its own counted pairs.
+    A pair counts if both cases have at least 2 points of the class; each class is averaged over its own counted pairs.
 
     Args:
         layer: sampled features of m cases.
-        missing: a class without a counted pair makes C_l NaN, or is left out ("skip").
+        missing: "undefined": a class without a counted pair makes C_l NaN; "skip": it is left out.
 
     Returns:
-        Its value, the pairs counted, and what was left out.
+        The value, the pairs counted, and what was left out.
 
     Raises:
-        ValueError: if `missing` is neither.
+        ValueError: if `missing` is unknown.
 
     Example:
         >>> one, two = {1: torch.tensor([[0.0], [2.0]])}, {1: torch.tensor([[3.0], [5.0]])}
@@ -100,20 +100,20 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
 def feature_variety(
     scenes: Iterable[Array], *, space: Space = "unit", energy: Reduction = "mean", s: int = 1, floor: float = 1e-3
 ) -> float:
-    """V_l: the mean over cases of the inverse hyperspherical energy of their voxels.
+    """Feature variety V_l: the mean over cases of the inverse hyperspherical energy of their voxels.
 
     Args:
         scenes: for each case, (n, d) features at voxels of the whole image.
-        space: "unit" puts each feature vector on the unit sphere (a zero vector stays 0), "raw" leaves it.
-        energy: mean over pairs, or sum over ordered pairs.
+        space: "unit" scales each feature vector to unit length (a zero vector stays 0); "raw" does not.
+        energy: "mean" over pairs, or "sum" over ordered pairs.
         s: exponent of the energy.
         floor: smallest distance of the energy.
 
     Returns:
-        Its value over the cases with at least 2 voxels; NaN without such a case, or where a feature is NaN or inf.
+        The mean over the cases with at least 2 voxels; NaN if there is none, or if a feature is NaN or inf.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> feature_variety([torch.tensor([[1.0, 0.0], [-7.0, 0.0]])])
@@ -127,10 +127,10 @@ def feature_variety(
 def inverse_energies(
     scenes: Iterable[Array], *, space: Space = "unit", energy: Reduction = "mean", s: int = 1, floor: float = 1e-3
 ) -> list[float | None]:
-    """The inverse hyperspherical energy of each case's voxels; the arguments are those of `feature_variety`.
+    """Inverse hyperspherical energy of each case's voxels; the arguments are those of `feature_variety`.
 
     Returns:
-        A value for each case: NaN where a feature is NaN or inf, None for fewer than 2 voxels.
+        A value for each case: NaN if a feature is NaN or inf, None for fewer than 2 voxels.
     """
     if space not in ("unit", "raw"):
         raise ValueError(f'`space` must be "unit" or "raw", got {space!r}')
@@ -151,7 +151,7 @@ def _on_sphere(rows: Tensor) -> Tensor:
 
 
 def _gaussians(layer: LayerSamples, label: int) -> list[Factor | None]:
-    """The Gaussian of a class in each case; None with fewer than 2 points."""
+    """Gaussian of a class in each case; None for fewer than 2 points."""
     samples = (case.get(label) for case in layer.classes)
     return [None if rows is None or len(rows) < 2 else factor_samples(torch.as_tensor(rows)) for rows in samples]
 
@@ -162,12 +162,12 @@ def _upper(matrix: Tensor) -> Tensor:
 
 
 def _size(gaussian: Factor) -> float:
-    """Root mean square norm of the samples, up to n - 1 for n."""
+    """Root mean square norm of the samples, with n - 1 in place of n for the covariance."""
     return math.sqrt(float(gaussian.mean.square().sum() + gaussian.root.square().sum()))
 
 
 def _left_out(absent: list[int], pairs: Mapping[int, int], m: int) -> str:
-    """What a number does not count, said with it."""
+    """Describe the classes and pairs that a value leaves out."""
     whole = m * (m - 1) // 2
     partly = [label for label, count in pairs.items() if 0 < count < whole]
     notes = [f"class {absent} left out"] if absent else []

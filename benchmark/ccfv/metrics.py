@@ -1,4 +1,4 @@
-"""CC-FV as metrics: what they ask of a pass over a target, and what they make of it."""
+"""Metric classes of CC-FV: the statistics that they require, and the scores computed from them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from benchmark.statistics.layer_samples import LayerSamples
 
 
 class Options(TypedDict):
-    """What the paper's formula leaves open; see `ccfv_score`."""
+    """Options that the paper's formula leaves open; see `ccfv_score`."""
 
     space: Space
     energy: Reduction
@@ -31,20 +31,20 @@ class Options(TypedDict):
 
 
 class LayerMetric(ABC):
-    """What the two share: sampled layers, of a pass or handed in.
+    """Base of both metrics: samples of layers, from a pass or given to `update`.
 
     Args:
-        counts: points a class and case, of the tapped layers coarse to fine.
-        seed: of the sampling.
+        counts: points per class and case, for each tapped layer, coarse to fine.
+        seed: seed of the sampling.
     """
 
     name: str
-    definition: ClassVar[ModuleType]  # whose docstring has the formula
+    definition: ClassVar[ModuleType]  # its docstring gives the formula
 
     def __init__(self, *, counts: Sequence[int] = (100, 200, 400), seed: int = 0) -> None:
         self.counts = tuple(counts)
         self.seed = seed
-        self._held: list[LayerSamples] = []
+        self._samples: list[LayerSamples] = []
 
     @property
     @abstractmethod
@@ -59,27 +59,27 @@ class LayerMetric(ABC):
 
     @abstractmethod
     def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
-        """The score of each resample of the cases.
+        """Compute the score of each resample of the cases.
 
         Args:
-            statistics: what `requires` asks for.
-            counts: (b, m) integers, how often each case was drawn, the cases sorted by name.
+            statistics: the statistics named by `requires`.
+            counts: (b, m) integers, how often each case was drawn; cases sorted by name.
 
         Returns:
             (b,) float64, NaN where undefined.
         """
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """The score of a pass over a target, or without an argument of the cases updated with.
+        """Compute the score from the statistics of a pass, or from the cases given to `update`.
 
         Args:
-            statistics: what `requires` asks for; None for the cases updated with.
+            statistics: the statistics named by `requires`; None to use the cases given to `update`.
 
         Returns:
-            The score; its reason says when a network has fewer layers than `counts`.
+            The score; the reason notes if the network has fewer layers than `counts`.
         """
         if statistics is None:
-            return self._score(self._held) if self._held else Score(math.nan, reason="no cases")
+            return self._score(self._samples) if self._samples else Score(math.nan, reason="no cases")
         score = self._score(self._layers(statistics))
         if len(statistics.taps) >= len(self.counts):
             return score
@@ -87,54 +87,54 @@ class LayerMetric(ABC):
         return Score(score.value, reason="; ".join(filter(None, [fewer, score.reason])), parts=score.parts)
 
     def update(self, layers: Sequence[LayerSamples]) -> None:
-        """Take in cases.
+        """Add cases.
 
         Args:
-            layers: the same layers in every call, with other cases.
+            layers: the same layers in every call, with new cases.
 
         Raises:
             ValueError: if the number of layers differs from before.
         """
-        if self._held and len(layers) != len(self._held):
-            raise ValueError(f"`layers` must be {len(self._held)} as before, got {len(layers)}")
-        before = self._held or [LayerSamples([], []) for _ in layers]
-        self._held = [
+        if self._samples and len(layers) != len(self._samples):
+            raise ValueError(f"`layers` must have {len(self._samples)} layers as before, got {len(layers)}")
+        before = self._samples or [LayerSamples([], []) for _ in layers]
+        self._samples = [
             LayerSamples([*old.classes, *new.classes], [*old.scenes, *new.scenes])
             for old, new in zip(before, layers, strict=True)
         ]
 
     def merge(self, other: Self) -> Self:
-        """Take in the cases that another metric was updated with.
+        """Add the cases of another metric.
 
         Args:
-            other: of the same class; not changed.
+            other: a metric of the same class; not changed.
 
         Returns:
             This metric.
         """
-        if other._held:
-            self.update(other._held)
+        if other._samples:
+            self.update(other._samples)
         return self
 
     def reset(self) -> None:
-        """Forget all cases."""
-        self._held = []
+        """Remove all cases."""
+        self._samples = []
 
 
 class CCFV(LayerMetric):
     """CC-FV by the paper's formula; the arguments are those of `ccfv_score` and of the sampling.
 
     Args:
-        counts: points a class and case, of the tapped layers coarse to fine.
-        scene_count: points a case, uniform over its voxels, for the variety.
-        seed: of the sampling.
+        counts: points per class and case, for each tapped layer, coarse to fine.
+        scene_count: points per case, uniform over its voxels, for the variety.
+        seed: seed of the sampling.
         space: "unit" or "raw".
         energy: "mean" or "sum".
         s: exponent of the energy.
         floor: smallest distance of the energy.
         missing: "undefined" or "skip".
         terms: "both", "consistency" or "variety".
-        places: which of the layers of `counts` a pass scores, 0 the coarsest; all by default.
+        places: indices of the layers in `counts` that are scored, 0 the coarsest; None for all.
     """
 
     name = "ccfv"
@@ -164,7 +164,7 @@ class CCFV(LayerMetric):
         self.terms: Terms = terms
         self.places = tuple(range(len(self.counts))) if places is None else tuple(places)
         if not set(self.places) <= set(range(len(self.counts))) or not self.places:
-            raise InputError(f"places must be of 0 to {len(self.counts) - 1}, one a layer of counts, got {places}")
+            raise InputError(f"places must be indices of counts, 0 to {len(self.counts) - 1}, got {places}")
 
     @property
     def _options(self) -> Options:
@@ -173,7 +173,7 @@ class CCFV(LayerMetric):
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """Points of each class and case, and points of each case."""
+        """Points per class and case, and points per case."""
         return self._points, self._scenes
 
     @property
@@ -194,7 +194,7 @@ class CCFV(LayerMetric):
         return ccfv_from_layers(layers, **self._options)
 
     def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
-        """The score of each resample of the cases, see `ccfv_resampled`."""
+        """Compute the score of each resample of the cases; see `ccfv_resampled`."""
         layers = self._layers(statistics)
         return ccfv_resampled(layers, counts, **self._options)
 
@@ -203,8 +203,8 @@ class CCFVReleased(LayerMetric):
     """CC-FV as released; `g_i` is the mean of the points of all classes of a case, background included.
 
     Args:
-        counts: points a class and case, of the tapped layers coarse to fine.
-        seed: of the sampling.
+        counts: points per class and case, for each tapped layer, coarse to fine.
+        seed: seed of the sampling.
     """
 
     name = "ccfv_released"
@@ -212,7 +212,7 @@ class CCFVReleased(LayerMetric):
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """Points of each class and case."""
+        """Points per class and case."""
         return (CasePointsRequest(counts=self.counts, seed=self.seed),)
 
     def _layers(self, statistics: Statistics) -> Iterable[LayerSamples]:
@@ -224,5 +224,5 @@ class CCFVReleased(LayerMetric):
         return ccfv_released_from_layers(layers)
 
     def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
-        """The score of each resample of the cases, see `ccfv_released_resampled`."""
+        """Compute the score of each resample of the cases; see `ccfv_released_resampled`."""
         return ccfv_released_resampled(self._layers(statistics), counts)

@@ -8,9 +8,10 @@ voxels of class c. With W2 the Gaussian 2-Wasserstein distance and E_s the hyper
     score = mean over layers of log(V_l / C_l)                                                   higher is better
 
 Reference: Yang et al., "Pick the Best Pre-trained Model: Towards Transferability Estimation for Medical Image
-Segmentation", MICCAI 2023, arXiv 2307.11958. What the paper leaves open is a parameter: by default the energy is of
-features on the unit sphere, a mean over pairs, s = 1, with distances floored at 1e-3 so that coincident ReLU features
-do not decide the score. `ccfv_released_score` is what the authors' released code computes; the two are never mixed.
+Segmentation", MICCAI 2023, arXiv 2307.11958. Choices that the paper leaves open are parameters: by default the energy
+is computed on features scaled to the unit sphere, as a mean over pairs with s = 1, and distances are floored at 1e-3 so
+that coincident ReLU features do not dominate the score. `ccfv_released_score` is what the authors' released code
+computes; it is a separate metric.
 """
 
 import math
@@ -35,18 +36,18 @@ def ccfv_score(
 
     Args:
         layers: sampled features of each layer, in any order.
-        space: energy of features on the unit sphere, or as they are ("raw").
-        energy: mean over pairs, or sum over ordered pairs.
+        space: compute the energy on features scaled to the unit sphere ("unit") or as they are ("raw").
+        energy: "mean" over pairs, or "sum" over ordered pairs.
         s: exponent of the energy.
         floor: smallest distance of the energy.
-        missing: a class without a counted pair makes the score NaN, or is left out ("skip").
-        terms: "both" as the paper has it; "consistency", the mean of -log C_l, or "variety", that of log V_l, alone.
+        missing: "undefined": a class without a counted pair makes the score NaN; "skip": it is left out.
+        terms: "both", as in the paper; only "consistency", the mean of -log C_l; or only "variety", that of log V_l.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> import torch
@@ -84,7 +85,7 @@ def ccfv_from_layers(
         terms: "both", "consistency" or "variety".
 
     Returns:
-        The score, with parts consistency_1, variety_1, pairs_1 of the first layer and so on.
+        The score, with parts consistency_1, variety_1 and pairs_1 for the first layer, and so on.
     """
     if terms not in TERMS:
         raise ValueError(f"`terms` must be one of {', '.join(TERMS)}, got {terms!r}")
@@ -98,8 +99,8 @@ def ccfv_from_layers(
         parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
         numerator = 1.0 if terms == "consistency" else variety
         logs.append(math.log(numerator / (1.0 if terms == "variety" else consistency.value)))
-        told = "" if terms == "variety" else consistency.reason
-        reason = told or ("variety: no case with 2 finite voxels" if math.isnan(numerator) else "")
+        note = "" if terms == "variety" else consistency.reason
+        reason = note or ("variety: no case with 2 finite voxels" if math.isnan(numerator) else "")
         reasons += [f"layer {place}: {reason}"] if reason else []
     if not logs:
         return Score(math.nan, reason="no layers")

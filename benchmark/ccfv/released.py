@@ -1,4 +1,4 @@
-"""CC-FV as the authors' released code computes it, so that published numbers can be checked.
+"""CC-FV as the authors' released code computes it, for checking published numbers.
 
     score = sum over layers of log(var_f / w)                                                    higher is better
     var_f = mean over pairs of cases of (|g_i - g_j|^2 + 1e-3)^(-1/2), g_i the mean sampled feature of case i
@@ -6,14 +6,14 @@
 
 k counts the foreground classes, and g_i is taken over all sampled voxels of a case, background included.
 
-Against the paper: var_f is an energy and not its inverse, of case means and not of voxels; the sum over pairs is
-divided by nothing but compounds from class to class; layers are summed. So the score depends on m, on k and on the
-scale of the features, and is to be compared within one target only.
+Differences from the paper: var_f is an energy, not its inverse, and is computed on case means, not voxels; the sum over
+pairs is not normalised but compounds from class to class; layers are summed. So the score depends on m, on k and on the
+scale of the features, and can only be compared within one target.
 
-Known faults of the released pipeline, which this one does not have: its forward hooks are removed after the first
-window batch, so that later windows reuse stale features; labels are not permuted with the image, nor padded with it; a
-missing label raises; a failed checkpoint load is swallowed and random weights are scored. Here a pair of cases that
-lacks a class is not counted, and the reason says so.
+Known faults of the released pipeline, which are fixed here: its forward hooks are removed after the first window batch,
+so later windows reuse stale features; labels are neither permuted nor padded with the image; a missing label raises; a
+failed checkpoint load is ignored and random weights are scored. Here a pair of cases that lacks a class is not counted,
+and the reason says so.
 
 Reference: Yang et al., MICCAI 2023, arXiv 2307.11958; github.com/EndoluminalSurgicalVision-IMR/CCFV, commit ba07768.
 """
@@ -28,7 +28,7 @@ from benchmark.ccfv.layers import class_consistency, layer_distances
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics.layer_samples import Array, LayerSamples
 
-# Under the square root, as released: the score is not free of scale
+# Added under the square root, as released; it makes the score depend on the scale of the features
 EPSILON = 1e-3
 
 
@@ -36,7 +36,7 @@ def ccfv_released_score(layers: Iterable[LayerSamples]) -> float:
     """CC-FV of sampled features, as released.
 
     Args:
-        layers: sampled features of each layer; `scenes` hold all sampled voxels of a case, background included.
+        layers: sampled features of each layer; `scenes` has all sampled voxels of a case, background included.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -53,10 +53,10 @@ def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
     """CC-FV as released, with its parts.
 
     Args:
-        layers: as `ccfv_released_score`; read once.
+        layers: as in `ccfv_released_score`; read once.
 
     Returns:
-        The score, with parts w_1 and var_f_1 of the first layer and so on.
+        The score, with parts w_1 and var_f_1 for the first layer, and so on.
     """
     total = 0.0
     reasons: list[str] = []
@@ -76,13 +76,13 @@ def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
 
 
 def released_distance(distances: dict[int, Tensor]) -> float:
-    """The compounding sum w of one layer.
+    """Compounding sum w of one layer.
 
     Args:
-        distances: by foreground label (m, m) W2, as `layer_distances` gives them; NaN is not counted.
+        distances: (m, m) W2 by foreground label, from `layer_distances`; NaN is not counted.
 
     Returns:
-        w; 0 without a class.
+        w; 0 without classes.
 
     Example:
         >>> pair = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
@@ -104,7 +104,7 @@ def released_variety(points: Array) -> float:
         points: (n, d) real numbers.
 
     Returns:
-        var_f; NaN for fewer than 2 points, or where a number is NaN or inf.
+        var_f; NaN for fewer than 2 points, or if a number is NaN or inf.
 
     Example:
         >>> round(released_variety(torch.tensor([[0.0], [2.0]])), 6)

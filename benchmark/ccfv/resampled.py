@@ -1,12 +1,12 @@
 """CC-FV of many resamples of the cases, from one set of distances and energies.
 
-A resample is a vector of counts c: how often each case was drawn (all ones: the cases themselves). A pair of different
-cases (i, j) then stands in it c_i c_j times, and a case drawn twice also meets its own copy: their W2 is 0, which no
-fresh case would give, so such pairs are left out and the mean is over the pairs kept,
+A resample is a vector of counts c: how often each case was drawn (all ones: the original cases). It contains a pair of
+different cases (i, j) c_i c_j times. A case drawn twice also forms a pair with its own copy, whose W2 is 0; no new case
+would give that, so such pairs are left out and the mean is over the pairs kept,
 
     C_l = sum over classes of  sum_{i<j} c_i c_j W2_ij / sum_{i<j} c_i c_j,      V_l = sum_i c_i / E_i / sum_i c_i
 
-over the pairs and cases that are counted. All ones give the score itself.
+over the pairs and cases that are counted. Counts of all ones give the score itself.
 """
 
 import math
@@ -40,11 +40,11 @@ def ccfv_resampled(
         energy: "mean" or "sum".
         s: exponent of the energy.
         floor: smallest distance of the energy.
-        missing: a class without a counted pair makes a resample's score NaN, or is left out ("skip").
+        missing: "undefined": a class without a counted pair makes the resample's score NaN; "skip": it is left out.
         terms: "both", "consistency" or "variety".
 
     Returns:
-        (b,) float64; NaN where a resample leaves the score undefined.
+        (b,) float64; NaN for a resample whose score is undefined.
 
     Example:
         >>> draw = torch.Generator().manual_seed(0)
@@ -67,15 +67,15 @@ def ccfv_resampled(
 def ccfv_released_resampled(layers: Iterable[LayerSamples], counts: Tensor) -> Tensor:
     """CC-FV as released, of each resample.
 
-    The released sum over pairs grows with their number; here it is that of the pairs kept, scaled to as many pairs as
-    the cases themselves have.
+    The released sum over pairs grows with their number; here the sum over the pairs kept is scaled to the number of
+    pairs of the original cases.
 
     Args:
         layers: sampled features of each layer; read once.
         counts: (b, m) integers, how often each case was drawn.
 
     Returns:
-        (b,) float64; NaN where a resample leaves the score undefined.
+        (b,) float64; NaN for a resample whose score is undefined.
     """
     weights = counts.double()
     m = weights.shape[1]
@@ -93,14 +93,14 @@ def ccfv_released_resampled(layers: Iterable[LayerSamples], counts: Tensor) -> T
 
 
 def pair_mean(values: Tensor, weights: Tensor) -> Tensor:
-    """The mean over pairs of different cases, as often as a resample holds them.
+    """Mean over pairs of different cases, weighted by how often a resample contains them.
 
     Args:
-        values: (m, m) float64, symmetric; NaN where a pair does not count.
+        values: (m, m) float64, symmetric; NaN for a pair that does not count.
         weights: (b, m) float64, how often each case was drawn.
 
     Returns:
-        (b,) float64; NaN where no pair counts.
+        (b,) float64; NaN if no pair counts.
 
     Example:
         >>> pairs = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]]).double()
@@ -114,7 +114,7 @@ def pair_mean(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def _total(means: list[Tensor], weights: Tensor, missing: Missing) -> Tensor:
-    """(b,) the sum over classes; what has no counted pair makes it NaN, or is left out unless there is nothing else."""
+    """Sum over classes, (b,); NaN for a class without pairs, which "skip" leaves out if another class has pairs."""
     if not means:
         return torch.full((len(weights),), math.nan, dtype=torch.float64)
     table = torch.stack(means)
@@ -123,7 +123,7 @@ def _total(means: list[Tensor], weights: Tensor, missing: Missing) -> Tensor:
 
 
 def _mean(values: list[float | None], weights: Tensor) -> Tensor:
-    """(b,) the mean over the cases that have a value."""
+    """Mean over the cases that have a value, (b,)."""
     known = [place for place, value in enumerate(values) if value is not None]
-    held = torch.tensor([values[place] for place in known], dtype=torch.float64)
-    return weights[:, known] @ held / weights[:, known].sum(dim=1)
+    known_values = torch.tensor([values[place] for place in known], dtype=torch.float64)
+    return weights[:, known] @ known_values / weights[:, known].sum(dim=1)

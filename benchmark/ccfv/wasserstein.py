@@ -1,4 +1,4 @@
-"""The Gaussian 2-Wasserstein distance, by two doors: from samples and from moments.
+"""Gaussian 2-Wasserstein distance, from samples or from moments.
 
     W2^2 = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
 
@@ -20,14 +20,14 @@ Array: TypeAlias = NDArray[Any] | Tensor
 
 
 def gaussian_wasserstein2(a: Array, b: Array) -> float:
-    """W2 between the Gaussians fitted to two sets of samples.
+    """Compute W2 between the Gaussians fitted to two sets of samples.
 
     Args:
         a: (n, d) real numbers.
         b: (q, d) real numbers.
 
     Returns:
-        The distance; NaN with an `UndefinedScoreWarning` where a set has fewer than 2 rows, or holds NaN or inf.
+        The distance; NaN with an `UndefinedScoreWarning` if a set has fewer than 2 rows, NaN or inf.
 
     Raises:
         ValueError: if a shape is wrong or d differs.
@@ -47,7 +47,7 @@ def gaussian_wasserstein2(a: Array, b: Array) -> float:
 
 
 def gaussian_wasserstein2_from_moments(mean_a: Array, covariance_a: Array, mean_b: Array, covariance_b: Array) -> float:
-    """W2 between two Gaussians.
+    """Compute W2 between two Gaussians given by their moments.
 
     Args:
         mean_a: (d,) real numbers.
@@ -56,7 +56,7 @@ def gaussian_wasserstein2_from_moments(mean_a: Array, covariance_a: Array, mean_
         covariance_b: (d, d) symmetric, positive semi-definite up to rounding.
 
     Returns:
-        The distance; NaN with an `UndefinedScoreWarning` where a number is NaN or inf.
+        The distance; NaN with an `UndefinedScoreWarning` if a number is NaN or inf.
 
     Raises:
         ValueError: if a shape is wrong or d differs.

@@ -1,1 +1,1 @@
-"""The operations that everything is computed with, each a folder: checks and dispatch, a torch reference, a kernel."""
+"""Numerical operations, one per folder: validation and dispatch, a torch reference, and optional Triton kernels."""

@@ -1,4 +1,4 @@
-"""Which implementation of an operation runs: by device only, said plainly, and never a silent fallback."""
+"""Selection of an operation's implementation, by device only and without silent fallback."""
 
 import importlib.util
 from typing import Literal, TypeAlias, cast
@@ -10,17 +10,17 @@ Resolved: TypeAlias = Literal["torch", "triton"]
 
 
 def resolve_backend(backend: str, device: torch.device | str) -> Resolved:
-    """The backend that an operation with a Triton kernel runs on a device.
+    """Select the backend of an operation that has a Triton kernel.
 
     Args:
         backend: "auto" (Triton on CUDA where Triton is installed, else torch), "torch" or "triton".
-        device: where the data lies.
+        device: device of the data.
 
     Returns:
         "torch" or "triton".
 
     Raises:
-        ValueError: if the name is unknown, or "triton" is asked for and cannot run there.
+        ValueError: if the name is unknown, or "triton" cannot run on the device.
 
     Example:
         >>> resolve_backend("auto", "cpu")
@@ -35,9 +35,9 @@ def resolve_backend(backend: str, device: torch.device | str) -> Resolved:
     if backend == "auto":
         return "triton" if kind == "cuda" and _has_triton() else "torch"
     if backend == "triton" and not _has_triton():
-        raise ValueError('`backend` must be one that can run here: "triton" is not installed')
+        raise ValueError('`backend` "triton" cannot run: Triton is not installed')
     if backend == "triton" and kind != "cuda" and not _interprets():
-        raise ValueError(f'`backend` must be one that can run here: "triton" needs a CUDA device, got {kind}')
+        raise ValueError(f'`backend` "triton" must run on a CUDA device, got {kind}')
     return cast(Resolved, backend)
 
 
@@ -46,7 +46,7 @@ def _has_triton() -> bool:
 
 
 def _interprets() -> bool:
-    """Triton's interpreter runs kernels on the CPU: slow, for tests."""
+    """Whether Triton's interpreter runs kernels on the CPU; slow, for tests."""
     import triton
 
     return bool(triton.knobs.runtime.interpret)

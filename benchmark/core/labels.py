@@ -1,20 +1,20 @@
-"""Labels: the value that nothing counts, and the check that every operation with labels makes."""
+"""The label of ignored voxels, and validation of labels."""
 
 import torch
 from torch import Tensor
 
-IGNORED = 255  # label of voxels that nobody annotated: no statistic, loss or Dice counts them
+IGNORED = 255  # label of voxels without annotation; statistics, losses and Dice leave them out
 
 
 def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and labels without the ignored ones.
+    """Remove the ignored rows and labels.
 
     Args:
-        rows: (n, ...) of anything.
-        labels: (n,) integers, IGNORED where nothing is known.
+        rows: (n, ...) of any type.
+        labels: (n,) integers, IGNORED for unannotated voxels.
 
     Returns:
-        What is left of both; the same tensors where nothing is ignored.
+        The remaining rows and labels; the same tensors if none is ignored.
 
     Example:
         >>> counted(torch.tensor([[1.0], [2.0]]), torch.tensor([IGNORED, 1]))
@@ -25,15 +25,15 @@ def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_labels(labels: Tensor, n: int, k: int) -> None:
-    """Raise unless labels are n integers in 0 .. k - 1.
+    """Check that labels are n integers in 0 .. k - 1.
 
     Args:
         labels: (n,) integers.
-        n: how many there must be.
+        n: expected number of labels.
         k: number of classes.
 
     Raises:
-        ValueError: with the rule that is broken.
+        ValueError: if they are not.
 
     Example:
         >>> check_labels(torch.tensor([0, 3]), 2, 3)

@@ -1,1 +1,1 @@
-"""A task on disk becomes cases."""
+"""Read labelled data sets from disk and prepare their cases."""

@@ -1,4 +1,4 @@
-"""Pictures of a case: three slices with the outline of its labels, and of a prediction beside them."""
+"""Pictures of a case: three slices with the outlines of its labels and of a prediction."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-LABEL_COLOUR = (0.90, 0.62, 0.0)  # orange and sky blue of Okabe and Ito's palette for every kind of colour vision
+LABEL_COLOUR = (0.90, 0.62, 0.0)  # orange and sky blue of Okabe and Ito's colour-blind safe palette
 PREDICTION_COLOUR = (0.34, 0.71, 0.91)
-ZOOM = 5  # pixels a voxel
-DARKEST, BRIGHTEST = 1.0, 99.0  # percentiles of the intensities that become black and white
+ZOOM = 5  # pixels per voxel
+DARKEST, BRIGHTEST = 1.0, 99.0  # percentiles of the intensities shown as black and white
 
 
 def three_slices(image: Tensor, labels: Tensor, prediction: Tensor | None = None) -> NDArray[np.float64]:
-    """Three slices side by side through the middle of the labels, one for each axis.
+    """Draw three slices through the middle of the labels, one along each axis, side by side.
 
     Args:
         image: (D, H, W) float32 intensities.
@@ -43,7 +43,7 @@ def three_slices(image: Tensor, labels: Tensor, prediction: Tensor | None = None
 
 
 def png(picture: NDArray[np.float64]) -> bytes:
-    """(rows, columns, 3) colours as the content of a PNG file."""
+    """Encode (rows, columns, 3) colours as PNG."""
     content = BytesIO()
     mpimg.imsave(content, picture, format="png")
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""A network and cases become a stream of windows, reduced to statistics in one pass."""
+"""Stream cases through a network window by window and accumulate statistics in one pass."""
 
 from benchmark.features.stream import reduce_stream
 from benchmark.features.taps import Taps

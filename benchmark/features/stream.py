@@ -1,4 +1,4 @@
-"""One pass of cases through a network, reduced window by window to the statistics that were asked for."""
+"""One pass of cases through a network, accumulated window by window into the requested statistics."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,29 +35,29 @@ def reduce_stream(
     head: bool = True,
     folder: Path,
 ) -> Statistics:
-    """Stream cases through a network once and reduce what comes out to the statistics asked for.
+    """Stream cases through a network once and accumulate the requested statistics.
 
     Args:
-        network: (b, c, D, H, W) -> logits (b, z, D, H, W); evaluated in eval mode, and put back as it was.
+        network: (b, c, D, H, W) -> logits (b, z, D, H, W); run in eval mode, and then restored.
         taps: names of modules whose output is the input of a segmentation head, coarse to fine.
-        cases: read one at a time; names are unique.
-        requests: equal ones are accumulated once.
-        patch_size: voxels of a window along each axis; a smaller case is padded with zeros, which do not count.
-        overlap: share of a window that its neighbour covers at least, in [0, 1).
-        batch: windows a forward pass.
-        windows: which go through the network, see `benchmark.features.window_selection`.
-        classes: k, the target's classes with background.
-        device: where the network runs.
+        cases: cases with unique names, read one at a time.
+        requests: statistics to accumulate; duplicates count once.
+        patch_size: voxels of a window along each axis; smaller cases are padded with zeros, which are not counted.
+        overlap: minimum share of a window that its neighbour covers, in [0, 1).
+        batch: windows per forward pass.
+        windows: which windows are forwarded; see `benchmark.features.window_selection`.
+        classes: k, target classes, background included.
+        device: device that the network runs on.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
         amp: dtype of the forward pass under autocast; None for full precision. Statistics stay float64.
-        head: whether there is a trained segmentation head; else z is 0, and statistics of predictions are left out.
-        folder: for what does not fit in memory; must outlive the statistics.
+        head: whether there is a trained segmentation head; if not, z is 0 and requests for predictions are skipped.
+        folder: folder for data that do not fit in memory; must outlive the statistics.
 
     Returns:
         The statistics, by request.
 
     Raises:
-        ValueError: if an argument breaks its rule, there is no case, or a name appears twice.
+        ValueError: if an argument is invalid, there are no cases, or a name appears twice.
 
     Example:
         >>> import tempfile
@@ -82,7 +82,7 @@ def reduce_stream(
 
 @dataclass(frozen=True)
 class _Forward:
-    """How the windows of a case go through the network; the fields are the arguments of `reduce_stream`."""
+    """Forward passes over the windows of a case; the fields are the arguments of `reduce_stream`."""
 
     network: nn.Module
     captured: Taps
@@ -96,11 +96,11 @@ class _Forward:
     backend: Backend
 
     def grid(self, case: Case) -> Grid:
-        """The grid over one case."""
+        """Window grid of a case."""
         return Grid(tuple(case.labels.shape), self.patch, self.overlap)
 
     def windows(self, case: Case, places: Sequence[Place]) -> Iterator[Window]:
-        """The chosen windows of one case, forwarded some at a time."""
+        """Forward the chosen windows of a case in batches."""
         image = pad(case.image, self.grid(case))
         for first in range(0, len(places), self.batch):
             chosen = places[first : first + self.batch]
@@ -114,9 +114,9 @@ class _Forward:
 
 
 def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: PassContext) -> Statistics:
-    """Statistics start with the first window, which tells the number of source classes."""
+    """Accumulate statistics, which are created at the first window, when the number of source classes is known."""
     names: list[str] = []
-    held: dict[Request, Statistic] = {}
+    statistics: dict[Request, Statistic] = {}
     forwarded = total = 0
     for case in cases:
         _check_case(case, names, len(forward.patch), scene.k)
@@ -127,19 +127,19 @@ def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], s
         for at, window in enumerate(forward.windows(case, places)):
             if not names and at == 0:
                 scene = replace(scene, z=len(window.logits))
-                held = start(requests, scene)
-            for statistic in held.values():
+                statistics = start(requests, scene)
+            for statistic in statistics.values():
                 if at == 0:
                     statistic.begin(case.name, case.labels, seen=seen)
                 statistic.update(window)
-        for statistic in held.values():
+        for statistic in statistics.values():
             statistic.end(case.name)
         names.append(case.name)
     if not names:
-        raise ValueError("`cases` must hold at least one case, got none")
+        raise ValueError("`cases` must contain at least one case, got 0")
     passed = Forwarded(forwarded, total)
     return Statistics(
-        held, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend, windows=passed
+        statistics, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend, windows=passed
     )
 
 
@@ -165,7 +165,7 @@ def _check_case(case: Case, names: list[str], dims: int, classes: int) -> None:
 
 @contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; every module gets back the mode that it had."""
+    """Set eval mode and restore the mode of every module afterwards."""
     training = {module: module.training for module in network.modules()}
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Taps: the outputs of named modules, captured on every forward pass by hooks that are gone afterwards."""
+"""Taps: capture the outputs of named modules during forward passes by temporary hooks."""
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -10,14 +10,14 @@ from torch.utils.hooks import RemovableHandle
 
 
 class Taps:
-    """Captures what named modules put out, while it is entered.
+    """Context manager that captures the outputs of named modules.
 
     Args:
-        network: the network.
-        names: modules' names as `network.named_modules()` gives them, coarse to fine.
+        network: network to observe.
+        names: module names from `network.named_modules()`, coarse to fine.
 
     Raises:
-        ValueError: if there is no name, a name is given twice, or the network has no such module.
+        ValueError: if names are missing, repeated or unknown.
 
     Example:
         >>> import torch
@@ -35,7 +35,7 @@ class Taps:
         for name in names:
             if name not in modules:
                 near = ", ".join(get_close_matches(name, modules, n=4, cutoff=0.3)) or "none"
-                raise ValueError(f"`taps` must be names of the network's modules, got {name!r}; like it: {near}")
+                raise ValueError(f"`taps` must be names of the network's modules, got {name!r}; similar: {near}")
         self._modules = {name: modules[name] for name in names}
         self._handles: list[RemovableHandle] = []
         self._captured: dict[str, Any] = {}
@@ -54,25 +54,26 @@ class Taps:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The modules' names, coarse to fine."""
+        """Module names, coarse to fine."""
         return tuple(self._modules)
 
     def take(self) -> list[Tensor]:
-        """What the last forward pass put out; asking again needs another pass, so that nothing stale is read.
+        """Return the outputs of the last forward pass; each pass can be read once, so that no stale output is used.
 
         Returns:
-            (b, d, *map) of each tap, in the order of the names; a map of a network of two dimensions is (1, H, W).
+            (b, d, *map) for each tap, in the order of the names; the map of a 2D network is (1, H, W).
 
         Raises:
-            RuntimeError: if a tap was not reached since.
-            TypeError: if a tap put out something else than a tensor.
+            RuntimeError: if the forward pass did not call a tapped module.
+            TypeError: if the output of a tap is not a tensor.
         """
         captured, self._captured = self._captured, {}
         if unreached := [name for name in self._modules if name not in captured]:
-            raise RuntimeError(f"`taps` must be reached by the forward pass, got {unreached} that are not")
+            raise RuntimeError(f"`taps` must name modules that the forward pass calls, got {unreached}")
         for name, output in captured.items():
             if not isinstance(output, Tensor):
-                raise TypeError(f"`taps` must put out tensors, got {type(output).__name__} from {name!r}")
+                kind = type(output).__name__
+                raise TypeError(f"`taps` must name modules that return tensors, got {kind} from {name!r}")
         return [captured[name].unsqueeze(2) if captured[name].ndim == 4 else captured[name] for name in self._modules]
 
     def _capture(self, name: str) -> Callable[[nn.Module, Any, Any], None]:

@@ -1,16 +1,16 @@
-"""Which windows of a case go through the network.
+"""Selection of the windows of a case that go through the network.
 
-    all         every window: every voxel counts
-    foreground  the windows that own a foreground voxel; a case without one is forwarded whole
+    all         every window, so every voxel counts
+    foreground  the windows that own a foreground voxel; a case without foreground is forwarded completely
 
-What a statistic means under `foreground`:
+Effects of `foreground` on statistics:
 
-- Foreground voxels, points and moments are those of `all`: each foreground voxel lies in a window that owns it, and a
-  point is chosen by a priority that no policy changes.
-- Background is the background of the forwarded windows, that is what surrounds the objects. Its class moments, its row
-  of the joint, its points, and points uniform over a case (the variety of CC-FV) are drawn from there.
-- So `zero_shot_dice` overlooks false positives in windows without foreground, and the weight of the background in
-  every mean over voxels falls.
+- Foreground voxels, points and moments are the same as with `all`: every foreground voxel is owned by a forwarded
+  window, and points are chosen by priorities that do not depend on the policy.
+- Background means the background of the forwarded windows, which surrounds the objects. Its class moments, its row of
+  the joint, its points, and points uniform over a case (the variety of CC-FV) come only from there.
+- `zero_shot_dice` therefore misses false positives in windows without foreground, and the background has less weight in
+  every mean over voxels.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ WindowPolicy: TypeAlias = Literal["all", "foreground"]
 
 
 def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> list[Place]:
-    """The windows to forward.
+    """Choose the windows to forward.
 
     Args:
         places: all windows of a case.
@@ -35,7 +35,7 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
         policy: "all" or "foreground".
 
     Returns:
-        Some of the places in their order, at least one.
+        The chosen places in their original order, at least one.
 
     Raises:
         InputError: if the policy is unknown.
@@ -55,10 +55,10 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
 
 
 def covered(places: Sequence[Place], labels: Tensor) -> Tensor:
-    """Which voxels some windows own.
+    """Mark the voxels that windows own.
 
     Args:
-        places: the windows.
+        places: windows.
         labels: (D, H, W) of the case.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Windows over a volume: where they lie, which voxels each owns, and what it knows of them.
+"""Windows over a volume: their positions, the voxels that each owns, and the features at those voxels.
 
-Windows overlap; each voxel is counted once, in the window whose centre is nearest (of two equally near, the first). The
-windows form a grid, so the nearest centre is the nearest one along each axis, and what a window owns is a box.
+Windows overlap; each voxel is counted once, in the window whose centre is nearest (the first of two equally near). The
+windows form a grid, so the nearest centre is the nearest along each axis, and each window owns a box.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ Triple = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """One window of a grid.
+    """Position of one window of a grid.
 
     Attributes:
-        first: its first voxel in the padded volume.
-        start: first voxel that it owns, in the volume.
-        shape: voxels that it owns along each axis.
-        offset: first voxel that it owns, in the window itself.
+        first: first voxel of the window in the padded volume.
+        start: first owned voxel in the volume.
+        shape: number of owned voxels along each axis.
+        offset: first owned voxel within the window.
     """
 
     first: Triple
@@ -37,15 +37,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Grid:
-    """The windows over one volume.
+    """Grid of windows over a volume.
 
     Args:
-        shape: the volume's voxels along each axis.
-        patch: a window's voxels along each axis.
-        overlap: share of a window that its neighbour covers at least, in [0, 1).
+        shape: voxels of the volume along each axis.
+        patch: voxels of a window along each axis.
+        overlap: minimum share of a window that its neighbour covers, in [0, 1).
 
     Raises:
-        ValueError: if an argument breaks its rule.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> [(place.start, place.shape) for place in Grid((5,), (4,), 0.5).places]
@@ -64,13 +64,13 @@ class Grid:
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
-        """Voxels added before and after each axis of a volume smaller than a window, evenly."""
+        """Voxels added before and after each axis of a volume that is smaller than a window, split evenly."""
         missing = [max(p - n, 0) for n, p in zip(self.shape, self.patch, strict=True)]
         return tuple((gap // 2, gap - gap // 2) for gap in missing)
 
     @property
     def places(self) -> list[Place]:
-        """All windows, in raster order; what they own fills the volume once."""
+        """All windows in raster order; their owned boxes cover the volume exactly once."""
         axes = [
             _axis_places(n, patch, self.overlap, before)
             for n, patch, (before, _) in zip(self.shape, self.patch, self.padding, strict=True)
@@ -79,7 +79,7 @@ class Grid:
 
 
 def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[int, int, int, int]]:
-    """First voxel, first owned voxel, owned voxels and their offset, of each window along one axis of n voxels."""
+    """First voxel, first owned voxel, number of owned voxels and offset of each window along an axis of n voxels."""
     if n <= patch:
         return [(0, 0, n, before)]
     step = max(int(patch * (1 - overlap)), 1)
@@ -90,11 +90,11 @@ def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[
 
 
 def pad(image: Tensor, grid: Grid) -> Tensor:
-    """A volume at least as large as a window, zeros around it.
+    """Pad a volume with zeros to at least the size of a window.
 
     Args:
         image: (c, *shape).
-        grid: of the volume.
+        grid: grid of the volume.
 
     Returns:
         (c, *padded).
@@ -104,12 +104,12 @@ def pad(image: Tensor, grid: Grid) -> Tensor:
 
 
 def crop(image: Tensor, place: Place, patch: Sequence[int]) -> Tensor:
-    """What a window sees of a padded volume.
+    """Crop a window from a padded volume.
 
     Args:
         image: (c, *padded).
-        place: the window's.
-        patch: its size.
+        place: position of the window.
+        patch: size of the window.
 
     Returns:
         (c, *patch).
@@ -118,18 +118,18 @@ def crop(image: Tensor, place: Place, patch: Sequence[int]) -> Tensor:
 
 
 class Window:
-    """The voxels that one window owns: labels, the source's predictions, and features of the tapped layers.
+    """Labels, predictions and features of the tapped layers at the voxels that a window owns.
 
     Args:
-        case: the case's name.
-        place: where the window lies, and what it owns.
+        case: name of the case.
+        place: position of the window and its owned box.
         labels: (D, H, W) of the whole volume.
         output: (z, *patch) logits of the whole window.
-        maps: (d, *map) of each tap over the whole window, coarse to fine.
-        backend: "auto", "torch" or "triton", of the gathering.
+        maps: (d, *map) for each tap over the whole window, coarse to fine.
+        backend: "auto", "torch" or "triton", for gathering features at points.
 
     Attributes:
-        case: the case's name.
+        case: name of the case.
         start: first owned voxel in the volume.
         labels: (D, H, W) of the owned box, on the device of the output.
     """
@@ -155,22 +155,22 @@ class Window:
 
     @cached_property
     def logits(self) -> Tensor:
-        """(z, D, H, W) float32 of the owned box."""
+        """Logits of the owned box, (z, D, H, W) float32."""
         return self._output[(slice(None), *box(self._place.offset, self._place.shape))].float()
 
     @cached_property
     def softmax(self) -> Tensor:
-        """(z, D, H, W) float32 of the owned box."""
+        """Softmax of the owned box, (z, D, H, W) float32."""
         return self.logits.softmax(dim=0)
 
     def dense(self, layer: int) -> Tensor:
-        """Features of a layer at every owned voxel, trilinear where the layer is coarser.
+        """Features of a layer at every owned voxel, interpolated trilinearly if the layer is coarser.
 
         Args:
-            layer: -1 the finest tap.
+            layer: tapped layer; -1 is the finest.
 
         Returns:
-            (n, d) float32 in raster order; computed once.
+            (n, d) float32 in raster order, cached.
         """
         if layer not in self._dense:
             box = interpolate_box(self._maps[layer], self._place.offset, self._place.shape, self._size)
@@ -181,7 +181,7 @@ class Window:
         """Features of a layer at some owned voxels.
 
         Args:
-            layer: -1 the finest tap.
+            layer: tapped layer; -1 is the finest.
             points: (n, 3) int64 coordinates in the volume.
 
         Returns:
@@ -196,5 +196,5 @@ class Window:
 
 
 def box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
-    """The slices of a box, from its first voxel and its size."""
+    """Slices of a box, from its first voxel and its shape."""
     return tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))

@@ -1,1 +1,1 @@
-"""What every job shares: keys, the command line, time limits, progress, provenance."""
+"""Shared by all jobs: command line, keys, time limits, progress, provenance."""

@@ -1,4 +1,4 @@
-"""What every command shares: Hydra, the embedded config, one line for bad input, torch's threads."""
+"""Shared command line: runs a command through Hydra and reports bad input in one line."""
 
 import errno
 import logging
@@ -26,25 +26,24 @@ from benchmark.jobs.time_limit import failing_fast, within
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BAD_INPUT = 2  # exit code
 FINISHED_WITH_FAILURES = 3  # exit code
-# the parts of a config that say how, not what
+# the parts of a config that hold settings of the method, not the data
 SETTINGS = ("trainer", "stream", "layers", "preparation", "metric")
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # a disk's errors, whose file may not be named
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # disk errors, which may name no file
 
-FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # as people type them
+FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # flag -> Hydra override
 
 log = logging.getLogger(__name__)
 
 
 def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool = True) -> None:
-    """Run a command: `conf/<name>.yaml` composed with the command line's overrides goes to `task`.
+    """Compose `conf/<name>.yaml` with the overrides of the command line and call `task` with it.
 
-    Bad input is told in one line on standard error, and the process exits with code 2; a programming error keeps its
-    traceback.
+    Bad input prints one line on standard error and exits with code 2; a programming error keeps its traceback.
 
     Args:
-        name: The root yaml.
+        name: Name of the root config.
         task: The command.
-        limited: Whether `time_limit` and `stop_file` hold for it; not for a command that launches jobs.
+        limited: Whether `time_limit` and `stop_file` apply; False for a command that launches jobs.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
     prepare_config()
@@ -55,7 +54,7 @@ def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool =
         error = raised
     if error is None:
         return
-    line = told(error)
+    line = message_of(error)
     if line is None:
         raise error
     sys.stderr.write(f"error: {line}\n")
@@ -63,25 +62,25 @@ def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool =
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
-    """The command line with our flags written as the overrides that they stand for; `--retry failed` takes a word."""
-    found: list[str] = []
-    waiting = ""
+    """Replace our flags by Hydra overrides; the value of `--retry` may be the next argument."""
+    overrides: list[str] = []
+    pending = ""
     for argument in arguments:
         flag, _, value = argument.partition("=")
-        written = FLAGS.get(flag, "")
-        if waiting or not written:
-            found.append(waiting + argument)
-            waiting = ""
-        elif written.endswith("=") and not value:
-            waiting = written
+        override = FLAGS.get(flag, "")
+        if pending or not override:
+            overrides.append(pending + argument)
+            pending = ""
+        elif override.endswith("=") and not value:
+            pending = override
         else:
-            found.append(written + value)
-    return found + ([waiting] if waiting else [])
+            overrides.append(override + value)
+    return overrides + ([pending] if pending else [])
 
 
 def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | None:
-    """Run the command and return what it raised: passing that on, Hydra would print a line of its own."""
-    stopped: list[Exception] = []
+    """Run the command and return its exception, which Hydra would otherwise report in its own words."""
+    errors: list[Exception] = []
 
     def job(cfg: DictConfig) -> Any:
         try:
@@ -89,26 +88,26 @@ def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | N
         except Exception as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # the launcher must know that the job failed
                 raise
-            return stopped.append(error)
+            return errors.append(error)
 
-    job.__module__ = name  # Hydra names the job, its folder and its help after the module
+    job.__module__ = name  # Hydra takes the name of the job, its folder and its help from the module
     hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")(job)()
-    return stopped[0] if stopped else None
+    return errors[0] if errors else None
 
 
-def told(error: BaseException) -> str | None:
-    """The line that tells a user what to mend; None for a programming error, whose traceback is needed."""
+def message_of(error: BaseException) -> str | None:
+    """One line that explains bad input to the user; None for a programming error, which needs its traceback."""
     if isinstance(error, OverrideParseException):
         return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error)}"
     if isinstance(error, InputError | HydraException | OmegaConfBaseException):
         return one_line(error)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
-        return f"{error.filename or 'a file'} must be readable and writable, got: {error.strerror}"
+        return f"cannot read or write {error.filename or 'a file'}: {error.strerror}"
     return None
 
 
 def prepare_config() -> None:
-    """Make known the resolvers, the default metrics, and that `target=NAME` takes `conf/task/NAME.yaml`."""
+    """Register the resolvers, the default metrics, and the tasks of `conf/task` as choices of `target`."""
     OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
     OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
     store = ConfigStore.instance()
@@ -118,34 +117,35 @@ def prepare_config() -> None:
 
 
 def one_pass_metrics() -> list[str]:
-    """The metrics of conf/metric but those whose yaml says that they need a further pass (`# needs: source`)."""
+    """Names of the metrics in conf/metric, without those that need an extra pass (`# needs: source` in the yaml)."""
     files = sorted((CONF / "metric").glob("[!_]*.yaml"))
     return [path.stem for path in files if "\n# needs:" not in path.read_text(encoding="utf-8")]
 
 
 def composed(root: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of a command with overrides, as the command itself would get it."""
+    """Compose the config of a command with overrides, as its command line does."""
     return with_current_names(compose(root, list(overrides)))
 
 
 def resolved(node: Any) -> Any:
-    """A config node as plain Python with every interpolation resolved."""
+    """Convert a config node to plain Python, with interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def asked(config: Mapping[str, Any]) -> dict[str, str]:
-    """The settings of a job as params, so that jobs of a sweep can be told apart: `stream.overlap`, `trainer.tune`.
+def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a job as params of its run, which distinguish the jobs of a sweep.
 
     Args:
         config: The resolved parts of the job's config.
 
     Returns:
-        Every setting of the parts that say how, and whatever else of the config the command line set.
+        Dotted name (`stream.overlap`, `trainer.tune`) -> value, for the parts in SETTINGS and for every setting that
+        was given on the command line.
     """
     every = {path: str(value) for part, node in config.items() for path, value in _leaves(part, node)}
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    set_here = {override.lstrip("+~").partition("=")[0] for override in given}
-    return {path: value for path, value in every.items() if path.partition(".")[0] in SETTINGS or path in set_here}
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    return {path: value for path, value in every.items() if path.partition(".")[0] in SETTINGS or path in given}
 
 
 def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
@@ -158,20 +158,20 @@ def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message in one line."""
+    """Message of an error, joined into one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "; ".join(lines) or type(error).__name__
 
 
 def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool = True) -> Any:
-    """What every job does, whichever launcher runs it: set torch's threads, run, and log why it stopped.
+    """Run a job under any launcher: set torch's threads, apply the limits, and log the reason of a failure.
 
     Args:
         task: The job.
         cfg: Its config.
-        limited: Whether `time_limit` and `stop_file` hold; they are not meant for what launches jobs.
+        limited: Whether `time_limit` and `stop_file` apply; False for a command that launches jobs.
     """
-    prepare_config()  # a launcher's worker has not been through run_command
+    prepare_config()  # a launcher's worker does not call run_command
     import torch
 
     try:
@@ -182,7 +182,7 @@ def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool
         with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
             return task(cfg)
     except Exception as error:
-        line = told(error)
+        line = message_of(error)
         log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
         raise
 
@@ -194,9 +194,9 @@ def _positive(threads: object) -> int:
 
 
 def _source_name(path: str) -> str:
-    named = get_method("benchmark.sources.readers.recognise.source_name")  # an import would load every reader
+    named = get_method("benchmark.sources.readers.recognise.source_name")  # a top-level import would load every reader
     return str(named(path))
 
 
 def _doubling(first: int, count: int) -> ListConfig:
-    return OmegaConf.create([first * 2**index for index in range(count)])  # `--resolve` takes no plain list
+    return OmegaConf.create([first * 2**index for index in range(count)])  # `--resolve` does not accept a plain list

@@ -1,4 +1,4 @@
-"""Former dotted names in a user's yaml: they still resolve in this release, and a warning gives the name of today."""
+"""Former dotted names in a user's yaml, which still resolve in this release with a warning."""
 
 import logging
 from functools import cache
@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override, open_dic
 
 log = logging.getLogger(__name__)
 
-# former module -> module of today
+# former module -> current module
 FORMER = {
     "analysis.dashboard": "analysis.dashboards.refresh",
     "analysis.report_speed": "analysis.report.large_study",
@@ -65,7 +65,7 @@ def with_current_names(cfg: DictConfig) -> DictConfig:
 
 
 def current_name(name: str) -> str:
-    """The name of today of a class or function; the name itself where it has not changed.
+    """Return the current dotted name of a class or function, unchanged if it was not renamed.
 
     Example:
         >>> current_name("benchmark.data.decathlon.DecathlonTask")
@@ -90,5 +90,5 @@ def _rename(node: DictConfig | ListConfig) -> None:
 
 @cache
 def _warn(former: str, current: str) -> None:
-    """Say it once a process."""
+    """Warn once per process."""
     log.warning("_target_: %s is now %s; change your yaml: the next release drops the former name", former, current)

@@ -1,4 +1,4 @@
-"""What identifies a job: the hash of its resolved settings, its inputs and the code of its stage."""
+"""Job keys: hashes of the resolved settings, the inputs and the code of a stage."""
 
 import ast
 import hashlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PACKAGES = ("benchmark", "baselines", "analysis")
-# settings that change no result: where data lie and how they get there, how often state is kept
+# settings that change no result: where data are and how they are fetched, how often state is saved
 NO_INPUT = {"folder", "path", "download", "limit_gib", "keep_every"}
 Documented = TypeVar("Documented", ast.Module, ast.ClassDef, ast.FunctionDef)
 STORED = "SkipPair"  # an exception whose message is stored as the reason of a result
@@ -25,13 +25,13 @@ BOOKKEEPING = (
 
 
 def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterable[str] = ()) -> str:
-    """The key of a job.
+    """Compute the key of a job.
 
     Args:
         stage: The stage's name.
-        module: The stage's module; its code, and that of all it imports from this project, is part of the key.
-        inputs: Resolved settings and keys or digests of inputs; the order of mappings does not matter.
-        code: Further modules whose code matters, such as a metric's.
+        module: The stage's module; its code and the code that it imports from this project are part of the key.
+        inputs: Resolved settings, and keys or digests of inputs; the order of mappings does not matter.
+        code: Other modules whose code affects the result, such as a metric's.
 
     Returns:
         64 hexadecimal digits.
@@ -42,16 +42,16 @@ def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterabl
 
 @cache
 def code_digest(modules: tuple[str, ...]) -> str:
-    """SHA-256 over the syntax trees of modules and of all they import from this project.
+    """SHA-256 over the syntax trees of modules and of their imports from this project.
 
-    Comments, layout and wording do not change it: docstrings, the arguments of `raise` and of log calls are left out,
-    and so is what only records and shows results. The reason of a skipped pair is a result, so it counts.
+    Comments, layout and wording do not change it: docstrings and the arguments of `raise` and of log calls are left
+    out, and so are modules that only record or show results. The reason of a skipped pair is a result and is included.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in seen or any(f"{name}.".startswith(f"{one}.") for one in BOOKKEEPING):
+        if name in seen or any(f"{name}.".startswith(f"{other}.") for other in BOOKKEEPING):
             continue
         path = _path(name)
         if path is None:
@@ -63,14 +63,14 @@ def code_digest(modules: tuple[str, ...]) -> str:
 
 
 def _inputs_only(settings: Any) -> Any:
-    """Settings without those that change no result: moved data are the same data, and their digest is an input."""
+    """Drop settings that change no result: moved data keep their digest, which is an input."""
     if isinstance(settings, Mapping):
         return {key: _inputs_only(value) for key, value in settings.items() if key not in NO_INPUT}
     return [_inputs_only(value) for value in settings] if isinstance(settings, list | tuple) else settings
 
 
 class _Unworded(ast.NodeTransformer):
-    """Takes all text out of a module that is shown to people and stored in no result."""
+    """Removes text that is only shown to people and never stored in a result."""
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         return self._without_docstring(node)
@@ -105,7 +105,7 @@ class _Unworded(ast.NodeTransformer):
 
 
 def _unread_text(line: ast.stmt, read: set[str]) -> bool:
-    """Whether a line only puts together a text that was part of an error's message."""
+    """Whether a statement only assigns a text that nothing reads after error messages are removed."""
     if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
         return False
     is_text = isinstance(line.value, ast.JoinedStr) or (
@@ -115,7 +115,7 @@ def _unread_text(line: ast.stmt, read: set[str]) -> bool:
 
 
 def targets(settings: Any) -> list[str]:
-    """The modules of every `_target_` in resolved settings, which no import statement shows."""
+    """Modules of every `_target_` in resolved settings, which no import statement names."""
     if isinstance(settings, Mapping):
         own = [str(settings["_target_"]).rpartition(".")[0]] if "_target_" in settings else []
         return own + [name for value in settings.values() for name in targets(value)]

@@ -1,4 +1,4 @@
-"""The largest memory that a job took."""
+"""Peak memory of a job."""
 
 import resource
 from contextlib import suppress
@@ -10,16 +10,16 @@ MEGABYTE = 2**20
 
 
 def reset_peak_memory(device: str) -> None:
-    """Start measuring anew, so that earlier jobs of the same process do not count."""
+    """Reset the peak, so that earlier jobs of the same process do not count."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
         return
-    with suppress(OSError):  # Linux alone can reset the peak
+    with suppress(OSError):  # only Linux can reset the peak
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: str) -> float:
-    """Megabytes: of the device's allocator on CUDA, else the process's resident set."""
+    """Peak memory in MB: of the CUDA allocator on a CUDA device, otherwise the resident set of the process."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / MEGABYTE
     status = Path("/proc/self/status")

@@ -1,4 +1,4 @@
-"""Where a job stands: jobs append lines to one file, and whoever shows the progress reads them."""
+"""Progress of jobs: every job appends lines to one file, which the progress display reads."""
 
 import json
 import os
@@ -11,12 +11,12 @@ PAUSE = 0.5  # seconds between two reports of one job
 
 @dataclass
 class Reporter:
-    """Appends a job's steps to a file; short lines, so that appends of several processes do not mix.
+    """Appends the progress of a job to a file; lines are short, so that appends of several processes do not mix.
 
     Attributes:
         path: The file, or None to report nothing.
         job: The job's readable name.
-        total: Steps of the job.
+        total: Number of steps of the job.
     """
 
     path: Path | None

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, machine."""
+"""Provenance of a result: git commit, package versions, machine, command."""
 
 import os
 import platform
@@ -14,19 +14,19 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 LONGEST_DIFF = 1_000_000  # characters
-HOMES = ("benchmark", "analysis")  # packages with commands
-OF_THE_BENCH = ("progress=", "stop_file=")  # overrides that only serve the bench that launched a job
+COMMAND_PACKAGES = ("benchmark", "analysis")
+BENCH_ONLY = ("progress=", "stop_file=")  # overrides that only matter to the bench that launched the job
 PACKAGES = ("torch", "monai", "nnunetv2", "hydra-core", "mlflow", "numpy", "scipy", "pandas", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Facts about this process.
+    """Provenance of this process.
 
     Attributes:
         tags: Short facts to filter runs by.
-        details: Package versions, hardware and the process's command.
-        diff: What is changed and not committed, as git shows it; empty where nothing is.
+        details: Package versions, hardware and the command line.
+        diff: Output of `git diff` for uncommitted changes; empty without changes.
     """
 
     tags: dict[str, str]
@@ -36,7 +36,7 @@ class Provenance:
 
 @cache
 def provenance() -> Provenance:
-    """Git commit, changes, package versions, machine and command of this process; read once."""
+    """Collect git commit, uncommitted changes, package versions, machine and command; cached."""
     commit = _git("rev-parse", "HEAD") or "unknown"
     diff = _git("diff", "HEAD")
     dirty = bool(diff)
@@ -44,7 +44,7 @@ def provenance() -> Provenance:
         {"git_commit": commit, "git_dirty": str(dirty).lower(), "host": platform.node()},
         {
             "python": platform.python_version(),
-            "packages": {name: found for name in PACKAGES if (found := _version(name))},
+            "packages": {name: number for name in PACKAGES if (number := _version(name))},
             "machine": platform.machine(),
             "processor": _processor(),
             "cores": os.cpu_count(),
@@ -55,13 +55,13 @@ def provenance() -> Provenance:
 
 
 def rerun_command() -> str:
-    """The command that runs the present Hydra job again, on whichever launcher it runs; empty outside of a job."""
+    """The command that runs the current Hydra job again without a launcher; empty outside a job."""
     if not HydraConfig.initialized():
         return ""
     hydra = HydraConfig.get()
-    home = next((home for home in HOMES if find_spec(f"{home}.{hydra.job.name}")), HOMES[0])
-    overrides = [one for one in hydra.overrides.task if not one.startswith(OF_THE_BENCH)]
-    return shlex.join(["python", "-m", f"{home}.{hydra.job.name}", *overrides])
+    packages = (name for name in COMMAND_PACKAGES if find_spec(f"{name}.{hydra.job.name}"))
+    overrides = [override for override in hydra.overrides.task if not override.startswith(BENCH_ONLY)]
+    return shlex.join(["python", "-m", f"{next(packages, COMMAND_PACKAGES[0])}.{hydra.job.name}", *overrides])
 
 
 def _git(*arguments: str) -> str:

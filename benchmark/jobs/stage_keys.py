@@ -1,4 +1,4 @@
-"""The keys of the stages' jobs, from their configs: what the stages, the planner and each other's inputs share."""
+"""Job keys of every stage, computed from its config; used by the stages and the planner."""
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
@@ -15,7 +15,7 @@ def prepare_key(task: DictConfig) -> str:
 
 
 def pretrain_key(source: DictConfig) -> str:
-    """The key of the job that pre-trains a source; its data are part of it."""
+    """The key of the job that pre-trains a source, which includes its data."""
     settings = resolved(source)
     task = instantiate(source.task)
     inputs = {"source": settings, "data": task.digest() if task else None}
@@ -23,9 +23,9 @@ def pretrain_key(source: DictConfig) -> str:
 
 
 def source_key(node: DictConfig) -> str:
-    """What identifies a source: the key of its pre-training, or its settings with the digest of its files."""
+    """The key of a source: that of its pre-training, or a hash of its settings and files."""
     source = instantiate(node)
-    if not hasattr(source, "digest"):  # it is pre-trained here
+    if not hasattr(source, "digest"):  # pre-trained by the suite
         return pretrain_key(node)
     settings = resolved(node)
     inputs = {"source": settings, "weights": source.digest()}
@@ -37,8 +37,8 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 
     Args:
         cfg: The command's config.
-        pretrained: The source's key, where it is known already.
-        data: The target's digest, where it is known already.
+        pretrained: The source's key, if already known.
+        data: The target's digest, if already known.
     """
     settings = {name: resolved(cfg[name]) for name in ("target", "trainer", "preparation")}
     inputs = settings | {
@@ -54,8 +54,8 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
 
     Args:
         cfg: The command's config.
-        pretrained: The source's key, where it is known already.
-        data: The target's digest, where it is known already.
+        pretrained: The source's key, if already known.
+        data: The target's digest, if already known.
     """
     inputs = {
         "source": pretrained or source_key(cfg.source),

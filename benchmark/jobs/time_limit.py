@@ -1,4 +1,4 @@
-"""What keeps a job in bounds, on every launcher: its time limit, and the stop after another one's failure."""
+"""Limits of a job under any launcher: its time limit, and fail-fast after the failure of another job."""
 
 import signal
 import threading
@@ -12,16 +12,17 @@ from benchmark.errors import InputError, NotStartedError, TimeLimitError
 
 @contextmanager
 def within(minutes: float | None) -> Iterator[None]:
-    """Stop the block with a TimeLimitError when it takes longer.
+    """Raise TimeLimitError if the block takes longer than a limit.
 
-    A signal does it, which only a process's main thread receives: every launcher runs jobs there. One long call of a
-    compiled library ends before the signal is heard.
+    The limit uses a signal, which only the main thread of a process receives; every launcher runs jobs there. A long
+    call of a compiled library is not interrupted until it returns.
 
     Args:
-        minutes: The limit; None for none.
+        minutes: The limit; None for no limit.
 
     Raises:
         InputError: The limit is not a positive number.
+        TimeLimitError: The block took too long.
     """
     if minutes is None:
         yield
@@ -32,7 +33,7 @@ def within(minutes: float | None) -> Iterator[None]:
         raise InputError("time_limit needs a launcher that runs jobs in the main thread of a process")
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise TimeLimitError(f"time_limit must leave a job enough time, got {minutes:g} minutes, which are over")
+        raise TimeLimitError(f"job exceeded time_limit ({minutes:g} minutes)")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, minutes * 60.0)
@@ -45,13 +46,16 @@ def within(minutes: float | None) -> Iterator[None]:
 
 @contextmanager
 def failing_fast(stop: Path | None) -> Iterator[None]:
-    """Run the block, unless another job has failed; its own failure stops those that have not begun.
+    """Run the block unless another job has failed; if it fails, jobs that have not started are not run.
 
     Args:
-        stop: A file that all jobs of a bench see; None for jobs that do not care.
+        stop: A file that all jobs of a bench share; None turns fail-fast off.
+
+    Raises:
+        NotStartedError: Another job has failed.
     """
     if stop is not None and stop.exists():
-        raise NotStartedError("not started, since another job failed")
+        raise NotStartedError("not started because another job failed")
     try:
         yield
     except Exception:

@@ -1,4 +1,4 @@
-"""Where a job keeps what it writes on its way: a folder by its key, so that a killed job leaves nothing for good."""
+"""Temporary folder of a job, named by its key, so that the next run cleans up after a killed job."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def work_folder(output_dir: str | Path, key: str) -> Iterator[Path]:
-    """A folder that is empty at the start and gone at the end; the next try of a killed job empties it.
+    """Create an empty folder for the block and delete it afterwards.
 
     Args:
-        output_dir: The folder of everything that is written.
+        output_dir: The output folder.
         key: The job's key, which the caller has claimed.
     """
     folder = Path(output_dir) / "work" / key[:32]
@@ -24,10 +24,10 @@ def work_folder(output_dir: str | Path, key: str) -> Iterator[Path]:
 
 
 def clear_partial(place: Path) -> None:
-    """Remove what a killed job left beside a folder that it was making: `.NAME-...`.
+    """Delete the partial folders `.NAME-...` that a killed job left next to a folder.
 
     Args:
-        place: The folder that is made whole or not at all; only for who holds its lock.
+        place: The folder, which is written whole or not at all; the caller must hold its lock.
     """
     for path in place.parent.glob(f".{place.name}-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -1,1 +1,1 @@
-"""What a transferability estimate is: its score, its protocol and the bases that most share."""
+"""Transferability estimates: the score, the protocol, and base classes."""

@@ -1,7 +1,7 @@
-"""The protocol that every transferability estimate follows.
+"""Protocols of transferability estimates.
 
-An estimate is one file and one yaml. It declares the statistics that it reads; `compute` is a pure function of them.
-Higher is better for every one.
+An estimate consists of one Python file and one yaml. It declares the statistics that it requires, and `compute` is a
+pure function of them. Higher is always better.
 """
 
 import math
@@ -20,24 +20,24 @@ class Metric(Protocol):
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The statistics that `compute` reads."""
+        """The statistics that `compute` requires."""
         ...
 
     def compute(self, statistics: Statistics) -> Score:
-        """The score, as a pure function of the statistics."""
+        """Compute the score as a pure function of the statistics."""
         ...
 
 
 def reads_prediction(metric: object) -> bool:
-    """Whether a metric reads what the segmentation head puts out; one of sampled points says so by `reads`."""
+    """Whether a metric uses the output of the segmentation head; point metrics declare it by `reads`."""
     requests: tuple[Request, ...] = getattr(metric, "requires", ())
     return getattr(metric, "reads", "") == "logits" or any(not feature_request(request) for request in requests)
 
 
 def score_of(metric: Metric, statistics: Statistics, **passes: Statistics | None) -> Score:
-    """A metric's score of a pass over the target and of further ones; NaN where it reads a prediction and none is."""
+    """Compute a metric's score from all its passes; NaN if it needs predictions and the source has no head."""
     if statistics.z == 0 and reads_prediction(metric):
-        return Score(math.nan, reason="the source has no segmentation head, and this estimate reads its prediction")
+        return Score(math.nan, reason="the source has no segmentation head, whose prediction this estimate needs")
     return metric.compute(statistics, **passes)
 
 
@@ -46,19 +46,19 @@ class PoolMetric(Metric, Protocol):
     """An estimate that is normalised over the sources of one target."""
 
     def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
-        """The final score of each source, from the elements (`parts`) of all."""
+        """Compute the final score of each source from the `parts` of all sources."""
         ...
 
 
 @runtime_checkable
 class ExtraPassMetric(Protocol):
-    """An estimate that reads more than one pass over the target.
+    """An estimate that needs more than one pass over the target.
 
     Attributes:
-        name: as of every metric.
-        needs: names of the further passes, each also an argument of `compute`: "source" (the source's own data through
-            the same network) or "perturbed" (the target's cases with perturbed images). Each is reduced to what
-            `requires` asks for.
+        name: name of the metric.
+        needs: names of the extra passes, which are also arguments of `compute`: "source" (the source's own data through
+            the same network) or "perturbed" (the target's cases with perturbed images). Each pass accumulates the
+            statistics named by `requires`.
     """
 
     name: str
@@ -66,9 +66,9 @@ class ExtraPassMetric(Protocol):
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The statistics that `compute` reads, of every pass."""
+        """The statistics that `compute` requires from every pass."""
         ...
 
     def compute(self, statistics: Statistics, **passes: Statistics | None) -> Score:
-        """The score of a pass over the target and of the others, by name."""
+        """Compute the score from the pass over the target and the extra passes, by name."""
         ...

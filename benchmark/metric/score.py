@@ -1,4 +1,4 @@
-"""A transferability estimate's score: its value, why it is undefined, and the elements that it is made of."""
+"""Score of a transferability estimate: its value, the reason if it is undefined, and its parts."""
 
 import math
 import warnings
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 
 class UndefinedScoreWarning(UserWarning):
-    """A score is NaN; the message is the reason."""
+    """Warns that a score is NaN; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What an estimate says of one source and one target.
+    """Score of one source on one target.
 
     Attributes:
-        value: higher is better; NaN where undefined.
-        reason: why it is NaN, or what was left out of a number; empty where there is nothing to say.
-        parts: elements worth logging; the elements of an estimate that is normalised over a pool.
+        value: higher is better; NaN if undefined.
+        reason: why the value is NaN, or what was left out; empty otherwise.
+        parts: named terms of the score, for logging and for normalisation over a pool.
 
     Example:
         >>> Score(float("nan"))
@@ -35,11 +35,11 @@ class Score:
 
 
 def value_or_warn(score: Score, *, stacklevel: int = 3) -> float:
-    """The number of a score, as a sample door returns it; a warning tells why it is NaN.
+    """Return the value of a score, with a warning if it is NaN.
 
     Args:
-        score: what a statistics door returned.
-        stacklevel: frames from here to the caller's caller.
+        score: score to unpack.
+        stacklevel: stack level of the warning, by default that of the caller's caller.
 
     Returns:
         The score's value.
@@ -50,12 +50,12 @@ def value_or_warn(score: Score, *, stacklevel: int = 3) -> float:
 
 
 def needed(metrics: Iterable[object]) -> list[str]:
-    """The names of the passes that metrics need beside the one over the target, each once, sorted.
+    """List the extra passes that metrics need in addition to the pass over the target.
 
     Args:
         metrics: metrics, or their classes.
 
     Returns:
-        Names.
+        Distinct names, sorted.
     """
     return sorted({name for metric in metrics for name in getattr(metric, "needs", ())})

@@ -1,4 +1,4 @@
-"""Bases of the estimates that can also be used outside the pipeline, on arrays: they keep the samples added to them."""
+"""Base classes of estimates that can also be used on arrays, outside the pipeline."""
 
 import math
 from abc import ABC, abstractmethod
@@ -22,86 +22,87 @@ Array: TypeAlias = NDArray[Any] | Tensor
 
 
 class _SampleMetric(ABC):
-    """What the two bases share: a statistic that arrays are added to, outside the pipeline."""
+    """Common base: accumulates a statistic from arrays, outside the pipeline."""
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
-        self._held: Any = None
+        self._statistic: Any = None
 
     @property
     @abstractmethod
     def requires(self) -> tuple[Request, ...]:
-        """The one statistic that `compute` reads."""
+        """The single statistic that `compute` requires."""
 
     @abstractmethod
     def _score(self, statistic: Any) -> Score:
-        """The score of that statistic."""
+        """Compute the score from the statistic."""
 
     @abstractmethod
     def _reduce(self, rows: Tensor, labels: Tensor, k: int) -> Any:
-        """The statistic of arrays."""
+        """Compute the statistic of arrays."""
 
     def update(self, rows: Array, labels: Array, *, k: int | None = None) -> None:
-        """Take in samples.
+        """Add samples.
 
         Args:
-            rows: (n, d) features, or (n, z) softmax, as the metric reads.
+            rows: (n, d) features or (n, z) softmax, as the metric requires.
             labels: (n,) integers in 0 .. k - 1.
-            k: number of classes; one more than the largest label seen unless named.
+            k: number of classes; by default the largest label plus 1.
 
         Raises:
-            ValueError: if a shape, a type or a label breaks its rule.
+            ValueError: if a shape, a type or a label is invalid.
         """
         targets = torch.as_tensor(labels)
         classes = k if k is not None else (int(targets.max()) + 1 if len(targets) else 1)
         fresh = self._reduce(torch.as_tensor(rows), targets, classes)
-        self._held = fresh if self._held is None else _union(self._held, fresh)
+        self._statistic = fresh if self._statistic is None else _union(self._statistic, fresh)
 
     def merge(self, other: Self) -> Self:
-        """Take in the samples that another metric was updated with.
+        """Add the samples of another metric.
 
         Args:
-            other: of the same class; not changed.
+            other: a metric of the same class; not changed.
 
         Returns:
             This metric.
         """
-        if other._held is not None:
-            self._held = other._held if self._held is None else _union(self._held, other._held)
+        if other._statistic is not None:
+            added = other._statistic
+            self._statistic = added if self._statistic is None else _union(self._statistic, added)
         return self
 
     def reset(self) -> None:
-        """Forget all samples."""
-        self._held = None
+        """Remove all samples."""
+        self._statistic = None
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """The score of a pass over a target, or without an argument of the samples updated with.
+        """Compute the score from the statistics of a pass, or from the samples given to `update`.
 
         Args:
-            statistics: what `requires` asks for; None for the samples.
+            statistics: the statistics named by `requires`; None to use the samples given to `update`.
 
         Returns:
             The score.
         """
         if statistics is not None:
             return self._score(statistics[self.requires[0]])
-        if self._held is None:
+        if self._statistic is None:
             return Score(math.nan, reason="no samples")
-        return self._score(self._held)
+        return self._score(self._statistic)
 
 
 def _union(a: Any, b: Any) -> Any:
-    """Two statistics merged, of as many classes as the wider one has."""
+    """Merge two statistics, padded to the larger number of classes."""
     k = max(a.k, b.k)
     return a.widened(k).merge(b.widened(k))
 
 
 class MomentMetric(_SampleMetric):
-    """Base of the estimates that read class moments of one layer: a subclass has `name` and `_score(moments)`.
+    """Base of the estimates computed from class moments of one layer; subclasses define `name` and `_score(moments)`.
 
     Args:
-        layer: -1 the input of the finest segmentation head.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     def __init__(self, *, layer: int = -1) -> None:
@@ -118,11 +119,11 @@ class MomentMetric(_SampleMetric):
 
 
 class JointMetric(_SampleMetric):
-    """Base of the estimates that read the joint histogram: a subclass has `name` and `_score(histogram)`."""
+    """Base of the estimates computed from the joint histogram; subclasses define `name` and `_score(histogram)`."""
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The joint of labels and predictions."""
+        """The joint histogram of labels and predictions."""
         return (JointRequest(),)
 
     def _reduce(self, rows: Tensor, labels: Tensor, k: int) -> JointHistogram:

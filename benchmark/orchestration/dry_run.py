@@ -1,4 +1,4 @@
-"""What a bench would do: its jobs, what is finished, how long a job took so far, and how long the rest will take."""
+"""Dry run of a bench: remaining jobs of every stage and an estimate of their time."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,14 @@ from benchmark.tracking.records import Row
 
 @dataclass(frozen=True)
 class StageForecast:
-    """One stage of a forecast.
+    """Forecast of one stage.
 
     Attributes:
-        stage: The stage.
+        stage: Name of the stage.
         jobs: All its jobs.
-        left: Those that are not finished.
-        measured: Mean seconds of a finished run of the stage; NaN where none is finished.
-        seconds: Seconds of the jobs that are left, on one worker: measured where a run is finished, else the plan's
-            rough figure.
+        left: Unfinished jobs.
+        measured: Mean seconds of a finished run of the stage; NaN if no run is finished.
+        seconds: Estimated seconds of the unfinished jobs on one worker, from `measured` or, without it, from the plan.
     """
 
     stage: str
@@ -33,10 +32,10 @@ class StageForecast:
 
 
 def forecast(stage: str, jobs: Sequence[Job], finished: Mapping[str, Row]) -> StageForecast:
-    """What is left of a stage, and how long it takes.
+    """Estimate the remaining jobs and time of a stage.
 
     Args:
-        stage: The stage.
+        stage: Name of the stage.
         jobs: Its jobs.
         finished: Key -> finished run, of all stages.
     """
@@ -53,27 +52,27 @@ def forecast(stage: str, jobs: Sequence[Job], finished: Mapping[str, Row]) -> St
 
 
 def show_forecast(stages: Iterable[StageForecast], *, workers: int, console: Console) -> None:
-    """Print the jobs that are left, a line each, and a table of the stages.
+    """Print every unfinished job on a line of its own, then a table of the stages.
 
     Args:
-        stages: In their order.
-        workers: How many jobs run at once.
-        console: Where.
+        stages: Forecasts, in order.
+        workers: Number of jobs that run at once.
+        console: Where to print.
     """
-    held = list(stages)
-    for stage in held:
+    forecasts = list(stages)
+    for stage in forecasts:
         for job in stage.left:
             console.print(f"{stage.stage} {' '.join(job.overrides)}", highlight=False, markup=False, soft_wrap=True)
-    table = Table("stage", "jobs", "finished", "left", "a run took", f"left on {workers} workers")
-    for stage in held:
+    table = Table("stage", "jobs", "finished", "left", "time per run", f"time left on {workers} workers")
+    for stage in forecasts:
         took = "not measured yet" if math.isnan(stage.measured) else f"{stage.measured:.1f} s"
         done = len(stage.jobs) - len(stage.left)
-        # a stage waits for the one before it, and its last jobs do not fill all workers
+        # stages run one after another, and the last jobs of a stage do not fill all workers
         share = _readable(stage.seconds / max(1, min(workers, len(stage.left))))
         table.add_row(stage.stage, str(len(stage.jobs)), str(done), str(len(stage.left)), took, share)
     console.print(table)
-    total = sum(stage.seconds / max(1, min(workers, len(stage.left))) for stage in held)
-    console.print(f"in all about {_readable(total)} on {workers} workers; nothing was run", highlight=False)
+    total = sum(stage.seconds / max(1, min(workers, len(stage.left))) for stage in forecasts)
+    console.print(f"about {_readable(total)} in total on {workers} workers; nothing was run", highlight=False)
 
 
 def _readable(seconds: float) -> str:

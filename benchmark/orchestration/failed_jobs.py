@@ -1,4 +1,4 @@
-"""What failed, for the reader at the end and for `--retry failed` afterwards."""
+"""The list of failed jobs, printed at the end of a bench and read by `--retry failed`."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,10 @@ class FailedJob:
     Attributes:
         stage: Its stage.
         job: Its overrides.
-        keys: The keys that it was to finish.
+        keys: The keys of its runs.
         error: The first line of its error.
         log: Its log file.
-        bad_input: Whether the user can mend it.
+        bad_input: Whether the cause is bad input, which the user can correct.
     """
 
     stage: str
@@ -31,17 +31,17 @@ class FailedJob:
     bad_input: bool
 
     def __str__(self) -> str:
-        """One line for the list at the end."""
+        """One line of the printed list."""
         keys = ", ".join(key[:16] for key in self.keys)
         return f"{self.stage} {self.job}: {self.error} (key: {keys}; log: {self.log})"
 
 
 def write_failed(failed: Iterable[FailedJob], folder: Path) -> None:
-    """Keep the list; an empty one says that nothing failed.
+    """Write the list to a file; an empty list means that nothing failed.
 
     Args:
-        failed: The jobs.
-        folder: Where benches keep what they leave.
+        failed: The failed jobs.
+        folder: The folder that all benches share.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{FILE}"
@@ -50,13 +50,13 @@ def write_failed(failed: Iterable[FailedJob], folder: Path) -> None:
 
 
 def failed_keys(folder: Path) -> set[str]:
-    """The keys of the jobs that failed when a bench last ran here.
+    """Read the keys of the jobs that failed in the last bench.
 
     Raises:
-        InputError: No bench ran here, or nothing failed.
+        InputError: No bench was run, or no job failed.
     """
     path = folder / FILE
     listed: Sequence[dict[str, Sequence[str]]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     if not listed:
-        raise InputError(f"retry=failed needs failed jobs in {path}, got none")
+        raise InputError(f"retry=failed: no failed jobs are listed in {path}")
     return {key for job in listed for key in job["keys"]}

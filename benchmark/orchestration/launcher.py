@@ -1,4 +1,4 @@
-"""Hand a stage's jobs to a Hydra launcher: one core after another, joblib, Slurm or Ray, by its name."""
+"""Runs the jobs of a stage on a Hydra launcher: basic, joblib, Slurm or Ray."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -45,11 +45,11 @@ def launch(
     launcher: Sequence[str],
     folder: str,
 ) -> list[Failure]:
-    """Run the jobs of one stage; one that fails does not stop the others.
+    """Run the jobs of one stage; a failing job does not stop the others.
 
     Args:
-        command: The root yaml of the jobs.
-        task: What runs each job.
+        command: Name of the root config of the jobs.
+        task: The function that runs a job.
         jobs: The overrides of each job.
         shared: Overrides of every job.
         launcher: Overrides that choose and set up the launcher, such as `hydra/launcher=joblib`.

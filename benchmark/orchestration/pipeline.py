@@ -1,4 +1,4 @@
-"""A bench that is under way: its stages in their order, their jobs handed to a launcher, and how it ends."""
+"""Runs the stages of a bench in order, launches their jobs and reports how it ended."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,30 +12,30 @@ from omegaconf import DictConfig
 
 from benchmark.data.tasks.prepared import cutting_code
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed, one_line, told
+from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed, message_of, one_line
 from benchmark.orchestration.failed_jobs import FailedJob
 from benchmark.orchestration.launcher import launch
 from benchmark.orchestration.planner import Job, Planner
 from benchmark.orchestration.progress_display import Board, watch
 from benchmark.tracking import Store
 
-PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # of the store; jobs must have the bench's own
-INTERRUPTED = 130  # exit code, as shells give it for Ctrl-C
+PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # tracking settings that jobs share with the bench
+INTERRUPTED = 130  # exit code of shells after Ctrl-C
 STAGES = ("prepare", "pretrain", "truth", "score")
 
 
 @dataclass
 class Bench:
-    """A bench that is under way.
+    """A running bench.
 
     Attributes:
         cfg: The bench's config.
-        store: Where finished jobs are.
+        store: The store of finished jobs.
         launcher: Overrides that choose and set up the launcher.
         folder: Where the jobs' logs go.
-        failures: The jobs that did not finish.
-        only: With retry=failed, the keys that may run; None for all.
-        ran: How many jobs were launched.
+        failures: The jobs that failed.
+        only: The keys to run again with retry=failed; None for all.
+        ran: Number of launched jobs.
     """
 
     cfg: DictConfig
@@ -55,7 +55,7 @@ class Bench:
         self.board.console.print(line, highlight=False, soft_wrap=True)
 
     def overrides(self) -> dict[str, list[str]]:
-        """Stage -> the overrides that each of its jobs gets."""
+        """Stage -> the overrides shared by its jobs."""
         chosen = HydraConfig.get().runtime.choices
         places = [f"{name}={self.cfg[name]}" for name in ("data_dir", "output_dir", "threads")]
         tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in PLACES]
@@ -78,34 +78,34 @@ class Bench:
         }  # fmt: skip
 
     def expect(self, jobs: Sequence[Job], done: set[str]) -> None:
-        """Count the runs that are not finished as work to come, for the remaining time."""
+        """Add unfinished runs to the work that the remaining time is estimated from."""
         self.board.work |= {key: job.work / len(job.keys) for job in jobs for key in job.keys if key not in done}
 
     def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
-        """Run the jobs of a stage that are not finished."""
-        asked = self.only if name != "prepare" else None  # the others' data must be there, whatever is asked for
-        left = [job for job in jobs if not set(job.keys) <= done and (asked is None or asked & set(job.keys))]
+        """Run the unfinished jobs of a stage."""
+        only = self.only if name != "prepare" else None  # later stages need the data of every task
+        left = [job for job in jobs if not set(job.keys) <= done and (only is None or only & set(job.keys))]
         if not left:
-            self.say(f"{name}: all {len(jobs)} jobs were finished before" if self.only is None else f"{name}: no job")
+            self.say(f"{name}: all {len(jobs)} jobs already finished" if self.only is None else f"{name}: no jobs")
             return
         self.ran += len(left)
         with watch(self.board, name, {key for job in left for key in job.keys}):
             failed = launch_all(self, name, left, overrides)
         self.failures += failed
-        self.say(f"{name}: {len(left)} jobs run, {len(jobs) - len(left)} were finished before")
+        self.say(f"{name}: {len(left)} jobs run, {len(jobs) - len(left)} already finished")
 
 
 def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence[str]) -> list[FailedJob]:
-    """Launch the jobs of a stage; where the launcher itself breaks, as when a worker is killed, launch what is left.
+    """Launch the jobs of a stage; if the launcher itself fails (a killed worker), launch the remaining jobs again.
 
     Args:
         bench: The bench.
         name: The stage.
-        jobs: Its jobs that are not finished.
-        overrides: Of each of them.
+        jobs: Its unfinished jobs.
+        overrides: Overrides of every job.
 
     Returns:
-        The jobs that did not finish.
+        The jobs that failed.
     """
     left = list(jobs)
     for attempt in range(len(jobs) + 1):
@@ -123,7 +123,7 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
         except Exception as error:
             finished = set(bench.store.finished(name))
             rest = [job for job in left if not set(job.keys) <= finished]
-            bench.say(f"{name}: the launcher stopped ({one_line(error)[:200]}); {len(rest)} jobs are left")
+            bench.say(f"{name}: the launcher failed ({one_line(error)[:200]}); {len(rest)} jobs left")
             if len(rest) == len(left):
                 return [_failed(name, job, error, str(bench.folder / name)) for job in rest]
             left = rest
@@ -134,26 +134,27 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
 
 
 def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
-    line = one_line(error).partition("; ")[0] if told(error) is None else one_line(error)
-    return FailedJob(stage, " ".join(job.overrides), job.keys, line, log, told(error) is not None)
+    bad_input = message_of(error) is not None
+    line = one_line(error) if bad_input else one_line(error).partition("; ")[0]
+    return FailedJob(stage, " ".join(job.overrides), job.keys, line, log, bad_input)
 
 
 def run_stages(bench: Bench, planner: Planner, finished: set[str]) -> Mapping[str, Sequence[Job]] | None:
-    """Run what is not finished of every stage.
+    """Run the unfinished jobs of every stage.
 
     Args:
         bench: The bench.
-        planner: Of its jobs.
-        finished: Keys of the jobs that were finished before.
+        planner: The planner of its jobs.
+        finished: Keys of the jobs that were finished before this bench.
 
     Returns:
-        Stage -> its jobs, after `prepare`; None if a task could not be made.
+        Stage -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
     """
     overrides = planner.overrides
     tasks = planner.prepare()
-    there = {key for job in tasks for key in job.keys if is_there(overrides["prepare"], job)} & finished
-    bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in there}
-    bench.stage("prepare", tasks, overrides["prepare"], there)
+    prepared = {key for job in tasks for key in job.keys if is_prepared(overrides["prepare"], job)} & finished
+    bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in prepared}
+    bench.stage("prepare", tasks, overrides["prepare"], prepared)
     if bench.failures:
         return None
     plan = planner.after_prepare()
@@ -169,26 +170,26 @@ def keys_of(plan: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
     return {stage: [key for job in jobs for key in job.keys] for stage, jobs in plan.items()}
 
 
-def is_there(overrides: Sequence[str], job: Job) -> bool:
-    """Whether a task has nothing left to make."""
+def is_prepared(overrides: Sequence[str], job: Job) -> bool:
+    """Whether the data of a task are complete."""
     node = composed("prepare", [*overrides, *job.overrides]).task
-    there: bool = instantiate(node).is_made(code=cutting_code(node))
-    return there
+    made: bool = instantiate(node).is_made(code=cutting_code(node))
+    return made
 
 
 def launcher_overrides() -> list[str]:
-    """The launcher's choice and settings, as given to the bench, for its stages."""
+    """Overrides that give the stages the launcher of the bench."""
     every = HydraConfig.get().overrides.hydra
-    given = [one for one in every if one.lstrip("+~").startswith(("hydra.launcher", "hydra/launcher"))]
+    given = [item for item in every if item.lstrip("+~").startswith(("hydra.launcher", "hydra/launcher"))]
     choice = f"hydra/launcher={HydraConfig.get().runtime.choices['hydra/launcher']}"
-    return [choice, *[one for one in given if not one.startswith("hydra/launcher=")]]
+    return [choice, *[item for item in given if not item.startswith("hydra/launcher=")]]
 
 
 def interrupted(bench: Bench, command: str) -> NoReturn:
-    """Say what came of it until Ctrl-C, and exit."""
+    """Report the state of a bench after Ctrl-C, and exit."""
     bench.board.read()
-    done, whole = len(bench.board.finished & set(bench.board.work)), len(bench.board.work)
-    bench.say(f"interrupted after {done} of {whole} runs: they stay, and the next {command} goes on")
+    done, total = len(bench.board.finished & set(bench.board.work)), len(bench.board.work)
+    bench.say(f"interrupted: {done} of {total} runs are finished and kept; run again to resume")
     _sum_up(bench, command)
     sys.exit(INTERRUPTED)
 
@@ -196,14 +197,14 @@ def interrupted(bench: Bench, command: str) -> NoReturn:
 def _sum_up(bench: Bench, command: str) -> None:
     bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
     if bench.failures:
-        alone = " (`--retry failed` runs these alone)" if command == "bench" else ""
-        bench.say(f"{len(bench.failures)} jobs failed; what is finished stays, and the next run goes on{alone}:")
+        retry = ", or with `--retry failed` to run only these" if command == "bench" else ""
+        bench.say(f"{len(bench.failures)} jobs failed; finished jobs are kept; run again to resume{retry}:")
     for failure in bench.failures:
         bench.say(f"  {failure}")
 
 
 def finish(bench: Bench, command: str) -> None:
-    """Say how long it took and what failed, and exit accordingly."""
+    """Print the time and the failed jobs, and exit with the matching code."""
     _sum_up(bench, command)
     if not bench.failures:
         return

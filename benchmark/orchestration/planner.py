@@ -1,4 +1,4 @@
-"""The jobs of the whole study: who is paired with whom, in which order, and what is finished."""
+"""Plans the jobs of a study: which source is paired with which target, in which order, with which keys."""
 
 import math
 import re
@@ -18,8 +18,8 @@ class Job:
 
     Attributes:
         overrides: The job's own overrides.
-        keys: The keys that it finishes; several where one job serves several seeds.
-        work: Roughly its seconds on one core; only the remaining time that is shown depends on it.
+        keys: The keys of its runs; one per seed for a fine-tuning job.
+        work: Rough estimate of its seconds on one core, used only for the remaining time.
     """
 
     overrides: tuple[str, ...]
@@ -29,12 +29,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Planner:
-    """Composes each stage's configs with the bench's overrides and works out keys.
+    """Composes the configs of each stage with the overrides of the bench and computes job keys.
 
     Attributes:
         suite: The suite: tasks, targets, sources, seeds, pool.
-        overrides: Stage -> overrides of each of its jobs.
-        fine_tuned: Whether the truth is fine-tuned; if not, it comes from a table and has no jobs.
+        overrides: Stage -> overrides of its jobs.
+        fine_tuned: Whether the truth is fine-tuned; if False, it is read from a table and has no jobs.
     """
 
     suite: DictConfig
@@ -42,14 +42,14 @@ class Planner:
     fine_tuned: bool = True
 
     def prepare(self) -> list[Job]:
-        """A job for each task."""
+        """One job per task."""
         return [
             Job((f"task={task}",), (prepare_key(self._compose("prepare", f"task={task}").task),), 6.0)
             for task in self.suite.tasks
         ]
 
     def pretrain(self) -> list[Job]:
-        """A job for each source, the longest first so that no core waits for a late long one."""
+        """One job per source, the longest first, so that no core waits for a long job at the end."""
         jobs = []
         for name in self.suite.sources:
             source = self._compose("pretrain", f"source={name}").source
@@ -57,22 +57,22 @@ class Planner:
         return sorted(jobs, key=lambda job: -job.work)
 
     def pools(self) -> dict[str, list[str]]:
-        """Target -> the sources that may be moved to it."""
+        """Target -> the sources of its pool."""
         sources = {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
         labels = {name: _classes(instantiate(node.task)) if node.task else set() for name, node in sources.items()}
-        found = {}
+        pools = {}
         for target in self.suite.targets:
             own = _classes(instantiate(self._compose("truth", f"target={target}").target))
             same = self.suite.pool == "include_same_class"
-            found[target] = [
+            pools[target] = [
                 name
                 for name, node in sources.items()
                 if not (node.task and node.task.name == target) and (same or not labels[name] & own)
             ]
-        return found
+        return pools
 
     def after_prepare(self) -> dict[str, list[Job]]:
-        """Stage -> its jobs, of the stages that need the tasks' data to be there, in their order."""
+        """Stage -> its jobs, for the stages that need the data of `prepare`, in order."""
         sources = self.pretrain()
         pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
         pools = self.pools()
@@ -80,17 +80,17 @@ class Planner:
         return {"pretrain": sources, **truth, "score": self.score(pools, pretrained)}
 
     def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
-        """A job for each source and target, with every seed; then the targets that are also tuned otherwise."""
+        """One job per source and target, with all seeds, then the further truths of `suite.beside`."""
         main = [(target, self.suite.seeds, ()) for target in pools]
-        beside = [(one.target, one.seeds, tuple(one.overrides)) for one in self.suite.beside]
+        further = [(node.target, node.seeds, tuple(node.overrides)) for node in self.suite.beside]
         return [
             job
-            for target, seeds, other in [*main, *beside]
+            for target, seeds, other in [*main, *further]
             for job in self.tuned(target, seeds, other, {name: pretrained[name] for name in pools[target]})
         ]
 
     def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str], pool: Mapping[str, str]) -> list[Job]:
-        """A job for each source of one target, with every seed.
+        """One job per source of one target, with all seeds.
 
         Args:
             target: The target.
@@ -113,7 +113,7 @@ class Planner:
     def score(
         self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str], other: Sequence[str] = ()
     ) -> list[Job]:
-        """A job for each source and target, with further overrides if there are."""
+        """One job per source and target, with optional further overrides."""
         jobs = []
         for target, sources in pools.items():
             cfg = self._compose("score", f"target={target}", *other)
@@ -130,11 +130,11 @@ class Planner:
 def _training(source: DictConfig, budget: DictConfig) -> float:
     """Seconds: a step with two patches of 24^3 took 0.04 s at width 8 and 0.075 s at width 16 on one core."""
     steps = budget.steps if "steps" in budget else budget.epochs * budget.iterations
-    voxels = (budget.batch or 2) * math.prod(budget.patch or source.budget.patch) / (2 * 24**3)  # null: as planned
+    voxels = (budget.batch or 2) * math.prod(budget.patch or source.budget.patch) / (2 * 24**3)  # null: planned
     return float(steps * voxels * (0.005 + 0.0044 * source.arch.width))
 
 
 def _classes(task: object) -> set[str]:
-    """Class names in one spelling: `Liver` and `liver ` are one organ."""
+    """Foreground class names in one spelling, so that `Liver` and `liver ` match."""
     labels: Mapping[int, str] = getattr(task, "labels", {})
     return {re.sub(r"[\s_-]+", " ", name.strip().lower()) for value, name in labels.items() if value != 0}

@@ -1,4 +1,4 @@
-"""The whole bench in one live line, the current job's own bar below it; plain lines when the output is no terminal."""
+"""Progress of a bench: a live bar with the current job below it, or plain lines if the output is not a terminal."""
 
 import json
 import threading
@@ -17,13 +17,13 @@ PLAIN_EVERY = 15.0  # seconds between two plain lines
 
 @dataclass
 class Board:
-    """What is done, as read from the file that jobs append to.
+    """Progress read from the file that jobs append to.
 
     Attributes:
         path: The file.
         console: Where progress is shown.
         start: time.monotonic() when the bench began.
-        work: Key of each job to run in this bench -> its share of the work, in any unit.
+        work: Key of each run of this bench -> its work, in any unit.
     """
 
     path: Path
@@ -35,7 +35,7 @@ class Board:
     _position: int = 0
 
     def read(self) -> None:
-        """Take in what was appended since."""
+        """Read the lines appended since the last call."""
         if not self.path.is_file():
             return
         with self.path.open(encoding="utf-8") as stream:
@@ -53,16 +53,16 @@ class Board:
         return time.monotonic() - self.start
 
     def share(self) -> float:
-        """Share of the known work that is done."""
+        """Finished share of the known work."""
         total = sum(self.work.values())
         return sum(self.work.get(key, 0.0) for key in self.finished) / total if total else 0.0
 
 
 def remaining(share: float, elapsed: float) -> str:
-    """Remaining time at the pace so far, readable."""
+    """Describe the remaining time at the pace so far."""
     if share <= 0.0:
         return "remaining time not known yet"
-    left = max(0.0, elapsed * (1.0 - share) / share)  # shares add up to 1 but for their rounding
+    left = max(0.0, elapsed * (1.0 - share) / share)  # shares may exceed 1 by rounding
     return f"about {int(left // 60)} min {int(left % 60):02d} s left"
 
 
@@ -71,7 +71,7 @@ def watch(board: Board, stage: str, keys: set[str]) -> Iterator[None]:
     """Show a stage's progress while the block runs.
 
     Args:
-        board: What is done.
+        board: The progress of the bench.
         stage: The stage's name.
         keys: The keys of the stage's jobs.
     """

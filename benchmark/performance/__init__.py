@@ -1,1 +1,1 @@
-"""What `benchmark.perf` measures, one row of its table a class: ours beside a reference written plainly."""
+"""Measurements of `benchmark.perf`: each row of its table is a class that compares our code with a plain reference."""

@@ -1,4 +1,4 @@
-"""Row on class statistics over all voxels: what they cost, of indexing the features by class with a boolean mask."""
+"""Row on class statistics over all voxels: their time relative to indexing features by class with a boolean mask."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from benchmark.performance.phantoms import phantom_cases
 from benchmark.performance.timing import time_both
 from benchmark.statistics import ClassMoments
 
-# relative to the largest entry: float64 sums of a million terms, in another order
+# relative to the largest entry: float64 sums of a million terms, added in different orders
 TOLERANCE = 1e-10
 
 
@@ -20,10 +20,10 @@ class ClassStatistics:
 
     Attributes:
         d: feature dims.
-        size: the case's voxels along each axis.
+        size: voxels of the case along each axis.
         classes: k.
-        repeats: turns.
-        bound: most that they may cost, of a boolean index.
+        repeats: number of timed runs of each.
+        bound: maximum ratio to the time of boolean indexing.
     """
 
     d: int
@@ -36,7 +36,7 @@ class ClassStatistics:
         """Time both, and compare means and scatters with those of the indexed rows."""
         labels = next(phantom_cases(1, size=self.size, classes=self.classes)).labels.reshape(-1).to(device)
         generator = torch.Generator().manual_seed(0)
-        # a map as a network puts it out, channels first, seen as one row a voxel: what the stream hands to statistics
+        # a channels-first network output, viewed as one row per voxel, as the stream passes it to statistics
         features = torch.randn(self.d, len(labels), generator=generator).to(device).T
         timed = time_both(
             lambda: _moments(features, labels, self.classes),
@@ -64,7 +64,7 @@ def _scatter(rows: Tensor) -> Tensor:
     return centred.T @ centred
 
 
-def _largest(found: Tensor, expected: list[Tensor]) -> float:
-    """The largest difference, relative to the largest entry."""
+def _largest(computed: Tensor, expected: list[Tensor]) -> float:
+    """Largest difference, relative to the largest entry."""
     whole = torch.stack(expected).cpu()
-    return float((found - whole).abs().max() / whole.abs().max())
+    return float((computed - whole).abs().max() / whole.abs().max())

@@ -1,7 +1,4 @@
-"""Row on what a job costs beside its own work: config, store and artifacts of a tiny pair in a warm process.
-
-It lies here and not among the other rows because it runs commands, which know all stages.
-"""
+"""Row on the overhead of a job: config, store and artifacts of a tiny pair in a warm process."""
 
 import subprocess
 import sys
@@ -24,13 +21,13 @@ TARGET = "target=synthetic_ball"
 
 @dataclass(frozen=True)
 class JobCost:
-    """Processor seconds of `score` of one tiny pair, once the process has done one.
+    """CPU seconds of `score` for a tiny pair, in a process that has already scored one.
 
     Attributes:
-        metrics: names of the metrics that are computed.
-        seconds: the budget.
-        repeats: jobs; the median counts.
-        bound: most of the budget.
+        metrics: names of the metrics to compute.
+        seconds: budget in CPU seconds.
+        repeats: number of jobs, of which the median is taken.
+        bound: maximum share of the budget.
     """
 
     metrics: Sequence[str]
@@ -39,24 +36,24 @@ class JobCost:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Run the pair again and again, each time with another sampling seed, so that it is another job.
+        """Score the pair repeatedly, each time with another sampling seed, so that every run is a new job.
 
-        The details hold what a process costs before it has read its config.
+        The details include the time that a process takes until it has composed its config.
         """
         with tempfile.TemporaryDirectory() as folder:
             places = _places(Path(folder), device)
             _run("prepare", composed("prepare", ["task=synthetic_ball", "suite=synthetic", *places[:-1]]))
             _run("pretrain", composed("pretrain", [*SUITE, *places]))
             jobs = [self._job(places, seed) for seed in range(self.repeats + 1)]
-            _run("score", jobs[0])  # the first opens the store and compiles what it imports
+            _run("score", jobs[0])  # warm-up: opens the store and compiles imports
             spent = [_processor_seconds(job) for job in jobs[1:]]
         return Measurement(
             median(spent), self.seconds, "at most", self.bound, device, details={"start_up_seconds": _start_up()}
         )
 
     def _job(self, places: Sequence[str], seed: int) -> DictConfig:
-        asked = [f"metric=[{','.join(self.metrics)}]", f"metric.ccfv.seed={seed}"]
-        return composed("score", [*SUITE, TARGET, *asked, *places])
+        settings = [f"metric=[{','.join(self.metrics)}]", f"metric.ccfv.seed={seed}"]
+        return composed("score", [*SUITE, TARGET, *settings, *places])
 
 
 def _run(stage: str, cfg: DictConfig) -> None:

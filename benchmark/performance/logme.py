@@ -1,4 +1,4 @@
-"""Rows on LogME over many samples: from class moments, against the direct form that factors all features.
+"""Rows on LogME over many samples: from class moments, compared with a direct decomposition of all features.
 
 For one class, y in {0, 1}^n, X = U diag(s) V', x = U'y and t = alpha / beta:
 
@@ -25,31 +25,31 @@ from benchmark.performance.timing import time_both
 
 Floats = NDArray[np.float64]
 
-# relative, of the score: both stop their fixed point where the evidence is flat, in float64
+# relative to the score: both fixed points stop where the evidence is flat, in float64
 TOLERANCE = 1e-6
 SETTLED = 1e-9  # relative change of t
 MOST_STEPS = 1000
 
 
 class SampleMetric(Protocol):
-    """An estimate that takes arrays outside the pipeline."""
+    """A metric that takes arrays outside the pipeline."""
 
     def update(self, rows: Tensor, labels: Tensor) -> None:
-        """Take in samples."""
+        """Add samples."""
         ...
 
     def reset(self) -> None:
-        """Forget them."""
+        """Remove all samples."""
         ...
 
     def compute(self) -> Score:
-        """The score of all samples."""
+        """Compute the score of all samples."""
         ...
 
 
 @dataclass(frozen=True)
 class LogMELarge:
-    """LogME of n samples that share an offset.
+    """LogME of n samples with a common offset.
 
     Attributes:
         metric: LogME, converged and with all eigenvalues.
@@ -57,8 +57,8 @@ class LogMELarge:
         d: feature dims.
         classes: k.
         offset: added to every feature.
-        repeats: turns.
-        bound: how many times faster ours is at least.
+        repeats: number of timed runs of each.
+        bound: minimum speed-up over the reference.
     """
 
     metric: SampleMetric
@@ -70,7 +70,7 @@ class LogMELarge:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Time both, and compare the scores."""
+        """Time both and compare the scores."""
         generator = torch.Generator().manual_seed(0)
         labels = torch.randint(self.classes, (self.n,), generator=generator)
         means = torch.randn(self.classes, self.d, generator=generator)
@@ -100,7 +100,7 @@ class LogMELarge:
 
 
 def logme_directly(features: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> float:
-    """LogME from a singular value decomposition of all features.
+    """Compute LogME from a singular value decomposition of all features.
 
     Args:
         features: (n, d).
@@ -108,7 +108,7 @@ def logme_directly(features: NDArray[np.float32], labels: NDArray[np.int64], k: 
         k: number of classes.
 
     Returns:
-        The mean over classes of evidence / n.
+        Mean over classes of evidence / n.
     """
     left, singular, _ = np.linalg.svd(features.astype(np.float64), full_matrices=False)
     squares = singular**2
@@ -121,7 +121,7 @@ def logme_directly(features: NDArray[np.float32], labels: NDArray[np.int64], k: 
 
 
 def _evidence(squares: Floats, x: Floats, y_square: float, n: int, d: int) -> float:
-    """The log evidence of one class at its fixed point."""
+    """Log evidence of one class at its fixed point."""
     alpha = beta = 1.0
     for _ in range(MOST_STEPS):
         t = alpha / beta

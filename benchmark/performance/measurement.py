@@ -1,4 +1,4 @@
-"""What a row of the performance table says: ours, the reference, their ratio, its bound, and whether all holds."""
+"""A row of the performance table: our result, the reference, their ratio, its bound and accuracy checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ Rule: TypeAlias = Literal["at most", "at least"]
 
 @dataclass(frozen=True)
 class Check:
-    """A number that must not be larger than its tolerance: speed without the right result is worth nothing.
+    """An error that must not exceed its tolerance.
 
     Attributes:
-        error: what was found.
-        tolerance: the most that is allowed.
+        error: measured error.
+        tolerance: maximum error.
     """
 
     error: float
@@ -21,23 +21,23 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the error is within the tolerance; never for NaN."""
+        """Whether the error is within the tolerance; False for NaN."""
         return self.error <= self.tolerance
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One row.
+    """A row of the performance table.
 
     Attributes:
-        ours: seconds or megabytes of this project's way, as `unit` says.
-        reference: the same of the reference.
-        rule: "at most" for a cost, ours over the reference; "at least" for a gain, the reference over ours.
-        bound: of the ratio.
-        device: where ours ran.
-        unit: of `ours` and `reference`, "s" or "MB".
-        checks: what makes sure that both found the same, by name.
-        details: further figures worth keeping, by name.
+        ours: seconds or megabytes of this project's code; see `unit`.
+        reference: the same for the reference.
+        rule: "at most" for a cost, ours / reference; "at least" for a gain, reference / ours.
+        bound: bound of the ratio.
+        device: device that our code ran on.
+        unit: unit of `ours` and `reference`, "s" or "MB".
+        checks: accuracy checks by name.
+        details: further figures by name.
 
     Example:
         >>> row = Measurement(ours=2.0, reference=90.0, rule="at least", bound=40.0, device="cpu")
@@ -56,24 +56,24 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """Ours over the reference for a cost, the reference over ours for a gain."""
+        """Ours / reference for a cost, reference / ours for a gain."""
         return self.ours / self.reference if self.rule == "at most" else self.reference / self.ours
 
     @property
     def within(self) -> bool:
-        """Whether the ratio keeps its bound."""
+        """Whether the ratio is within its bound."""
         return self.ratio <= self.bound if self.rule == "at most" else self.ratio >= self.bound
 
     @property
     def holds(self) -> bool:
-        """Whether the ratio keeps its bound and every check holds."""
+        """Whether the ratio is within its bound and all checks pass."""
         return self.within and all(check.holds for check in self.checks.values())
 
     def entry(self, name: str) -> dict[str, object]:
         """The row as plain data for JSON.
 
         Args:
-            name: the row's.
+            name: name of the row.
         """
         return {
             "name": name,
@@ -91,8 +91,8 @@ class Measurement:
 
 
 class PerfRow(Protocol):
-    """A row that can be measured; its fields are the sizes and the bound in conf/perf.yaml."""
+    """A row that can be measured; its fields are set in conf/perf.yaml."""
 
     def measure(self, device: str) -> Measurement:
-        """Measure ours and the reference side by side on a device."""
+        """Measure our code and the reference on a device."""
         ...

@@ -1,4 +1,4 @@
-"""Made-up cases: a block of each class in noise. What is measured depends on sizes, not on anatomy."""
+"""Synthetic cases for performance measurements: a block of each class, plus noise."""
 
 from collections.abc import Iterator
 
@@ -10,16 +10,16 @@ NOISE = 0.1  # standard deviation; classes are 1 / k apart
 
 
 def phantom_cases(count: int, *, size: int, classes: int, seed: int = 0) -> Iterator[Case]:
-    """Cases made one at a time, so that many take no more memory than one.
+    """Generate cases one at a time, so that memory does not grow with their number.
 
     Args:
         count: number of cases.
         size: voxels along each axis, at least `classes`.
-        classes: k, background included; every class is in every case.
-        seed: of positions and noise.
+        classes: k, background included; every case contains every class.
+        seed: seed of positions and noise.
 
     Yields:
-        Cases of one channel.
+        Cases with one channel.
 
     Raises:
         ValueError: if `size` is less than `classes`.

@@ -1,4 +1,4 @@
-"""Row on features at points: gathered from the low-resolution map, against upsampling it and indexing then."""
+"""Row on features at points: gathered from the low-resolution map, compared with upsampling it and indexing."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,20 @@ from benchmark.core.gather import gather
 from benchmark.performance.measurement import Check, Measurement
 from benchmark.performance.timing import time_both
 
-# absolute, of features of unit variance: eight products in float32, rounded in another order
+# absolute, for features of unit variance: eight float32 products, rounded in different orders
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class PointFeatures:
-    """Points of a volume in a map of a quarter of its resolution.
+    """Features at points of a volume, from a map of a quarter of its resolution.
 
     Attributes:
         d: feature dims.
-        size: the volume's voxels along each axis, a multiple of 4.
+        size: voxels of the volume along each axis, a multiple of 4.
         points: number of points.
-        repeats: turns.
-        bound: how many times faster ours is at least.
+        repeats: number of timed runs of each.
+        bound: minimum speed-up over the reference.
     """
 
     d: int
@@ -33,7 +33,7 @@ class PointFeatures:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Time both, and compare every feature."""
+        """Time both and compare all features."""
         generator = torch.Generator().manual_seed(0)
         features = torch.randn(self.d, *[self.size // 4] * 3, generator=generator).to(device)
         points = torch.randint(self.size, (self.points, 3), generator=generator).to(device)
@@ -48,12 +48,12 @@ class PointFeatures:
 
 
 def upsample_then_index(features: Tensor, points: Tensor, size: int) -> Tensor:
-    """Features at points by way of the whole volume's.
+    """Compute features at points by upsampling the whole map.
 
     Args:
         features: (d, *map) float32.
         points: (n, 3) int64.
-        size: the volume's voxels along each axis.
+        size: voxels of the volume along each axis.
 
     Returns:
         (n, d).

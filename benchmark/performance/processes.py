@@ -1,4 +1,4 @@
-"""A measurement in a process of its own, whose peak memory no earlier measurement has raised."""
+"""Run a measurement in a fresh process, so that earlier ones do not affect its peak memory."""
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -15,11 +15,11 @@ def in_fresh_process(function: Callable[..., T], *arguments: object) -> T:
     """Call a function in a new process with as many threads as this one.
 
     Args:
-        function: of a module, so that the process finds it by name.
-        arguments: what can be pickled.
+        function: module-level function, which can be pickled.
+        arguments: arguments that can be pickled.
 
     Returns:
-        What the function returned; what it raised is raised.
+        The result of the function; its exceptions are raised here.
     """
     with ProcessPoolExecutor(1, get_context("spawn"), _limit_threads, (torch.get_num_threads(),)) as pool:
         return pool.submit(function, *arguments).result()

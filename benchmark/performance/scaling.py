@@ -1,7 +1,7 @@
-"""How time and memory of scoring grow with voxels, cases, classes, feature dims and the pool of sources.
+"""Time and memory of scoring as functions of voxels, cases, classes, feature dims and number of sources.
 
-Each point is a process of its own that scores made-up cases with a network of two pointwise convolutions, so that the
-statistics and the metrics are what grows, not the network.
+Each point runs in a fresh process that scores synthetic cases with a network of two pointwise convolutions, so that the
+cost of statistics and metrics dominates.
 """
 
 import time
@@ -20,19 +20,19 @@ from benchmark.performance.processes import in_fresh_process
 from benchmark.performance.scoring import Scoring, warm_up
 from benchmark.sources.networks.architecture import Architecture
 
-BLUE, ORANGE = "#0072B2", "#D55E00"  # of Okabe and Ito's palette for every kind of colour vision
+BLUE, ORANGE = "#0072B2", "#D55E00"  # from the colour-blind safe palette of Okabe and Ito
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is scored.
+    """Size of a scoring job.
 
     Attributes:
-        size: voxels along each axis of a case.
+        size: voxels of a case along each axis.
         cases: number of cases.
         classes: k, and z of the source.
-        dims: d, feature dims of the one tapped layer.
-        sources: networks that are scored and, where a metric asks for it, combined.
+        dims: d, feature dims of the single tapped layer.
+        sources: number of networks that are scored and, for pool metrics, combined.
     """
 
     size: int
@@ -44,13 +44,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a load took.
+    """Time and memory of a load.
 
     Attributes:
-        axis: the field of the load that varies.
+        axis: field of the load that varies.
         load: the load.
-        seconds: of the passes and all metrics.
-        megabytes: at the most, above what imports, network and a first small pass leave behind.
+        seconds: time of the passes and all metrics.
+        megabytes: peak memory above that after imports, building the network and a small first pass.
     """
 
     axis: str
@@ -60,7 +60,7 @@ class Cost:
 
     @property
     def value(self) -> int:
-        """Where the point lies on its axis; for the size, the voxels of a case."""
+        """Value on the axis; for `size`, the number of voxels of a case."""
         value: int = getattr(self.load, self.axis)
         return value**3 if self.axis == "size" else value
 
@@ -76,9 +76,9 @@ class Growth:
     """The curves to measure.
 
     Attributes:
-        metrics: name -> estimate, none with a pass of its own.
+        metrics: name -> metric, without extra passes.
         window: voxels of a window along each axis.
-        base: where the curves meet.
+        base: load at which the curves meet.
         axes: field of `Load` -> its values along the curve.
     """
 
@@ -88,7 +88,7 @@ class Growth:
     axes: Mapping[str, Sequence[int]]
 
     def measure(self, device: str) -> list[Cost]:
-        """Measure every point of every curve."""
+        """Measure all points of all curves."""
         return [
             in_fresh_process(cost_of_scoring, self, axis, replace(self.base, **{axis: value}), device)
             for axis, values in self.axes.items()
@@ -101,9 +101,9 @@ def cost_of_scoring(growth: Growth, axis: str, load: Load, device: str) -> Cost:
 
     Args:
         growth: metrics and window.
-        axis: the curve that the point belongs to.
-        load: what to score.
-        device: where the networks run.
+        axis: curve that the point belongs to.
+        load: load to score.
+        device: device of the networks.
 
     Returns:
         Time and memory.
@@ -130,10 +130,10 @@ def _pointwise(*, in_channels: int, out_channels: int, dims: int) -> nn.Module:
 
 
 def growth_figure(costs: Sequence[Cost]) -> Figure:
-    """Time above, memory below, a column an axis; axes are logarithmic but for memory's.
+    """Plot time (top) and memory (bottom), one column per axis; all axes but that of memory are logarithmic.
 
     Args:
-        costs: what `Growth.measure` returned.
+        costs: result of `Growth.measure`.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""Rows on all of `score`: time over bare forward passes, memory over ten times the cases, memory of a large case."""
+"""Rows on `score`: time relative to bare forward passes, memory with ten times the cases, memory of a large case."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from benchmark.performance.timing import time_both
 
 @dataclass(frozen=True)
 class ScoreOverForward:
-    """Every metric from one pass, against a loop of forward passes that keeps nothing.
+    """All metrics from one pass, compared with bare forward passes.
 
     Attributes:
         scoring: network and metrics.
         cases: number of cases.
-        size: their voxels along each axis.
-        repeats: turns.
-        bound: most that all metrics together may cost, of the forward passes.
+        size: voxels of a case along each axis.
+        repeats: number of timed runs of each.
+        bound: maximum ratio to the time of the forward passes.
     """
 
     scoring: Scoring
@@ -30,7 +30,7 @@ class ScoreOverForward:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Time both; a metric that is undefined on these cases would be one that did no work."""
+        """Time both; checks that no metric is undefined, since that would take no time."""
         network = self.scoring.build(device)
         cases = list(phantom_cases(self.cases, size=self.size, classes=self.scoring.classes))
         timed = time_both(
@@ -53,11 +53,11 @@ class ScoreOverForward:
 
 @dataclass(frozen=True)
 class Peak:
-    """Memory of one process.
+    """Memory of a process in megabytes.
 
     Attributes:
-        before: megabytes after a first small pass: imports, network and metrics.
-        highest: megabytes at the most from then on.
+        before: after imports, building the network and a small first pass.
+        highest: peak from then on.
     """
 
     before: float
@@ -66,14 +66,14 @@ class Peak:
 
 @dataclass(frozen=True)
 class ScoreMemory:
-    """Peak memory with some cases and with `times` as many, each in a process of its own.
+    """Peak memory with some cases and with `times` as many, each in a fresh process.
 
     Attributes:
         scoring: network and metrics.
-        cases: the fewer cases.
-        times: how many times as many are the more.
-        size: their voxels along each axis.
-        bound: of the peak with more cases over that with fewer.
+        cases: smaller number of cases.
+        times: factor of the larger number.
+        size: voxels of a case along each axis.
+        bound: maximum ratio of the two peaks.
     """
 
     scoring: Scoring
@@ -83,7 +83,7 @@ class ScoreMemory:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Compare the peaks of two processes; the details say what of them came with the pass."""
+        """Compare the peaks of two processes; the details give the increase during the pass."""
         few, many = (
             in_fresh_process(peak_of_scoring, self.scoring, cases, self.size, device)
             for cases in (self.cases, self.cases * self.times)
@@ -94,13 +94,13 @@ class ScoreMemory:
 
 @dataclass(frozen=True)
 class ScoreLargeCase:
-    """Peak memory of a process that scores one large case, imports included, against a limit.
+    """Peak memory of a process that scores one large case, imports included, relative to a limit.
 
     Attributes:
         scoring: network and metrics.
         size: voxels of the case along each axis.
-        limit: megabytes.
-        bound: most of the limit that may be taken.
+        limit: limit in megabytes.
+        bound: maximum share of the limit.
     """
 
     scoring: Scoring
@@ -109,23 +109,23 @@ class ScoreLargeCase:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Score the case in a process of its own."""
+        """Score the case in a fresh process."""
         peak = in_fresh_process(peak_of_scoring, self.scoring, 1, self.size, device)
         started = {"above_start": peak.highest - peak.before}
         return Measurement(peak.highest, self.limit, "at most", self.bound, device, unit="MB", details=started)
 
 
 def peak_of_scoring(scoring: Scoring, cases: int, size: int, device: str) -> Peak:
-    """Score cases that are made one at a time, and tell how much memory that took.
+    """Score generated cases and measure the memory used.
 
     Args:
         scoring: network and metrics.
         cases: number of cases.
-        size: their voxels along each axis.
-        device: where the network runs.
+        size: voxels of a case along each axis.
+        device: device of the network.
 
     Returns:
-        The process's memory.
+        Memory of the process.
     """
     network = scoring.build(device)
     warm_up(scoring, network, device)

@@ -1,4 +1,4 @@
-"""What `benchmark.score` does for one source and one target, without reading files and keeping records."""
+"""Scoring of one source and one target as in `benchmark.score`, without reading files or tracking."""
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ from benchmark.sources.networks.architecture import Architecture
 
 @dataclass(frozen=True)
 class Scoring:
-    """A network, the metrics, and how cases go through.
+    """A network, metrics and window settings.
 
     Attributes:
-        arch: the network.
-        metrics: name -> estimate, none with a pass of its own.
+        arch: architecture of the network.
+        metrics: name -> metric, without extra passes.
         classes: k of the target, and z of the source.
         window: voxels of a window along each axis.
         overlap: share of a window that its neighbour covers.
-        batch: windows a forward pass.
+        batch: windows per forward pass.
     """
 
     arch: Architecture
@@ -38,19 +38,19 @@ class Scoring:
     batch: int
 
     def build(self, device: str) -> nn.Module:
-        """The network with random weights, ready to be evaluated."""
+        """Build the network with random weights, in eval mode."""
         return self.arch.build(channels=1, classes=self.classes, seed=0, device=device).eval()
 
     def score(self, network: nn.Module, cases: Iterable[Case], device: str) -> dict[str, Score]:
-        """One pass over the cases, then every metric.
+        """Run one pass over the cases and compute all metrics.
 
         Args:
-            network: from `build`.
-            cases: with distinct names.
-            device: where the network lies.
+            network: result of `build`.
+            cases: cases with distinct names.
+            device: device of the network.
 
         Returns:
-            Name -> score.
+            Scores by name of the metric.
         """
         requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
         with tempfile.TemporaryDirectory() as folder:
@@ -69,15 +69,15 @@ class Scoring:
             return {name: metric.compute(statistics) for name, metric in self.metrics.items()}
 
     def forward(self, network: nn.Module, cases: Iterable[Case], device: str) -> Tensor | None:
-        """The bare forward passes over the windows that `score` takes; nothing is kept but the last logits.
+        """Run only the forward passes over the windows that `score` uses.
 
         Args:
-            network: from `build`.
-            cases: as for `score`.
-            device: where the network lies.
+            network: result of `build`.
+            cases: cases as in `score`.
+            device: device of the network.
 
         Returns:
-            (b, z, *window) of the last pass; None without cases.
+            Logits (b, z, *window) of the last pass; None without cases.
         """
         logits: Tensor | None = None
         with torch.no_grad():
@@ -92,11 +92,11 @@ class Scoring:
 
 
 def warm_up(scoring: Scoring, network: nn.Module, device: str) -> None:
-    """Score two cases of one window, so that what the first pass imports and sets up is not measured.
+    """Score two small cases first, so that imports and set-up are not measured.
 
     Args:
         scoring: network and metrics.
-        network: from `scoring.build`.
-        device: where the network lies.
+        network: result of `scoring.build`.
+        device: device of the network.
     """
     scoring.score(network, phantom_cases(2, size=min(scoring.window), classes=scoring.classes), device)

@@ -1,4 +1,4 @@
-"""A row on work that has to stay within a budget of processor time and memory, in a process of its own."""
+"""Row on work with a budget of CPU time and memory, measured in a fresh process."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from benchmark.performance.processes import in_fresh_process
 
 @dataclass(frozen=True)
 class Used:
-    """What the work took.
+    """CPU time and memory used.
 
     Attributes:
-        seconds: of the processor.
-        megabytes: the process's peak, imports included.
+        seconds: CPU seconds.
+        megabytes: peak memory of the process, imports included.
     """
 
     seconds: float
@@ -24,13 +24,13 @@ class Used:
 
 @dataclass(frozen=True)
 class WithinBudget:
-    """Processor time against a budget, with the peak memory as a check.
+    """CPU time relative to a budget, with peak memory as a check.
 
     Attributes:
-        work: what is measured; called without arguments, and can be pickled.
-        seconds: the budget of processor time.
-        megabytes: the most memory.
-        bound: the share of the budget that may be used.
+        work: function to measure, called without arguments; must be picklable.
+        seconds: budget in CPU seconds.
+        megabytes: maximum memory.
+        bound: maximum share of the budget.
     """
 
     work: Callable[[], object]
@@ -39,7 +39,7 @@ class WithinBudget:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Do the work once; `device` does not matter to it."""
+        """Run the work once, on the CPU; `device` is ignored."""
         used: Used = in_fresh_process(use, self.work)
         return Measurement(
             used.seconds,
@@ -53,13 +53,13 @@ class WithinBudget:
 
 
 def use(work: Callable[[], object]) -> Used:
-    """Do the work and tell what it took.
+    """Run a function and measure the resources used.
 
     Args:
-        work: the work.
+        work: function to run.
 
     Returns:
-        Time and memory.
+        CPU time and memory.
     """
     start = time.process_time()
     work()

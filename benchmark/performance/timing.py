@@ -1,4 +1,4 @@
-"""Two ways timed side by side: repeats take turns, so that a machine that slows down slows both."""
+"""Timing of two functions in alternation, so that a slowdown of the machine affects both."""
 
 import time
 from collections.abc import Callable
@@ -14,13 +14,13 @@ Reference = TypeVar("Reference")
 
 @dataclass(frozen=True)
 class Timed(Generic[Ours, Reference]):
-    """Medians of the repeats, and what the last of them returned.
+    """Median times, and the results of the last run.
 
     Attributes:
-        ours: seconds.
-        reference: seconds.
-        found: what our way returned.
-        expected: what the reference returned.
+        ours: seconds of our function.
+        reference: seconds of the reference.
+        found: result of our function.
+        expected: result of the reference.
     """
 
     ours: float
@@ -32,13 +32,13 @@ class Timed(Generic[Ours, Reference]):
 def time_both(
     ours: Callable[[], Ours], reference: Callable[[], Reference], *, repeats: int, device: str
 ) -> Timed[Ours, Reference]:
-    """Run both in turn and take the median time of each.
+    """Run both functions in alternation and take the median time of each.
 
     Args:
-        ours: this project's way.
-        reference: the plain way.
-        repeats: turns, at least 1.
-        device: whose pending work is waited for.
+        ours: this project's function.
+        reference: plain reference.
+        repeats: number of runs of each, at least 1.
+        device: device to synchronise before reading the clock.
 
     Returns:
         Times and results.

@@ -1,4 +1,4 @@
-"""Row on the distances of CC-FV: all pairs of Gaussians at once, against a matrix square root pair by pair.
+"""Row on the distances of CC-FV: all pairs of Gaussians at once, compared with a matrix square root for each pair.
 
 W2^2 = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
 """
@@ -19,24 +19,24 @@ from benchmark.performance.timing import time_both
 
 Floats = NDArray[np.float64]
 
-# float64 against float64: the promise of the core, which takes eigenvalues of a Gram matrix
+# documented accuracy of `pairwise_wasserstein2`, both in float64
 SVD_TOLERANCE = 1e-10
-# of the trace of the root: where n < d scipy's own is off by up to 3e-7 of it, which W2 of near sets would multiply
+# relative to the trace of the root: for n < d scipy's error reaches 3e-7 of it, which W2 of near sets would amplify
 SQRTM_TOLERANCE = 1e-6
-OWN = 0.3  # size of a set's own mean, and of its own part of each direction
+OWN = 0.3  # size of a set's own mean, and of its deviation from the common directions
 
 
 @dataclass(frozen=True)
 class W2Pairs:
-    """All pairs of m sets; the reference is timed on some pairs, and its time per pair taken times all.
+    """All pairs of m sets; the time of the reference is extrapolated from some pairs.
 
     Attributes:
         d: feature dims.
-        n: samples a set.
-        m: sets.
-        reference_pairs: pairs that the reference is timed and compared on.
-        repeats: turns.
-        bound: how many times faster ours is at least.
+        n: samples per set.
+        m: number of sets.
+        reference_pairs: number of pairs for which the reference is timed and compared.
+        repeats: number of timed runs of each.
+        bound: minimum speed-up over the reference.
     """
 
     d: int
@@ -47,7 +47,7 @@ class W2Pairs:
     bound: float
 
     def measure(self, device: str) -> Measurement:
-        """Time both, and compare ours with sqrtm on some pairs and with singular values on all."""
+        """Time both, and compare with sqrtm on some pairs and with singular values on all."""
         sets = list(_samples(self.m, self.n, self.d).to(device))
         pairs = list(combinations(range(self.m), 2))
         generator = np.random.default_rng(0)
@@ -59,12 +59,12 @@ class W2Pairs:
             repeats=self.repeats,
             device=device,
         )
-        found = timed.found.tolist()
+        distances = timed.found.tolist()
         checks = {
-            "svd": Check(max(_svd_error(found[a][b], arrays[a], arrays[b]) for a, b in pairs), SVD_TOLERANCE),
+            "svd": Check(max(_svd_error(distances[a][b], arrays[a], arrays[b]) for a, b in pairs), SVD_TOLERANCE),
             "sqrtm": Check(
                 max(
-                    abs(found[a][b] ** 2 - distance**2) / (2 * nuclear_norm(arrays[a], arrays[b]))
+                    abs(distances[a][b] ** 2 - distance**2) / (2 * nuclear_norm(arrays[a], arrays[b]))
                     for (a, b), distance in zip(some, timed.expected, strict=True)
                 ),
                 SQRTM_TOLERANCE,
@@ -76,7 +76,7 @@ class W2Pairs:
 
 
 def wasserstein2_by_sqrtm(a: Floats, b: Floats) -> float:
-    """The formula as it stands.
+    """Compute W2 directly from the formula.
 
     Args:
         a: (n, d) samples.
@@ -92,7 +92,7 @@ def wasserstein2_by_sqrtm(a: Floats, b: Floats) -> float:
 
 
 def nuclear_norm(a: Floats, b: Floats) -> float:
-    """The trace of the square root, as the sum of the singular values of the samples' product.
+    """Compute the trace of the matrix square root as a sum of singular values.
 
     Args:
         a: (n, d) samples.
@@ -105,22 +105,22 @@ def nuclear_norm(a: Floats, b: Floats) -> float:
     return float(np.linalg.svd(x @ y.T, compute_uv=False).sum())
 
 
-def _svd_error(found: float, a: Floats, b: Floats) -> float:
-    """How far W2 is from that by singular values, relative to it."""
+def _svd_error(computed: float, a: Floats, b: Floats) -> float:
+    """Relative error of W2 compared with its value from singular values."""
     shift = a.mean(axis=0) - b.mean(axis=0)
     traces = (_scaled(a) ** 2).sum() + (_scaled(b) ** 2).sum()
     distance = math.sqrt(shift @ shift + traces - 2 * nuclear_norm(a, b))
-    return float(abs(found - distance) / distance)
+    return float(abs(computed - distance) / distance)
 
 
 def _scaled(rows: Floats) -> Floats:
-    """X' with X'^T X' the covariance."""
+    """Scale samples to X with X'X the covariance."""
     scaled: Floats = (rows - rows.mean(axis=0)) / math.sqrt(len(rows) - 1)
     return scaled
 
 
 def _samples(m: int, n: int, d: int) -> Tensor:
-    """(m, n, d) float64, as one class is in m cases: directions in common but for a part, the j-th spread as 1 / j."""
+    """Samples (m, n, d) float64 of one class in m cases: mostly common directions, the j-th of scale 1 / j."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Tensor:

@@ -94,7 +94,7 @@ class Ranker:
     def _outcome(self, name: str, node: DictConfig, report: Callable[[str], None]) -> SourceOutcome:
         with blamed_on_source("while its files were read"):
             passed = self._pass_key(node)
-        path = self.folder / "outcomes" / f"{self._outcome_key(passed)}.json"
+        path = self.folder / "outcomes" / f"{self._outcome_key(passed, node)}.json"
         folder = self.folder / "passes" / passed[:16]
         opened: _Opened | None = None
         if path.is_file():
@@ -218,10 +218,11 @@ class Ranker:
         code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(self.settings["task"]))
         return job_key("rank", "benchmark.ranking.case_passes", inputs, code=code)
 
-    def _outcome_key(self, passed: str) -> str:
+    def _outcome_key(self, passed: str, node: DictConfig) -> str:
         metrics = self.settings["metric"]
         counts = hashlib.sha256(self.resamples.counts.tobytes()).hexdigest()
         inputs = {"pass": passed, "metric": metrics, "counts": counts, "point_draws": self.most_point_draws}
+        inputs["place"] = str(node.get("path", ""))  # notes name the file, and two files may hold the same weights
         return job_key("rank", "benchmark.ranking.estimates", inputs, code=targets(metrics))
 
 

@@ -1,1 +1,1 @@
-"""The passes of `score`: over the target, and the further ones that some metrics need."""
+"""The passes of `score`: over the target, and the extra passes that some metrics need."""

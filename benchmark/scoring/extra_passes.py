@@ -1,7 +1,7 @@
-"""The passes that some estimates need beside the one over the target: over the source's own data, or perturbed images.
+"""Extra passes that some estimates need: over the source's own data, or over perturbed images of the target.
 
-A metric declares them by name in `needs`; each runs once for all metrics that need it. One that cannot run gives the
-reason, which becomes that of the metric's NaN.
+A metric declares them by name in `needs`; each runs once for all metrics that need it. If a pass cannot run, its reason
+becomes the reason of the metric's NaN.
 """
 
 import hashlib
@@ -21,24 +21,24 @@ from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
 from benchmark.metric.score import Score, needed
 from benchmark.statistics import Request, Statistics
 
-OWN_SPLIT = "source_train"  # what the suite's sources train on; a task without it has `train` alone
+OWN_SPLIT = "source_train"  # training cases of the suite's sources; other tasks have only `train`
 
 
 class Reduce(Protocol):
-    """Streams cases of k classes through the source's network and reduces what comes out, as `reduce_stream` does."""
+    """Streams cases of k classes through the source's network and accumulates statistics; see `reduce_stream`."""
 
     def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
-        """The statistics; `name` is the pass's, for a place of its own on disk."""
+        """Run a pass; `name` is the name of the pass, which has its own folder on disk."""
         ...
 
 
 @dataclass(frozen=True)
 class PassCases:
-    """What a pass goes over.
+    """The cases of a pass.
 
     Attributes:
-        cases: read one at a time.
-        classes: their number of classes, background included.
+        cases: cases, read one at a time.
+        classes: number of classes, background included.
     """
 
     cases: Iterable[Case]
@@ -47,12 +47,12 @@ class PassCases:
 
 @dataclass(frozen=True)
 class ExtraPass:
-    """A pass that ran, or why it did not.
+    """Result of an extra pass.
 
     Attributes:
-        statistics: what it was reduced to; None where it could not run.
-        reason: why it could not; empty where it ran.
-        seconds: what it took.
+        statistics: accumulated statistics; None if the pass could not run.
+        reason: why the pass could not run; empty if it ran.
+        seconds: duration of the pass.
     """
 
     statistics: Statistics | None
@@ -62,27 +62,27 @@ class ExtraPass:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """How images are perturbed, the same for every source.
+    """Random perturbation of images, the same for every source.
 
     Attributes:
-        transform: a random transform of MONAI that changes intensities and moves no voxel, (c, D, H, W) to the same.
-        seed: of the draws; each case has its own, whatever the order of cases.
+        transform: random MONAI transform of (c, D, H, W) images that changes intensities and moves no voxel.
+        seed: seed of the perturbation; each case has its own stream, independent of the order of cases.
     """
 
     transform: Any
     seed: int = 0
 
     def __call__(self, cases: Iterable[Case]) -> Iterator[Case]:
-        """The cases with perturbed images.
+        """Perturb the images of cases.
 
         Args:
-            cases: read one at a time.
+            cases: cases, read one at a time.
 
         Yields:
-            Each case with another image.
+            Each case with a perturbed image.
 
         Raises:
-            ValueError: the transform changes an image's shape.
+            ValueError: if the transform changes the shape of an image.
         """
         for case in cases:
             digest = hashlib.sha256(f"{self.seed}/{case.name}".encode()).digest()
@@ -95,19 +95,19 @@ class Perturbation:
 
 
 def own_cases(source: object, preparation: Preparation | None, count: int | None) -> PassCases:
-    """The cases that a source was trained on.
+    """Find the cases that a source was trained on.
 
     Args:
-        source: any source; one that knows its data has them as `task`.
-        preparation: how they became its input; None: by their task's own.
-        count: the first so many; None: all.
+        source: any source; its attribute `task`, if present, is its training data.
+        preparation: preparation of the cases; None for that of their task.
+        count: number of cases, from the first; None for all.
 
     Returns:
         The cases, with the source's own classes.
 
     Raises:
-        SkipPair: the source knows no data of its own.
-        InputError: `count` is not positive.
+        SkipPair: if the source's training data are not known.
+        InputError: if `count` is not positive.
     """
     if count is not None and count < 1:
         raise InputError(f"passes.source.cases must be positive or null, got {count}")
@@ -121,58 +121,58 @@ def own_cases(source: object, preparation: Preparation | None, count: int | None
 def run_passes(
     metrics: Iterable[Metric], cases: Mapping[str, Callable[[], PassCases]], reduce: Reduce
 ) -> dict[str, ExtraPass]:
-    """Run every pass that a metric needs.
+    """Run every extra pass that the metrics need.
 
     Args:
-        metrics: the metrics to compute.
-        cases: by name of a pass, what finds the cases that it goes over; it raises `SkipPair` where there are none.
+        metrics: metrics to compute.
+        cases: by name of the pass, a function that finds its cases and raises `SkipPair` if there are none.
         reduce: runs one pass.
 
     Returns:
-        The passes by name.
+        Results by name of the pass.
     """
     users = [metric for metric in metrics if isinstance(metric, ExtraPassMetric)]
-    found = {}
+    passes = {}
     for name in needed(users):
         requests = dict.fromkeys(request for metric in users if name in metric.needs for request in metric.requires)
         start = time.perf_counter()
         try:
-            given = cases[name]()
+            chosen = cases[name]()
         except SkipPair as skipped:
-            found[name] = ExtraPass(None, str(skipped))
+            passes[name] = ExtraPass(None, str(skipped))
             continue
-        statistics = reduce(given.cases, list(requests), classes=given.classes, name=name)
-        found[name] = ExtraPass(statistics, seconds=time.perf_counter() - start)
-    return found
+        statistics = reduce(chosen.cases, list(requests), classes=chosen.classes, name=name)
+        passes[name] = ExtraPass(statistics, seconds=time.perf_counter() - start)
+    return passes
 
 
 def compute(metric: Metric, statistics: Statistics, passes: Mapping[str, ExtraPass]) -> Score:
-    """A metric's score from the pass over the target and the further ones that it needs.
+    """Compute a metric's score from the pass over the target and its extra passes.
 
     Args:
         metric: any metric.
-        statistics: of the target.
-        passes: by name, at least those that the metric needs.
+        statistics: statistics of the target.
+        passes: extra passes by name, at least those that the metric needs.
 
     Returns:
-        The score; NaN with the reason where a pass could not run.
+        The score; NaN with a reason if a pass could not run.
     """
     if not isinstance(metric, ExtraPassMetric):
         return score_of(metric, statistics)
     own = {name: passes[name] for name in metric.needs}
-    if missing := [found.reason for found in own.values() if found.statistics is None]:
+    if missing := [extra.reason for extra in own.values() if extra.statistics is None]:
         return Score(math.nan, reason=missing[0])
-    return score_of(metric, statistics, **{name: found.statistics for name, found in own.items()})
+    return score_of(metric, statistics, **{name: extra.statistics for name, extra in own.items()})
 
 
 def seconds(metric: Metric, passes: Mapping[str, ExtraPass]) -> float:
-    """What the further passes of a metric took.
+    """Total duration of a metric's extra passes.
 
     Args:
         metric: any metric.
-        passes: by name.
+        passes: extra passes by name.
 
     Returns:
-        Seconds, 0 for a metric of one pass.
+        Seconds; 0 for a metric without extra passes.
     """
     return sum(passes[name].seconds for name in needed([metric]))

@@ -1,4 +1,4 @@
-"""The passes of one source over a target, as the config of `score` asks for them."""
+"""The passes of a source over a target, as set in the config of `score`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from benchmark.tracking import Store
 
 @dataclass(frozen=True)
 class TargetPass:
-    """Passes through the source's network, as the command's config asks for them.
+    """Passes through the source's network, as set in the config of the command.
 
     Attributes:
-        cfg: The command's config.
-        store: Where a source that is pre-trained here lies.
-        target: The target.
-        folder: For what a pass does not keep in memory.
+        cfg: config of the command.
+        store: store of sources that this project pre-trained.
+        target: target task.
+        folder: folder for data that do not fit in memory.
     """
 
     cfg: DictConfig
@@ -40,9 +40,9 @@ class TargetPass:
     folder: Path
 
     def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
-        """Stream cases of k classes once; `name` is the pass's."""
+        """Stream cases of k classes once; `name` is the name of the pass."""
         cfg = self.cfg
-        model = self._model if name == "source" else self.pair.model  # its own data have its own channels
+        model = self._model if name == "source" else self.pair.model  # its own data match its input channels
         return reduce_stream(
             model.network(device=cfg.device.name),
             model.arch.taps,
@@ -61,10 +61,10 @@ class TargetPass:
 
     @cached_property
     def pair(self) -> Pair:
-        """The source as it meets the target.
+        """The source adapted to the target.
 
         Raises:
-            SkipPair: They cannot be paired.
+            SkipPair: if they cannot be paired.
         """
         return paired(self._model, self.target, **resolved(self.cfg.preparation))
 
@@ -76,7 +76,7 @@ class TargetPass:
         return self.target.cases("train", self.pair.preparation)[:count]
 
     def further(self) -> dict[str, Callable[[], PassCases]]:
-        """By name of a further pass, what finds the cases that it goes over."""
+        """Functions that find the cases of the extra passes, by name of the pass."""
         passes = self.cfg.passes
         return {
             "source": lambda: own_cases(self._source(), self._model.preparation, passes.source.cases),
@@ -84,7 +84,7 @@ class TargetPass:
         }
 
     def _source(self) -> object:
-        """The source; the data that it was trained on are made where they are not on this machine."""
+        """Instantiate the source; its training data are prepared first if they are missing."""
         if self.cfg.source.get("task"):
             prepared(self.cfg.source.task, self.cfg.data_dir)
         return instantiate(self.cfg.source)

@@ -1,1 +1,1 @@
-"""A checkpoint becomes a network with named layers."""
+"""Sources: read checkpoints as networks whose layers are known."""

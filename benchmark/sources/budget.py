@@ -1,4 +1,4 @@
-"""How long and how a network is trained."""
+"""The training budget of a network."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ class Budget:
     """Steps, batches and learning rate.
 
     Attributes:
-        steps: Optimiser steps; 0 leaves the weights as they are.
-        batch: Patches a step.
+        steps: Optimiser steps; 0 leaves the weights unchanged.
+        batch: Patches per step.
         patch: (3,) voxels of a patch.
         lr: Largest learning rate; it rises over the first tenth of the steps and falls to 0 along a cosine.
-        weight_decay: Of AdamW.
-        augment: Flips and changes of intensity beside the random crop.
+        weight_decay: Weight decay of AdamW.
+        augment: Whether to flip patches and change their intensities, in addition to the random crop.
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""An opened source: its network, its weights and what is known of them."""
+"""An opened source: its network, its weights and their metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,16 +17,16 @@ class Model:
 
     Attributes:
         name: The source's name.
-        arch: Builds its network, and names the parts of it.
+        arch: Builds the network and names its parts.
         weights: The state dict.
-        channels: Input channels of its network.
-        classes: Channels of its head, z.
-        labels: Label value -> class name of the data that it was trained on; empty where not known.
-        preparation: How its training data became its input; None where not known.
-        patch: Voxels of the windows that it was trained on; None where not known.
-        facts: Further facts to show and record: parameters, cases, Dice on its own data, where it came from.
-        notes: What was taken over, left out or adapted on the way, one line each.
-        head: Whether its segmentation head was trained; without one there is no prediction to read.
+        channels: Input channels of the network.
+        classes: Channels of the head, z.
+        labels: Label value -> class name in its training data; empty if unknown.
+        preparation: How its training data were prepared; None if unknown.
+        patch: Voxels of its training windows; None if unknown.
+        facts: Further facts to show and record: parameters, cases, Dice on its own data, origin.
+        notes: What was loaded, left out or adapted, one line each.
+        head: Whether it has a trained segmentation head; without it there are no predictions.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Model:
         """The pre-trained network with its own head, in eval mode.
 
         Raises:
-            InputError: The weights do not fit the architecture.
+            InputError: The weights do not match the architecture.
         """
         network = self.arch.build(channels=self.channels, classes=self.classes, seed=0, device=device)
         try:
             network.load_state_dict(dict(self.weights))
         except RuntimeError as error:
             detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
-            raise InputError(f"source {self.name}: the weights must fit {self.arch.name}, got: {detail}") from error
+            raise InputError(f"source {self.name}: weights do not match {self.arch.name}: {detail}") from error
         return network.eval()

@@ -1,4 +1,4 @@
-"""From a source's config to its model, whether it is pre-trained here or lies on a disk."""
+"""Open a source from its config: a source pre-trained here, or a checkpoint on disk."""
 
 import logging
 import shutil
@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def open_source(node: DictConfig, store: Store, cache: Path) -> Model:
-    """A source's model.
+    """Open a source's model.
 
     Args:
         node: The source's config.
-        store: Where the runs of sources that are pre-trained here lie.
-        cache: Where their checkpoints are kept.
+        store: The store with the runs of sources pre-trained here.
+        cache: The folder of their checkpoints.
 
     Raises:
-        InputError: It is not pre-trained yet, or cannot be read.
+        InputError: The source is not pre-trained yet, or cannot be read.
     """
     source = instantiate(node)
     if isinstance(source, PoolSource):
@@ -39,7 +39,7 @@ def open_source(node: DictConfig, store: Store, cache: Path) -> Model:
 
 
 def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoint:
-    """A pre-trained source's checkpoint: from the cache, or else from the artifacts of its finished run.
+    """Load a pre-trained source's checkpoint from the cache, or else from the artifacts of its finished run.
 
     Raises:
         InputError: The source has no finished run.
@@ -51,12 +51,13 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
         if (folder / SIDECAR).is_file():
             try:
                 return load_checkpoint(folder)
-            except InputError as error:  # a spoilt copy; the run holds the original
+            except InputError as error:  # a corrupt copy; the run has the original
                 log.warning("source %s is fetched again: %s", source.name, error)
         clear_partial(folder)
         row = store.find(key)
         if row is None:
-            raise InputError(f"source {source.name} must be pre-trained first: run `pretrain source={source.name}`")
+            command = f"python -m benchmark.pretrain source={source.name}"
+            raise InputError(f"source {source.name} is not pre-trained; run `{command}` first")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
             fetched = store.download(row.run, "source", Path(partial))
             checkpoint = load_checkpoint(fetched)

@@ -1,4 +1,4 @@
-"""A source and a target brought together: whose plan prepares the volumes, and how channels are adapted."""
+"""Pair a source with a target: choose the preparation of the volumes and adapt the input channels."""
 
 from dataclasses import dataclass, replace
 
@@ -10,10 +10,10 @@ from benchmark.sources.weights.channels import adapted
 
 @dataclass(frozen=True)
 class Pair:
-    """A source as it meets a target.
+    """A source prepared for a target.
 
     Attributes:
-        model: The source, adapted to the target's channels where it must be; its notes say what was done.
+        model: The source, adapted to the target's channels if necessary; its notes list the changes.
         preparation: How the target's volumes become its input.
     """
 
@@ -22,37 +22,37 @@ class Pair:
 
 
 def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pair:
-    """Bring a source and a target together.
+    """Pair a source with a target.
 
     Args:
         model: The source.
         target: The target.
-        intensities: Whose plan decides, "source" or "target".
-        spacing: Whose plan decides, "source" or "target".
+        intensities: Whose plan decides on intensities, "source" or "target".
+        spacing: Whose plan decides on spacing, crop and axes, "source" or "target".
 
     Raises:
         SkipPair: They cannot be paired.
     """
     preparation = follow(model.preparation, target.preparation, intensities=intensities, spacing=spacing)
     if model.arch.dims == 2 and preparation.transpose is None:
-        preparation = replace(preparation, transpose=(0, 1, 2))  # the network sees slices along the first axis
+        preparation = replace(preparation, transpose=(0, 1, 2))  # slices are taken along the first axis
     flat = model.arch.dims == 3 and target.cases("train", preparation)[0].labels.shape[0] == 1
     model = adapted(model, channels=target.channels, flat=flat)
     return Pair(replace(model, notes=(*model.notes, *_differences(model, preparation))), preparation)
 
 
 def _differences(model: Model, preparation: Preparation) -> list[str]:
-    """Where a source sees the target otherwise than its own data."""
+    """Notes on how the target's preparation differs from that of the source's own data."""
     own = model.preparation
-    found: list[str] = []
+    notes: list[str] = []
     if own is None:
-        return found
+        return notes
     if own.spacing and own.spacing != preparation.spacing:
         seen = _millimetres(preparation.spacing) if preparation.spacing else "as stored"
-        found.append(f"trained at {_millimetres(own.spacing)}, sees the target {seen}")
+        notes.append(f"trained at {_millimetres(own.spacing)}, sees the target {seen}")
     if own.normalisation != preparation.normalisation:
-        found.append("intensities by the target's plan, not its own")
-    return found
+        notes.append("intensities by the target's plan, not its own")
+    return notes
 
 
 def _millimetres(spacing: tuple[float, ...]) -> str:

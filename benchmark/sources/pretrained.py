@@ -1,4 +1,4 @@
-"""A source model that the suite pre-trains itself."""
+"""A source model that the benchmark pre-trains itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,23 +11,23 @@ from benchmark.sources.weights.checkpoint import Checkpoint
 
 SOURCE_SPLITS = ("source_train", "source_validation")
 TARGET_SPLITS = ("train", "test")
-SCRATCH_CLASSES = 2  # a network that was never trained has no label set; its head must have some width
+SCRATCH_CLASSES = 2  # the width of the head of an untrained network, which has no label set
 
 
 @dataclass(frozen=True)
 class PoolSource:
-    """What decides a source model.
+    """The settings of a source model that is pre-trained here.
 
     Attributes:
         name: The source's name.
-        task: The task that it is pre-trained on; None: initial weights only.
+        task: The task for pre-training; None: initial weights only.
         arch: The network.
-        length: Name of the pre-training's length, a key of `lengths`.
+        length: Length of the pre-training, a key of `lengths`.
         lengths: Length -> optimiser steps.
         budget: Steps, batches and learning rate.
         channels: Input channels.
         seed: Seed of initial weights, batches and augmentation.
-        window: (3,) voxels of the sliding window that validates it; None: a whole case at once.
+        window: (3,) voxels of the sliding window for validation; None: a whole case at once.
     """
 
     name: str
@@ -42,7 +42,7 @@ class PoolSource:
 
     @property
     def splits(self) -> tuple[str, str]:
-        """What it is trained on and validated on; a task that sets no cases apart for sources lends its own."""
+        """The splits for training and validation; a task without splits for sources uses `train` and `test`."""
         return SOURCE_SPLITS if self.task and SOURCE_SPLITS[0] in self.task.splits else TARGET_SPLITS
 
     @property
@@ -56,7 +56,7 @@ class PoolSource:
         return self.task.classes if self.task else SCRATCH_CLASSES
 
     def model(self, checkpoint: Checkpoint) -> Model:
-        """The pre-trained source."""
+        """The model of the pre-trained source."""
         return Model(
             name=self.name,
             arch=self.arch,

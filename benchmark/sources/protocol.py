@@ -1,4 +1,4 @@
-"""What every source offers that is not pre-trained here: a checkpoint that lies somewhere."""
+"""The protocol of sources that are not pre-trained here: existing checkpoints."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,7 +7,7 @@ from benchmark.sources.model import Model
 
 @runtime_checkable
 class Source(Protocol):
-    """A checkpoint and how to read it."""
+    """A checkpoint with the settings to read it."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -17,9 +17,9 @@ class Source(Protocol):
         ...
 
     def open(self) -> Model:
-        """Read it.
+        """Read the checkpoint.
 
         Raises:
-            InputError: A file is missing, unreadable or refused, or the weights do not fit the network.
+            InputError: A file is missing, unreadable or refused, or the weights do not match the network.
         """
         ...

@@ -1,4 +1,4 @@
-"""What a stream of windows is reduced to. Each statistic is a monoid: split anywhere, merge in any order."""
+"""Mergeable statistics accumulated over a stream of windows; they can be split and merged in any order."""
 
 from benchmark.statistics.case_points import CasePoints
 from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
@@ -12,7 +12,7 @@ from benchmark.statistics.softmax import SoftmaxRequest, StoredSoftmax
 
 
 def feature_request(request: Request) -> bool:
-    """Whether a statistic can be accumulated from a source without a segmentation head."""
+    """Whether a request can be answered for a source without a segmentation head."""
     return request.kind not in {JointHistogram, StoredSoftmax}
 
 

@@ -1,4 +1,4 @@
-"""How CasePoints holds the case that is being streamed, and reads those that are on disk."""
+"""Storage of CasePoints: the current case in memory, and finished cases on disk."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 
 @dataclass
 class OpenCase:
-    """The case that is being streamed.
+    """The case that is currently streamed.
 
     Attributes:
-        positions: (n, 3) int64 chosen voxels, group after group, each by priority.
-        rows: for each layer, the places in `positions` that it takes.
-        sizes: (groups,) int64 voxels of each group.
+        positions: (n, 3) int64 sampled voxels, sorted by group, then priority.
+        rows: for each layer, the indices into `positions` that it uses.
+        sizes: (groups,) int64, number of voxels in each group.
         features: for each layer, (n, d) float32; empty until the first window.
-        filled: for each layer, the rows that have arrived.
+        filled: for each layer, the number of rows stored so far.
     """
 
     positions: Tensor
@@ -35,11 +35,11 @@ class OpenCase:
         self.filled = [0 for _ in self.rows]
 
     def put(self, place: int, at: Tensor, features: Tensor) -> None:
-        """Keep the features of some rows of a layer.
+        """Store the features of some rows of a layer.
 
         Args:
-            place: of the layer.
-            at: (n,) int64 rows of the layer.
+            place: index of the layer.
+            at: (n,) int64, rows of the layer.
             features: (n, d) float32.
         """
         if not self.features[place].numel():
@@ -49,11 +49,11 @@ class OpenCase:
 
 
 class Lazy(Sequence[Item], Generic[Item]):
-    """A sequence whose items are made when they are asked for, and not kept.
+    """A sequence whose items are computed on access and not stored.
 
     Args:
         length: number of items.
-        make: the item at a place.
+        make: returns the item at an index.
 
     Example:
         >>> list(Lazy(3, lambda at: at * 10))
@@ -79,13 +79,13 @@ class Lazy(Sequence[Item], Generic[Item]):
 
 
 class CaseClasses(Mapping[int, Tensor]):
-    """Features of one layer of one case by label, read from its file when asked for.
+    """Features of one layer of one case by label, read from its file on access.
 
     Args:
-        path: the case's file.
-        layer: -1 the finest.
-        groups: labels, in the order of the file's groups.
-        count: most rows a group.
+        path: file of the case.
+        layer: index of the layer; -1 is the finest.
+        groups: labels, in the order of the groups in the file.
+        count: maximum number of rows per group.
     """
 
     def __init__(self, path: Path, layer: int, groups: Sequence[int | None], count: int) -> None:
@@ -112,23 +112,23 @@ class CaseClasses(Mapping[int, Tensor]):
 
 
 def write_layers(features: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The names under which a case's file holds its layers.
+    """Name the tensors of the layers for a case's file.
 
     Args:
-        features: (n, d) of each layer, coarse to fine.
+        features: (n, d) for each layer, coarse to fine.
 
     Returns:
-        By name.
+        Tensors by name.
     """
     return {_key(place - len(features)): rows for place, rows in enumerate(features)}
 
 
 def read_layer(path: Path, layer: int) -> Tensor:
-    """All rows of one layer of one case.
+    """Read all rows of one layer of one case.
 
     Args:
-        path: the case's file.
-        layer: -1 the finest.
+        path: file of the case.
+        layer: index of the layer; -1 is the finest.
 
     Returns:
         (n, d) float32.

@@ -1,4 +1,4 @@
-"""CasePoints: features at sampled voxels of each case, kept on disk one file a case."""
+"""CasePoints: features at sampled voxels of each case, stored on disk in one file per case."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ MANIFEST = "case_points.json"
 class CasePoints:
     """Features of the last layers at sampled voxels, by case; memory does not grow with the number of cases.
 
-    Voxels are grouped by class, or form one group of the whole image. Of each group a layer takes as many as its
-    count says, those of smallest priority (see `draws`): the voxels of a coarse layer are among those of a finer one.
+    Voxels are grouped by class, or form one group for the whole image. Each layer uses the voxels of smallest priority
+    in each group, up to its count (see `voxel_sampling`): those of a coarse layer are a subset of those of a finer one.
 
     Args:
-        counts: most voxels a group, of each layer, coarse to fine, the last one being tap -1.
+        counts: maximum number of voxels per group for each layer, coarse to fine; the last is tap -1.
         groups: labels of the groups; (None,) for the whole image.
-        seed: of the sampling.
-        folder: where the cases' files go.
+        seed: seed of the sampling.
+        folder: folder for the files of the cases.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class CasePoints:
         return tuple(sorted(self._files))
 
     def classes(self, layer: int) -> Sequence[Mapping[int, Tensor]]:
-        """Features by class, of each case in the order of `cases`; read from disk when indexed.
+        """Features by class for each case, in the order of `cases`; read from disk on access.
 
         Args:
-            layer: -1 the finest.
+            layer: index of the layer; -1 is the finest.
 
         Returns:
             For each case, (n, d) float32 by label.
@@ -62,10 +62,10 @@ class CasePoints:
         return Lazy(len(self._files), lambda at: CaseClasses(paths[at], layer, self.groups, self.counts[layer]))
 
     def scenes(self, layer: int) -> Sequence[Tensor]:
-        """Features of all groups together, of each case in the order of `cases`; read from disk when indexed.
+        """Features of all groups together for each case, in the order of `cases`; read from disk on access.
 
         Args:
-            layer: -1 the finest.
+            layer: index of the layer; -1 is the finest.
 
         Returns:
             For each case, (n, d) float32.
@@ -74,15 +74,15 @@ class CasePoints:
         return Lazy(len(self._files), lambda at: read_layer(paths[at], layer))
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
-        """Choose the voxels of a case, from its labels and from where windows will come.
+        """Sample the voxels of a case.
 
         Args:
-            case: its name.
+            case: name of the case.
             labels: (D, H, W) integers.
-            seen: (D, H, W) bool, where windows will come; None: everywhere.
+            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
 
         Raises:
-            ValueError: if the case was taken in before.
+            ValueError: if the case was added before.
         """
         if case in self._files:
             raise ValueError(f"`case` must be new, got {case!r} twice")
@@ -95,10 +95,10 @@ class CasePoints:
         self._open = OpenCase(torch.cat(draws), rows, sizes=torch.tensor([len(draw) for draw in draws]))
 
     def update(self, window: OwnedWindow) -> None:
-        """Gather the chosen voxels that a window owns.
+        """Store the features of the sampled voxels that a window owns.
 
         Args:
-            window: of the case begun last.
+            window: a window of the current case.
         """
         opened = self._opened()
         owned = inside(opened.positions, window.start, tuple(window.labels.shape))
@@ -109,20 +109,20 @@ class CasePoints:
                 opened.put(place, at, features.float().cpu())
 
     def end(self, case: str) -> None:
-        """Write a case's file.
+        """Write the file of the current case.
 
         Args:
-            case: the case begun last.
+            case: name of the current case.
 
         Raises:
-            RuntimeError: if a chosen voxel lay in no window.
+            RuntimeError: if no window covered a sampled voxel.
         """
         opened, self._open = self._opened(), None
         missing = sum(len(rows) - count for rows, count in zip(opened.rows, opened.filled, strict=True))
         if missing:
-            raise RuntimeError(f"case {case!r}: {missing} sampled voxels lie in no window")
+            raise RuntimeError(f"case {case!r}: {missing} sampled voxels were covered by no window")
         if self.folder is None:
-            raise RuntimeError("CasePoints needs a `folder` to take in cases")
+            raise RuntimeError("CasePoints needs a `folder` to store cases")
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{quote(case, safe='')}.safetensors"
         common = {"positions": opened.positions, "sizes": opened.sizes}
@@ -130,30 +130,30 @@ class CasePoints:
         self._files[case] = path
 
     def merge(self, other: Self) -> Self:
-        """The points of the cases of both.
+        """Merge the points of two sets of cases.
 
         Args:
-            other: sampled alike, with other cases.
+            other: points of other cases, sampled with the same settings.
 
         Returns:
-            A new statistic, on the same files.
+            A new statistic on the same files.
 
         Raises:
-            ValueError: if it was sampled otherwise, or a case is in both.
+            ValueError: if the sampling settings differ, or a case is in both.
         """
         if (self.counts, self.groups, self.seed) != (other.counts, other.groups, other.seed):
             raise ValueError("`other` must be sampled with the same counts, groups and seed")
         if both := sorted(set(self._files) & set(other._files)):
-            raise ValueError(f"`other` must hold other cases, got {both} twice")
+            raise ValueError(f"`other` must not share cases, got {both} in both")
         merged = type(self)(counts=self.counts, groups=self.groups, seed=self.seed, folder=self.folder)
         merged._files = self._files | other._files
         return merged
 
     def save(self, folder: Path) -> None:
-        """Put the cases' files and a manifest into a folder.
+        """Write the files of the cases and a manifest to a folder.
 
         Args:
-            folder: exists.
+            folder: an existing folder.
         """
         for path in self._files.values():
             link_or_copy(path, folder / path.name)
@@ -166,7 +166,7 @@ class CasePoints:
         """Read what `save` wrote.
 
         Args:
-            folder: with its manifest.
+            folder: folder with the manifest.
 
         Returns:
             The statistic, on the files of that folder.
@@ -178,5 +178,5 @@ class CasePoints:
 
     def _opened(self) -> OpenCase:
         if self._open is None:
-            raise RuntimeError("CasePoints: no case was begun")
+            raise RuntimeError("CasePoints: `begin` must be called before `update` and `end`")
         return self._open

@@ -1,4 +1,4 @@
-"""The two requests that CasePoints answers: points of each class and case, and points of each case."""
+"""Requests for CasePoints: points per class and case, and points per case."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,12 +9,12 @@ from benchmark.statistics.protocol import PassContext
 
 @dataclass(frozen=True)
 class CasePointsRequest:
-    """Asks for features at points of each class, background included, of each case.
+    """Requests features at points of each class, background included, in each case.
 
     Attributes:
-        counts: most points a class, of each layer, coarse to fine, the last one being tap -1. A network with fewer taps
-            uses the last counts.
-        seed: of the sampling.
+        counts: maximum number of points per class for each layer, coarse to fine; the last is tap -1. A network with
+            fewer taps uses the last counts.
+        seed: seed of the sampling.
     """
 
     kind: ClassVar[type] = CasePoints
@@ -23,16 +23,16 @@ class CasePointsRequest:
 
     def __post_init__(self) -> None:
         if not self.counts or min(self.counts) < 1:
-            raise ValueError(f"`counts` must be positive and at least one, got {self.counts}")
+            raise ValueError(f"`counts` must be positive and not empty, got {self.counts}")
 
     def start(self, scene: PassContext) -> CasePoints:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            Points of its k classes.
+            An empty statistic for the k classes.
         """
         counts = self.counts[-len(scene.taps) :]
         return CasePoints(counts=counts, groups=tuple(range(scene.k)), seed=self.seed, folder=scene.folder)
@@ -40,12 +40,12 @@ class CasePointsRequest:
 
 @dataclass(frozen=True)
 class ScenePointsRequest:
-    """Asks for features at points uniform over the voxels of each case.
+    """Requests features at points sampled uniformly over the voxels of each case.
 
     Attributes:
-        count: most points a case.
-        layers: how many of the finest taps, or as many as there are.
-        seed: of the sampling.
+        count: maximum number of points per case.
+        layers: maximum number of taps, counted from the finest.
+        seed: seed of the sampling.
     """
 
     kind: ClassVar[type] = CasePoints
@@ -61,10 +61,10 @@ class ScenePointsRequest:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            Points of the whole image.
+            An empty statistic for the whole image.
         """
         counts = (self.count,) * min(self.layers, len(scene.taps))
         return CasePoints(counts=counts, groups=(None,), seed=self.seed, folder=scene.folder)

@@ -1,4 +1,4 @@
-"""Statistics: everything that one pass over a target through one source amounts to, keyed by request."""
+"""Statistics: the results of one pass of a target through one source, by request."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from benchmark.statistics.protocol import PassContext, Request, Statistic
 from benchmark.statistics.softmax import SoftmaxRequest
 
 MANIFEST = "statistics.json"
-REQUESTS = (  # what a saved collection may hold
+REQUESTS = (  # types allowed in a saved collection
     BalancedPointsRequest,
     CasePointsRequest,
     ClassMomentsRequest,
@@ -31,41 +31,41 @@ ChosenRequest = TypeVar("ChosenRequest", bound=Request)
 
 @dataclass(frozen=True)
 class Forwarded:
-    """How many windows went through the network, of how many.
+    """Number of windows that went through the network.
 
     Attributes:
         count: windows that were forwarded.
-        total: windows that the cases have.
+        total: all windows of the cases.
     """
 
     count: int = 0
     total: int = 0
 
     def __add__(self, other: Self) -> Self:
-        """The windows of two streams."""
+        """Add the windows of two passes."""
         return type(self)(self.count + other.count, self.total + other.total)
 
 
 class Statistics(Mapping[Request, Statistic]):
-    """A read-only mapping from each request to its statistic, with what they have in common.
+    """Read-only mapping from each request to its statistic, with the settings that they share.
 
     Args:
-        entries: statistic of each request.
+        entries: statistic for each request.
         k: target classes, background included.
         z: source classes.
         taps: names of the tapped layers, coarse to fine.
         cases: names of the cases streamed.
-        backend: what ran the operations that have a kernel, "torch" or "triton".
-        windows: how many were forwarded, of how many.
+        backend: "torch" or "triton", for the operations that have a kernel.
+        windows: number of windows forwarded.
 
     Example:
         >>> from benchmark.statistics.moments import ClassMoments, ClassMomentsRequest
-        >>> bag = Statistics({ClassMomentsRequest(): ClassMoments(2)}, k=2, z=3, taps=("up",), cases=("a",))
-        >>> bag[ClassMomentsRequest(layer=-1)].k, bag.n_cases
+        >>> stats = Statistics({ClassMomentsRequest(): ClassMoments(2)}, k=2, z=3, taps=("up",), cases=("a",))
+        >>> stats[ClassMomentsRequest(layer=-1)].k, stats.n_cases
         (2, 1)
-        >>> bag[ClassMomentsRequest(layer=-2)]
+        >>> stats[ClassMomentsRequest(layer=-2)]
         Traceback (most recent call last):
-        KeyError: 'ClassMomentsRequest(layer=-2) was not accumulated; there are: ClassMomentsRequest(layer=-1)'
+        KeyError: 'ClassMomentsRequest(layer=-2) was not accumulated; available: ClassMomentsRequest(layer=-1)'
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Statistics(Mapping[Request, Statistic]):
     def __getitem__(self, request: Request) -> Any:
         if request not in self._entries:
             known = ", ".join(map(repr, self._entries)) or "none"
-            raise KeyError(f"{request!r} was not accumulated; there are: {known}")
+            raise KeyError(f"{request!r} was not accumulated; available: {known}")
         return self._entries[request]
 
     def __iter__(self) -> Iterator[Request]:
@@ -105,24 +105,24 @@ class Statistics(Mapping[Request, Statistic]):
         return len(self._entries)
 
     def merge(self, other: Self) -> Self:
-        """The statistics of both streams: of other cases of the same target through the same source.
+        """Merge statistics of other cases of the same target and source.
 
         Args:
-            other: with the same requests, k, z and taps, and no case in common.
+            other: statistics with the same requests, k, z and taps, and no case in common.
 
         Returns:
-            A new bag.
+            New statistics.
 
         Raises:
-            ValueError: if they do not belong together.
+            ValueError: if they cannot be merged.
         """
         for name in ("k", "z", "taps"):
             if getattr(self, name) != getattr(other, name):
                 raise ValueError(f"`other` must have {name} {getattr(self, name)}, got {getattr(other, name)}")
         if set(self) != set(other):
-            raise ValueError(f"`other` must answer the same requests, got {sorted(map(repr, other))}")
+            raise ValueError(f"`other` must have the same requests, got {sorted(map(repr, other))}")
         if both := sorted(set(self.cases) & set(other.cases)):
-            raise ValueError(f"`other` must hold other cases, got {both} twice")
+            raise ValueError(f"`other` must not share cases, got {both} in both")
         entries = {request: statistic.merge(other[request]) for request, statistic in self._entries.items()}
         backends = sorted({self.backend, other.backend})
         return type(self)(
@@ -136,11 +136,11 @@ class Statistics(Mapping[Request, Statistic]):
         )
 
     def save(self, folder: Path, *, skip: Iterable[Request] = ()) -> None:
-        """Write everything to a folder, whole or not at all; what was there is replaced.
+        """Write all statistics to a folder atomically, replacing an existing folder.
 
         Args:
-            folder: its parent exists.
-            skip: requests whose statistic is left out.
+            folder: target folder; its parent exists.
+            skip: requests whose statistics are not saved.
         """
         kept = [request for request in self._entries if request not in set(skip)]
         temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -162,14 +162,14 @@ class Statistics(Mapping[Request, Statistic]):
         """Read what `save` wrote.
 
         Args:
-            folder: with its manifest.
-            requests: which statistics to read; without it all of those whose kind this package defines.
+            folder: folder with the manifest.
+            requests: statistics to read; None for all whose type this package defines.
 
         Returns:
-            The bag.
+            The statistics.
 
         Raises:
-            FileNotFoundError: if the folder holds no manifest.
+            FileNotFoundError: if the folder has no manifest.
             KeyError: if a request was not saved there.
         """
         manifest = read_json(folder / MANIFEST)
@@ -192,35 +192,35 @@ class Statistics(Mapping[Request, Statistic]):
 
 
 def start(requests: Iterable[Request], scene: PassContext) -> dict[Request, Statistic]:
-    """An empty statistic for each distinct request, each with a folder of its own.
+    """Create an empty statistic for each distinct request, each with its own folder.
 
     Args:
-        requests: equal ones count once.
-        scene: of the stream.
+        requests: requests; duplicates count once.
+        scene: context of the pass.
 
     Returns:
-        By request, in the order of their first appearance.
+        Statistics by request, in order of first appearance.
 
     Raises:
-        TypeError: if something is not a request.
+        TypeError: if an item is not a request.
     """
     started: dict[Request, Statistic] = {}
     for request in dict.fromkeys(requests):
         if not isinstance(request, Request):
-            raise TypeError(f"`requests` must be statistics' requests, got {request!r}")
+            raise TypeError(f"`requests` must be requests for statistics, got {request!r}")
         own = PassContext(scene.k, scene.z, scene.taps, scene.folder / stem(request), scene.backend)
         started[request] = request.start(own)
     return started
 
 
 def stem(request: Request) -> str:
-    """A folder name that tells the request apart from every other.
+    """Unique folder name of a request.
 
     Args:
-        request: any.
+        request: any request.
 
     Returns:
-        Its kind and a hash of its values.
+        The request's type and a hash of its values.
     """
     return _tag(type(request).__name__, _values(request))
 
@@ -237,8 +237,8 @@ def _tag(kind: str, values: Mapping[str, Any]) -> str:
 
 def _known_requests(entries: Iterable[Mapping[str, Any]]) -> list[Request]:
     known: dict[str, Any] = {kind.__name__: kind for kind in REQUESTS}
-    found = (entry for entry in entries if entry["kind"] in known)
-    return [known[entry["kind"]](**{name: _frozen(v) for name, v in entry["values"].items()}) for entry in found]
+    saved = (entry for entry in entries if entry["kind"] in known)
+    return [known[entry["kind"]](**{name: _frozen(v) for name, v in entry["values"].items()}) for entry in saved]
 
 
 def _frozen(value: Any) -> Any:
@@ -246,7 +246,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _replace(new: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an older one."""
+    """Replace a folder by a finished new one."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.rename(old)

@@ -1,4 +1,4 @@
-"""Tensors and plain values on disk: written under a temporary name, flushed, then renamed, so that a file is whole."""
+"""Atomic writes of tensors and plain values: to a temporary file that is flushed and then renamed."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from torch import Tensor
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors; an interrupted write leaves no file of that name.
+    """Write tensors atomically as safetensors.
 
     Args:
-        path: the file.
-        tensors: by name, any device and strides.
+        path: file to write.
+        tensors: tensors by name, on any device and with any strides.
     """
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     write_bytes(path, save(plain))
@@ -26,7 +26,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read what `write_tensors` wrote.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
         Tensors on the CPU, by name.
@@ -36,11 +36,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write plain values as JSON.
+    """Write plain values atomically as JSON.
 
     Args:
-        path: the file.
-        values: what JSON can hold.
+        path: file to write.
+        values: values that JSON can represent.
     """
     write_bytes(path, json.dumps(values, indent=1, sort_keys=True).encode())
 
@@ -49,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read what `write_json` wrote.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
         The values.
@@ -59,11 +59,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Args:
-        path: the file; its folder exists.
-        content: all of it.
+        path: file to write; its folder exists.
+        content: content of the file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -77,11 +77,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file, or a copy where the file system or the device does not allow it.
+    """Hard-link a file, or copy it if links are not possible.
 
     Args:
-        source: a finished file that will not be changed in place.
-        target: does not exist.
+        source: a finished file that will not be modified in place.
+        target: path that does not exist yet.
     """
     try:
         os.link(source, target)

@@ -1,4 +1,4 @@
-"""JointHistogram: what a stream of source predictions and target labels amounts to for the LEEP family."""
+"""JointHistogram: sums of source predictions by target label, for the LEEP family."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ class JointHistogram:
 
     Attributes:
         soft: (k, z) float64, sums of probabilities.
-        hard: (k, z) float64, counts of the argmax; NaN for a source class that holds NaN or inf.
+        hard: (k, z) float64, counts of the argmax; NaN for a source class with NaN or inf.
 
     Example:
         >>> joint = JointHistogram.from_samples(torch.tensor([[0.75, 0.25], [0.5, 0.5]]), torch.tensor([0, 1]), 2)
@@ -43,7 +43,7 @@ class JointHistogram:
 
     @classmethod
     def from_samples(cls, softmax: Array, labels: Array, k: int) -> Self:
-        """The histogram of arrays.
+        """Compute the histogram of arrays.
 
         Args:
             softmax: (n, z) probabilities, numpy or torch.
@@ -51,10 +51,10 @@ class JointHistogram:
             k: target classes.
 
         Returns:
-            Their histogram.
+            The histogram.
 
         Raises:
-            ValueError: if a shape, a type or a label breaks its rule.
+            ValueError: if a shape, a type or a label is invalid.
         """
         histogram = cls(k, torch.as_tensor(softmax).shape[-1])
         histogram.add(softmax, labels)
@@ -72,18 +72,18 @@ class JointHistogram:
 
     @property
     def n(self) -> int:
-        """Number of rows."""
+        """Number of rows added."""
         return int(self.count.sum())
 
     def add(self, softmax: Array, labels: Array) -> None:
-        """Take in rows.
+        """Add rows.
 
         Args:
             softmax: (n, z) probabilities, numpy or torch.
             labels: (n,) integers in 0 .. k - 1.
 
         Raises:
-            ValueError: if a shape, a type or a label breaks its rule.
+            ValueError: if a shape, a type or a label is invalid.
         """
         rows = torch.as_tensor(softmax)
         targets = torch.as_tensor(labels, device=rows.device)
@@ -96,10 +96,10 @@ class JointHistogram:
         """Nothing to prepare for a case."""
 
     def update(self, window: OwnedWindow) -> None:
-        """Take in all voxels that a window owns.
+        """Add all voxels that a window owns, except ignored ones.
 
         Args:
-            window: of any case.
+            window: a window of any case.
         """
         self.add(*counted(window.softmax.flatten(1).T, window.labels.reshape(-1)))
 
@@ -107,10 +107,10 @@ class JointHistogram:
         """Nothing to finish for a case."""
 
     def merge(self, other: Self) -> Self:
-        """The histogram of both.
+        """Add two histograms.
 
         Args:
-            other: of the same k and z.
+            other: histogram with the same k and z.
 
         Returns:
             A new statistic.
@@ -126,10 +126,10 @@ class JointHistogram:
         return merged
 
     def widened(self, k: int) -> Self:
-        """The same histogram with empty target classes after the last.
+        """Append empty target classes.
 
         Args:
-            k: target classes, at least as many as there are.
+            k: new number of target classes, not smaller than the current one.
 
         Returns:
             A new statistic.
@@ -143,7 +143,7 @@ class JointHistogram:
         """Write `joint.safetensors`.
 
         Args:
-            folder: exists.
+            folder: an existing folder.
         """
         tensors = {"soft": self.soft, "hard": self.hard, "count": self.count}
         write_tensors(folder / "joint.safetensors", tensors)
@@ -153,7 +153,7 @@ class JointHistogram:
         """Read what `save` wrote.
 
         Args:
-            folder: with `joint.safetensors`.
+            folder: folder with `joint.safetensors`.
 
         Returns:
             The statistic.
@@ -166,7 +166,7 @@ class JointHistogram:
 
 @dataclass(frozen=True)
 class JointRequest:
-    """Asks for the joint of target labels and source predictions over all voxels."""
+    """Requests the joint histogram of target labels and source predictions over all voxels."""
 
     kind: ClassVar[type] = JointHistogram
 
@@ -174,9 +174,9 @@ class JointRequest:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            A histogram of its k and z classes.
+            A histogram of k target and z source classes.
         """
         return JointHistogram(scene.k, scene.z, backend=scene.backend)

@@ -1,4 +1,4 @@
-"""LayerSamples: the sampled features of one layer, case by case, as CC-FV reads them."""
+"""LayerSamples: sampled features of one layer by case, the input of CC-FV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ Array: TypeAlias = NDArray[Any] | Tensor
 
 @dataclass(frozen=True)
 class LayerSamples:
-    """Features of one layer at sampled voxels; the sequences run over the same cases in the same order.
+    """Features of one layer at sampled voxels; both sequences list the same cases in the same order.
 
     Attributes:
-        classes: for each case, (n, d) features of each class by its label; class 0, the background, may be among them.
+        classes: for each case, (n, d) features by label; may include class 0, the background.
         scenes: for each case, (n, d) features at voxels of the whole image.
 
     Example:
@@ -26,7 +26,7 @@ class LayerSamples:
         (1,)
         >>> LayerSamples(classes=[{}], scenes=[])
         Traceback (most recent call last):
-        ValueError: `scenes` must hold as many cases as `classes`, 1, got 0
+        ValueError: `scenes` must have as many cases as `classes`, 1, got 0
     """
 
     classes: Sequence[Mapping[int, Array]]
@@ -35,7 +35,7 @@ class LayerSamples:
     def __post_init__(self) -> None:
         if len(self.classes) != len(self.scenes):
             raise ValueError(
-                f"`scenes` must hold as many cases as `classes`, {len(self.classes)}, got {len(self.scenes)}"
+                f"`scenes` must have as many cases as `classes`, {len(self.classes)}, got {len(self.scenes)}"
             )
 
     @property
@@ -45,5 +45,5 @@ class LayerSamples:
 
     @property
     def foreground(self) -> tuple[int, ...]:
-        """Labels above 0 that some case names, in order."""
+        """Labels above 0 that occur in any case, sorted."""
         return tuple(sorted({label for case in self.classes for label in case if label > 0}))

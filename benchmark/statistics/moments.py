@@ -1,4 +1,4 @@
-"""ClassMoments: what a stream of features and labels amounts to for every metric that reads class Gaussians."""
+"""ClassMoments: moments of the features of each class, for all metrics based on class Gaussians."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,13 +20,13 @@ FIELDS = tuple(field.name for field in fields(Moments))
 
 
 class ClassMoments:
-    """Count, mean, scatter, cubes and quartics of k classes, over any number of voxels, in float64.
+    """Count, mean, scatter, cubes and quartics of k classes over any number of voxels, in float64.
 
-    Memory is k (d^2 + 2 d) numbers. `merge` equals one pass over both up to float64 rounding.
+    Stores k (d^2 + 2 d) numbers. `merge` equals one pass over both up to float64 rounding.
 
     Args:
         k: number of classes.
-        layer: which tap `update` reads, -1 the finest.
+        layer: tap that `update` reads; -1 is the finest.
         backend: "auto", "torch" or "triton".
 
     Example:
@@ -44,7 +44,7 @@ class ClassMoments:
 
     @classmethod
     def from_samples(cls, features: Array, labels: Array, k: int) -> Self:
-        """The moments of arrays.
+        """Compute the moments of arrays.
 
         Args:
             features: (n, d) real numbers, numpy or torch.
@@ -52,10 +52,10 @@ class ClassMoments:
             k: number of classes.
 
         Returns:
-            Their moments.
+            The moments.
 
         Raises:
-            ValueError: if a shape, a type or a label breaks its rule.
+            ValueError: if a shape, a type or a label is invalid.
         """
         moments = cls(k)
         moments.add(features, labels)
@@ -68,48 +68,48 @@ class ClassMoments:
 
     @property
     def d(self) -> int:
-        """Feature dimensions; 0 as long as nothing was added."""
+        """Feature dimensions; 0 before any rows are added."""
         return self._moments.mean.shape[1]
 
     @property
     def n(self) -> int:
-        """Number of rows of all classes."""
+        """Number of rows over all classes."""
         return int(self.count.sum())
 
     @property
     def count(self) -> Tensor:
-        """(k,) int64 rows of each class."""
+        """Number of rows of each class, (k,) int64."""
         return self._moments.count
 
     @property
     def mean(self) -> Tensor:
-        """(k, d) float64; 0 for a class without rows."""
+        """Class means, (k, d) float64; 0 for a class without rows."""
         return self._moments.mean
 
     @property
     def scatter(self) -> Tensor:
-        """(k, d, d) float64, sum of (x - mean)(x - mean)'."""
+        """Sum of (x - mean)(x - mean)', (k, d, d) float64."""
         return self._moments.scatter
 
     @property
     def cubes(self) -> Tensor:
-        """(k, d) float64, sum of |x - mean|^2 (x - mean)."""
+        """Sum of |x - mean|^2 (x - mean), (k, d) float64."""
         return self._moments.cubes
 
     @property
     def quartics(self) -> Tensor:
-        """(k,) float64, sum of |x - mean|^4."""
+        """Sum of |x - mean|^4, (k,) float64."""
         return self._moments.quartics
 
     def add(self, features: Array, labels: Array) -> None:
-        """Take in rows.
+        """Add rows.
 
         Args:
-            features: (n, d) real numbers, numpy or torch; d as before.
+            features: (n, d) real numbers, numpy or torch; same d in every call.
             labels: (n,) integers in 0 .. k - 1.
 
         Raises:
-            ValueError: if a shape, a type or a label breaks its rule.
+            ValueError: if a shape, a type or a label is invalid.
         """
         rows = torch.as_tensor(features)
         rows = rows if rows.is_floating_point() else rows.double()
@@ -119,10 +119,10 @@ class ClassMoments:
         """Nothing to prepare for a case."""
 
     def update(self, window: OwnedWindow) -> None:
-        """Take in all voxels that a window owns, but ignored ones.
+        """Add all voxels that a window owns, except ignored ones.
 
         Args:
-            window: of any case.
+            window: a window of any case.
         """
         self.add(*counted(window.dense(self.layer), window.labels.reshape(-1)))
 
@@ -130,10 +130,10 @@ class ClassMoments:
         """Nothing to finish for a case."""
 
     def merge(self, other: Self) -> Self:
-        """The moments of both.
+        """Merge two sets of moments.
 
         Args:
-            other: of as many classes and, unless one is empty, dimensions.
+            other: moments with the same k and, unless either is empty, the same d.
 
         Returns:
             A new statistic.
@@ -147,10 +147,10 @@ class ClassMoments:
         return merged
 
     def widened(self, k: int) -> Self:
-        """The same moments with empty classes after the last.
+        """Append empty classes.
 
         Args:
-            k: number of classes, at least as many as there are.
+            k: new number of classes, not smaller than the current one.
 
         Returns:
             A new statistic.
@@ -162,7 +162,7 @@ class ClassMoments:
         return wider
 
     def total(self) -> Self:
-        """The moments of all rows as one class: k = 1.
+        """Merge all classes into one, k = 1.
 
         Returns:
             A new statistic.
@@ -176,7 +176,7 @@ class ClassMoments:
         """Write `moments.safetensors`.
 
         Args:
-            folder: exists.
+            folder: an existing folder.
         """
         tensors = {name: getattr(self._moments, name) for name in FIELDS}
         write_tensors(folder / "moments.safetensors", tensors | {"layer": torch.tensor(self.layer)})
@@ -186,7 +186,7 @@ class ClassMoments:
         """Read what `save` wrote.
 
         Args:
-            folder: with `moments.safetensors`.
+            folder: folder with `moments.safetensors`.
 
         Returns:
             The statistic.
@@ -206,10 +206,10 @@ class ClassMoments:
 
 @dataclass(frozen=True)
 class ClassMomentsRequest:
-    """Asks for the class moments of one layer over all voxels.
+    """Requests the class moments of one layer over all voxels.
 
     Attributes:
-        layer: -1 the finest tap, the input of the finest segmentation head.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
     kind: ClassVar[type] = ClassMoments
@@ -219,10 +219,10 @@ class ClassMomentsRequest:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            Moments of its k classes.
+            An empty statistic for the k classes.
         """
         return ClassMoments(scene.k, layer=self.layer, backend=scene.backend)
 

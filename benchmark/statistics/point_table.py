@@ -1,4 +1,4 @@
-"""PointTable: the rows of a class-balanced sample, and which of them a class keeps."""
+"""PointTable: the rows of a class-balanced sample."""
 
 from dataclasses import dataclass, fields
 
@@ -12,9 +12,9 @@ class PointTable:
 
     Attributes:
         features: (n, d) float32.
-        logits: (n, z) float32, of the source; (n, 0) where there are none.
+        logits: (n, z) float32, of the source; (n, 0) without a head.
         labels: (n,) int64.
-        cases: (n,) int64, places in the sample's case names.
+        cases: (n,) int64, indices into the sample's case names.
         positions: (n, 3) int64 voxel coordinates.
         boundary: (n,) bool, whether a face neighbour has another class.
         priorities: (n,) float64.
@@ -29,51 +29,51 @@ class PointTable:
     priorities: Tensor
 
     def take(self, rows: Tensor) -> "PointTable":
-        """Some of the rows.
+        """Select rows.
 
         Args:
             rows: (n,) int64 or bool.
 
         Returns:
-            Their table.
+            Table of the selected rows.
         """
         return PointTable(*(getattr(self, column.name)[rows] for column in fields(self)))
 
     def joined(self, other: "PointTable") -> "PointTable":
-        """The rows of both.
+        """Concatenate two tables.
 
         Args:
-            other: of the same widths.
+            other: table with the same d and z.
 
         Returns:
-            Their table.
+            Table of all rows.
         """
         columns = [column.name for column in fields(self)]
         return PointTable(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in columns))
 
     def smallest(self, quota: int, k: int) -> "PointTable":
-        """The rows of smallest priority of each class, sorted by class and priority.
+        """Keep the rows of smallest priority in each class, sorted by class and priority.
 
         Args:
-            quota: most rows a class.
+            quota: maximum number of rows per class.
             k: number of classes.
 
         Returns:
-            Their table.
+            Table of the rows kept.
         """
         ordered = self.take(torch.argsort(self.priorities, stable=True))
         kept = [torch.nonzero(ordered.labels == label).squeeze(1)[:quota] for label in range(k)]
         return ordered.take(torch.cat(kept) if kept else torch.zeros(0, dtype=torch.int64))
 
     def limits(self, quota: int, k: int) -> Tensor:
-        """Below which priority a row would enter the table.
+        """Compute the priority below which a row would enter the table.
 
         Args:
-            quota: most rows a class.
+            quota: maximum number of rows per class.
             k: number of classes.
 
         Returns:
-            (k,) float64; inf where a class has fewer than `quota` rows.
+            (k,) float64; inf for a class with fewer than `quota` rows.
         """
         limits = torch.full((k,), torch.inf, dtype=torch.float64)
         for label in range(k):

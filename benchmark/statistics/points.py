@@ -1,4 +1,4 @@
-"""PointSample: one class-balanced sample of voxels over all cases, with their features and the source's logits."""
+"""PointSample: a class-balanced sample of voxels over all cases, with features and the source's logits."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,18 +17,18 @@ Array: TypeAlias = NDArray[Any] | Tensor
 
 
 class PointSample:
-    """Up to `quota` voxels of each class, uniform over all voxels of that class in all cases.
+    """Up to `quota` voxels of each class, sampled uniformly over all voxels of that class in all cases.
 
-    Memory is that of the sample. The choice does not depend on windows, order of cases or merges (see `draws`).
+    Only the sample is kept in memory. It does not depend on windows, order of cases or merges (see `voxel_sampling`).
 
     Args:
         k: number of classes.
-        quota: most voxels a class.
-        layer: which tap, -1 the finest.
-        seed: of the sampling.
+        quota: maximum number of voxels per class.
+        layer: tapped layer; -1 is the finest.
+        seed: seed of the sampling.
 
     Attributes:
-        table: the sampled voxels; None as long as there are none.
+        table: the sampled voxels; None before the first.
         names: names of the cases.
     """
 
@@ -43,12 +43,12 @@ class PointSample:
 
     @classmethod
     def from_samples(cls, features: Array, labels: Array, *, logits: Array | None = None) -> Self:
-        """A sample of arrays, all rows kept.
+        """Create a sample that contains all rows of arrays.
 
         Args:
             features: (n, d) real numbers.
             labels: (n,) integers in 0 .. k - 1.
-            logits: (n, z) of the source.
+            logits: (n, z) logits of the source.
 
         Returns:
             The sample.
@@ -75,39 +75,39 @@ class PointSample:
 
     @property
     def features(self) -> Tensor:
-        """(n, d) float32."""
+        """Features, (n, d) float32."""
         return self._rows().features
 
     @property
     def labels(self) -> Tensor:
-        """(n,) int64."""
+        """Labels, (n,) int64."""
         return self._rows().labels
 
     @property
     def logits(self) -> Tensor:
-        """(n, z) float32, of the source."""
+        """Logits of the source, (n, z) float32."""
         return self._rows().logits
 
     @property
     def softmax(self) -> Tensor:
-        """(n, z) float32, of the source."""
+        """Softmax of the source, (n, z) float32."""
         return self._rows().logits.softmax(dim=1)
 
     @property
     def boundary(self) -> Tensor:
-        """(n,) bool, whether a face neighbour of the voxel has another class."""
+        """Whether a face neighbour of the voxel has another class, (n,) bool."""
         return self._rows().boundary
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
-        """Choose the voxels of a case that may enter the sample, from its labels and from where windows will come.
+        """Choose the voxels of a case that may enter the sample.
 
         Args:
-            case: its name.
+            case: name of the case.
             labels: (D, H, W) integers.
-            seen: (D, H, W) bool, where windows will come; None: everywhere.
+            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
 
         Raises:
-            ValueError: if the case was taken in before.
+            ValueError: if the case was added before.
         """
         if case in self.names:
             raise ValueError(f"`case` must be new, got {case!r} twice")
@@ -131,13 +131,13 @@ class PointSample:
         self._open = chosen if self.table is None else self._below_limits(chosen)
 
     def update(self, window: OwnedWindow) -> None:
-        """Gather the chosen voxels that a window owns.
+        """Add the chosen voxels that a window owns.
 
         Args:
-            window: of the case begun last.
+            window: a window of the current case.
         """
         if self._open is None:
-            raise RuntimeError("PointSample: no case was begun")
+            raise RuntimeError("PointSample: `begin` must be called before `update`")
         owned = inside(self._open.positions, window.start, tuple(window.labels.shape))
         arrived = self._open.take(owned)
         if len(arrived.labels):
@@ -147,29 +147,29 @@ class PointSample:
             self._take(replace(arrived, features=features, logits=logits))
 
     def end(self, case: str) -> None:
-        """Drop what a case has left open.
+        """Discard the remaining chosen voxels of the current case.
 
         Args:
-            case: the case begun last.
+            case: name of the current case.
         """
         self._open = None
 
     def merge(self, other: Self) -> Self:
-        """The sample of both.
+        """Merge two samples.
 
         Args:
-            other: sampled alike, with other cases.
+            other: sample of other cases, drawn with the same settings.
 
         Returns:
             A new statistic.
 
         Raises:
-            ValueError: if it was sampled otherwise, or a case is in both.
+            ValueError: if the sampling settings differ, or a case is in both.
         """
         if (self.k, self.quota, self.layer, self.seed) != (other.k, other.quota, other.layer, other.seed):
             raise ValueError("`other` must be sampled with the same k, quota, layer and seed")
         if both := sorted(set(self.names) & set(other.names)):
-            raise ValueError(f"`other` must hold other cases, got {both} twice")
+            raise ValueError(f"`other` must not share cases, got {both} in both")
         merged = type(self)(k=self.k, quota=self.quota, layer=self.layer, seed=self.seed)
         merged.names, merged.table = self.names + other.names, self.table
         if other.table is not None:
@@ -177,10 +177,10 @@ class PointSample:
         return merged
 
     def save(self, folder: Path) -> None:
-        """Write the sampled voxels and how they were sampled.
+        """Write the sampled voxels and the sampling settings.
 
         Args:
-            folder: exists.
+            folder: an existing folder.
         """
         values = {"k": self.k, "quota": self.quota, "layer": self.layer, "seed": self.seed, "names": self.names}
         write_tensors(folder / "points.safetensors", {} if self.table is None else vars(self.table))
@@ -191,7 +191,7 @@ class PointSample:
         """Read what `save` wrote.
 
         Args:
-            folder: with `points.safetensors` and `points.json`.
+            folder: folder with `points.safetensors` and `points.json`.
 
         Returns:
             The statistic.
@@ -205,7 +205,7 @@ class PointSample:
 
     def _rows(self) -> PointTable:
         if self.table is None:
-            raise ValueError("the sample holds no voxel yet")
+            raise ValueError("the sample is empty")
         return self.table
 
     def _below_limits(self, chosen: PointTable) -> PointTable:
@@ -219,12 +219,12 @@ class PointSample:
 
 @dataclass(frozen=True)
 class BalancedPointsRequest:
-    """Asks for a class-balanced sample over all cases.
+    """Requests a class-balanced sample over all cases.
 
     Attributes:
-        count: most voxels; each of the k classes has count // k of them, or all that it has.
-        layer: -1 the finest tap.
-        seed: of the sampling.
+        count: maximum number of voxels; each of the k classes contributes up to count // k.
+        layer: tapped layer; -1 is the finest.
+        seed: seed of the sampling.
     """
 
     kind: ClassVar[type] = PointSample
@@ -240,9 +240,9 @@ class BalancedPointsRequest:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            A sample of its k classes.
+            An empty sample for the k classes.
         """
         return PointSample(k=scene.k, quota=max(self.count // scene.k, 1), layer=self.layer, seed=self.seed)

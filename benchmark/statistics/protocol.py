@@ -1,7 +1,7 @@
-"""What a statistic, a request for one, and the window that feeds them have to offer each other.
+"""Protocols of statistics, of requests for them, and of the windows that update them.
 
-A request is a frozen dataclass: it says what to accumulate, equal requests are accumulated once, and it is the key
-under which a metric finds the result.
+A request is a frozen dataclass that says what to accumulate. Equal requests are accumulated once, and a metric looks up
+the result by its request.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from benchmark.core.backend import Backend
 
 
 class OwnedWindow(Protocol):
-    """The voxels of one case that one window owns; each voxel of a case is owned by exactly one window.
+    """The voxels of a case that a window owns; each voxel of a case is owned by exactly one window.
 
     Attributes:
         case: the case's name.
-        start: first voxel of the owned box in the case's volume, in the array's axis order.
+        start: first voxel of the owned box in the volume, in the array's axis order.
         labels: (D, H, W) of the owned box, integers.
         logits: (z, D, H, W) float32 of the owned box.
         softmax: (z, D, H, W) float32 of the owned box.
@@ -36,23 +36,23 @@ class OwnedWindow(Protocol):
     def softmax(self) -> Tensor: ...  # noqa: D102
 
     def dense(self, layer: int) -> Tensor:
-        """(n, d) float32 features of a layer at every owned voxel, in raster order."""
+        """Features of a layer at every owned voxel in raster order, (n, d) float32."""
         ...
 
     def at(self, layer: int, points: Tensor) -> Tensor:
-        """(n, d) float32 features of a layer at points (n, 3), integer volume coordinates inside the owned box."""
+        """Features (n, d) float32 of a layer at points (n, 3), integer volume coordinates inside the owned box."""
         ...
 
 
 @dataclass(frozen=True)
 class PassContext:
-    """What is known before the first window.
+    """Settings of a pass that are known before the first window.
 
     Attributes:
         k: target classes, background included.
         z: source classes.
         taps: names of the tapped layers, coarse to fine; -1 is the input of the finest segmentation head.
-        folder: where a statistic may keep what does not fit in memory.
+        folder: folder for data that do not fit in memory.
         backend: "auto", "torch" or "triton", for operations with a kernel.
     """
 
@@ -64,18 +64,18 @@ class PassContext:
 
 
 class Statistic(Protocol):
-    """What a stream is reduced to: a monoid, so that cases, windows and processes split freely."""
+    """A mergeable statistic (a monoid), so that cases can be split freely over windows and processes."""
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Called once before the windows of a case.
 
-        `labels` (D, H, W) are those of the whole volume, `seen` (D, H, W) bool is where windows will come; None:
-        everywhere.
+        `labels` (D, H, W) covers the whole volume; `seen` (D, H, W) bool marks the voxels that windows will cover, None
+        for all.
         """
         ...
 
     def update(self, window: OwnedWindow) -> None:
-        """Take in the voxels that a window owns."""
+        """Add the voxels that a window owns."""
         ...
 
     def end(self, case: str) -> None:
@@ -83,11 +83,11 @@ class Statistic(Protocol):
         ...
 
     def merge(self, other: Self) -> Self:
-        """The statistic of both streams: equal to one pass over all of their cases."""
+        """Merge two statistics; equal to one pass over the cases of both."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write to a folder that exists and is empty."""
+        """Write to an existing, empty folder."""
         ...
 
     @classmethod
@@ -98,7 +98,7 @@ class Statistic(Protocol):
 
 @runtime_checkable
 class Request(Protocol):
-    """Asks for one statistic; a frozen dataclass of plain values (int, float, str, tuples of them)."""
+    """A request for one statistic: a frozen dataclass of plain values (int, float, str, tuples of them)."""
 
     kind: ClassVar[type]
 

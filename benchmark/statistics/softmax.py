@@ -1,7 +1,7 @@
-"""StoredSoftmax: the source's softmax of every voxel, kept on disk as float16 for a second look.
+"""StoredSoftmax: the source's softmax of every voxel, stored on disk as float16 to be read again.
 
-LEEP takes a logarithm of a sum over source classes that only the finished joint defines; it reads the softmax again
-from here instead of running the network again. float16 keeps 3 digits and nothing below 6e-8.
+LEEP takes the logarithm of a sum over source classes that depends on the complete joint, so it reads the stored softmax
+instead of running the network twice. float16 keeps 3 digits and nothing below 6e-8.
 """
 
 from collections.abc import Iterator
@@ -20,18 +20,18 @@ from benchmark.statistics.files import link_or_copy, read_json, write_json
 from benchmark.statistics.protocol import OwnedWindow, PassContext
 
 MANIFEST = "softmax.json"
-# Voxels read at once: 16 classes in float32 are 16 MB
+# Voxels per block: 16 classes in float32 are 16 MB
 BLOCK_VOXELS = 262144
-# Label of a voxel that no window came to: it is no row
+# Label of a voxel that no window covered; it is not read
 UNSEEN = -1
 
 
 @dataclass(frozen=True)
 class SoftmaxRows:
-    """Some voxels of one case.
+    """A block of voxels of one case.
 
     Attributes:
-        case: its name.
+        case: name of the case.
         softmax: (n, z) float32.
         labels: (n,) int64.
     """
@@ -42,11 +42,11 @@ class SoftmaxRows:
 
 
 class StoredSoftmax:
-    """Two files a case: softmax (z, D, H, W) float16 and labels (D, H, W) uint8 (int16 where some voxels are unseen).
+    """Softmax (z, D, H, W) float16 and labels (D, H, W) uint8 (int16 if voxels are unseen), two files per case.
 
     Args:
         z: source classes.
-        folder: where the cases' files go.
+        folder: folder for the files of the cases.
     """
 
     def __init__(self, z: int, *, folder: Path) -> None:
@@ -61,10 +61,10 @@ class StoredSoftmax:
         return tuple(sorted(self._files))
 
     def rows(self, case: str | None = None) -> Iterator[SoftmaxRows]:
-        """The voxels that windows came to and that are not ignored again, block by block, case after case.
+        """Read the voxels that windows covered, except ignored ones, block by block and case by case.
 
         Args:
-            case: only this one.
+            case: read only this case.
 
         Yields:
             Blocks of voxels.
@@ -78,22 +78,22 @@ class StoredSoftmax:
             for first in range(0, labels.size, BLOCK_VOXELS):
                 block = slice(first, first + BLOCK_VOXELS)
                 chosen = labels[block]
-                found = flat[:, block].astype(np.float32)
+                values = flat[:, block].astype(np.float32)
                 if chosen.dtype == np.int16:
-                    found, chosen = found[:, chosen != UNSEEN], chosen[chosen != UNSEEN]
-                softmax = torch.from_numpy(found).T
+                    values, chosen = values[:, chosen != UNSEEN], chosen[chosen != UNSEEN]
+                softmax = torch.from_numpy(values).T
                 yield SoftmaxRows(name, *counted(softmax, torch.from_numpy(chosen.astype(np.int64))))
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Open the files of a case.
 
         Args:
-            case: its name.
+            case: name of the case.
             labels: (D, H, W) integers.
-            seen: (D, H, W) bool, where windows will come; None: everywhere.
+            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
 
         Raises:
-            ValueError: if the case was taken in before.
+            ValueError: if the case was added before.
         """
         if case in self._files:
             raise ValueError(f"`case` must be new, got {case!r} twice")
@@ -108,31 +108,31 @@ class StoredSoftmax:
         """Write the voxels that a window owns.
 
         Args:
-            window: of the case begun last.
+            window: a window of the current case.
         """
         if self._open is None:
-            raise RuntimeError("StoredSoftmax: no case was begun")
+            raise RuntimeError("StoredSoftmax: `begin` must be called before `update`")
         box = tuple(slice(a, a + n) for a, n in zip(window.start, window.labels.shape, strict=True))
         self._open[(slice(None), *box)] = window.softmax.half().cpu().numpy()
 
     def end(self, case: str) -> None:
-        """Flush the files of a case and let go of its memory.
+        """Flush the files of a case and release its memory.
 
         Args:
-            case: the case begun last.
+            case: name of the current case.
         """
         if isinstance(self._open, np.memmap):
             self._open.flush()
         self._open = None
 
     def merge(self, other: Self) -> Self:
-        """The softmax of the cases of both.
+        """Merge the softmax of two sets of cases.
 
         Args:
-            other: of as many source classes, with other cases.
+            other: softmax of other cases with the same z.
 
         Returns:
-            A new statistic, on the same files.
+            A new statistic on the same files.
 
         Raises:
             ValueError: if z differs, or a case is in both.
@@ -140,16 +140,16 @@ class StoredSoftmax:
         if self.z != other.z:
             raise ValueError(f"`other` must have z {self.z}, got {other.z}")
         if both := sorted(set(self._files) & set(other._files)):
-            raise ValueError(f"`other` must hold other cases, got {both} twice")
+            raise ValueError(f"`other` must not share cases, got {both} in both")
         merged = type(self)(self.z, folder=self.folder)
         merged._files = self._files | other._files
         return merged
 
     def save(self, folder: Path) -> None:
-        """Put the cases' files and a manifest into a folder.
+        """Write the files of the cases and a manifest to a folder.
 
         Args:
-            folder: exists.
+            folder: an existing folder.
         """
         for path in (path for pair in self._files.values() for path in pair):
             link_or_copy(path, folder / path.name)
@@ -162,7 +162,7 @@ class StoredSoftmax:
         """Read what `save` wrote.
 
         Args:
-            folder: with its manifest.
+            folder: folder with the manifest.
 
         Returns:
             The statistic, on the files of that folder.
@@ -174,7 +174,7 @@ class StoredSoftmax:
 
 
 def _labels(labels: Tensor, seen: Tensor | None) -> NDArray[Any]:
-    """Labels as they are stored."""
+    """Labels in the stored format."""
     stored = labels.cpu().numpy()
     if seen is None:
         return np.asarray(stored.astype(np.uint8))
@@ -183,7 +183,7 @@ def _labels(labels: Tensor, seen: Tensor | None) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class SoftmaxRequest:
-    """Asks for the source's softmax of every voxel, on disk."""
+    """Requests the source's softmax of every voxel, stored on disk."""
 
     kind: ClassVar[type] = StoredSoftmax
 
@@ -191,9 +191,9 @@ class SoftmaxRequest:
         """An empty statistic.
 
         Args:
-            scene: of the stream.
+            scene: context of the pass.
 
         Returns:
-            A store of its z source classes.
+            An empty store for z source classes.
         """
         return StoredSoftmax(scene.z, folder=scene.folder)

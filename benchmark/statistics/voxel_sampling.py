@@ -1,7 +1,7 @@
-"""Which voxels are sampled: a bottom-k sketch, so that windows, cases and merges cannot change the choice.
+"""Voxel sampling by a bottom-k sketch, which is independent of windows, order of cases and merges.
 
 Each voxel of a class has an independent uniform priority, drawn in raster order from a generator seeded by (seed, case,
-class); the voxels of smallest priority are kept. What is kept of a union is what is kept of both parts.
+class); the voxels of smallest priority are kept. The sample of a union follows from the samples of its parts.
 
 Reference: Cohen, Kaplan, "Summarizing data using bottom-k sketches", PODC 2007, doi 10.1145/1281100.1281133.
 """
@@ -31,16 +31,16 @@ class Draw:
 def draw_voxels(
     labels: Tensor, label: int | None, count: int, *, seed: int, case: str, seen: Tensor | None = None
 ) -> Draw:
-    """Up to `count` voxels of one class of a case, uniform without replacement.
+    """Sample up to `count` voxels of one class of a case, uniformly without replacement.
 
     Args:
         labels: (D, H, W) integers.
         label: the class; None for all voxels that are not ignored.
-        count: most voxels.
-        seed: of the sampling.
+        count: maximum number of voxels.
+        seed: seed of the sampling.
         case: the case's name.
-        seen: (D, H, W) bool, where voxels may be taken; None: everywhere. It changes no priority, so that a voxel that
-            is taken everywhere is also taken where it is seen.
+        seen: (D, H, W) bool, the voxels that may be sampled; None for all. It does not change priorities, so a seen
+            voxel that is sampled from all voxels is also sampled from the seen ones.
 
     Returns:
         The voxels of smallest priority.
@@ -73,12 +73,12 @@ def _generator(seed: int, case: str, label: int | None) -> torch.Generator:
 
 
 def inside(positions: Tensor, start: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
-    """Which positions lie in a box.
+    """Test which positions lie in a box.
 
     Args:
         positions: (n, 3) voxel coordinates.
         start: first voxel of the box.
-        shape: its size.
+        shape: size of the box.
 
     Returns:
         (n,) bool.
@@ -88,7 +88,7 @@ def inside(positions: Tensor, start: tuple[int, ...], shape: tuple[int, ...]) ->
 
 
 def on_boundary(labels: Tensor, positions: Tensor) -> Tensor:
-    """Which voxels have a face neighbour of another class.
+    """Test which voxels have a face neighbour of another class.
 
     Args:
         labels: (D, H, W) integers.
@@ -107,6 +107,6 @@ def on_boundary(labels: Tensor, positions: Tensor) -> Tensor:
         for step in (-1, 1):
             neighbour = positions.clone()
             neighbour[:, axis] = (neighbour[:, axis] + step).clamp(0, size - 1)
-            beside = labels[tuple(neighbour.T)]
-            boundary |= (beside != own) & (beside != IGNORED)
+            other = labels[tuple(neighbour.T)]
+            boundary |= (other != own) & (other != IGNORED)
     return boundary

@@ -1,4 +1,4 @@
-"""Rows in MLflow, and on disk until MLflow has them: the only place that imports it."""
+"""Stores results in MLflow, and on disk until they are delivered. Only this package imports MLflow."""
 
 from benchmark.tracking.outbox import NOTE
 from benchmark.tracking.store import Store

@@ -1,4 +1,4 @@
-"""Artifacts of any run or registered model, by their MLflow address."""
+"""Download artifacts of any run or registered model by MLflow address."""
 
 from pathlib import Path
 
@@ -10,19 +10,18 @@ from benchmark.errors import InputError
 
 
 def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
-    """Copy what lies at an MLflow address below a folder and return its place.
+    """Download an artifact into a folder and return its path.
 
     Args:
         path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
-        folder: Made if it is not there.
-        uri: The tracking address; None: MLflow's own setting.
+        folder: Created if missing.
+        uri: The tracking address; None for MLflow's own setting.
 
     Raises:
-        InputError: Nothing is there, or the store does not answer.
+        InputError: The artifact does not exist, or the store does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"source: {path} must be an artifact in MLflow, got: {told}") from error
+        raise InputError(f"source: cannot download the artifact {path}: {' '.join(str(error).split())}") from error

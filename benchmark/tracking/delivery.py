@@ -1,6 +1,6 @@
-"""A parcel becomes an MLflow run, and a run becomes a row again.
+"""Deliver parcels to MLflow as runs, and read runs as rows.
 
-Every step of a delivery may be done twice: a second try goes on with the run of the first.
+Every step of a delivery can be repeated: a second attempt continues with the run of the first.
 """
 
 import json
@@ -19,16 +19,16 @@ from benchmark.tracking.outbox import Parcel
 from benchmark.tracking.records import Row
 from benchmark.tracking.retry import is_away
 
-BATCH = 1000  # metrics a request; the limit of MLflow's log_batch
-SMALL_BATCH = 100  # params or tags a request; its limit of those
+BATCH = 1000  # metrics per request; limit of MLflow's log_batch
+SMALL_BATCH = 100  # params or tags per request; limit of log_batch
 
 
 def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
-    """Write a parcel's row and artifacts, end the run as the job ended, and return the run's identifier.
+    """Write the row and artifacts of a parcel to a run, end the run with the job's status, and return its identifier.
 
     Args:
-        parcel: What to deliver.
-        client: Of the store.
+        parcel: The parcel to deliver.
+        client: A client of the store.
         experiment: The experiment's identifier.
     """
     row = parcel.row
@@ -41,32 +41,32 @@ def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
 
 
 def fetch(client: MlflowClient, run: str, path: str, folder: Path) -> Path:
-    """Copy an artifact below a folder and return its place.
+    """Download an artifact of a run into a folder and return its path.
 
     Args:
-        client: Of the store.
+        client: A client of the store.
         run: The run's identifier.
         path: The artifact, a file or a folder.
-        folder: Made if it is not there.
+        folder: Created if missing.
 
     Raises:
-        InputError: The artifact is not there, or does not fit.
+        InputError: The artifact does not exist, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return Path(client.download_artifacts(run, path, str(folder)))
-    except MlflowException as error:  # which does not tell a missing artifact from a full disk
+    except MlflowException as error:  # raised for a missing artifact and for a full disk alike
         if is_away(error):
             raise
         free = shutil.disk_usage(folder).free // 2**20
         raise InputError(
-            f"tracking.uri: the artifact {path} of run {run} must be there and fit into {folder} ({free} MB are free), "
-            f"got: {' '.join(str(error).split())}"
+            f"cannot download the artifact {path} of run {run} to {folder} ({free} MB free): "
+            f"{' '.join(str(error).split())}"
         ) from error
 
 
 def _begin(parcel: Parcel, row: Mapping[str, Any], client: MlflowClient, experiment: str) -> str:
-    """A new run; or the one that an earlier try began without living to note it, which is still open."""
+    """Create a run, or find the open run of an earlier attempt that was killed before it noted the identifier."""
     if row["tried"]:
         where = f"attributes.status = 'RUNNING' and tags.job_key = '{row['key']}'"
         begun = client.search_runs([experiment], where, ViewType.ACTIVE_ONLY, 1)
@@ -87,17 +87,17 @@ def _write(run: str, row: Mapping[str, Any], client: MlflowClient) -> None:
         client.log_batch(run, [], params[start:end], tags[start:end])
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics[start : start + BATCH])
-    if inputs := [_input(*facts) for facts in row.get("data", [])]:  # a parcel of an older version has none
+    if inputs := [_input(*facts) for facts in row.get("data", [])]:  # absent in parcels of older versions
         client.log_inputs(run, inputs)
 
 
 def _input(name: str, digest: str, folder: str, use: str) -> DatasetInput:
-    data = Dataset(name, digest[:36], "local", json.dumps({"uri": folder}))  # MLflow keeps 36 letters of a digest
+    data = Dataset(name, digest[:36], "local", json.dumps({"uri": folder}))  # MLflow keeps 36 characters of a digest
     return DatasetInput(data, [InputTag("mlflow.data.context", use)])
 
 
 def row_of(run: Run) -> Row:
-    """A run as a row."""
+    """Convert a run to a row."""
     tags = dict(run.data.tags)
     return Row(
         stage=tags.get("stage", ""),

@@ -1,7 +1,7 @@
-"""One owner a job: whoever claims a key works on it, everyone else waits; a dead owner's claim frees itself.
+"""Locks on job keys, so that only one process works on a job.
 
-On one machine a file lock does it (the kernel frees it when its process dies), with a PostgreSQL server an advisory
-lock of its session (the server frees it when the connection ends).
+The lock is a file lock, which the kernel frees when the process dies, or an advisory lock of a PostgreSQL session,
+which the server frees when the connection ends.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from filelock import FileLock, Timeout
 from benchmark.errors import InputError
 from benchmark.tracking.retry import patiently
 
-PAUSE = 0.2  # seconds between two tries
+PAUSE = 0.2  # seconds between two attempts
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def claimed(key: str, place: str, *, patience: float = 60.0) -> Iterator[None]:
-    """Hold a job's key while the block runs; waits for whoever holds it.
+    """Lock a job key for the block, after waiting for its current owner.
 
     Args:
         key: The job's key.
         place: A folder for file locks, or the address of a PostgreSQL database.
-        patience: Seconds that the database may be away.
+        patience: Seconds to keep trying to reach the database.
 
     Raises:
         InputError: The database does not answer.
@@ -37,16 +37,16 @@ def claimed(key: str, place: str, *, patience: float = 60.0) -> Iterator[None]:
 
 
 def claims_place(uri: str, locks: str, outbox: Path) -> str:
-    """Where the jobs of a store are claimed.
+    """Choose where the jobs of a store are locked.
 
     Args:
         uri: The store's address.
-        locks: A PostgreSQL address or a folder that was asked for; empty for the store's own choice.
+        locks: The setting `tracking.locks`, a PostgreSQL address or a folder; empty for the default.
         outbox: The folder of results that wait for delivery.
 
     Returns:
-        What was asked for, the store's own database where it is PostgreSQL, a folder beside its file, or one beside the
-        outbox, which machines that share no folder do not share.
+        `locks` if given; otherwise the store's PostgreSQL database, a folder next to its sqlite file, or a folder next
+        to the outbox, which only protects machines that share it.
     """
     if locks or uri.startswith("postgresql"):
         return locks or uri
@@ -56,7 +56,7 @@ def claims_place(uri: str, locks: str, outbox: Path) -> str:
 
 
 def forget(key: str, place: str) -> None:
-    """Remove what a claim of a finished job leaves on disk; two owners of a finished job have nothing to do."""
+    """Delete the lock file of a finished job; a second owner of a finished job has nothing to do."""
     if not place.startswith("postgresql"):
         _path(key, Path(place)).unlink(missing_ok=True)
 
@@ -72,7 +72,7 @@ def _file(key: str, folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("waiting for another process that works on %s", key[:16])
+        log.info("waiting for another process that is working on %s", key[:16])
         lock.acquire()
     try:
         yield
@@ -88,20 +88,18 @@ def _advisory(key: str, uri: str, patience: float) -> Iterator[None]:
 
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
     engine = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    connection = patiently(engine.connect, seconds=patience, hint="tracking.locks must be a database that answers")
+    connection = patiently(engine.connect, seconds=patience, hint="cannot reach the database of tracking.locks")
     try:
         waited = False
         while not connection.execute(text("select pg_try_advisory_lock(:n)"), {"n": number}).scalar():
             if not waited:
-                log.info("waiting for another process that works on %s", key[:16])
+                log.info("waiting for another process that is working on %s", key[:16])
             waited = True
             time.sleep(PAUSE)
     except SQLAlchemyError as error:
-        raise InputError(
-            f"tracking.locks must be a database that answers, got: {' '.join(str(error).split())}"
-        ) from error
+        raise InputError(f"cannot reach the database of tracking.locks: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:
-        with suppress(SQLAlchemyError):  # a server that is gone has freed it
+        with suppress(SQLAlchemyError):  # a stopped server has freed the lock
             connection.close()

@@ -1,7 +1,7 @@
-"""A job's result on disk until the tracking store has it: written whole, delivered once, kept while that is away.
+"""Outbox: results of jobs on disk until they are delivered to the tracking store.
 
-A draft is a folder that a running job writes to; a parcel is a draft that was sealed: fsynced, then renamed. What a
-dead job leaves is a draft, which nobody reads.
+A running job writes to a draft folder. At its end the draft is fsynced and renamed to a parcel, which is delivered
+once. A job that dies leaves only a draft, which is never read.
 """
 
 import json
@@ -23,19 +23,19 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description, in M
 
 @dataclass(frozen=True)
 class Parcel:
-    """A whole result that waits for delivery.
+    """A complete result that waits for delivery.
 
     Attributes:
-        folder: Holds the row and the artifacts.
+        folder: Contains the row and the artifacts.
     """
 
     folder: Path
 
     @property
     def row(self) -> dict[str, Any]:
-        """experiment, key, name, start, end, status, params, metrics, tags, data; of its delivery: tried, run."""
-        found: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
-        return found
+        """experiment, key, name, start, end, status, params, metrics, tags, data; state of delivery: tried, run."""
+        row: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
+        return row
 
     @property
     def files(self) -> Path:
@@ -43,18 +43,18 @@ class Parcel:
         return self.folder / FILES
 
     def belongs(self, key: str, experiment: str) -> bool:
-        """Whether it is this job's, for this experiment; several may share an outbox."""
+        """Whether this is the result of a job of an experiment; experiments may share an outbox."""
         return self.folder.name == key and self.row.get("experiment", experiment) == experiment
 
     def note(self, **facts: Any) -> None:
-        """Keep how far its delivery is, so that a second try goes on from there."""
+        """Save the state of delivery, so that a second attempt continues from it."""
         _write(self.folder / ROW, self.row | facts)
 
     def remove(self) -> None:
-        """Forget it: the store has it."""
+        """Delete the parcel after delivery."""
         gone = self.folder.with_name(f".{self.folder.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
-        self.folder.rename(gone)  # a folder that is half deleted must not look like a parcel
+        self.folder.rename(gone)  # a partly deleted folder must not look like a parcel
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -64,8 +64,8 @@ class Draft:
 
     Attributes:
         folder: Where it is written.
-        row: What becomes of the row.
-        run_id: The store's identifier of the run, once it is delivered.
+        row: Content of the row file.
+        run_id: The store's identifier of the run, set on delivery.
     """
 
     folder: Path
@@ -74,12 +74,12 @@ class Draft:
 
     @classmethod
     def begin(cls, outbox: Path, key: str, **row: Any) -> Self:
-        """An empty draft; what a dead job left of the same key is removed.
+        """Create an empty draft, after deleting drafts of dead jobs with the same key.
 
         Args:
             outbox: The folder of drafts and parcels.
             key: The job's key, which the caller has claimed.
-            **row: What is known already: experiment, name, tags.
+            **row: Known fields of the row: experiment, name, tags.
         """
         remove_drafts(outbox, key)
         folder = outbox / f".{key}.{os.getpid()}"
@@ -112,22 +112,22 @@ class Draft:
         self.row["tags"] |= {name: str(value) for name, value in (tags or {}).items()}
 
     def describe(self, note: str, data: Sequence[Data] = ()) -> None:
-        """Add what MLflow shows as the run's description, in Markdown, and the data that it reads."""
+        """Add the description that MLflow shows, in Markdown, and the data that the job reads."""
         self.log(tags={NOTE: note})
-        self.row["data"] += [[one.name, one.digest, str(one.folder), one.use] for one in data]
+        self.row["data"] += [[item.name, item.digest, str(item.folder), item.use] for item in data]
 
     def curve(self, name: str, values: Sequence[float]) -> None:
-        """Add one value a step, the first at step 1."""
+        """Add one value per step, starting at step 1."""
         self.row["metrics"] += [[name, float(value), now(), step] for step, value in enumerate(values, 1)]
 
     def place(self, folder: str = "") -> Path:
-        """A folder whose files become artifacts."""
+        """Create a folder whose files become artifacts."""
         place = self.folder / FILES / folder
         place.mkdir(parents=True, exist_ok=True)
         return place
 
     def file(self, path: Path, folder: str = "") -> None:
-        """Keep a file, or all files of a folder, as artifacts."""
+        """Add a file, or all files of a folder, as artifacts."""
         place = self.place(folder)
         if path.is_dir():
             shutil.copytree(path, place, dirs_exist_ok=True)
@@ -135,17 +135,17 @@ class Draft:
             shutil.copy2(path, place)
 
     def json(self, content: Any, name: str) -> None:
-        """Keep JSON as an artifact."""
+        """Add a JSON artifact."""
         self.text(json.dumps(content, indent=1, default=str), name)
 
     def text(self, content: str, name: str) -> None:
-        """Keep a text as an artifact."""
+        """Add a text artifact."""
         path = self.folder / FILES / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
 
     def seal(self, status: str) -> Parcel:
-        """End it: from here on it is delivered, however often that is tried.
+        """Turn the draft into a parcel that is ready for delivery.
 
         Args:
             status: FINISHED, FAILED or KILLED.
@@ -162,28 +162,28 @@ class Draft:
         return Parcel(whole)
 
     def drop(self) -> None:
-        """Forget it."""
+        """Delete the draft."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def waiting(outbox: Path) -> list[Parcel]:
-    """The parcels that wait for delivery, oldest first."""
-    found = []
+    """Parcels that wait for delivery, oldest first."""
+    parcels = []
     for path in outbox.glob("[!.]*") if outbox.is_dir() else []:
-        with suppress(FileNotFoundError, NotADirectoryError):  # another process delivers it at this moment
-            found.append(((path / ROW).stat().st_mtime, path))
-    return [Parcel(path) for _, path in sorted(found)]
+        with suppress(FileNotFoundError, NotADirectoryError):  # another process is delivering it
+            parcels.append(((path / ROW).stat().st_mtime, path))
+    return [Parcel(path) for _, path in sorted(parcels)]
 
 
 def remove_leftovers(outbox: Path, finished: Container[str]) -> None:
-    """Remove what dead jobs left of keys that are finished, and of parcels that were delivered."""
+    """Delete drafts of finished keys, and remains of delivered parcels."""
     for path in outbox.glob(".*"):
         if path.name[1:].partition(".")[0] in finished or path.name.endswith(".gone"):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_drafts(outbox: Path, key: str) -> None:
-    """Remove what dead jobs left of a key; only for who has claimed it."""
+    """Delete drafts of dead jobs with a key, which the caller has claimed."""
     for path in outbox.glob(f".{key}.*"):
         shutil.rmtree(path, ignore_errors=True)
 

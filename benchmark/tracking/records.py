@@ -1,4 +1,4 @@
-"""The rows that every command writes, and the tables that the analysis reads."""
+"""Result rows of the commands, and the data frames that the analysis reads."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,13 +15,13 @@ STAGES = ("prepare", "pretrain", "truth", "score", "pair", "agreement", "summary
 
 @dataclass(frozen=True)
 class Data:
-    """Data that a job reads.
+    """A data set that a job reads.
 
     Attributes:
         name: The task's name.
         digest: The digest of its files.
-        folder: Where they were read.
-        use: What for: `target`, `source`.
+        folder: Folder of the files.
+        use: Role in the job: `target`, `source`.
     """
 
     name: str
@@ -32,17 +32,17 @@ class Data:
 
 @dataclass(frozen=True)
 class Row:
-    """One finished job, as any tracking store holds it.
+    """A finished job.
 
     Attributes:
         stage: One of STAGES.
         key: The job's key.
         name: Readable name.
-        params: What was asked for: source, target, seed and so on.
-        metrics: What came out; NaN where undefined.
-        tags: Further facts; `reason/<metric>` says why a metric is NaN.
-        run: The store's identifier of the run; empty before it is stored.
-        seconds: From the job's start to its end.
+        params: Settings of the job: source, target, seed and so on.
+        metrics: Results; NaN if undefined.
+        tags: Further facts; `reason/<metric>` is the reason of a NaN.
+        run: The store's identifier of the run; empty before delivery.
+        seconds: Duration of the job.
     """
 
     stage: str
@@ -56,9 +56,9 @@ class Row:
 
 
 def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A line for each fine-tuning: source, target, seed, tune, dice and external_dice, the reason of a NaN, seconds.
+    """One line per fine-tuning: source, target, seed, tune, dice, external_dice, the reason of a NaN, seconds.
 
-    `external_dice` is NaN without another patient.
+    `external_dice` is NaN if there is no other patient.
     """
     return pd.DataFrame(
         [
@@ -79,17 +79,17 @@ def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def score_frame(rows: Iterable[Row], metrics: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """A line for each (source, target, metric): score, the reason of a NaN, and the seconds that it cost.
+    """One line per source, target and metric: score, the reason of a NaN, seconds.
 
     Args:
         rows: The rows of the score stage.
-        metrics: Name -> metric; one that is normalised over the pool of a target is combined here.
+        metrics: Name -> metric; scores of metrics that are normalised over a target's pool are combined here.
     """
-    held = list(rows)
+    rows = list(rows)
     pooled = {name: metric for name, metric in (metrics or {}).items() if hasattr(metric, "combine")}
     lines = []
-    for target in dict.fromkeys(row.params["target"] for row in held):
-        pool = [row for row in held if row.params["target"] == target]
+    for target in dict.fromkeys(row.params["target"] for row in rows):
+        pool = [row for row in rows if row.params["target"] == target]
         for name in dict.fromkeys(name for row in pool for name in row.params["metrics"].split(",")):
             scores = {row.params["source"]: _score(row, name) for row in pool if _holds(row, name)}
             final = pooled[name].combine(scores) if name in pooled else scores
@@ -100,17 +100,20 @@ def score_frame(rows: Iterable[Row], metrics: Mapping[str, Any] | None = None) -
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
-    """One row for each source, target, seed and choice of what is tuned, of rows that come oldest first.
+    """Keep the newest row of each source, target, seed and `tune`.
 
-    The newest counts; of score rows, the newest that holds a metric counts for that metric, so that scoring again by a
-    few metrics does not hide the others.
+    For score rows the newest value of each metric is kept, so that scoring again with a few metrics does not hide the
+    others.
+
+    Args:
+        rows: Rows, oldest first.
     """
-    found: dict[tuple[str | None, ...], Row] = {}
+    latest: dict[tuple[str | None, ...], Row] = {}
     for row in rows:
         place = tuple(row.params.get(name) for name in ("source", "target", "seed", "tune"))
-        older = found.get(place)
-        found[place] = _both(older, row) if older is not None and row.stage == "score" else row
-    return list(found.values())
+        older = latest.get(place)
+        latest[place] = _both(older, row) if older is not None and row.stage == "score" else row
+    return list(latest.values())
 
 
 def _both(older: Row, newer: Row) -> Row:
@@ -129,7 +132,7 @@ def _holds(row: Row, metric: str) -> bool:
 
 
 def _score(row: Row, metric: str) -> Score:
-    """A metric's score of a row, with the elements that a pool combines."""
+    """Read the score of a metric from a row, with the parts that a pool combines."""
     prefix = f"part/{metric}/"
     parts = {name.removeprefix(prefix): value for name, value in row.metrics.items() if name.startswith(prefix)}
     value = row.metrics.get(metric, math.nan)
@@ -138,7 +141,7 @@ def _score(row: Row, metric: str) -> Score:
 
 
 def source_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """A line for each source: source, task, arch, width, length, parameters, source_dice, source_cases."""
+    """One line per source: source, task, arch, width, length, parameters, source_dice, source_cases."""
     return pd.DataFrame(
         [
             {

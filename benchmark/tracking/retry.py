@@ -1,4 +1,4 @@
-"""Try again while a store is away; tell in one line when it stays away or cannot be written."""
+"""Retry calls to a store that is unavailable, and report in one line when retrying does not help."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,22 +10,22 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from benchmark.errors import InputError
 
 UNWRITABLE = ("readonly database", "disk is full", "No space left", "Read-only file system", "disk I/O error")
-# a server whose connections to its database are all in use answers BAD_REQUEST, with the last of these words
+# a server with no free database connection answers BAD_REQUEST with the last of these texts
 AWAY = ("API request to", "database is locked", "could not connect", "Connection refused", "QueuePool limit")
 Result = TypeVar("Result")
 
 
 def patiently(call: Callable[..., Result], *arguments: Any, seconds: float, hint: str) -> Result:
-    """Call a store, again and again with growing pauses while it is away.
+    """Call a store, and retry with growing pauses while it is unavailable.
 
     Args:
-        call: What to call; doing it twice must do no harm.
+        call: The function to call; calling it twice must be harmless.
         *arguments: Its arguments.
-        seconds: How long to try.
-        hint: What the user is told beside the error.
+        seconds: How long to retry.
+        hint: Start of the error message, which the cause follows.
 
     Raises:
-        InputError: The store stayed away, or cannot be written.
+        InputError: The store is still unavailable, or cannot be written.
     """
     tries = Retrying(
         retry=retry_if_exception(is_away),
@@ -38,11 +38,11 @@ def patiently(call: Callable[..., Result], *arguments: Any, seconds: float, hint
     except Exception as error:
         if not (is_away(error) or is_unwritable(error)):
             raise
-        raise InputError(f"{hint}, got: {' '.join(str(error).split())[:500]}") from error
+        raise InputError(f"{hint}: {' '.join(str(error).split())[:500]}") from error
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether trying again may help: the server does not answer, or the database is locked or just starting."""
+    """Whether a retry may help: the server does not answer, or the database is locked or starting."""
     if is_unwritable(error):
         return False
     code = getattr(error, "error_code", "")  # MLflow's

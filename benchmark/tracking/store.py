@@ -1,4 +1,4 @@
-"""An MLflow experiment: finished jobs are found in it, new ones are claimed, written and delivered."""
+"""Store of results in an MLflow experiment: finds finished jobs, claims, writes and delivers new ones."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
 from benchmark.tracking.records import Row
 from benchmark.tracking.retry import patiently
 
-PAGE = 1000  # rows a query; the store's own limit is 50000
+PAGE = 1000  # rows per query; the limit of MLflow is 50000
 Result = TypeVar("Result")
 
 
@@ -37,11 +37,11 @@ class Store:
     Attributes:
         uri: The tracking address: sqlite:///FILE, a database or a server.
         experiment: The experiment's name.
-        artifacts: Folder for artifacts of a new local experiment; a server decides for itself.
-        outbox: Folder of results that wait for delivery; beside the artifacts by default.
-        locks: Where jobs are claimed: a PostgreSQL address for many machines, or a folder; by default the store's own
-            database where it is PostgreSQL, else a folder beside the file or the outbox.
-        patience: Seconds that a store may be away before a job gives up.
+        artifacts: Folder for artifacts of a new local experiment; a server uses its own.
+        outbox: Folder of results that wait for delivery; inside `artifacts` by default.
+        locks: Where jobs are locked: a PostgreSQL address for many machines, or a folder; by default the store's own
+            PostgreSQL database, or a folder next to the sqlite file or the outbox.
+        patience: Seconds to keep trying while the store is unavailable.
     """
 
     uri: str
@@ -52,26 +52,26 @@ class Store:
     patience: float = 60.0
 
     def prepare(self) -> str:
-        """Create or upgrade the store and the experiment, one process at a time, and return the experiment's id."""
+        """Create or upgrade the store and the experiment, and return the experiment's id; safe in parallel."""
         return str(self._experiment.experiment_id)
 
     @cached_property
     def client(self) -> MlflowClient:
-        """A client of a store that is known to be up to date.
+        """A client of the store, whose schema is upgraded if needed.
 
         Raises:
             InputError: The store cannot be opened.
         """
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # jobs run under one live line
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # would break the progress display
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` decides how long is tried
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` limits the retries
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # we tell its errors ourselves, in a line
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are reported as InputError
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
             path = Path(self.uri.removeprefix("sqlite:///")).absolute()
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{path}.lock")  # processes that open a new store at once would break it for good
+            lock = FileLock(f"{path}.lock")  # two processes that create a store at once corrupt it
         with lock:
             try:
                 return MlflowClient(self.uri)
@@ -81,32 +81,32 @@ class Store:
             subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", self.uri], check=False)
             try:
                 return MlflowClient(self.uri)
-            except (MlflowException, SQLAlchemyError) as error:  # made by a newer MLflow, which no upgrade mends
+            except (MlflowException, SQLAlchemyError) as error:  # created by a newer MLflow, so an upgrade cannot help
                 raise self._closed(error) from error
 
     def _closed(self, error: Exception) -> InputError:
-        return InputError(f"tracking.uri must be a store that opens, got {self.uri}: {' '.join(str(error).split())}")
+        return InputError(f"cannot open the tracking store {self.uri}: {' '.join(str(error).split())}")
 
     @cached_property
     def _experiment(self) -> Experiment:
         try:
             found = self._patiently(self.client.get_experiment_by_name, self.experiment)
-        except MlflowException as error:  # only now is a server asked
+        except MlflowException as error:  # the first request to a server
             raise self._closed(error) from error
         if found is None:
             location = None if self.uri.startswith("http") else Path(self.artifacts).absolute().as_uri()
-            with suppress(MlflowException):  # another process was faster
+            with suppress(MlflowException):  # another process created it first
                 self.client.create_experiment(self.experiment, artifact_location=location)
             found = self.client.get_experiment_by_name(self.experiment)
         if found is None or found.lifecycle_stage != "active":
-            raise InputError(f"tracking.uri: the experiment {self.experiment} of {self.uri} must not be deleted")
+            raise InputError(f"experiment {self.experiment} of {self.uri} is deleted; set another tracking.experiment")
         return found
 
     def finished(self, stage: str | None = None) -> dict[str, Row]:
-        """The finished jobs, by key; of several runs of one job the newest.
+        """Finished jobs by key; the newest run of each job.
 
         Args:
-            stage: Only this stage's jobs.
+            stage: Return only jobs of this stage.
         """
         return {row.key: row for row in self._search(f" and tags.stage = '{stage}'" if stage else "")}
 
@@ -129,32 +129,32 @@ class Store:
             token = page.token or ""
 
     def download(self, run: str, path: str, folder: Path) -> Path:
-        """Copy an artifact, a file or a folder, below `folder` and return its place.
+        """Download an artifact, a file or a folder, into `folder` and return its path.
 
         Raises:
-            InputError: It is not there, or cannot be written.
+            InputError: The artifact does not exist, or cannot be written.
         """
         return self._patiently(fetch, self.client, run, path, folder)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Row | None]:
-        """Hold a job while the block runs, so that no other process works on it, and tell whether it is finished.
+        """Lock a job for the block and yield its finished run, or None.
 
-        A result of it that waits on disk is delivered first.
+        A result of the job that waits on disk is delivered first.
         """
-        with self._held(key):
+        with self._locked(key):
             yield self.find(key)
 
     def deliver(self) -> int:
-        """Deliver all results of the experiment that wait on disk, each while its job is held; return their number."""
+        """Deliver all results of the experiment that wait on disk, and return their number."""
         delivered = 0
         for parcel in waiting(self._outbox):
-            with self._held(parcel.folder.name) as own:  # who is writing it delivers it, too
+            with self._locked(parcel.folder.name) as own:  # 0 if its job has delivered it meanwhile
                 delivered += own
         return delivered
 
     @contextmanager
-    def _held(self, key: str) -> Iterator[int]:
+    def _locked(self, key: str) -> Iterator[int]:
         with claimed(key, self._locks, patience=self.patience):
             own = [parcel for parcel in waiting(self._outbox) if parcel.belongs(key, self.experiment)]
             for parcel in own:
@@ -164,7 +164,7 @@ class Store:
             forget(key, self._locks)
 
     def tidy(self) -> None:
-        """Remove what killed jobs left on disk of results that the store holds."""
+        """Delete files of killed jobs whose results are in the store."""
         remove_leftovers(self._outbox, self.finished())
 
     @contextmanager
@@ -179,22 +179,22 @@ class Store:
         suite: str,
         parents: Mapping[str, str] | None = None,
     ) -> Iterator[Draft]:
-        """A result that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
+        """Write the result of a job: FINISHED when the block ends, FAILED when it raises, KILLED when interrupted.
 
-        It is written to disk first and delivered when the block ends, so that a store that is away loses nothing: the
-        next run of the job, or of the bench, delivers it.
+        The result is written to disk first and delivered when the block ends. If the store is unavailable, the next run
+        of the job or of the bench delivers it.
 
         Args:
             stage: One of records.STAGES.
             key: The job's key.
             name: The run's readable name.
-            params: What was asked for.
-            config: The resolved config, kept as an artifact.
+            params: Settings of the job.
+            config: The resolved config, saved as an artifact.
             suite: The suite's name.
-            parents: What the job was made from: keys of other jobs, digests of data.
+            parents: Inputs of the job: keys of other jobs, digests of data.
 
         Raises:
-            InputError: The store is away; the result is kept.
+            InputError: The store is unavailable; the result is kept on disk.
         """
         facts = provenance()
         tags = {"stage": stage, "job_key": key, "suite": suite, "mlflow.runName": name} | facts.tags
@@ -217,7 +217,7 @@ class Store:
         draft.run_id = self._patiently(self._deliver, draft.seal(RunStatus.to_string(RunStatus.FINISHED)))
 
     def _end(self, draft: Draft, status: int) -> None:
-        """Tell of a job that did not finish, if that works at once: what matters is the error on its way up."""
+        """Record an unfinished job without retrying, so that the error of the job itself is raised."""
         with suppress(OSError, MlflowException, RequestException):
             parcel = draft.seal(RunStatus.to_string(status))
             try:
@@ -227,7 +227,7 @@ class Store:
         draft.drop()
 
     def _deliver(self, parcel: Parcel) -> str:
-        """Write a parcel to the store, unless its job is finished there, and forget it."""
+        """Write a parcel to the store, unless its job is already finished there, and delete it."""
         row = self.find(parcel.folder.name) if parcel.row["status"] == "FINISHED" else None
         run = row.run if row else deliver(parcel, self.client, str(self._experiment.experiment_id))
         parcel.remove()
@@ -235,8 +235,8 @@ class Store:
 
     def _patiently(self, call: Callable[..., Result], *arguments: Any) -> Result:
         hint = (
-            f"tracking.uri must be a store that answers and can be written ({self.uri}; a finished result that is not "
-            f"delivered stays in {self._outbox} and is delivered by the next run)"
+            f"cannot reach or write the tracking store {self.uri} (results that are not delivered are kept in "
+            f"{self._outbox}; the next run delivers them)"
         )
         return patiently(call, *arguments, seconds=self.patience, hint=hint)
 

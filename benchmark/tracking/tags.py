@@ -1,4 +1,4 @@
-"""What is written beside results: tags of the experiment, tags and names of runs that are finished."""
+"""Tags of an experiment, and tags and names of finished runs."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from benchmark.tracking.store import Store
 
 
 def mark_experiment(store: Store, tags: Mapping[str, str]) -> None:
-    """Give a store's experiment tags.
+    """Set tags of a store's experiment.
 
     Args:
         store: The store.
@@ -18,7 +18,7 @@ def mark_experiment(store: Store, tags: Mapping[str, str]) -> None:
 
 
 def mark_run(store: Store, run: str, *, name: str, tags: Mapping[str, str]) -> None:
-    """Give a run another readable name, and tags.
+    """Rename a run and set its tags.
 
     Args:
         store: The store.

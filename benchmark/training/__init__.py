@@ -1,1 +1,1 @@
-"""The truth: fine-tuning, inference and Dice."""
+"""Training: fine-tuning, inference and Dice, which give the truth."""

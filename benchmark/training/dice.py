@@ -1,4 +1,4 @@
-"""Dice of a network on whole cases (MONAI sliding windows and Dice)."""
+"""Dice of a network on whole cases, with MONAI's sliding windows and Dice."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from benchmark.core.labels import IGNORED
 from benchmark.data.files.case import Case
 
-BATCH = 4  # windows that go through the network together
-TOGETHER = 2**22  # voxels of cases whose logits are held at once; one case may have more
+BATCH = 4  # windows per forward pass
+TOGETHER = 2**22  # voxels of the cases whose logits are in memory at once; a single case may have more
 
 
 def predict(
     network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float = 0.25
 ) -> Iterator[tuple[Case, Tensor]]:
-    """The labels of whole cases, a few cases in memory at a time.
+    """Predict the labels of whole cases, with a few cases in memory at a time.
 
-    Neighbours of one shape go through together: on a CPU, torch convolves a batch of one several times slower than each
-    of a batch of two.
+    Consecutive cases of equal shape are predicted together: on a CPU, torch convolves a batch of 1 several times slower
+    than each item of a batch of 2.
 
     Args:
         network: Maps (b, c, D, H, W) to (b, k, D, H, W).
-        cases: The cases, each read once.
+        cases: The cases; each is read once.
         window: (3,) voxels of the sliding window.
         overlap: Share by which neighbouring windows overlap.
 
     Yields:
-        Each case in its turn with its (D, H, W) uint8 predicted labels, on the CPU.
+        Each case, in order, with its predicted labels (D, H, W) uint8 on the CPU.
     """
     device = next(network.parameters()).device
     for alike in _alike(cases):
@@ -44,28 +44,28 @@ def predict(
 
 
 def _alike(cases: Iterable[Case]) -> Iterator[list[Case]]:
-    """Neighbours of one shape, as many as go through together."""
-    held: list[Case] = []
+    """Group consecutive cases of equal shape, up to TOGETHER voxels."""
+    group: list[Case] = []
     for case in cases:
         voxels = case.labels.numel()
-        if held and (case.image.shape != held[0].image.shape or voxels * (len(held) + 1) > TOGETHER):
-            yield held
-            held = []
-        held.append(case)
-    if held:
-        yield held
+        if group and (case.image.shape != group[0].image.shape or voxels * (len(group) + 1) > TOGETHER):
+            yield group
+            group = []
+        group.append(case)
+    if group:
+        yield group
 
 
 def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]:
-    """Dice of each foreground class of one case; ignored voxels are in neither set.
+    """Dice of each foreground class of one case, without ignored voxels.
 
     Args:
         predicted: (D, H, W) uint8 labels.
         labels: (D, H, W) uint8.
-        classes: k, the background counted.
+        classes: k, including the background.
 
     Returns:
-        k - 1 values; NaN for a class that the labels do not hold.
+        k - 1 values; NaN for a class that is absent from the labels.
     """
     predicted = predicted.masked_fill(labels == IGNORED, 0)
     one_hot = [torch.stack([volume == c for c in range(classes)])[None] for volume in (predicted, labels)]
@@ -74,7 +74,7 @@ def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]
 
 
 def mean_dice(dice: Sequence[Sequence[float]]) -> float:
-    """Mean over classes of the mean over cases that hold the class; NaN if no case holds any."""
+    """Mean over classes of the mean over cases with that class; NaN if no case has any."""
     columns = [[value for value in column if not math.isnan(value)] for column in zip(*dice, strict=True)]
     means = [sum(column) / len(column) for column in columns if column]
     return sum(means) / len(means) if means else math.nan

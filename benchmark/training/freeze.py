@@ -1,4 +1,4 @@
-"""What fine-tuning may change: all weights, the decoder, its last stage, or the head."""
+"""Freeze parts of a network: fine-tuning trains all weights, the decoder, its last stage, or the head."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ TUNE = ("all", "decoder", "last", "head")
 
 
 def freeze(network: nn.Module, architecture: Architecture, *, tune: str) -> list[nn.Parameter]:
-    """Freeze every weight that `tune` leaves alone.
+    """Freeze every weight that `tune` does not select.
 
     Args:
-        network: The network; its parameters' requires_grad is set.
-        architecture: Names its parts.
+        network: The network; `requires_grad` of its parameters is set.
+        architecture: The names of its parts.
         tune: "all", "decoder" (decoder and head), "last" (last decoder stage and head) or "head".
 
     Returns:
         The parameters to train.
 
     Raises:
-        InputError: `tune` is none of these.
+        InputError: `tune` has another value.
     """
     if tune not in TUNE:
         raise InputError(f"trainer.tune must be one of {', '.join(TUNE)}, got {tune}")

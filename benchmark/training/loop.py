@@ -1,4 +1,4 @@
-"""One training run: seeded batches of patches, DiceCE, AdamW, a learning rate that falls to zero."""
+"""Training loop: seeded batches of patches, Dice and cross-entropy, AdamW, learning rate decaying to 0."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -38,9 +38,9 @@ def train(
         network: Maps (b, c, D, H, W) to logits (b, k, D, H, W), or to several maps in training mode; changed in place.
         cases: The training cases.
         budget: Steps, batches and learning rate.
-        seed: Seed of batch order, crops and augmentation: equal seeds see equal batches, whatever the network.
+        seed: Seed of batch order, crops and augmentation; equal seeds give equal batches for every network.
         report: Called after each step with the step and the loss.
-        keeper: Keeps the state, and puts it back where an earlier training was stopped.
+        keeper: Saves the state, and restores that of an interrupted training.
 
     Returns:
         The loss at each step.
@@ -49,7 +49,7 @@ def train(
     tuned = [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(tuned, lr=budget.lr, weight_decay=budget.weight_decay)
     network.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout draws from torch's own
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # dropout uses the global generator
         torch.manual_seed(seed)
         losses = keeper.load(network, optimiser) if keeper else []
         done = len(losses)
@@ -71,7 +71,7 @@ def train(
 
 
 def schedule(step: int, steps: int) -> float:
-    """Share of the largest learning rate: linear warm-up over a tenth of the steps, then a cosine to 0."""
+    """Factor of the learning rate: linear warm-up over a tenth of the steps, then cosine decay to 0."""
     warm = max(1, steps // 10)
     if step < warm:
         return (step + 1) / warm
@@ -79,19 +79,19 @@ def schedule(step: int, steps: int) -> float:
 
 
 def batches(cases: Sequence[Case], *, budget: Budget, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Seeded batches: images (b, c, *patch) float32 and labels (b, 1, *patch) int64."""
+    """Generate seeded batches: images (b, c, *patch) float32 and labels (b, 1, *patch) int64."""
     rng = np.random.default_rng([seed, 1])
-    crop = _patches(budget)
-    crop.set_random_state(seed)
+    transform = _patches(budget)
+    transform.set_random_state(seed)
     order: list[int] = []
     for _ in range(budget.steps):
-        drawn = []
+        crops = []
         for _ in range(budget.batch):
             order = order or [int(i) for i in rng.permutation(len(cases))]
-            drawn.append(crop(_item(cases[order.pop()]))[0])
+            crops.append(transform(_item(cases[order.pop()]))[0])
         yield (
-            torch.stack([torch.as_tensor(one["image"]) for one in drawn]).float(),
-            torch.stack([torch.as_tensor(one["labels"]) for one in drawn]).long(),
+            torch.stack([torch.as_tensor(crop["image"]) for crop in crops]).float(),
+            torch.stack([torch.as_tensor(crop["labels"]) for crop in crops]).long(),
         )
 
 
@@ -103,7 +103,7 @@ def _item(case: Case) -> dict[str, Tensor]:
 def _patches(budget: Budget) -> Compose:
     both = ["image", "labels"]
     steps: list[object] = [
-        SpatialPadd([*both, "centres"], budget.patch),  # a case smaller than a patch; background surrounds it
+        SpatialPadd([*both, "centres"], budget.patch),  # pads a case smaller than the patch with background
         RandCropByPosNegLabeld(both, "centres", budget.patch, pos=1, neg=1, num_samples=1),
     ]
     if budget.augment:

@@ -1,4 +1,4 @@
-"""The MONAI trainer: a source's weights fine-tuned on a target's labelled cases, measured on its test cases."""
+"""MONAI trainer: fine-tunes a source on the training cases of a target and measures Dice on its test cases."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -23,14 +23,14 @@ from benchmark.training.trainer import TrainingOutcome
 
 @dataclass(frozen=True)
 class MonaiTrainer:
-    """How the truth is made.
+    """Fine-tuning with the MONAI training loop.
 
     Attributes:
-        tune: What is tuned: all, decoder, last or head.
+        tune: Part that is trained: all, decoder, last or head.
         budget: Steps, batches and learning rate.
         window: (3,) voxels of the sliding window at inference.
         overlap: Share by which neighbouring windows overlap.
-        keep_every: Seconds between two writes of a training's state.
+        keep_every: Seconds between two saves of the training state.
     """
 
     tune: str
@@ -41,7 +41,7 @@ class MonaiTrainer:
 
     @property
     def steps(self) -> int:
-        """How often `report` is called."""
+        """Number of steps, and of calls of `report`."""
         return self.budget.steps
 
     def fine_tune(
@@ -55,18 +55,18 @@ class MonaiTrainer:
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
     ) -> TrainingOutcome:
-        """Fine-tune one source on one target with one seed; Dice is that of the last step.
+        """Fine-tune a source on a target with one seed, and measure Dice after the last step.
 
-        The seed decides the new head, the order of batches and the augmentation, alike for every source.
+        The seed sets the new head, the order of batches and the augmentation, equally for every source.
 
         Args:
             model: The source.
-            target: The target; its split `train` is tuned on, `test` and `external` are measured.
-            preparation: How its volumes become the network's input.
+            target: The target; trained on the split `train`, measured on `test` and `external`.
+            preparation: How volumes are prepared for the network.
             seed: The fine-tuning seed.
-            device: Where it runs.
+            device: Device of the training.
             report: Called after each step with the step and the loss.
-            folder: Where it keeps its state, to go on from there when it was stopped; None keeps none.
+            folder: Where the state is saved to resume an interrupted training; None saves nothing.
         """
         cases = target.cases("train", preparation)
         network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
@@ -85,14 +85,14 @@ class MonaiTrainer:
 def _measured(
     network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float, classes: int
 ) -> tuple[dict[str, list[float]], dict[str, tuple[Case, Tensor]]]:
-    """Dice of each case, and the worst and the best case that holds a class, with its predicted labels."""
+    """Dice of each case, and the worst and the best case with their predicted labels."""
     dice: dict[str, list[float]] = {}
     examples: dict[str, tuple[Case, Tensor]] = {}
     means: dict[str, float] = {}
     for case, predicted in predict(network, cases, window=window, overlap=overlap):
         dice[case.name] = case_dice(predicted, case.labels, classes=classes)
         mean = mean_dice([dice[case.name]])
-        if mean < means.get("worst", math.inf):  # never of a case without a class, whose mean is NaN
+        if mean < means.get("worst", math.inf):  # False for a case without foreground, whose mean is NaN
             examples["worst"], means["worst"] = (case, predicted), mean
         if mean >= means.get("best", 0.0):
             examples["best"], means["best"] = (case, predicted), mean

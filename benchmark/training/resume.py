@@ -1,4 +1,4 @@
-"""A training that was killed goes on where it stood: weights, optimiser, step and random state, written whole."""
+"""Save and restore the state of a training: weights, optimiser, step and random state."""
 
 import os
 import pickle
@@ -16,26 +16,26 @@ from benchmark.errors import InputError
 
 @dataclass
 class Keeper:
-    """Keeps a training's state in a file.
+    """Saves the state of a training to a file.
 
-    The batches need no state: their generator is a function of the seed, so going on skips those that were seen.
+    Batches need no state: they are a function of the seed, and a resumed training skips those already seen.
 
     Attributes:
         path: The file; written to a temporary name, fsynced and renamed.
-        every: Seconds between two writes.
-        beside: What a loop kept beside weights and optimiser, after `load`.
+        every: Seconds between two saves.
+        extra: Further state that a loop passed to `keep`; set by `load`.
     """
 
     path: Path
     every: float = 60.0
-    beside: str = field(default="", init=False)
+    extra: str = field(default="", init=False)
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def load(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
-        """Put a kept state back, and return the losses of the steps that are done; none where nothing was kept.
+        """Restore a saved state and return the losses of the finished steps, an empty list without a saved state.
 
         Raises:
-            InputError: The file is not what `keep` wrote for this network; it is removed, and the next run trains anew.
+            InputError: The file is corrupt or belongs to another network; it is deleted.
         """
         if not self.path.is_file():
             return []
@@ -44,20 +44,20 @@ class Keeper:
             state = torch.load(self.path, map_location=device, weights_only=True)
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
-            _set_random_state([one.cpu() for one in state["random"]], device)
-            self.beside = state["beside"]
+            _set_random_state([generator.cpu() for generator in state["random"]], device)
+            self.extra = state["beside"]
             return list(state["losses"])
         except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.path.unlink()
             raise InputError(
-                f"{self.path} must hold a training's state, got: {detail} (removed; run again to train anew)"
+                f"corrupt training checkpoint {self.path} ({detail}); deleted, run again to train from scratch"
             ) from error
 
     def keep(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float], *, beside: str = ""
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float], *, extra: str = ""
     ) -> None:
-        """Write the state, if it is time."""
+        """Save the state if `every` seconds have passed since the last save."""
         if time.monotonic() - self._last < self.every:
             return
         device = next(network.parameters()).device
@@ -66,7 +66,7 @@ class Keeper:
             "optimiser": optimiser.state_dict(),
             "random": _random_state(device),
             "losses": list(losses),
-            "beside": beside,
+            "beside": extra,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f".{self.path.name}.part")

@@ -1,4 +1,4 @@
-"""What every trainer offers: a source fine-tuned on a target, and what came out."""
+"""Interface of trainers: fine-tune a source on a target and return the outcome."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from benchmark.sources.weights.transfer import Transfer
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What one fine-tuning gave.
+    """Result of one fine-tuning.
 
     Attributes:
-        dice: Test case -> Dice of each foreground class; NaN for a class that the case does not hold.
-        external: The same for another patient's cases; empty where there are none.
+        dice: Test case -> Dice of each foreground class; NaN for a class that is absent from the case.
+        external: The same for cases of another patient; empty if there are none.
         losses: The training loss at each step.
-        transfer: What was taken over from the source.
-        examples: The worst and the best test case with the predicted labels (D, H, W) uint8.
+        transfer: Which weights were loaded from the source.
+        examples: The worst and the best test case with their predicted labels (D, H, W) uint8.
     """
 
     dice: Mapping[str, Sequence[float]]
@@ -34,11 +34,11 @@ class TrainingOutcome:
 
 
 class Trainer(Protocol):
-    """How the truth is made.
+    """A way to fine-tune a source on a target.
 
     Attributes:
-        tune: What is tuned: all, decoder, last or head.
-        steps: How often `report` is called.
+        tune: Part that is trained: all, decoder, last or head.
+        steps: Number of calls of `report`.
     """
 
     @property
@@ -57,8 +57,8 @@ class Trainer(Protocol):
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
     ) -> TrainingOutcome:
-        """Fine-tune one source on one target with one seed; Dice is that of the last step.
+        """Fine-tune a source on a target with one seed, and measure Dice after the last step.
 
-        What was stopped goes on from the state that it keeps in `folder`.
+        An interrupted training resumes from the state saved in `folder`.
         """
         ...

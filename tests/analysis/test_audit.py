@@ -116,18 +116,18 @@ def test_the_command_reads_percent_and_writes_no_nan(tmp_path, capsys):
     found = written(tmp_path, table(100 * STATIC[:2]))
     assert found["static_leaderboard"]["weighted_kendall"] is None
     assert "2 sources, at least 3 are needed" in found["targets"][0]["reason"]
-    assert "The Dice of the table are percent" in capsys.readouterr().out
+    assert "The Dice of the table are in percent" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rows: rows.drop(columns="dice"), "must have the columns source, target, dice, lacks dice"),
-        (lambda rows: rows.iloc[:0], "must hold at least one row, got none"),
-        (lambda rows: rows[rows["target"] == "t0"], "must hold at least 2 targets, got 1"),
+        (lambda rows: rows.drop(columns="dice"), "must have the columns source, target, dice, missing dice"),
+        (lambda rows: rows.iloc[:0], "must contain at least one row, got none"),
+        (lambda rows: rows[rows["target"] == "t0"], "must contain at least 2 targets, got 1"),
         (
             lambda rows: pd.concat([rows, rows[:1]]),
-            "must hold each source, target once, got source s0, target t0 again",
+            "must contain each source, target once, got source s0, target t0 again",
         ),
         (lambda rows: rows.assign(dice=-rows["dice"]), "dice must be a fraction or a percentage, got -0.2 on line 2"),
         (lambda rows: rows.assign(dice="high"), "dice must be a fraction or a percentage, got high on line 2"),
@@ -166,8 +166,8 @@ def test_the_command_line_exits_with_two(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (table(STATIC).drop(columns="dice"), "`table` must have the columns source, target, dice, lacks dice"),
-        (table(STATIC[:, :1]), "`table` must hold at least 2 targets, got 1"),
+        (table(STATIC).drop(columns="dice"), "`table` must have the columns source, target, dice, missing dice"),
+        (table(STATIC[:, :1]), "`table` must contain at least 2 targets, got 1"),
         (table(100 * STATIC), r"Dice as fractions in \[0, 1\], got 20 to 80"),
     ],
 )

@@ -59,7 +59,7 @@ def test_the_command_writes_a_row_a_size_and_measure(tmp_path, capsys):
     run(cfg)
     assert "weighted_kendall" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "coverage.csv")) == len(MEASURES) + 1
-    with pytest.raises(InputError, match="correlation must lie between -1 and 1, got 1"):
+    with pytest.raises(InputError, match="correlation must be between -1 and 1, got 1"):
         run(wrong)
-    with pytest.raises(InputError, match="bounds must have an entry for each of sizes, lacks 30"):
+    with pytest.raises(InputError, match="bounds must have an entry for each of sizes, missing 30"):
         run(unbound)

@@ -116,7 +116,7 @@ def test_the_rank_diagram_names_every_metric_with_its_mean_rank():
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert {"a  1.2", "b  2.0", "2.8  c", "critical difference 1.5"} <= set(texts)
     assert drawn(figure)
-    with pytest.raises(ValueError, match="must have a critical difference, got none: too few"):
+    with pytest.raises(ValueError, match="must have a critical difference, got NaN: too few"):
         rank_diagram(CriticalDifference({}, float("nan"), float("nan"), 0, (), "too few"))
 
 

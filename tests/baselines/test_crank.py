@@ -86,7 +86,7 @@ def test_the_metric_is_the_score_of_all_voxels(tmp_path, measure):
 
 def test_passes_over_other_cases_are_an_error(tmp_path):
     one, two = bag(tmp_path / "one", np.ones((2, 3))), bag(tmp_path / "two", np.ones((1, 3)))
-    with pytest.raises(ValueError, match="`perturbed` must hold the cases"):
+    with pytest.raises(ValueError, match="`perturbed` must have the cases"):
         CRank().compute(one, perturbed=two)
 
 

@@ -42,5 +42,5 @@ def test_a_broken_member_leaves_it_undefined(members):
 
 
 def test_an_empty_ensemble_is_an_error():
-    with pytest.raises(ValueError, match="`softmaxes` must hold at least one member, got none"):
+    with pytest.raises(ValueError, match="`softmaxes` must have at least one member, got 0"):
         e_leep_score([], np.array([0, 1]))

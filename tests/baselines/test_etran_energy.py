@@ -23,7 +23,7 @@ def test_large_logits_do_not_overflow():
 
 
 def test_an_empty_tail_is_undefined():
-    with pytest.warns(UserWarning, match="0.5 per cent of 10 samples is not one sample"):
+    with pytest.warns(UserWarning, match="0.5 per cent of 10 samples is less than one sample"):
         assert np.isnan(etran_energy_score(LOGITS, percent=0.5))
 
 

@@ -38,7 +38,7 @@ def test_more_samples_than_a_block():
 
 
 def test_too_few_samples_are_undefined():
-    with pytest.warns(UserWarning, match="2 samples are not enough for 5 neighbours each"):
+    with pytest.warns(UserWarning, match="2 samples are too few for 5 neighbours each"):
         assert np.isnan(knn_score(np.eye(2), np.array([0, 1])))
 
 

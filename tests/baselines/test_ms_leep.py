@@ -22,5 +22,5 @@ def test_a_member_without_leep_leaves_it_undefined(predictions):
 
 
 def test_an_empty_ensemble_is_an_error():
-    with pytest.raises(ValueError, match="`softmaxes` must hold at least one member, got none"):
+    with pytest.raises(ValueError, match="`softmaxes` must have at least one member, got 0"):
         ms_leep_score([], np.array([0, 1]))

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from hydra.utils import instantiate
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import told
+from benchmark.jobs.cli import message_of
 from tests.benchmark.data.conftest import SHAPE, make_msd, make_nnunet, volume, write
 
 IMAGE, LABELS = "imagesTr/spleen_0.nii.gz", "labelsTr/spleen_0.nii.gz"
@@ -168,86 +168,87 @@ REGIONS = {"background": 0, "whole": [1, 2], "core": 2}
 
 BAD = {
     # files
-    "a truncated volume": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", cut),
-    "no volume at all": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", content(IMAGE, b"not a volume")),
-    "an empty file": Bad(rf"{IMAGE} must be a readable NIfTI volume, got: .+", content(IMAGE, b"")),
-    "an NRRD cut short": Bad(r"spleen_0\.nrrd must be a readable NRRD volume, got: .+", nrrd(sizes="99 99 99")),
+    "a truncated volume": Bad(rf"cannot read \S+{IMAGE} as NIfTI: .+", cut),
+    "no volume at all": Bad(rf"cannot read \S+{IMAGE} as NIfTI: .+", content(IMAGE, b"not a volume")),
+    "an empty file": Bad(rf"cannot read \S+{IMAGE} as NIfTI: .+", content(IMAGE, b"")),
+    "an NRRD cut short": Bad(r"cannot read \S+spleen_0\.nrrd as NRRD: .+", nrrd(sizes="99 99 99")),
     "an unknown format": Bad(
-        r"spleen_0\.dcm must end in one of \.nii, .*", both(content("imagesTr/spleen_0.dcm", b""),
+        r"spleen_0\.dcm: its name must end in one of \.nii, .*", both(content("imagesTr/spleen_0.dcm", b""),
                                                             entry(image="imagesTr/spleen_0.dcm"))
     ),
-    "a missing image": Bad(rf"{IMAGE} must exist, since dataset\.json lists it", gone(IMAGE)),
-    "a missing label file": Bad(rf"{LABELS} must exist, since dataset\.json lists it", gone(LABELS)),
+    "a missing image": Bad(rf"{IMAGE} not found, but dataset\.json lists it", gone(IMAGE)),
+    "a missing label file": Bad(rf"{LABELS} not found, but dataset\.json lists it", gone(LABELS)),
     # sizes
     "a header that claims a huge shape": Bad(
-        rf"{IMAGE} must have a voxel and take at most limit_gib 8 GiB as float32, got shape \(30000, 30000, 30000\)",
+        rf"{IMAGE}: it must have a voxel and take at most limit_gib 8 GiB as .*, got shape \(30000, 30000, 30000\)",
         header((30000, 30000, 30000)),
     ),
     "a limit of one's own": Bad(
-        rf"{IMAGE} must .* at most limit_gib 1e-05 GiB", lambda folder: None, settings=(("limit_gib", 1e-5),)
+        rf"{IMAGE}: it must .* at most limit_gib 1e-05 GiB", lambda folder: None, settings=(("limit_gib", 1e-5),)
     ),
-    "an axis without voxels": Bad(rf"{IMAGE} must have a voxel .*, got shape \(0, 4, 4\)", header((0, 4, 4))),
-    "a gzip bomb": Bad(rf"{LABELS} must have its image's shape \(4, 4, 4\), .*", header((4, 4, 4), body=GIB // 4)),
+    "an axis without voxels": Bad(rf"{IMAGE}: it must have a voxel .*, got shape \(0, 4, 4\)", header((0, 4, 4))),
+    "a gzip bomb": Bad(rf"{LABELS}: its shape .* differs from .* \(4, 4, 4\)", header((4, 4, 4), body=GIB // 4)),
     # geometry
     "another shape of the labels": Bad(
-        rf"{LABELS} must have its image's shape \(18, 22, 26\), got \(9, 9, 9\)", stored(np.ones((9, 9, 9)), LABELS)
+        rf"{LABELS}: its shape \(9, 9, 9\) differs from its image's \(18, 22, 26\)", stored(np.ones((9, 9, 9)), LABELS)
     ),
     "another affine of the labels": Bad(
-        rf"{LABELS} must have its image's affine, got a difference of 2 mm",
+        rf"{LABELS}: its affine differs from its image's by 2 mm",
         stored(volume(0)[1], LABELS, np.diag([1.5, 3.0, 2.0, 1.0])),
     ),
     "four axes where dataset.json has one channel": Bad(
-        rf"cannot use \S+{IMAGE}: the case holds 3 channels, but dataset\.json states 1 .*", stored(FOUR)
+        rf"cannot use \S+{IMAGE}: the case has 3 channels, but dataset\.json states 1 .*", stored(FOUR)
     ),
     "an image in colours where dataset.json has one channel": Bad(
-        rf"cannot use \S+{IMAGE}: the case holds 3 channels, but dataset\.json states 1 \(each colour of an RGB .*",
+        rf"cannot use \S+{IMAGE}: the case has 3 channels, but dataset\.json states 1 \(each colour of an RGB .*",
         stored(COLOURS),
     ),
     "cases of other channels than the first, where dataset.json states none": Bad(
-        r"cannot use \S+spleen_1\.nii\.gz: the case holds 3 channels, but the first training case has 1 .*",
+        r"cannot use \S+spleen_1\.nii\.gz: the case has 3 channels, but the first training case has 1 .*",
         both(described(modality=None), stored(COLOURS, IMAGE.replace("0.nii", "1.nii"))),
     ),
     "labels in colours": Bad(
-        rf"cannot use \S+{LABELS} as labels: it holds 3 values for each voxel, such as colours, where one .*",
+        rf"cannot use \S+{LABELS} as labels: it has 3 values per voxel \(such as colours\), .*",
         stored(COLOURS, LABELS),
     ),
     "labels in colours, MHA": Bad(
-        r"cannot use \S+spleen_0\.mha as labels: it holds 3 values for each voxel, such as colours, .*", vector_labels
+        r"cannot use \S+spleen_0\.mha as labels: it has 3 values per voxel .*", vector_labels
     ),
-    "complex numbers": Bad(rf"cannot use \S+{IMAGE}: its voxels are complex64, where real numbers are needed",
+    "complex numbers": Bad(rf"cannot use \S+{IMAGE}: voxels must be real numbers, got complex64",
                            stored(COMPLEX)),
-    "labels of complex numbers": Bad(rf"cannot use \S+{LABELS}: its voxels are complex64, where .*",
+    "labels of complex numbers": Bad(rf"cannot use \S+{LABELS}: voxels must be real numbers, got .*",
                                      stored(COMPLEX, LABELS)),
-    "four axes of labels": Bad(rf"{LABELS} must have its image's shape .*, got .*3\)", stored(FOUR, LABELS)),
-    "five axes": Bad(rf"{IMAGE} must have 2 to 4 axes, got shape", stored(np.zeros((3, 3, 3, 1, 2), np.float32))),
-    "a spacing of zero": Bad(rf"{IMAGE} must have a positive spacing .*, got \(0\.0, 1\.0, 2\.0\) mm",
+    "four axes of labels": Bad(rf"{LABELS}: its shape .*3\) differs from its image's .*", stored(FOUR, LABELS)),
+    "five axes": Bad(rf"{IMAGE}: it must have 2 to 4 axes, got shape", stored(np.zeros((3, 3, 3, 1, 2), np.float32))),
+    "a spacing of zero": Bad(rf"{IMAGE}: spacing must be positive .*, got \(0\.0, 1\.0, 2\.0\) mm",
                              no_spacing),
-    "a spacing of zero, NRRD": Bad(r"spleen_0\.nrrd must .*spacing.*", nrrd(spacing="1 0 1")),
-    "a negative spacing": Bad(rf"{LABELS} must have its image's affine, got a difference of 3 mm", negative_spacing),
+    "a spacing of zero, NRRD": Bad(r"cannot \S+ \S+spleen_0\.nrrd.*spacing.*", nrrd(spacing="1 0 1")),
+    "a negative spacing": Bad(rf"{LABELS}: its affine differs from its image's by 3 mm", negative_spacing),
     # values
-    "NaN": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", stored(NAN)),
-    "infinity": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", stored(INF)),
-    "a value that float32 cannot hold": Bad(rf"{IMAGE} must hold finite voxels, got 1 NaN or inf", stored(HUGE)),
+    "NaN": Bad(rf"{IMAGE}: voxels must be finite, got 1 NaN or inf", stored(NAN)),
+    "infinity": Bad(rf"{IMAGE}: voxels must be finite, got 1 NaN or inf", stored(INF)),
+    "a value that float32 cannot hold": Bad(rf"{IMAGE}: voxels must be finite, got 1 NaN or inf", stored(HUGE)),
     "a label outside dataset.json": Bad(
-        rf"{LABELS} must hold label values of dataset\.json \[0, 1, 2\], got 7", stored(volume(0)[1] * 7, LABELS)
+        rf"{LABELS}: label values must be in dataset\.json \[0, 1, 2\], got 7", stored(volume(0)[1] * 7, LABELS)
     ),
     "half a label": Bad(
-        rf"{LABELS} must hold label values .*, got 0\.5", stored(volume(0)[1].astype(np.float32) / 2, LABELS)
+        rf"{LABELS}: label values must .*, got 0\.5", stored(volume(0)[1].astype(np.float32) / 2, LABELS)
     ),
     "a negative label": Bad(
-        rf"{LABELS} must hold label values .*, got -1", stored(-volume(0)[1].astype(np.int16).clip(0, 1), LABELS)
+        rf"{LABELS}: label values must .*, got -1", stored(-volume(0)[1].astype(np.int16).clip(0, 1), LABELS)
     ),
-    "no foreground anywhere": Bad(r"split train must hold a foreground voxel in some case, got none", everywhere_empty),
+    "no foreground anywhere": Bad(r"split train has no foreground voxel in any case", everywhere_empty),
     # dataset.json
-    "no dataset.json": Bad(r"dataset\.json must exist; got none .*", gone("dataset.json")),
+    "no dataset.json": Bad(r"dataset\.json not found; for the embedded suite .*", gone("dataset.json")),
     "JSON that is not UTF-8": Bad(
-        r"dataset\.json must be UTF-8 JSON, got: .*", content("dataset.json", b'{"name": "\xe9"}')
+        r"cannot read \S+dataset\.json as UTF-8 JSON: .*", content("dataset.json", b'{"name": "\xe9"}')
     ),
-    "JSON that is cut": Bad(r"dataset\.json must be UTF-8 JSON, got: .*", content("dataset.json", b'{"training": [')),
-    "JSON nested too deep": Bad(r"dataset\.json must be UTF-8 JSON, got: .*",
+    "JSON that is cut": Bad(r"cannot read \S+dataset\.json as UTF-8 JSON: .*",
+                            content("dataset.json", b'{"training": [')),
+    "JSON nested too deep": Bad(r"cannot read \S+dataset\.json as UTF-8 JSON: .*",
                                 content("dataset.json", b"[" * 200_000)),
-    "JSON that is a list": Bad(r"dataset\.json must be an object .*", content("dataset.json", b"[]")),
-    "no labels": Bad(r"dataset\.json must be an object with the keys labels and training", described(labels=None)),
+    "JSON that is a list": Bad(r"dataset\.json must be a JSON object, got list", content("dataset.json", b"[]")),
+    "no labels": Bad(r"dataset\.json must have the keys labels and training, got .*", described(labels=None)),
     "label values that are not consecutive": Bad(
         r"dataset\.json: labels must map the values 0, 1, 2, .*", described(labels={"0": "background", "5": "spleen"})
     ),
@@ -256,8 +257,8 @@ BAD = {
     ),
     "a case twice": Bad(r"dataset\.json: cases must have distinct names, got spleen_1",
                         entry(image="./imagesTr/spleen_1.nii.gz")),
-    "no case": Bad(r"dataset\.json: training must list at least one case, got none", described(training=[])),
-    "one case only": Bad(r"a task must have a labelled case to train on beside 1 to test on, got 1; .*", only(1)),
+    "no case": Bad(r"dataset\.json: training lists no case", described(training=[])),
+    "one case only": Bad(r"1 labelled case is too few: it is held out for testing and none is left .*", only(1)),
     # paths
     "a path that leaves the folder": Bad(
         r"dataset\.json: paths must stay inside the folder, got \.\./x\.nii\.gz", entry(image="../x.nii.gz")
@@ -276,18 +277,19 @@ BAD = {
         settings=(("plan", {"_target_": "benchmark.data.preprocessing.planning.Plan", "kind": "nnunet_v3"}),),
     ),
     "a window without its plan": Bad(
-        r"plan\.window must be given for the kind window alone, got \[0, 1\] for zscore", lambda folder: None,
+        r"plan\.window must be set for the kind window only, got \[0, 1\] for zscore", lambda folder: None,
         settings=(("plan", {"_target_": "benchmark.data.preprocessing.planning.Plan", "window": (0, 1)}),),
     ),
     # nnU-Net's layout
     "another file_ending": Bad(
-        r"imagesTr must hold files NAME_0000\.nrrd, got case_0_0000\.nii\.gz", described(file_ending=".nrrd"), "nnunet"
+        r"imagesTr must contain files NAME_0000\.nrrd, got case_0_0000\.nii\.gz", described(file_ending=".nrrd"),
+        "nnunet",
     ),
     "a file_ending that nobody reads": Bad(
         r"dataset\.json: file_ending must be one of .*, got \.mat", described(file_ending=".mat"), "nnunet"
     ),
     "no file_ending": Bad(
-        r"dataset\.json must have the keys .*, got none for file_ending", described(file_ending=None), "nnunet"
+        r"dataset\.json must have the keys .*, missing: file_ending", described(file_ending=None), "nnunet"
     ),
     "a channel too few": Bad(
         r"case case_0 must have the channels 0 \.\. 1, got \[1\]", gone(RAW_IMAGE), "nnunet"
@@ -296,41 +298,42 @@ BAD = {
         r"case case_0 must have the channels 0 \.\. 0, got \[0, 1\]", described(channel_names={"0": "CT"}), "nnunet"
     ),
     "channels of two shapes": Bad(
-        rf"{RAW_LABELS} must have its image's shape \(9, 9, 9\)", stored(np.ones((9, 9, 9)), RAW_IMAGE), "nnunet"
+        rf"{RAW_LABELS}: its shape .* differs from its image's \(9, 9, 9\)", stored(np.ones((9, 9, 9)), RAW_IMAGE),
+        "nnunet",
     ),
     "channel names that are listed": Bad(
         r"dataset\.json: channel_names must map the channels .*, got \['CT', 'MR'\]",
         described(channel_names=["CT", "MR"]), "nnunet",
     ),
-    "no label file": Bad(rf"{RAW_LABELS} must exist, since case_0_0000\.nii\.gz does", gone(RAW_LABELS), "nnunet"),
+    "no label file": Bad(rf"{RAW_LABELS} not found, but case_0_0000\.nii\.gz exists", gone(RAW_LABELS), "nnunet"),
     "a linked image": Bad(r"dataset\.json: paths must stay inside the folder, got .*", linked(RAW_IMAGE), "nnunet"),
     "no folder of images": Bad(
-        r"imagesTr must be a folder, got none", lambda folder: shutil.rmtree(folder / "imagesTr"), "nnunet"
+        r"folder \S+imagesTr not found", lambda folder: shutil.rmtree(folder / "imagesTr"), "nnunet"
     ),
     "regions without an order": Bad(
-        r"dataset\.json: labels must follow nnU-Net's rules, got: .*regions_class_order.*", described(labels=REGIONS),
+        r"dataset\.json: labels break a rule of nnU-Net: .*regions_class_order.*", described(labels=REGIONS),
         "nnunet",
     ),
     "an order of another length": Bad(
-        r"dataset\.json: labels must follow nnU-Net's rules, got: .*as many entries.*",
+        r"dataset\.json: labels break a rule of nnU-Net: .*as many entries.*",
         described(labels=REGIONS, regions_class_order=[1]), "nnunet",
     ),
     "no background": Bad(
-        r"dataset\.json: labels must follow nnU-Net's rules, got: Back.*", described(labels={"liver": 1}), "nnunet"
+        r"dataset\.json: labels break a rule of nnU-Net: Back.*", described(labels={"liver": 1}), "nnunet"
     ),
     "an ignore label that is not the highest": Bad(
-        r"dataset\.json: labels must follow nnU-Net's rules, got: .*ignore label.*",
+        r"dataset\.json: labels break a rule of nnU-Net: .*ignore label.*",
         described(labels={"background": 0, "ignore": 1, "liver": 2}), "nnunet",
     ),
     "a split without a fold": Bad(
-        r"splits_final\.json must exist for fold=0, got none", lambda folder: None, "nnunet", (("fold", 0),)
+        r"splits_final\.json not found; fold=0 needs it", lambda folder: None, "nnunet", (("fold", 0),)
     ),
     "a split of another data set": Bad(
-        r"splits_final\.json must name labelled cases, got other", fold([{"train": ["other"], "val": []}]), "nnunet",
+        r"splits_final\.json: other is not a labelled case", fold([{"train": ["other"], "val": []}]), "nnunet",
         (("fold", 0),),
     ),
     "a case on both sides of a split": Bad(
-        r"splits_final\.json must name each case of a fold once, got case_0",
+        r"splits_final\.json: fold 0 lists case_0 more than once",
         fold([{"train": ["case_0"], "val": ["case_0"]}]), "nnunet", (("fold", 0),),
     ),
     "a split that is no list": Bad(
@@ -371,6 +374,6 @@ def test_a_fault_is_told_in_one_line(whole, tmp_path, case):
     bad.spoil(folder)
     with pytest.raises(InputError, match=bad.line) as raised:
         read_all(folder, bad.layout, dict(bad.settings))
-    line = told(raised.value)
+    line = message_of(raised.value)
     assert line is not None
     assert "\n" not in line

@@ -215,15 +215,15 @@ TABLE = {
         lambda f: state(f, nan_weights),
         r"source mine: the weights must be finite, got NaN or inf in bottleneck\.conv1\.conv\.weight",
     ),
-    "an unknown layer": Bad(unknown_layer, r"arch dynunet: upsamples\.9 must name a module of the network.*"),
+    "an unknown layer": Bad(unknown_layer, r"arch dynunet: .+ must name modules, got upsamples\.9"),
     "too few labels": Bad(few_labels, r"source mine: labels must name the head's 3 channels, got 1"),
     "a spoilt sidecar": Bad(
         lambda f: own(f, lambda content: content | {"sha256": "0" * 64}),
-        r"\S+weights\.safetensors must have SHA-256 0{64} as its sidecar says, got [0-9a-f]{64}",
+        r"SHA-256 of \S+weights\.safetensors is [0-9a-f]{64}, but its sidecar states 0{64}",
     ),
     "a sidecar without a key": Bad(
         lambda f: own(f, lambda content: content.pop("architecture") and content),
-        r"\S+source\.json must describe the network, got: KeyError\('architecture'\)",
+        r"\S+source\.json does not describe the network: KeyError\('architecture'\)",
     ),
     "a sidecar that names code": Bad(
         lambda f: own(f, swap_network),
@@ -238,26 +238,26 @@ TABLE = {
         lambda f: without(f, "fold_0/checkpoint_final.pth"),
         r"no checkpoint_final\.pth or checkpoint_best\.pth or checkpoint_latest\.pth in fold_0 of \S+",
     ),
-    "no plans": Bad(lambda f: without(f, "plans.json"), r"\S+plans\.json must exist, since nnU-Net writes it .+"),
-    "no dataset.json": Bad(lambda f: without(f, "dataset.json"), r"\S+dataset\.json must exist, since nnU-Net .+"),
+    "no plans": Bad(lambda f: without(f, "plans.json"), r"\S+plans\.json not found; nnU-Net writes it .+"),
+    "no dataset.json": Bad(lambda f: without(f, "dataset.json"), r"\S+dataset\.json not found; nnU-Net .+"),
     "plans that are no JSON": Bad(
         lambda f: [(nnunet(f) / "plans.json").write_bytes(b"{\xe9"), next(f.glob("*/*"))][1],
-        r"\S+plans\.json must be UTF-8 JSON, got: .+",
+        r"cannot read \S+plans\.json as UTF-8 JSON: .+",
     ),
     "plans without the configuration": Bad(
         lambda f: nnunet(f, lambda content: content | {"configurations": {}}),
-        r"\S+plans\.json must hold the configuration 3d_fullres whole, got: .+",
+        r"\S+plans\.json has no complete configuration 3d_fullres: .+",
     ),
     "plans without a key": Bad(
         lambda f: nnunet(f, lambda content: configuration(content)["architecture"].pop("arch_kwargs") and content),
-        r"\S+plans\.json must hold the configuration 3d_fullres whole, got: .*arch_kwargs.*",
+        r"\S+plans\.json has no complete configuration 3d_fullres: .*arch_kwargs.*",
     ),
     "plans that name a function": Bad(
         lambda f: nnunet(f, swap_convolution), r"\S+plans\.json: 3d_fullres\.conv_op must name .+, got os\.system; .+"
     ),
     "plans that name what torch imports": Bad(
         lambda f: nnunet(f, swap_by_import),
-        r"\S+plans\.json: 3d_fullres\.conv_op must name .+OrderedDict, which is none",
+        r"\S+plans\.json: 3d_fullres\.conv_op must name .+OrderedDict, which is not a torch module",
     ),
     "plans of another network": Bad(
         lambda f: nnunet(f, lambda content: configuration(content)["architecture"]["arch_kwargs"].update(
@@ -266,7 +266,7 @@ TABLE = {
     ),
     "a bundle without a network": Bad(
         lambda f: bundle(f, lambda content: content.pop("network_def") and content),
-        r"\S+train\.json must have network_def or network or net with a _target_, got none; .+",
+        r"no network_def or network or net with a _target_ in \S+train\.json; .+",
     ),
     "a bundle that names code": Bad(
         lambda f: bundle(f, lambda content: content["network_def"].update(_target_="subprocess.Popen")),

@@ -78,7 +78,7 @@ def test_a_bench_runs_every_job_once(bench):
     assert {status for _, status in found} == {"FINISHED"}
     assert {stage: found[stage, "FINISHED"] for stage in RUNS} == RUNS
     for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
-        assert f"{stage}: {jobs} jobs run, 0 were finished before" in done.stdout
+        assert f"{stage}: {jobs} jobs run, 0 already finished" in done.stdout
 
 
 def test_a_bench_prints_the_table_and_where_everything_is(bench):
@@ -207,7 +207,7 @@ def test_a_second_bench_trains_nothing_and_prints_the_same(bench, again, command
     done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
-        assert f"{stage}: all {jobs} jobs were finished before" in done.out
+        assert f"{stage}: all {jobs} jobs already finished" in done.out
     assert counts(again) == before
     assert table(done.out) == table(bench[1].stdout)
 
@@ -225,7 +225,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage, jobs in (("pretrain", 5), ("truth", 8), ("score", 8)):
-        assert f"{stage}: 1 jobs run, {jobs - 1} were finished before" in done.out
+        assert f"{stage}: 1 jobs run, {jobs - 1} already finished" in done.out
     after = Counter(run.data.tags["job_key"] for run in all_runs(again))
     assert {key: count for key, count in after.items() if count > 1} == dict.fromkeys(broken, 2)
     assert figures(again) == before
@@ -346,7 +346,8 @@ def test_the_config_of_a_job_is_shown(command_line, command):
 def test_a_source_that_was_not_pre_trained_is_named(study, command_line, command):
     done = command_line(command, "source=scratch", "target=synthetic_ball", "experiment=synthetic", *study.overrides)
     assert done.code == 2
-    assert done.err == "error: source scratch must be pre-trained first: run `pretrain source=scratch`\n"
+    advice = "run `python -m benchmark.pretrain source=scratch` first"
+    assert done.err == f"error: source scratch is not pre-trained; {advice}\n"
 
 
 @pytest.mark.bad_input

@@ -271,7 +271,7 @@ def test_a_case_of_the_target_that_cannot_be_read_stops(rank, ball, tmp_path, pl
     for pool in (sources("Healthy", "Wide"), f"source=[{plans_that_do_not_fit.parent},{HERE}:Healthy]"):
         done = rank(broken, pool)
         assert done.code == 2
-        assert done.err.splitlines()[-1].startswith(f"error: {case} must be a readable NIfTI volume")
+        assert done.err.splitlines()[-1].startswith(f"error: cannot read {case} as NIfTI: ")
         assert "Healthy: skipped" not in done.out
 
 

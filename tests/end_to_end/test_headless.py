@@ -10,7 +10,7 @@ import torch
 
 from tests.checkpoints import small_network, write_weights
 
-REASON = "the source has no segmentation head, and this estimate reads its prediction"
+REASON = "the source has no segmentation head, whose prediction this estimate needs"
 FEATURES = ("ccfv", "logme", "knn")
 PREDICTIONS = ("leep", "nce", "etran_energy")
 METRICS = f"metric=[{','.join(FEATURES + PREDICTIONS)}]"

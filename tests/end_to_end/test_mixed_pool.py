@@ -58,11 +58,11 @@ LEFT = {
     "pair.pt": "the same weights as pair.safetensors in another format",
     "nnunet/Dataset503_Made/nnUNetTrainer__nnUNetPlans__3d_fullres": f"no {NAMES} in fold_0, fold_1 of .+",
     "bundles/lung": "a MONAI bundle without a weights file in models",
-    "half": "source.json is there, but no weights.safetensors",
+    "half": "source.json without weights.safetensors",
     "link.pt": LINK,
     "linked": LINK,
     "gone.safetensors": LINK,
-    "deep/2/3/4/5/6": "not searched: what it holds is more than 6 levels below .+",
+    "deep/2/3/4/5/6": "not searched: its content is more than 6 levels below .+",
 }
 OTHER_FILES = 8
 
@@ -195,7 +195,7 @@ def test_every_entry_of_a_mixed_folder_is_scored_or_listed(mixed, prepared, comm
     assert written["search"] == [
         f"{OTHER_FILES} other files were not read: hidden, or without the suffix of a weights file",
         "1 hidden folder was not searched",
-        "1 folder was not searched: too deep; name what is in them as a source",
+        "1 folder was not searched: too deep; name their checkpoints as sources",
     ]
     latest, first = (written["notes"][f"Dataset50{i}_Made__{rest}"] for i, rest in (
         (2, "3d_fullres"), (1, "nnUNetTrainer__3d_fullres")))  # fmt: skip

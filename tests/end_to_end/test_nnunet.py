@@ -56,7 +56,7 @@ def raw(home, compose_command) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def chosen(home, raw) -> list[str]:
-    """What every command is told of the target."""
+    """What every command gets of the target."""
     return ["target=nnunet", f"target.folder={raw['spleen']}", "target.name=spleen", "target.test_share=0.4",
             *home.overrides]  # fmt: skip
 

@@ -113,7 +113,7 @@ def test_the_ablation_changes_metrics_alone(compose_command):
     ours = {name: instantiate(node) for name, node in taken.metric.items() if name.startswith("ccfv_")}
     variants = {name: metric for name, metric in ours.items() if name != "ccfv_released"}
     assert len(variants) == 12
-    settings = {name: {key: value for key, value in vars(metric).items() if key != "_held"}
+    settings = {name: {key: value for key, value in vars(metric).items() if key != "_samples"}
                 for name, metric in (variants | {"ccfv": instantiate(plain.metric.ccfv)}).items()}  # fmt: skip
     assert len({json.dumps(one, sort_keys=True) for one in settings.values()}) == 13  # no two are the same
 

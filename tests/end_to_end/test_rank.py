@@ -94,7 +94,7 @@ def test_images_of_two_dimensions_skip_what_has_three(rank, checkpoints, tmp_pat
     found = table(tmp_path, "flat")
     flat = {name for name in checkpoints if name.endswith("2d")}
     assert set(found[found["skipped"].isna()].index) == flat
-    assert found.loc["unet_3d", "skipped"] == "unet_3d is a network of three dimensions, the target's images have two"
+    assert found.loc["unet_3d", "skipped"] == "unet_3d is a 3D network, but the target's images are 2D"
 
 
 def test_a_killed_run_goes_on_case_by_case(rank, ball, checkpoints, tmp_path, monkeypatch):
@@ -154,7 +154,7 @@ def test_order_batch_and_threads_do_not_matter(rank, ball, checkpoints, tmp_path
     ("overrides", "line"),
     [
         (["source=scratch"], "task must be a folder of labelled cases or one of"),
-        (["task=/no/such/place", "source=scratch"], "task /no/such/place must be a folder"),
+        (["task=/no/such/place", "source=scratch"], "task /no/such/place not found: it must be a folder"),
         (["task=BALL"], "source must be a folder of checkpoints, paths or names of"),
         (["task=BALL", "source=/no/such/place"], "source /no/such/place not found: it is neither a file nor a folder"),
         (["task=BALL", "source=[scratch,/no/such*.pt]"], "source /no/such*.pt: no file or folder matches this pattern"),

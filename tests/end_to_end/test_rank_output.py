@@ -95,7 +95,7 @@ def test_colours_that_do_not_suit_are_told_in_one_line(rank, coloured, tmp_path)
     path = write_weights(small_network("DynUNet"), tmp_path / "gray.pt")
     done = rank(coloured({"0": "photo"}), path)
     assert done.code == 2
-    assert "the case holds 3 channels, but dataset.json states 1 (each colour" in done.err.splitlines()[-1]
+    assert "the case has 3 channels, but dataset.json states 1 (each colour" in done.err.splitlines()[-1]
     folder = coloured({"0": "R", "1": "G", "2": "B"})
     for name in [path.name for path in (folder / "labelsTr").iterdir()]:
         shutil.copy(folder / "imagesTr" / name, folder / "labelsTr" / name)
@@ -103,4 +103,4 @@ def test_colours_that_do_not_suit_are_told_in_one_line(rank, coloured, tmp_path)
     assert done.code == 2
     line = done.err.splitlines()[-1]
     assert line.startswith(f"error: cannot use {folder}/labelsTr/")
-    assert "as labels: it holds 3 values for each voxel, such as colours, where one is needed" in line
+    assert "as labels: it has 3 values per voxel (such as colours), expected 1 (the class)" in line

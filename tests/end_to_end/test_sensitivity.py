@@ -34,10 +34,10 @@ def rows_of(place, name):
 
 
 def test_what_the_bench_finished_is_not_run_again(studied):
-    assert "truth: all 8 jobs were finished before" in studied[1].stdout
+    assert "truth: all 8 jobs already finished" in studied[1].stdout
     done = studied[1].stdout.partition("variants, score:")[2]
-    assert "score: 16 jobs run, 0 were finished before" in done
-    assert "truth: 4 jobs run, 4 were finished before" in done  # the decoder's are those of the bench
+    assert "score: 16 jobs run, 0 already finished" in done
+    assert "truth: 4 jobs run, 4 already finished" in done  # the decoder's are those of the bench
 
 
 def test_variants_stand_beside_the_default(studied):

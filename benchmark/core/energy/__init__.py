@@ -1,8 +1,8 @@
-"""Hyperspherical (Riesz) energy of points: how far from evenly spread they are.
+"""Hyperspherical (Riesz) energy of points, a measure of how unevenly they are spread.
 
     E_s = mean (or sum) over ordered pairs a != b of max(|v_a - v_b|, floor)^-s
 
-Low energy: widely spread. The n x n matrix of distances is never held.
+A low energy means widely spread points. The full n x n distance matrix is never stored.
 
 Reference: Liu, Lin, Liu, Liu, Yu, Dai, Song, "Learning towards Minimum Hyperspherical Energy", NeurIPS 2018,
 arXiv 1805.09298.
@@ -25,23 +25,23 @@ def riesz_energy(
     reduction: Literal["mean", "sum"] = "mean",
     backend: Backend = "auto",
 ) -> float:
-    """Energy of n points.
+    """Compute the energy of n points.
 
-    Distances come from one float64 matrix product of the centred points; pairs closer than that resolves are
-    subtracted coordinate by coordinate, so that each distance is good to 1e-9 of itself.
+    Distances come from a float64 matrix product of the centred points; pairs too close for its precision are subtracted
+    coordinate by coordinate, so that the relative error of each distance is below 1e-9.
 
     Args:
         points: (n, d) real numbers.
         s: exponent, positive.
-        floor: smallest distance that counts, positive; coincident points stand at it.
+        floor: lower bound of distances, positive; used for coincident points.
         reduction: "mean" or "sum" over ordered pairs.
         backend: "auto", "torch" or "triton".
 
     Returns:
-        The energy; NaN for fewer than 2 points or where a coordinate is NaN or inf.
+        The energy; NaN for fewer than 2 points, or if a coordinate is NaN or inf.
 
     Raises:
-        ValueError: if an argument breaks its rule, or the backend cannot run on the device.
+        ValueError: if an argument is invalid, or the backend cannot run on the device.
 
     Example:
         >>> import torch

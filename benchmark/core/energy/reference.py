@@ -1,23 +1,23 @@
-"""Riesz energy in plain torch: the specification of the operation, on every device."""
+"""Riesz energy in plain torch, the reference implementation for every device."""
 
 import torch
 from torch import Tensor
 
-# Rows of distances held at once: 512 x 1000 in float64 is 4 MB.
+# Rows of distances per block: 512 x 1000 in float64 is 4 MB.
 BLOCK_ROWS = 512
-# |a|^2 + |b|^2 - 2 a'b is off by a few 1e-16 of |a|^2 + |b|^2: below this share of it, 1e-9 of the result
+# |a|^2 + |b|^2 - 2 a'b has an error of a few 1e-16 of |a|^2 + |b|^2: at this share of it, 1e-9 of the result
 CLOSE = 1e-6
-# Close pairs subtracted at once: 4096 x 128 in float64 is 4 MB.
+# Close pairs per block: 4096 x 128 in float64 is 4 MB.
 CLOSE_PAIRS = 4096
 
 
 def riesz_energy(points: Tensor, *, s: float, floor: float) -> Tensor:
-    """Sum over ordered pairs, from the pairs above the diagonal, block by block.
+    """Sum over ordered pairs, block by block, using only pairs above the diagonal.
 
     Args:
         points: (n, d) real numbers.
         s: exponent.
-        floor: smallest distance that counts.
+        floor: lower bound of distances.
 
     Returns:
         () float64.
@@ -34,7 +34,7 @@ def riesz_energy(points: Tensor, *, s: float, floor: float) -> Tensor:
 
 
 def _squares(left: Tensor, right: Tensor, left_norms: Tensor, right_norms: Tensor) -> Tensor:
-    """(a, b) squared distances between rows; row i of the left is row i of the right."""
+    """Squared distances (a, b) between rows; row i of `left` is row i of `right`."""
     scale = left_norms[:, None] + right_norms
     squares = torch.addmm(scale, left, right.T, alpha=-2)
     rows, columns = torch.nonzero((squares < CLOSE * scale).triu(diagonal=1), as_tuple=True)

@@ -1,12 +1,12 @@
-"""Riesz energy as one Triton kernel: each block of pairs subtracts its points coordinate by coordinate, in float64.
+"""Riesz energy as a Triton kernel; each block of pairs subtracts its points coordinate by coordinate, in float64.
 
-Tested with Triton's interpreter against the torch reference, and compiled ahead of time for sm_80 and sm_90; neither
-shows its speed on a GPU.
+Tested with Triton's interpreter against the torch reference and compiled ahead of time for sm_80 and sm_90, which says
+nothing about its speed on a GPU.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes its arguments by position
+# ruff: noqa: PLR0917 - kernel arguments are positional
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,attr-defined"
-# (kernels are Triton's language, which has no types for mypy)
+# (Triton's kernel language has no types for mypy)
 
 import torch
 import triton
@@ -55,7 +55,7 @@ def riesz_energy(points: Tensor, *, s: float, floor: float) -> Tensor:
     Args:
         points: (n, d) real numbers.
         s: exponent.
-        floor: smallest distance that counts.
+        floor: lower bound of distances.
 
     Returns:
         () float64.

@@ -1,8 +1,8 @@
-"""Trilinear features at voxels, gathered from a low-resolution map by its eight corners, without upsampling it.
+"""Trilinear interpolation of a low-resolution feature map at given voxels, without upsampling the map.
 
-A voxel at p of a volume of size N lies in a map of size M at u = max((p + 1/2) M / N - 1/2, 0); its value is the
-average of the corners floor(u) and floor(u) + 1 (clamped to M - 1) weighted by how near they are: what trilinear
-interpolation with align_corners=False to size N, then indexing, gives.
+A voxel at p in a volume of size N maps to u = max((p + 1/2) M / N - 1/2, 0) in a map of size M. Its value is the mean
+of the corners floor(u) and floor(u) + 1 (clamped to M - 1), weighted linearly by proximity. This equals trilinear
+interpolation to size N with align_corners=False, followed by indexing.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from benchmark.core.gather import reference
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int], *, backend: Backend = "auto") -> Tensor:
-    """Features at points.
+    """Interpolate features at points.
 
     Args:
-        features: (d, *map) floating point, a map over a volume, in one to three spatial dimensions.
+        features: (d, *map) floating point, a map of a volume in one to three spatial dimensions.
         points: (n, dims) int64 voxel coordinates, 0 <= points < size.
-        size: voxels of the volume along each axis.
+        size: number of voxels of the volume along each axis.
         backend: "auto", "torch" or "triton".
 
     Returns:
-        (n, d) float32 (float64 for a float64 map, which the reference takes).
+        (n, d) float32; float64 for a float64 map, which always uses the reference.
 
     Raises:
-        ValueError: if a shape, a type or a point breaks its rule, or the backend cannot run on the device.
+        ValueError: if a shape, a type or a point is invalid, or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -48,13 +48,13 @@ def gather(features: Tensor, points: Tensor, size: Sequence[int], *, backend: Ba
 
 
 def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Features at every voxel of a box, by one small product an axis.
+    """Interpolate features at every voxel of a box, with one small matrix product per axis.
 
     Args:
-        features: (d, *map) floating point, as for `gather`.
+        features: (d, *map) floating point, as in `gather`.
         start: first voxel of the box.
-        shape: its voxels along each axis.
-        size: voxels of the volume along each axis.
+        shape: number of voxels of the box along each axis.
+        size: number of voxels of the volume along each axis.
 
     Returns:
         (d, *shape) float32 (float64 for a float64 map).
@@ -68,14 +68,14 @@ def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int]
 
 
 def check_points(points: Tensor, size: Sequence[int]) -> None:
-    """Raise unless points are voxel coordinates inside a volume.
+    """Check that points are voxel coordinates inside a volume.
 
     Args:
         points: (n, dims) int64.
-        size: voxels along each axis.
+        size: number of voxels along each axis.
 
     Raises:
-        ValueError: with the rule that is broken.
+        ValueError: if they are not.
     """
     if points.ndim != 2 or points.shape[1] != len(size) or points.is_floating_point():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Trilinear gathering in plain torch: the specification of the operation, on every device."""
+"""Trilinear gathering in plain torch, the reference implementation for every device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from itertools import product
 import torch
 from torch import Tensor
 
-# Points gathered at once: 1024 x 128 channels in float32 are half a megabyte, which a cache holds.
+# Points per block: 1024 x 128 channels in float32 are half a megabyte, which fits in a cache.
 BLOCK_POINTS = 1024
 
 
 @dataclass(frozen=True)
 class Corners:
-    """Where points lie along one axis of a map.
+    """Interpolation corners of points along one axis of a map.
 
     Attributes:
-        low: (n,) int64, the corner below.
-        high: (n,) int64, the corner above, at most the last.
-        weight: (n,) of the corner above; the corner below has 1 - weight.
+        low: (n,) int64, lower corner.
+        high: (n,) int64, upper corner, clamped to the last.
+        weight: (n,) weight of the upper corner; the lower corner has 1 - weight.
     """
 
     low: Tensor
@@ -27,12 +27,12 @@ class Corners:
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
-    """Features at points, by the corners around each.
+    """Interpolate features at points from the corners around each point.
 
     Args:
         features: (d, *map).
         points: (n, dims) int64.
-        size: voxels of the volume.
+        size: number of voxels of the volume along each axis.
 
     Returns:
         (n, d).
@@ -48,7 +48,7 @@ def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _weighted(flat: Tensor, points: Tensor, grid: Sequence[int], size: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """(d, n) sums over the corners of value times weight."""
+    """Sums (d, n) over the corners of value times weight."""
     axes = [_corners(points[:, axis], grid[axis], size[axis], dtype) for axis in range(len(grid))]
     total = torch.zeros(flat.shape[0], len(points), dtype=dtype, device=flat.device)
     for choice in product((False, True), repeat=len(grid)):
@@ -60,13 +60,13 @@ def _weighted(flat: Tensor, points: Tensor, grid: Sequence[int], size: Sequence[
 
 
 def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Features at every voxel of a box; an axis without scaling is cut, another is a product with its weights.
+    """Interpolate features at every voxel of a box: axes without scaling are sliced, others multiplied by weights.
 
     Args:
         features: (d, *map).
         start: first voxel of the box.
-        shape: voxels of the box.
-        size: voxels of the volume.
+        shape: number of voxels of the box along each axis.
+        size: number of voxels of the volume along each axis.
 
     Returns:
         (d, *shape).
@@ -88,7 +88,7 @@ def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int]
 
 
 def _corners(points: Tensor, m: int, n: int, dtype: torch.dtype) -> Corners:
-    """The corners along one axis; positions in the map's precision, rounded as torch's interpolation rounds them."""
+    """Corners along one axis, with positions in the map's precision, rounded as in torch's interpolation."""
     scale = torch.tensor(m, dtype=dtype, device=points.device) / n
     u = (scale * (points.to(dtype) + 0.5) - 0.5).clamp(min=0)
     low = u.floor().long().clamp(max=m - 1)

@@ -1,12 +1,12 @@
-"""Gathering at points as one Triton kernel: eight reads and one write a value, nothing in between.
+"""Trilinear gathering at points as a Triton kernel, with eight reads and one write per value.
 
-Tested with Triton's interpreter against the torch reference, and compiled ahead of time for sm_80 and sm_90; neither
-shows its speed on a GPU.
+Tested with Triton's interpreter against the torch reference and compiled ahead of time for sm_80 and sm_90, which says
+nothing about its speed on a GPU.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes its arguments by position
+# ruff: noqa: PLR0917 - kernel arguments are positional
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,attr-defined"
-# (kernels are Triton's language, which has no types for mypy)
+# (Triton's kernel language has no types for mypy)
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ CHANNELS = 32
 
 @triton.jit
 def _corner(at, m, n):
-    """Lower corner, upper corner and the upper one's weight of voxels along one axis."""
+    """Lower corner, upper corner and weight of the upper corner along one axis."""
     u = tl.maximum((m.to(tl.float32) / n.to(tl.float32)) * (at.to(tl.float32) + 0.5) - 0.5, 0.0)
     low = tl.minimum(tl.floor(u).to(tl.int64), m - 1)
     return low, tl.minimum(low + 1, m - 1), tl.minimum(u - low.to(tl.float32), 1.0)
@@ -47,14 +47,14 @@ def gather_kernel(
     POINTS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Sum the eight corners of a block of points, a block of channels a program."""
+    """Sum the eight corners for a block of points and a block of channels."""
     row = tl.program_id(0).to(tl.int64) * POINTS + tl.arange(0, POINTS)
     channel = tl.program_id(1).to(tl.int64) * CHANNELS + tl.arange(0, CHANNELS)
-    there = row < n
-    z0, z1, wz = _corner(tl.load(points + row * 3, mask=there, other=0), md, nd)
-    y0, y1, wy = _corner(tl.load(points + row * 3 + 1, mask=there, other=0), mh, nh)
-    x0, x1, wx = _corner(tl.load(points + row * 3 + 2, mask=there, other=0), mw, nw)
-    mask = there[:, None] & (channel[None, :] < d)
+    valid = row < n
+    z0, z1, wz = _corner(tl.load(points + row * 3, mask=valid, other=0), md, nd)
+    y0, y1, wy = _corner(tl.load(points + row * 3 + 1, mask=valid, other=0), mh, nh)
+    x0, x1, wx = _corner(tl.load(points + row * 3 + 2, mask=valid, other=0), mw, nw)
+    mask = valid[:, None] & (channel[None, :] < d)
     total = tl.zeros((POINTS, CHANNELS), dtype=tl.float32)
     for corner in tl.static_range(8):
         z, az = (z1, wz) if corner & 4 else (z0, 1 - wz)
@@ -67,12 +67,12 @@ def gather_kernel(
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
-    """Features at points; the arguments are those of the reference, in up to three spatial dimensions.
+    """Interpolate features at points, in up to three spatial dimensions; the arguments are those of the reference.
 
     Args:
         features: (d, *map) floating point.
         points: (n, dims) int64.
-        size: voxels of the volume.
+        size: number of voxels of the volume along each axis.
 
     Returns:
         (n, d) float32.

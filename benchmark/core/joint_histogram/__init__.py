@@ -1,8 +1,8 @@
-"""The joint histogram of a target's labels and a source's predictions, soft and hard.
+"""Joint histogram of a target's labels and a source's predictions, soft and hard.
 
 soft[c, z] = sum over rows of class c of P_z        hard[c, z] = number of rows of class c whose argmax is z
 
-Sums are float64: a sum of a million float32 probabilities in float32 keeps four digits.
+Sums are float64, because a float32 sum of a million probabilities keeps only four digits.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Joint:
     Attributes:
         soft: (k, z) float64, sums of probabilities.
         hard: (k, z) float64, counts of the most probable source class (the smallest on ties); NaN for a source class
-            that holds NaN or inf.
+            with NaN or inf.
     """
 
     soft: Tensor
@@ -29,7 +29,7 @@ class Joint:
 
 
 def joint_histogram(probabilities: Tensor, labels: Tensor, k: int, *, backend: Backend = "auto") -> Joint:
-    """Soft and hard joint of labels and predictions.
+    """Compute the soft and hard joint histogram of labels and predictions.
 
     Args:
         probabilities: (n, z) floating point, any strides.
@@ -38,11 +38,10 @@ def joint_histogram(probabilities: Tensor, labels: Tensor, k: int, *, backend: B
         backend: "auto", "torch" or "triton".
 
     Returns:
-        The histogram, on the device of the probabilities; both float64.
+        The histogram, on the device of the probabilities.
 
     Raises:
-        ValueError: if a shape, a type or a label breaks its rule,
-            or the backend cannot run on the device.
+        ValueError: if a shape, a type or a label is invalid, or the backend cannot run on the device.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The joint histogram in plain torch: the specification of the operation, on every device."""
+"""Joint histogram in plain torch, the reference implementation for every device."""
 
 import torch
 from torch import Tensor

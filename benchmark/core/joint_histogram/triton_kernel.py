@@ -1,13 +1,13 @@
-"""Sums of rows by class, and counts of their argmax, as one Triton kernel with float64 sums.
+"""Joint histogram as Triton kernels: float64 sums of rows by class, and counts of their argmax.
 
-Every program keeps its own partial table, so that the result does not depend on which program comes first. Tested with
-Triton's interpreter against the torch reference, and compiled ahead of time for sm_80 and sm_90; neither shows its
+Each program writes its own partial table, so the result does not depend on the order of programs. Tested with Triton's
+interpreter against the torch reference and compiled ahead of time for sm_80 and sm_90, which says nothing about its
 speed on a GPU.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes its arguments by position
+# ruff: noqa: PLR0917 - kernel arguments are positional
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,attr-defined"
-# (kernels are Triton's language, which has no types for mypy)
+# (Triton's kernel language has no types for mypy)
 
 import torch
 import triton
@@ -33,7 +33,7 @@ def class_sums_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Sum the rows of each class, a block of columns a program."""
+    """Sum the rows of each class for a block of columns."""
     program, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     column = tl.program_id(1).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     for label in range(k):
@@ -58,7 +58,7 @@ def argmax_kernel(
     stride_z,
     ROWS: tl.constexpr,
 ):
-    """Name the cell of label and argmax of each row."""
+    """Compute the histogram cell, label * z + argmax, of each row."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     best = tl.full((ROWS,), float("-inf"), dtype=tl.float64)
     where = tl.zeros((ROWS,), dtype=tl.int64)
@@ -71,7 +71,7 @@ def argmax_kernel(
 
 
 def class_sums(rows: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Sum of the rows of each class.
+    """Sum the rows of each class.
 
     Args:
         rows: (n, z) floating point.

@@ -1,10 +1,10 @@
-"""Class-wise moments of features up to what a Ledoit-Wolf shrinkage needs, about each class's own mean.
+"""Class-wise moments of features about each class mean, up to the fourth order that Ledoit-Wolf shrinkage needs.
 
 For the n_c rows x of class c, with mean m_c and u = x - m_c:
 
     count n_c,  mean m_c,  scatter sum u u',  cubes sum |u|^2 u,  quartics sum |u|^4
 
-Cubes and quartics make sum |x - a|^4 exact about any centre a, so that two sets of moments merge without the rows
+With cubes and quartics, sum |x - a|^4 is exact about any centre a, so two sets of moments merge without the rows
 (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979, extended here
 to third and fourth order).
 """
@@ -38,12 +38,12 @@ class Moments:
 
 
 def class_moments(features: Tensor, labels: Tensor, k: int, *, backend: Backend = "auto") -> Moments:
-    """Moments of each class, exact to float64 rounding whatever the offset of the features.
+    """Compute the moments of each class, exact to float64 rounding for any offset of the features.
 
-    Rows are taken in blocks, each centred by its own mean in float64 before anything is squared, and merged: a shared
-    offset of 1000 costs no digits. The Gram of a block is float64 too: in float32 its error is 1e-7 of the variance per
-    entry, which an inverse covariance multiplies by its condition number; at the width of a segmentation head's input
-    (32) float64 is well under a tenth of a forward pass.
+    Rows are processed in blocks; each is centred by its own mean in float64 before anything is squared, then merged, so
+    a shared offset of 1000 loses no digits. The Gram matrix of a block is float64 too: in float32 its error is 1e-7 of
+    the variance per entry, which an inverse covariance multiplies by its condition number. At the width of a
+    segmentation head's input (32), float64 takes well under a tenth of a forward pass.
 
     Args:
         features: (n, d) floating point, any strides.
@@ -52,11 +52,10 @@ def class_moments(features: Tensor, labels: Tensor, k: int, *, backend: Backend 
         backend: "auto", "torch" or "triton".
 
     Returns:
-        Float64 moments on the device of the features; NaN in the channels that hold NaN or inf.
+        Float64 moments on the device of the features; NaN in the channels with NaN or inf.
 
     Raises:
-        ValueError: if a shape, a type or a label breaks its rule,
-            or the backend cannot run on the device.
+        ValueError: if a shape, a type or a label is invalid, or the backend cannot run on the device.
 
     Example:
         >>> import torch
@@ -77,7 +76,7 @@ def class_moments(features: Tensor, labels: Tensor, k: int, *, backend: Backend 
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
-    """The moments of the rows behind both: equal to one pass over all of them up to float64 rounding.
+    """Merge two sets of moments; equal to one pass over all rows up to float64 rounding.
 
     Args:
         a: moments of k classes in d dimensions.

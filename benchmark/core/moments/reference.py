@@ -1,12 +1,12 @@
-"""Class moments in plain torch: the specification of the operation, on every device."""
+"""Class moments in plain torch, the reference implementation for every device."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-# Rows centred and multiplied at once: 2 MB in float64 at d = 32, which a cache holds; larger blocks are up to three
-# times slower, smaller ones cost more calls.
+# Rows per block: 2 MB in float64 at d = 32, which fits in a cache; larger blocks are up to three times slower, smaller
+# blocks need more calls.
 BLOCK_ROWS = 8192
 
 
@@ -33,12 +33,12 @@ def _one_class(features: Tensor, rows: Tensor) -> list[Tensor]:
 
 
 def _select(features: Tensor, rows: Tensor) -> Tensor:
-    """Some rows; of a transposed channels-first map along its contiguous axis, which is four times as fast."""
+    """Select rows; for a transposed channels-first map along its contiguous axis, which is four times as fast."""
     return features.T.index_select(1, rows).T if features.stride(0) == 1 else features.index_select(0, rows)
 
 
 def _block(rows: Tensor) -> list[Tensor]:
-    """Moments of one class's rows, each with a leading axis of one class; centred in float64 before any product."""
+    """Moments of one class's rows with a leading axis of length 1; centred in float64 before any product."""
     x = rows.to(torch.float64, copy=True)
     n = x.shape[0]
     mean = x.sum(dim=0) / max(n, 1)
@@ -49,7 +49,7 @@ def _block(rows: Tensor) -> list[Tensor]:
 
 
 def merge(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
-    """Moments of the union: both moved to the common mean, then added.
+    """Merge moments: shift both to the common mean, then add them.
 
     Args:
         a: count (k,), mean (k, d), scatter (k, d, d), cubes (k, d), quartics (k,).

@@ -1,16 +1,16 @@
-"""Class moments as Triton kernels: means first, then everything about them, all sums in float64.
+"""Class moments as Triton kernels: means first, then moments about them, all sums in float64.
 
-Rows are listed by class and cut into tiles of one class each. A program takes one tile: `gram_kernel` one block of the
-scatter, with a float64 matrix product (the tensor cores of sm_80 and later have one), `tails_kernel` the cubes and
-quartics. Each writes its own partial sums; they are added in a fixed order, so that a run repeats bit for bit.
+Rows are sorted by class and split into tiles of one class each. A program processes one tile: `gram_kernel` one block
+of the scatter, with a float64 matrix product (on tensor cores from sm_80), and `tails_kernel` the cubes and quartics.
+Partial sums are added in a fixed order, so results are bit-identical between runs.
 
-Tested with Triton's interpreter against the torch reference, and compiled ahead of time for sm_80 and sm_90; neither
-shows its speed on a GPU.
+Tested with Triton's interpreter against the torch reference and compiled ahead of time for sm_80 and sm_90, which says
+nothing about its speed on a GPU.
 """
 
-# ruff: noqa: PLR0917 - a kernel takes its arguments by position
+# ruff: noqa: PLR0917 - kernel arguments are positional
 # mypy: disable-error-code="untyped-decorator,no-untyped-def,no-untyped-call,attr-defined"
-# (kernels are Triton's language, which has no types for mypy)
+# (Triton's kernel language has no types for mypy)
 
 import torch
 import triton
@@ -21,13 +21,13 @@ from benchmark.core.joint_histogram.triton_kernel import class_sums
 
 ROWS = 32
 CHANNELS = 32
-# Rows of one class that one program sums
+# Rows of one class per program
 TILE_ROWS = 4096
 
 
 @triton.jit
 def _centred(features, mean, order, at, stop, channel, label, d, stride_n, stride_d):
-    """(rows, channels) float64 rows of a tile less the mean of their class; 0 outside."""
+    """Rows of a tile minus their class mean, (rows, channels) float64; 0 outside."""
     row = tl.load(order + at, mask=at < stop, other=0)
     mask = (at < stop)[:, None] & (channel[None, :] < d)
     value = tl.load(features + row[:, None] * stride_n + channel[None, :] * stride_d, mask=mask, other=0.0)
@@ -69,7 +69,7 @@ def tails_kernel(
     mean,  # (k, d) float64, contiguous
     order,  # (n,) int64, rows listed by class
     tiles,  # (tiles, 3) int64: class, first and last place in `order`
-    cubes,  # (tiles, d) float64, 0 before
+    cubes,  # (tiles, d) float64, initially 0
     quartics,  # (tiles,) float64
     d,
     stride_n,  # of the features, in elements
@@ -119,17 +119,17 @@ def class_moments(features: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...
     quartics = torch.empty(len(tiles), dtype=torch.float64, device=features.device)
     if len(tiles) and d:
         order = torch.argsort(targets, stable=True)
-        given = (features, mean, order, tiles)
+        inputs = (features, mean, order, tiles)
         blocks = triton.cdiv(d, CHANNELS)
         sizes = {"ROWS": ROWS, "CHANNELS": CHANNELS}
-        gram_kernel[(len(tiles), blocks, blocks)](*given, grams, d, *features.stride(), **sizes)
-        tails_kernel[(len(tiles),)](*given, cubes, quartics, d, *features.stride(), **sizes)
+        gram_kernel[(len(tiles), blocks, blocks)](*inputs, grams, d, *features.stride(), **sizes)
+        tails_kernel[(len(tiles),)](*inputs, cubes, quartics, d, *features.stride(), **sizes)
     owner = tiles[:, 0]
     return (count, mean, *(_by_class(part, owner, k) for part in (grams, cubes, quartics)))
 
 
 def _tiles(count: list[int]) -> Tensor:
-    """(tiles, 3) class, first and last place of each tile, classes one after the other."""
+    """Class, first and last place of each tile, (tiles, 3), in class order."""
     tiles, begin = [], 0
     for label, n in enumerate(count):
         tiles += [(label, at, min(at + TILE_ROWS, begin + n)) for at in range(begin, begin + n, TILE_ROWS)]

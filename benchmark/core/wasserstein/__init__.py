@@ -1,11 +1,12 @@
-"""All-pairs Gaussian 2-Wasserstein distances (Bures metric) between sets of samples.
+"""Pairwise Gaussian 2-Wasserstein distances (Bures metric) between sets of samples.
 
 For Gaussians with means m_i and covariances S_i (denominator n - 1), factored as S_i = L_i' L_i:
 
     W2^2(i, j) = |m_i - m_j|^2 + tr S_i + tr S_j - 2 tr (S_i S_j)^(1/2),      tr (S_i S_j)^(1/2) = |L_i L_j'|_nuclear
 
 The nuclear norm needs no matrix square root: each set is factored once to its rank r, and all pairs are batched
-products of small factors. Where the traces would cancel it is |dm|^2 + |L_i - U L_j|^2, U the polar factor of L_i L_j'.
+products of small factors. Where the traces would cancel, W2^2 = |dm|^2 + |L_i - U L_j|^2 is used instead, with U the
+polar factor of L_i L_j'.
 
 References: Dowson, Landau, "The Fréchet distance between multivariate normal distributions", J. Multivariate Anal. 12,
 1982, doi 10.1016/0047-259X(82)90077-X; Bhatia, Jain, Lim, "On the Bures-Wasserstein distance between positive definite
@@ -24,13 +25,13 @@ Method: TypeAlias = Literal["auto", "eigen", "newton_schulz"]
 
 
 def factor_samples(rows: Tensor) -> Factor:
-    """The Gaussian of some samples as a mean and a factor of its covariance.
+    """Fit a Gaussian to samples, as a mean and a factor of the covariance.
 
     Args:
         rows: (n, d) real numbers, n >= 2.
 
     Returns:
-        mean (d,) and root (r, d), r <= min(n - 1, d), in float64: root' root is the covariance.
+        mean (d,) and root (r, d), r <= min(n - 1, d), in float64; root' root is the covariance.
 
     Raises:
         ValueError: if there are fewer than 2 rows, or the shape is wrong.
@@ -47,10 +48,10 @@ def factor_samples(rows: Tensor) -> Factor:
 
 
 def factor_moments(mean: Tensor, covariance: Tensor) -> Factor:
-    """The Gaussian of a mean and a covariance.
+    """Factor a Gaussian given by a mean and a covariance.
 
-    A covariance knows its small directions less well than samples do: relative to samples an error of 1e-8 of the
-    largest standard deviation is possible where the covariance is singular.
+    Small directions are less accurate than from samples: if the covariance is singular, the error can reach 1e-8 of the
+    largest standard deviation.
 
     Args:
         mean: (d,) real numbers.
@@ -75,17 +76,17 @@ def factor_moments(mean: Tensor, covariance: Tensor) -> Factor:
 
 
 def pairwise_wasserstein2(gaussians: Sequence[Factor | None], *, method: Method = "auto") -> Tensor:
-    """W2 between all pairs.
+    """Compute W2 between all pairs of Gaussians.
 
     Args:
-        gaussians: m factored Gaussians in the same d dimensions; None where there is none.
-        method: of the nuclear norms: "eigen" (eigenvalues, or singular values where those are too coarse),
-            "newton_schulz" (matrix products alone), or "auto": the second on CUDA, the first elsewhere. Both are good
-            to 1e-10 of the norm.
+        gaussians: m factored Gaussians in the same d dimensions; None for a missing one.
+        method: how nuclear norms are computed: "eigen" (eigenvalues, or singular values if those are inaccurate),
+            "newton_schulz" (only matrix products), or "auto": "newton_schulz" on CUDA, else "eigen". Both have a
+            relative error of at most 1e-10.
 
     Returns:
-        (m, m) float64, symmetric, 0 on the diagonal; NaN in the rows and columns of a missing Gaussian or one that
-        holds NaN or inf.
+        (m, m) float64, symmetric, 0 on the diagonal; NaN in the rows and columns of a Gaussian that is missing or has
+        NaN or inf.
 
     Raises:
         ValueError: if d differs, or the method is unknown.

@@ -1,8 +1,8 @@
-"""Nuclear norms and polar factors by matrix products alone, for devices where an eigensolver is slow.
+"""Nuclear norms and polar factors from matrix products only, for devices where eigensolvers are slow.
 
 The odd polynomial p(x) = 3/2 (r x) - 1/2 (r x)^3 pushes singular values towards 1. For singular values in [l, u] the
-scale r = sqrt(3 / (l^2 + l u + u^2)) makes p(l) = p(u) the new lower end and 1 the upper: the smallest grow by up to
-2.6 a step. The schedule is fitted on [l, 1.01 u], since an upper end passed by rounding would diverge.
+scale r = sqrt(3 / (l^2 + l u + u^2)) makes p(l) = p(u) the new lower end and 1 the upper, so the smallest grow by up
+to a factor of 2.6 per step. The schedule is fitted on [l, 1.01 u], as values that exceed u by rounding would diverge.
 
 References: Higham, "Functions of Matrices", SIAM 2008, ch. 8; Chen, Chow, "A stable scaling of Newton-Schulz for
 improving the sign function computation of a Hermitian matrix", Argonne preprint ANL/MCS-P5059-0114, 2014.
@@ -13,25 +13,25 @@ from functools import cache
 import torch
 from torch import Tensor
 
-# Smallest singular value, against the Frobenius norm, that the schedule brings to 1. Smaller ones count too little: at
-# most r of them are lost, 1e-11 of a nuclear norm of rank 100.
+# Smallest singular value, relative to the Frobenius norm, that the schedule brings to 1. Smaller values are
+# underestimated, by at most 1e-11 of a nuclear norm of rank 100.
 LOWEST = 1e-13
 UPPER_MARGIN = 1.01
-# From here on the plain iteration converges by itself, and a margin would only hold it back.
+# Below this distance from 1 the plain iteration converges by itself, and a margin would only slow it down.
 SETTLED = 1e-2
-# How near to 1 the schedule brings all others; the nuclear norm is off by the square of it.
+# Final distance of all other singular values from 1; the error of the nuclear norm is its square.
 CONVERGED = 1e-9
 
 
 @cache
 def schedule(lowest: float = LOWEST) -> tuple[float, ...]:
-    """The scale of each step.
+    """Compute the scale of each step.
 
     Args:
-        lowest: smallest singular value to be brought to 1, against an upper end of 1.
+        lowest: smallest singular value to bring to 1, relative to an upper end of 1.
 
     Returns:
-        Scales r, first step first.
+        Scales r in the order of the steps.
 
     Example:
         >>> len(schedule(1e-13)), round(schedule(0.5)[0], 4)
@@ -48,7 +48,7 @@ def schedule(lowest: float = LOWEST) -> tuple[float, ...]:
 
 
 def polar_factors(matrices: Tensor) -> Tensor:
-    """The partial isometry U of each polar decomposition M = U (M'M)^(1/2).
+    """Compute the partial isometry U of each polar decomposition M = U (M'M)^(1/2).
 
     Args:
         matrices: (b, r, q) float64, r <= q.
@@ -64,7 +64,7 @@ def polar_factors(matrices: Tensor) -> Tensor:
 
 
 def nuclear_norms(matrices: Tensor) -> Tensor:
-    """Sum of singular values of each matrix, to 1e-10 of itself.
+    """Sum of singular values of each matrix, with a relative error of at most 1e-10.
 
     Args:
         matrices: (b, r, q) float64, r <= q.

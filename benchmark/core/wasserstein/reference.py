@@ -1,4 +1,4 @@
-"""Pairwise Gaussian 2-Wasserstein distances in plain torch, in float64 throughout."""
+"""Pairwise Gaussian 2-Wasserstein distances in plain torch, in float64."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 
 EPS = torch.finfo(torch.float64).eps
-# Singular values come from the eigenvalues of a Gram matrix, which is twice as fast as an SVD, as long as the bound on
-# what squaring costs stays below this share of the nuclear norm; else from an SVD. Half of the 1e-10 that is promised.
+# Singular values come from the eigenvalues of a Gram matrix, which is twice as fast as an SVD, while the error bound of
+# squaring is below this share of the nuclear norm; else from an SVD. Half of the documented error of 1e-10.
 GRAM_ERROR = 5e-11
-# Below this share of the traces they cancel to more than 1e-11 of W2^2, and the residual form takes over.
+# Below this share of the traces, cancellation costs more than 1e-11 of W2^2, and the residual form is used.
 NEAR = 1e-4
 
 
 @dataclass(frozen=True)
 class Factor:
-    """A Gaussian.
+    """A Gaussian with a factored covariance.
 
     Attributes:
         mean: (d,) float64.
-        root: (r, d) float64, root' root is the covariance.
+        root: (r, d) float64; root' root is the covariance.
     """
 
     mean: Tensor
@@ -29,18 +29,18 @@ class Factor:
 
     @property
     def finite(self) -> bool:
-        """Whether no number is NaN or inf."""
+        """Whether all numbers are finite."""
         return bool(self.mean.isfinite().all() and self.root.isfinite().all())
 
 
 def factor_samples(rows: Tensor) -> Factor:
-    """Mean and root of n rows: n - 1 rows when n <= d, else at most d.
+    """Factor samples; the root has n - 1 rows if n <= d, else at most d.
 
     Args:
         rows: (n, d), n >= 2.
 
     Returns:
-        The Gaussian, covariance with denominator n - 1.
+        The Gaussian; its covariance has denominator n - 1.
     """
     x = rows.double()
     n, d = x.shape
@@ -52,14 +52,14 @@ def factor_samples(rows: Tensor) -> Factor:
 
 
 def factor_moments(mean: Tensor, covariance: Tensor) -> Factor:
-    """Mean and root of a covariance, by its eigenvectors.
+    """Factor a covariance by its eigenvectors.
 
     Args:
         mean: (d,).
         covariance: (d, d) symmetric.
 
     Returns:
-        The Gaussian; eigenvalues that are rounding noise are left out.
+        The Gaussian, without eigenvalues at the level of rounding.
     """
     matrix = covariance.double()
     if not matrix.isfinite().all():
@@ -72,11 +72,11 @@ def factor_moments(mean: Tensor, covariance: Tensor) -> Factor:
 def pairwise_wasserstein2(
     gaussians: Sequence[Factor | None], nuclear: Callable[[Tensor], Tensor] | None = None
 ) -> Tensor:
-    """W2 between all pairs; the set of smaller rank stands on the left of each product.
+    """Compute W2 between all pairs; the set of smaller rank is the left factor of each product.
 
     Args:
         gaussians: m factored Gaussians, or None.
-        nuclear: nuclear norms of (b, r, q) matrices, r <= q; `nuclear_norms` of this module unless given.
+        nuclear: computes nuclear norms of (b, r, q) matrices, r <= q; `nuclear_norms` of this module by default.
 
     Returns:
         (m, m) float64.
@@ -98,23 +98,23 @@ def pairwise_wasserstein2(
     return distance
 
 
-def _squares_to(one: Factor, means: Tensor, roots: Tensor, nuclear: Callable[[Tensor], Tensor]) -> Tensor:
-    """(b,) W2^2 from one Gaussian of rank r to b others of rank at least r, padded with rows of zeros."""
-    shift = (means - one.mean).square().sum(dim=1)
-    traces = one.root.square().sum() + roots.square().sum(dim=(1, 2))
-    products = one.root @ roots.mT
+def _squares_to(left: Factor, means: Tensor, roots: Tensor, nuclear: Callable[[Tensor], Tensor]) -> Tensor:
+    """W2^2 (b,) from a Gaussian of rank r to b others of rank at least r, padded with rows of zeros."""
+    shift = (means - left.mean).square().sum(dim=1)
+    traces = left.root.square().sum() + roots.square().sum(dim=(1, 2))
+    products = left.root @ roots.mT
     squares = shift + traces - 2 * nuclear(products)
     near = squares < NEAR * traces
     if near.any():
-        squares[near] = shift[near] + _residuals(one.root, roots[near], products[near])
+        squares[near] = shift[near] + _residuals(left.root, roots[near], products[near])
     return squares.clamp(min=0)
 
 
 def nuclear_norms(matrices: Tensor) -> Tensor:
-    """Sum of singular values of each matrix, to 1e-10 of itself.
+    """Sum of singular values of each matrix, with a relative error of at most 1e-10.
 
-    An eigenvalue v of the Gram matrix is off by at most e = r eps times the largest, its root by what lies between the
-    roots of v - e and v + e. Where the sum of these is too much, the singular values themselves are computed.
+    The error of an eigenvalue v of the Gram matrix is at most e = r eps times the largest; its root lies between the
+    roots of v - e and v + e. If the sum of these bounds is too large, the singular values are computed directly.
 
     Args:
         matrices: (b, r, q) float64, r <= q (or padded with zeros beyond).
@@ -137,9 +137,9 @@ def nuclear_norms(matrices: Tensor) -> Tensor:
 
 
 def _residuals(root: Tensor, roots: Tensor, products: Tensor) -> Tensor:
-    """(b,) |roots - U' root|^2 with U the polar factor of root roots': the Bures distance squared without cancellation.
+    """Squared Bures distance (b,) without cancellation: |roots - U' root|^2, U the polar factor of root roots'.
 
-    `root` has at most as many rows as each of `roots`, so that U' keeps its norm.
+    `root` has at most as many rows as each of `roots`, so U' preserves its norm.
     """
     left, _, right = torch.linalg.svd(products, full_matrices=False)
     turned: Tensor = right.mT @ (left.mT @ root)
@@ -148,7 +148,7 @@ def _residuals(root: Tensor, roots: Tensor, products: Tensor) -> Tensor:
 
 
 def _contrasts(n: int, centred: Tensor) -> Tensor:
-    """Orthonormal contrasts (Helmert, one fewer than rows) of centred rows: their Gram matrix without the null row."""
+    """Orthonormal (Helmert) contrasts of centred rows, one fewer than rows, with the same covariance."""
     sums = centred.cumsum(dim=0)
     j = torch.arange(1, n, dtype=torch.float64, device=centred.device)[:, None]
     contrasts: Tensor = (sums[:-1] - j * centred[1:]) / (j * (j + 1)).sqrt()
@@ -156,7 +156,7 @@ def _contrasts(n: int, centred: Tensor) -> Tensor:
 
 
 def _reduced(triangle: Tensor) -> Tensor:
-    """The directions of a square factor that are more than rounding: constant and duplicated columns drop out."""
+    """Drop the directions of a square factor that are at the level of rounding, such as constant columns."""
     _, values, right = torch.linalg.svd(triangle)
     kept = values > EPS * len(values) * values[0]
     rows: Tensor = values[kept, None] * right[kept]

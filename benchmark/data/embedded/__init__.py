@@ -1,1 +1,1 @@
-"""The data sets that come with the project: real scans from packages, and synthetic ones."""
+"""Data sets that come with the project: real scans from PyPI packages, and synthetic volumes."""

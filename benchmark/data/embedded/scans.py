@@ -1,7 +1,7 @@
-"""The embedded suite: tasks cut from real scans that pinned PyPI packages carry.
+"""The embedded suite: tasks cut from real scans that pinned PyPI packages contain.
 
-Each case is a seeded deformation of one scan, so these tasks are a demonstration and a test bed. They say nothing
-about other patients.
+Each case is a seeded deformation of one scan, so these tasks serve as a demonstration and for tests. Their results
+say nothing about other patients.
 """
 
 import json
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.data.embedded.deformation import Deformation, derive
 from benchmark.data.embedded.packages import Package, fetch
 from benchmark.data.files.read_scan import Scan, read_scan, write_nifti
+from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.errors import InputError
 
 SPLIT_SEEDS = {"source_train": 1, "source_validation": 2, "train": 3, "test": 4, "external": 5}
@@ -24,15 +24,15 @@ SPLIT_SEEDS = {"source_train": 1, "source_validation": 2, "train": 3, "test": 4,
 
 @dataclass(frozen=True)
 class ScanFiles:
-    """Where a scan lies in its package.
+    """The files of a scan in its package.
 
     Attributes:
-        package: The package that carries it.
+        package: The package that contains the scan.
         image: The image's path inside the package; a folder is a DICOM series.
         labels: The label volume's path inside the package.
         modality: CT or MR.
         spacing: mm of the grid that cases are cut on.
-        window: Intensities outside are clipped.
+        window: (low, high); intensities outside are clipped.
         licence: Licence of the scan.
     """
 
@@ -47,16 +47,16 @@ class ScanFiles:
 
 @dataclass(frozen=True)
 class ScansTask(DecathlonTask):
-    """A task in MSD layout that can make itself from a scan.
+    """A task in MSD layout that is generated from a scan.
 
     Attributes:
-        scan: The scan that cases derive from.
+        scan: The scan that cases are derived from.
         classes_from: Class name -> label values of the scan.
         size: Voxels of a case.
-        counts: Split -> number of cases; the splits' seeds are disjoint.
-        deformation: Limits of the deformation and the change of intensities.
+        counts: Split -> number of cases; splits share no seed.
+        deformation: Limits of the deformation and of the intensity changes.
         seed: Seed of the task.
-        external: Another patient's scan with the same organ, or None.
+        external: Another patient's scan of the same organ, or None.
         external_from: Class name -> label values of the external scan.
         external_size: Voxels of a case of the external scan.
     """
@@ -72,17 +72,17 @@ class ScansTask(DecathlonTask):
     external_size: tuple[int, int, int] = (32, 32, 8)
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Fetch the scan and cut the cases, unless they are there; nothing is overwritten in place.
+        """Download the scan and cut the cases, unless they exist; a new folder replaces an old one as a whole.
 
         Args:
-            cache: The folder of fetched packages.
-            code: Digest of the code that cuts cases; those that other code cut are cut anew.
+            cache: The folder of downloaded packages.
+            code: Digest of the code that cuts cases; cases that other code cut are replaced.
 
         Returns:
-            True if cases were cut, False if they were there.
+            True if cases were cut, False if they existed.
 
         Raises:
-            InputError: The scan cannot be fetched or read, or lacks a class.
+            InputError: The scan cannot be downloaded or read, or lacks a class.
         """
         folder = Path(self.folder)
         if self.is_made(code=code):
@@ -97,12 +97,12 @@ class ScansTask(DecathlonTask):
         return True
 
     def is_made(self, *, code: str = "") -> bool:
-        """Whether the cases are there, cut with these settings by this code."""
+        """Whether the cases exist and were cut with these settings by this code."""
         return super().is_made() and self._follows(self.recipe(code))
 
     def _cut(self, folder: Path, cache: Path, recipe: str) -> None:
         if self.scan is None:
-            raise InputError(f"task {self.name} must name a scan, got none")
+            raise InputError(f"task {self.name}: `scan` must be set, got None")
         description: dict[str, Any] = {
             "name": self.name,
             "description": f"cases derived from one {self.scan.modality} scan by seeded deformation",
@@ -130,7 +130,7 @@ class ScansTask(DecathlonTask):
         description |= {"numTraining": len(description["training"]), "numTest": len(description["test"])}
         (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
-    def _write(  # noqa: PLR0917 - one line of a task's contents
+    def _write(  # noqa: PLR0917 - a private step with a single call
         self, folder: Path, split: str, count: int, scan: Scan, size: tuple[int, int, int], files: ScanFiles
     ) -> list[dict[str, str]]:
         part = "Ts" if split in {"test", "external"} else "Tr"
@@ -154,6 +154,6 @@ def _open(files: ScanFiles, classes: dict[str, list[int]], cache: Path) -> Scan:
     for index, (name, values) in enumerate(classes.items(), 1):
         where = np.isin(scan.labels, values)
         if not where.any():
-            raise InputError(f"{root / files.labels} must hold a voxel of {name} {list(values)}, got none")
+            raise InputError(f"{root / files.labels} has no voxel of {name} (label values {list(values)})")
         labels[where] = index
     return Scan(scan.image, labels, scan.spacing)

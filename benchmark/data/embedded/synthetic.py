@@ -1,4 +1,4 @@
-"""Small made-up tasks for tests and trials: MONAI's synthetic volumes of balls, no download."""
+"""Small synthetic tasks for tests and trials: MONAI's volumes of balls, without any download."""
 
 import json
 import shutil
@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 from monai.data import create_test_image_3d
 
-from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.data.files.read_scan import write_nifti
+from benchmark.data.tasks.msd_layout import DecathlonTask
 
 SPACING = 1.0  # mm
 
 
 @dataclass(frozen=True)
 class SyntheticTask(DecathlonTask):
-    """A task in MSD layout that makes its own volumes.
+    """A task in MSD layout that generates its own volumes.
 
     Attributes:
-        organs: Class names; each class is a ball intensity of its own.
-        size: Voxels a side.
+        organs: Class names; the balls of a class share one intensity.
+        size: Voxels per side.
         counts: Split -> number of cases.
         seed: Seed of the task.
-        noise: Largest noise, of an intensity range of 1.
+        noise: Largest noise, relative to an intensity range of 1.
     """
 
     organs: tuple[str, ...] = ("ball",)
@@ -34,14 +34,14 @@ class SyntheticTask(DecathlonTask):
     noise: float = 0.3
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Make the volumes, unless they are there.
+        """Generate the volumes, unless they exist.
 
         Args:
-            cache: Not used; other tasks fetch packages into it.
-            code: Digest of the code that makes volumes; those that other code made are made anew.
+            cache: Not used; other tasks download packages into it.
+            code: Digest of the code that generates volumes; volumes of other code are replaced.
 
         Returns:
-            True if volumes were made.
+            True if volumes were generated.
         """
         folder = Path(self.folder)
         if self.is_made(code=code):
@@ -57,11 +57,11 @@ class SyntheticTask(DecathlonTask):
         return True
 
     def is_made(self, *, code: str = "") -> bool:
-        """Whether the volumes are there, made with these settings by this code."""
+        """Whether the volumes exist and were generated with these settings by this code."""
         return super().is_made() and self._follows(self.recipe(code))
 
     def _make(self, folder: Path, recipe: str) -> None:
-        random = np.random.RandomState(self.seed)  # MONAI's function takes this older generator
+        random = np.random.RandomState(self.seed)  # MONAI's function expects this older generator
         lists: dict[str, list[dict[str, str]]] = {}
         for split, count in self.counts.items():
             part = "Ts" if split in {"test", "external"} else "Tr"

@@ -1,1 +1,1 @@
-"""Volumes and cases on disk."""
+"""Reading volumes and cases from disk."""

@@ -1,4 +1,4 @@
-"""One volume of a task, as every later stage sees it."""
+"""A labelled volume of a task, as all later stages use it."""
 
 from dataclasses import dataclass
 

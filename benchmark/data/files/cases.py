@@ -1,4 +1,4 @@
-"""The cases of a split, read when they are asked for."""
+"""The cases of a split, read from disk on access."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from benchmark.data.files.case import Case
-from benchmark.data.tasks.labelling import Labelling
-from benchmark.data.preprocessing.preparation import Preparation, Volume
 from benchmark.data.files.read_image import Stored, read
+from benchmark.data.preprocessing.preparation import Preparation, Volume
+from benchmark.data.tasks.labelling import Labelling
 from benchmark.errors import CaseError, InputError
 
 AFFINE_TOLERANCE = 1e-3  # mm; headers store float32, and writers round differently
-KEPT_GIB = 2.0  # of cases that stay in memory for those who ask again
+KEPT_GIB = 2.0  # memory for cases that are indexed repeatedly
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CaseFiles:
 
     Attributes:
         name: The case's name.
-        images: One file, or one a channel.
+        images: One file, or one per channel.
         labels: The label file.
     """
 
@@ -37,13 +37,13 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the files of a case must keep to.
+    """Requirements that the files of a case must meet.
 
     Attributes:
         labelling: The label values that may occur.
         channels: Input channels.
-        source_of_channels: What says so, such as "dataset.json states 1".
-        limit_gib: GiB that a file's voxels may take as float32.
+        source_of_channels: Where `channels` comes from, such as "dataset.json states 1".
+        limit_gib: Largest size of a file's voxels as float32, GiB.
     """
 
     labelling: Labelling
@@ -55,13 +55,13 @@ class Rules:
 class Cases(Sequence[Case]):
     """A sequence whose items are read from disk.
 
-    Going through it reads one case after the other and keeps none, so memory does not grow with their number. Indexing
-    keeps those used last, up to a limit, since training asks for them again and again.
+    Iteration reads one case after the other and keeps none, so memory does not grow with the number of cases. Indexing
+    caches the most recently used cases up to a limit, since training reads them repeatedly.
 
     Args:
-        loaders: One a case.
-        place: What stands in front of an error: folder and split.
-        kept_gib: GiB of cases that indexing keeps.
+        loaders: One function per case.
+        place: Folder and split, for errors.
+        kept_gib: Size of the cache, GiB.
     """
 
     def __init__(self, loaders: Sequence[Callable[[], Case]], *, place: str, kept_gib: float = KEPT_GIB) -> None:
@@ -98,7 +98,7 @@ class Cases(Sequence[Case]):
         if not bool(case.labels.any()):
             self._empty.add(index)
         if len(self._empty) == len(self):
-            raise InputError(f"{self._place} must hold a foreground voxel in some case, got none")
+            raise InputError(f"{self._place} has no foreground voxel in any case")
         return case
 
 
@@ -107,7 +107,7 @@ def read_case(files: CaseFiles, preparation: Preparation, rules: Rules) -> Case:
 
     Raises:
         CaseError: A file is missing or corrupt, shapes or affines differ, a voxel is NaN or infinite, a label value
-            is not in dataset.json, or there are more or fewer channels than the rules say.
+            is not in dataset.json, or the number of channels breaks the rules.
         InputError: The preparation does not suit the case.
     """
     with of_case():
@@ -122,7 +122,7 @@ def read_case(files: CaseFiles, preparation: Preparation, rules: Rules) -> Case:
 
 
 def count_channels(files: CaseFiles, *, limit_gib: float) -> int:
-    """The channels that the files of a case hold.
+    """Count the channels in the files of a case.
 
     Raises:
         CaseError: A file cannot be read.
@@ -133,10 +133,10 @@ def count_channels(files: CaseFiles, *, limit_gib: float) -> int:
 
 @contextmanager
 def of_case() -> Iterator[None]:
-    """Say of bad input within the block that it lies in a case's files, not in what is done with them.
+    """Turn an InputError of the block into a CaseError: the fault is in the files of a case.
 
     Raises:
-        CaseError: Within the block an InputError was raised.
+        CaseError: The block raised an InputError.
     """
     try:
         yield
@@ -148,14 +148,14 @@ def _stored(files: CaseFiles, rules: Rules) -> Volume:
     images = [read(path, limit_gib=rules.limit_gib) for path in files.images]
     labels = read(files.labels, limit_gib=rules.limit_gib)
     if len(labels.shape) <= 3 and len(labels.values) > 1:
-        raise InputError(f"cannot use {files.labels} as labels: it holds {len(labels.values)} values for each voxel, "
-                         "such as colours, where one is needed, the number of the class")  # fmt: skip
+        raise InputError(f"cannot use {files.labels} as labels: it has {len(labels.values)} values per voxel (such as "
+                         "colours), expected 1 (the class)")  # fmt: skip
     for path, image in zip(files.images, images, strict=True):
         _check_grid(files.labels, labels, image)
         _check_values(path, image)
     values = np.concatenate([image.values for image in images], dtype=np.float32, casting="unsafe")
     if len(values) != rules.channels:
-        raise InputError(f"cannot use {files.images[0]}: the case holds {len(values)} channels, but "
+        raise InputError(f"cannot use {files.images[0]}: the case has {len(values)} channels, but "
                          f"{rules.source_of_channels} (each colour of an RGB image is a channel)")  # fmt: skip
     _check_labels(files.labels, labels, rules.labelling)
     return Volume(values, labels.values[0].astype(np.int16), images[0].spacing)
@@ -163,25 +163,25 @@ def _stored(files: CaseFiles, rules: Rules) -> Volume:
 
 def _check_grid(path: Path, labels: Stored, image: Stored) -> None:
     if len(labels.shape) > 3 or len(labels.values) != 1 or image.values.shape[1:] != labels.values.shape[1:]:
-        raise InputError(f"{path} must have its image's shape {image.shape[:3]}, got {labels.shape}")
+        raise InputError(f"cannot use {path}: its shape {labels.shape} differs from its image's {image.shape[:3]}")
     if image.affine is None or labels.affine is None:
         return
     if not np.allclose(image.affine, labels.affine, atol=AFFINE_TOLERANCE):
         difference = np.abs(image.affine - labels.affine).max()
-        raise InputError(f"{path} must have its image's affine, got a difference of {difference:.3g} mm")
+        raise InputError(f"cannot use {path}: its affine differs from its image's by {difference:.3g} mm")
 
 
 def _check_values(path: Path, image: Stored) -> None:
     with np.errstate(over="ignore"):
         finite = np.isfinite(image.values.astype(np.float32))
     if not finite.all():
-        raise InputError(f"{path} must hold finite voxels, got {int((~finite).sum())} NaN or inf")
+        raise InputError(f"cannot use {path}: voxels must be finite, got {int((~finite).sum())} NaN or inf")
 
 
 def _check_labels(path: Path, labels: Stored, labelling: Labelling) -> None:
     unknown = sorted(set(np.unique(labels.values).tolist()) - set(labelling.classes))
     if unknown:
-        raise InputError(f"{path} must hold label values of dataset.json {sorted(labelling.classes)}, "
+        raise InputError(f"cannot use {path}: label values must be in dataset.json {sorted(labelling.classes)}, "
                          f"got {unknown[0]:g}")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 of files and folders, so that changed data change every key that depends on them."""
+"""SHA-256 of files, so that a change of the data changes every key that depends on them."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from benchmark.errors import InputError
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 over names and contents, whatever the order of `paths`.
+    """SHA-256 over file names and contents, independent of the order of `paths`.
 
     Raises:
         InputError: A file does not exist.
@@ -19,5 +19,5 @@ def files_digest(paths: Iterable[Path]) -> str:
             with path.open("rb") as stream:
                 parts.append(f"{path.name}:{hashlib.file_digest(stream, 'sha256').hexdigest()}")
         except FileNotFoundError:
-            raise InputError(f"{path} must exist, since dataset.json lists it") from None
+            raise InputError(f"{path} not found, but dataset.json lists it") from None
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()

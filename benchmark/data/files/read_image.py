@@ -1,8 +1,8 @@
 """Read a volume from disk: NIfTI, NRRD, MHA and GIPL, and 2D images (PNG, BMP, TIFF), in nnU-Net's axis order.
 
 Axis order changes here and in `Preparation`: arrays are read as (c, Z, Y, X), a 2D image as one slice. Colours are
-channels, in the order R, G, B and, where there is one, A. Nothing is allocated before the header's shape is seen to fit
-the limit.
+channels, in the order R, G, B and, if present, A. Memory is allocated only after the shape in the header is checked
+against the limit.
 """
 
 import json
@@ -27,10 +27,10 @@ ITK = (".nrrd", ".mha", ".gipl")
 FLAT = (".png", ".bmp")
 STACKS = (".tif", ".tiff")
 ENDINGS = (*NIFTI, *ITK, *FLAT, *STACKS)
-COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # the records that NIfTI knows
+COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # the colour records that NIfTI defines
 REAL = "buif"  # numpy's kinds of real numbers
 LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 fits
-FLAT_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's for images that state none
+FLAT_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's spacing for images without any
 TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's directions are left-posterior-superior, NIfTI's right-anterior-superior
 DECIMALS = 6  # of mm: headers store float32, and formats differ in the last bits
 UNREADABLE = (
@@ -38,8 +38,8 @@ UNREADABLE = (
     EOFError,
     ValueError,
     RuntimeError,
-    AssertionError,  # of nnU-Net's reader of 2D images, for a number of colours that it does not know
-    SyntaxError,  # Pillow's for a broken PNG
+    AssertionError,  # nnU-Net's reader of 2D images raises it for an unknown number of colours
+    SyntaxError,  # Pillow raises it for a broken PNG
     KeyError,
     zlib.error,
     nib.filebasedimages.ImageFileError,
@@ -50,13 +50,13 @@ UNREADABLE = (
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds.
+    """The content of an image file.
 
     Attributes:
         values: (c, Z, Y, X), as stored.
-        shape: As the file has it, x first.
+        shape: As in the file, x first.
         spacing: (3,) mm, in the array's axis order.
-        affine: (4, 4) voxel (x, y, z) to mm, right-anterior-superior; None where the format has none.
+        affine: (4, 4) voxel (x, y, z) to mm, right-anterior-superior; None if the format has none.
     """
 
     values: NDArray[Any]
@@ -66,7 +66,7 @@ class Stored:
 
 
 def ending(path: Path) -> str:
-    """The file ending that decides how a file is read: `.nii.gz` of `a.b.nii.gz`."""
+    """The ending that decides how a file is read: `.nii.gz` for `a.b.nii.gz`."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
@@ -80,39 +80,39 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
 
     Args:
         path: The file; its ending decides how it is read.
-        limit_gib: GiB that its voxels may take as float32, judged by the header.
+        limit_gib: Largest size of its voxels as float32, GiB, according to the header.
 
     Raises:
-        InputError: It is missing, unreadable, of an unknown kind or too large, its spacing is not positive, or its
-            values are no real numbers.
+        InputError: The file is missing, unreadable, of an unknown kind or too large, its spacing is not positive, or
+            its values are not real numbers.
     """
     kind = ending(path)
     if kind not in ENDINGS:
-        raise InputError(f"{path} must end in one of {', '.join(ENDINGS)}")
+        raise InputError(f"cannot read {path}: its name must end in one of {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise InputError(f"{path} must exist, since dataset.json lists it")
+        raise InputError(f"{path} not found, but dataset.json lists it")
     try:
         stored = _nifti(path, limit_gib) if kind in NIFTI else _other(path, kind, limit_gib)
     except InputError:
         raise
     except UNREADABLE as error:
         name = "NIfTI" if kind in NIFTI else kind.removeprefix(".").upper()
-        raise InputError(f"{path} must be a readable {name} volume, got: {_last_line(error)}") from error
+        raise InputError(f"cannot read {path} as {name}: {_last_line(error)}") from error
     if stored.values.dtype.kind not in REAL:
-        raise InputError(f"cannot use {path}: its voxels are {stored.values.dtype}, where real numbers are needed")
+        raise InputError(f"cannot use {path}: voxels must be real numbers, got {stored.values.dtype}")
     if not all(math.isfinite(mm) and mm > 0 for mm in stored.spacing):
-        raise InputError(f"{path} must have a positive spacing along each axis, got {stored.spacing[::-1]} mm")
+        raise InputError(f"cannot use {path}: spacing must be positive along each axis, got {stored.spacing[::-1]} mm")
     return stored
 
 
 def _nifti(path: Path, limit_gib: float) -> Stored:
     volume = nib.load(path)
-    if not isinstance(volume, nib.spatialimages.SpatialImage):  # CIFTI, whose rows are no voxels
-        raise InputError(f"cannot read {path}: it is a {type(volume).__name__}, no NIfTI volume")
+    if not isinstance(volume, nib.spatialimages.SpatialImage):  # CIFTI, whose rows are not voxels
+        raise InputError(f"cannot read {path}: it is a {type(volume).__name__}, not a NIfTI volume")
     colours = volume.get_data_dtype().names or ()
     _check_size(path, volume.shape, limit_gib, values=max(len(colours), 1))
     if len(volume.shape) not in {2, 3, 4}:
-        raise InputError(f"{path} must have 2 to 4 axes, got shape {tuple(volume.shape)}")
+        raise InputError(f"cannot use {path}: it must have 2 to 4 axes, got shape {tuple(volume.shape)}")
     values = _with_channels(_colours(path, volume) if colours else np.asarray(volume.dataobj).T)
     affine = np.asarray(volume.affine, dtype=np.float64)
     spacing = tuple(round(float(mm), DECIMALS) for mm in nib.affines.voxel_sizes(affine))[::-1]
@@ -120,11 +120,11 @@ def _nifti(path: Path, limit_gib: float) -> Stored:
 
 
 def _colours(path: Path, volume: Any) -> NDArray[Any]:
-    """(c, Z, Y, X) of a volume whose voxels are colours; several of them along a fourth axis follow each other."""
+    """Read a volume of colours as (c, Z, Y, X); the colours along a fourth axis follow each other."""
     names = volume.get_data_dtype().names
     if names not in COLOURS:
-        raise InputError(f"cannot use {path}: its voxels are records of {', '.join(names)}, where numbers are needed")
-    stored = volume.dataobj.get_unscaled().T  # scaling is not meant for colours
+        raise InputError(f"cannot use {path}: voxels must be numbers or colours, got records of {', '.join(names)}")
+    stored = volume.dataobj.get_unscaled().T  # scaling does not apply to colours
     planes = np.stack([_with_channels(stored[name]) for name in names], axis=1)
     return np.asarray(planes.reshape(-1, *planes.shape[2:]))
 
@@ -161,24 +161,24 @@ def _itk(path: Path) -> Stored:
 
 
 def _stack(path: Path) -> Stored:
-    """A 3D TIFF; as nnU-Net has it, its spacing (z, y, x) stands in a JSON file beside it, or is 1 mm."""
+    """Read a 3D TIFF; as in nnU-Net, its spacing (z, y, x) is in a JSON file next to it, or 1 mm."""
     import tifffile
 
     with tifffile.TiffFile(path) as stored:
         values, axes = stored.series[0].asarray(), stored.series[0].axes
-    if "S" in axes and values.ndim == len(axes):  # the samples of a voxel, which are its colours
+    if "S" in axes and values.ndim == len(axes):  # samples per voxel: its colours
         values = np.moveaxis(values, axes.index("S"), 0)
     shape = values.shape[-3:][::-1]
     name = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
-    beside = [one for one in (path.with_name(stem(path) + ".json"), name) if one.is_file()]
-    spacing = json.loads(beside[0].read_text(encoding="utf-8"))["spacing"] if beside else (1.0, 1.0, 1.0)
+    sidecars = [file for file in (path.with_name(stem(path) + ".json"), name) if file.is_file()]
+    spacing = json.loads(sidecars[0].read_text(encoding="utf-8"))["spacing"] if sidecars else (1.0, 1.0, 1.0)
     if len(spacing) != 3:
-        raise InputError(f"{beside[0]} must give three numbers as spacing, got {spacing}")
+        raise InputError(f"{sidecars[0]}: spacing must be three numbers, got {spacing}")
     return Stored(_with_channels(values), shape, tuple(float(mm) for mm in spacing), None)
 
 
 def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
-    """(Y, X), (Z, Y, X) or (c, Z, Y, X) as (c, Z, Y, X)."""
+    """Reshape (Y, X), (Z, Y, X) or (c, Z, Y, X) to (c, Z, Y, X)."""
     return values.reshape((1,) * (4 - values.ndim) + values.shape)
 
 
@@ -186,13 +186,13 @@ def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float, *, values:
     gib = values * math.prod(int(n) for n in shape) * 4 / 2**30
     if gib > limit_gib or min(shape, default=0) < 1:
         raise InputError(
-            f"{path} must have a voxel and take at most limit_gib {limit_gib:g} GiB as float32, "
+            f"cannot read {path}: it must have a voxel and take at most limit_gib {limit_gib:g} GiB as float32, "
             f"got shape {tuple(int(n) for n in shape)}"
         )
 
 
 def _last_line(error: BaseException) -> str:
-    """NIfTI readers put the reason first, ITK last."""
+    """The reason in an error: the last line of ITK's, all lines of others."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     chosen = lines[-1:] if isinstance(error, RuntimeError) else lines
     return " ".join(chosen) or type(error).__name__

@@ -1,6 +1,6 @@
-"""Read a scan and its labels from any medical image format onto one grid (SimpleITK), and write NIfTI.
+"""Read a scan and its labels in any format of SimpleITK onto one grid, and write NIfTI.
 
-Axis order changes here and nowhere else: arrays are (x, y, z) in the patient's left-posterior-superior directions.
+Arrays are (x, y, z) in the patient's left-posterior-superior directions; no other module changes this order.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Scan:
 
     Attributes:
         image: (X, Y, Z) float32 intensities.
-        labels: (X, Y, Z) int16 label values.
+        labels: (X, Y, Z) int16.
         spacing: mm between voxels, in the array's axis order.
     """
 
@@ -32,8 +32,8 @@ class Scan:
 def read_scan(image: Path, labels: Path, *, spacing: float) -> Scan:
     """Read a scan (a file, or a folder with one DICOM series) and resample it and its labels to one isotropic grid.
 
-    Intensities are interpolated linearly, labels by the nearest voxel in the patient's space, so that a label file
-    whose axes run another way than the image's still lands where it belongs.
+    Intensities are interpolated linearly. Labels take the nearest voxel in the patient's space, so a label file whose
+    axes run in other directions than the image's is still aligned with it.
 
     Args:
         image: A volume that SimpleITK reads, or a folder of DICOM files.
@@ -77,8 +77,8 @@ def _read(path: Path) -> sitk.Image:
             image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         detail = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path} must be an image that SimpleITK reads, got: {detail}") from error
+        raise InputError(f"cannot read {path} with SimpleITK: {detail}") from error
     if image.GetNumberOfComponentsPerPixel() > 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(f"cannot use {path}: its voxels are {image.GetPixelIDTypeAsString()}, where one real number "
-                         "is needed")  # fmt: skip
+        raise InputError(f"cannot use {path}: each voxel must be one real number, got "
+                         f"{image.GetPixelIDTypeAsString()}")  # fmt: skip
     return image

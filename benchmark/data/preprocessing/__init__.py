@@ -1,1 +1,1 @@
-"""How a case becomes the input of a network."""
+"""Preprocessing: from a stored case to the input of a network."""

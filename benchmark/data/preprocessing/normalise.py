@@ -1,4 +1,4 @@
-"""How stored intensities become a network's input."""
+"""Normalisation of intensities."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from benchmark.errors import InputError
 
-SMALLEST_SPREAD = 1e-6  # of the input's unit; a constant volume stays 0 instead of dividing by 0
+SMALLEST_SPREAD = 1e-6  # in the image's unit; a constant volume becomes 0 instead of a division by 0
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Clip to a window, then scale.
+    """Scale a window of intensities to [-1, 1], or each volume to mean 0 and deviation 1.
 
     Attributes:
-        window: (low, high) in the image's units (CT: Hounsfield), mapped to [-1, 1]; None: each volume's own mean
-            and standard deviation (MR, whose units mean nothing).
+        window: (low, high) in the image's units (CT: Hounsfield); values outside are clipped. None: each channel's own
+            mean and standard deviation (MR, whose units are arbitrary).
     """
 
     window: tuple[float, float] | None = None

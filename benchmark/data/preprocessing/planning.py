@@ -1,4 +1,4 @@
-"""A task's own preparation: a window, z-scores, or what nnU-Net plans for its training cases."""
+"""The preparation of a task: a window, z-scores, or nnU-Net's plan for its training cases."""
 
 import contextlib
 import hashlib
@@ -23,20 +23,20 @@ from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
 
 KINDS = ("zscore", "window", "nnunet")
-NAME = "Dataset001_Target"  # nnU-Net finds a data set by a name of this form
+NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Training:
-    """The training cases of a task, as nnU-Net's planner wants them.
+    """The training cases of a task, as nnU-Net's planner expects them.
 
     Attributes:
         files: Their files.
-        labels: Name -> value, or values of a region.
-        channel_names: Channel -> name; `CT` decides how it is normalised.
-        file_ending: Of all files.
+        labels: Name -> value, or the values of a region.
+        channel_names: Channel -> name; a channel named `CT` is normalised as CT.
+        file_ending: The ending of all files.
     """
 
     files: Sequence[CaseFiles]
@@ -47,14 +47,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a task's volumes become a network's input.
+    """Settings of a task's preparation.
 
     Attributes:
         kind: `zscore`: each volume's own mean and deviation, on the stored grid. `window`: a window, on the stored
             grid. `nnunet`: intensities, axes, crop and spacing as nnU-Net plans them from the training cases.
         window: (low, high) in the image's units, for `window`.
-        configuration: Of nnU-Net's plans; None: 3d_fullres where they have it, else 2d.
-        folder: Where nnU-Net's plans are kept, by the digest of the training cases.
+        configuration: A configuration of nnU-Net's plans; None: 3d_fullres if they have it, else 2d.
+        folder: The folder of nnU-Net's plans; their names are digests of the training cases.
     """
 
     kind: str = "zscore"
@@ -63,15 +63,15 @@ class Plan:
     folder: str | Path = "outputs/plans"
 
     def preparation(self, training: Callable[[], Training]) -> Preparation:
-        """The preparation; the training cases are only asked for where nnU-Net plans.
+        """Make the preparation; `training` is only called for the kind `nnunet`.
 
         Raises:
-            InputError: A setting breaks its rule, or nnU-Net cannot plan the cases.
+            InputError: A setting is invalid, or nnU-Net cannot plan the cases.
         """
         if self.kind not in KINDS:
             raise InputError(f"plan.kind must be one of {', '.join(KINDS)}, got {self.kind}")
         if (self.window is not None) != (self.kind == "window"):
-            raise InputError(f"plan.window must be given for the kind window alone, got {self.window} for {self.kind}")
+            raise InputError(f"plan.window must be set for the kind window only, got {self.window} for {self.kind}")
         if self.kind != "nnunet":
             return Preparation(Normalisation((self.window[0], self.window[1]) if self.window else None))
         plans = nnunet_plans(training(), folder=Path(self.folder))
@@ -81,11 +81,11 @@ class Plan:
 
 
 def nnunet_plans(training: Training, *, folder: Path) -> dict[str, Any]:
-    """nnU-Net's plans for training cases, from its own fingerprint and planner; made once.
+    """Plan training cases with nnU-Net's fingerprint extractor and planner, or read the plans made before.
 
     Args:
-        training: The cases.
-        folder: Where plans are kept.
+        training: The training cases.
+        folder: The folder of the plans.
 
     Raises:
         InputError: nnU-Net cannot read or plan the cases.
@@ -122,9 +122,9 @@ def _plan(training: Training, place: Path) -> Path:
         },
     }
     (raw / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
-    told = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(told):
+        with contextlib.redirect_stdout(output):
             extractor = DatasetFingerprintExtractor(NAME, num_processes=1)
             extractor.show_progress_bar = False
             extractor.run()
@@ -132,17 +132,17 @@ def _plan(training: Training, place: Path) -> Path:
             planner.plan_experiment()
     except (AssertionError, RuntimeError, ValueError, KeyError, IndexError, OSError) as error:
         detail = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"plan.kind=nnunet must be able to plan {len(training.files)} cases such as "
-                         f"{training.files[0].images[0]}, got: {detail}") from error  # fmt: skip
-    log.debug("nnU-Net's planner: %s", told.getvalue())
+        raise InputError(f"nnU-Net cannot plan {len(training.files)} cases such as {training.files[0].images[0]} "
+                         f"(plan.kind=nnunet): {detail}") from error  # fmt: skip
+    log.debug("nnU-Net's planner: %s", output.getvalue())
     return place / "preprocessed" / NAME / f"{planner.plans_identifier}.json"
 
 
 @contextlib.contextmanager
 def _environment(place: Path) -> Iterator[None]:
-    """nnU-Net's folders for a while; it reads them, and its number of threads, from the environment."""
+    """Set the environment variables from which nnU-Net reads its folders and its number of threads."""
     ours = {f"nnUNet_{name}": str(place / name) for name in ("raw", "preprocessed", "results")}
-    ours["nnUNet_n_proc_DA"] = "1"  # its planner takes this as torch's threads
+    ours["nnUNet_n_proc_DA"] = "1"  # its planner sets torch's threads to this
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

@@ -1,4 +1,4 @@
-"""nnU-Net's plans as a preparation."""
+"""Read nnU-Net's plans and turn them into a preparation."""
 
 import json
 from collections.abc import Mapping
@@ -14,69 +14,69 @@ STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensi
 
 
 def preparation_from_plans(plans: Mapping[str, Any], configuration: str) -> Preparation:
-    """What nnU-Net's preprocessor does under a plan.
+    """The preparation that matches nnU-Net's preprocessing under a plan.
 
     Args:
         plans: The content of plans.json.
-        configuration: 2d, 3d_fullres and so on.
+        configuration: A configuration of the plans, such as 2d or 3d_fullres.
 
     Raises:
         InputError: The plans lack the configuration or a key, or name code that is not nnU-Net's own.
     """
     try:
-        found = _configuration(plans, configuration)
+        chosen = _configuration(plans, configuration)
         statistics = next(plans[key] for key in STATISTICS if key in plans)
         return Preparation(
             normalisation=ChannelSchemes(
                 tuple(
                     _scheme(name, masked, statistics.get(str(channel), {}))
                     for channel, (name, masked) in enumerate(
-                        zip(found["normalization_schemes"], found["use_mask_for_norm"], strict=True)
+                        zip(chosen["normalization_schemes"], chosen["use_mask_for_norm"], strict=True)
                     )
                 )
             ),
-            spacing=tuple(float(mm) for mm in found["spacing"]),
+            spacing=tuple(float(mm) for mm in chosen["spacing"]),
             transpose=tuple(int(axis) for axis in plans["transpose_forward"]),
             crop=True,
             resampling=Resampling(
-                found["resampling_fn_data"],
-                settings(found["resampling_fn_data_kwargs"]),
-                found["resampling_fn_seg"],
-                settings(found["resampling_fn_seg_kwargs"]),
+                chosen["resampling_fn_data"],
+                settings(chosen["resampling_fn_data_kwargs"]),
+                chosen["resampling_fn_seg"],
+                settings(chosen["resampling_fn_seg_kwargs"]),
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
-        detail = error.args[0] if error.args else "no statistics of intensities"
-        raise InputError(f"plans: {configuration} must be a configuration of nnU-Net v2, got: {detail}") from error
+        detail = error.args[0] if error.args else "no intensity statistics"
+        raise InputError(f"plans: cannot use {configuration} as a configuration of nnU-Net v2: {detail}") from error
 
 
 def read_plans(path: Path) -> dict[str, Any]:
-    """The content of a plans file.
+    """Read a plans file.
 
     Raises:
-        InputError: It is missing, or not UTF-8 JSON with configurations.
+        InputError: The file is missing, or not UTF-8 JSON with configurations.
     """
     try:
         plans = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} must exist, got none") from None
+        raise InputError(f"{path} not found") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be UTF-8 JSON, got: {error}") from error
+        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
     if not isinstance(plans, dict) or not isinstance(plans.get("configurations"), dict):
-        raise InputError(f"{path} must be an object with the key configurations")
+        raise InputError(f"{path} must be a JSON object with the key configurations")
     return plans
 
 
 def _configuration(plans: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A configuration with what it inherits; nnU-Net's plans manager resolves it."""
+    """A configuration with its inherited settings, as nnU-Net's plans manager resolves them."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     if name not in plans["configurations"]:
         raise InputError(f"plans: configuration must be one of {', '.join(plans['configurations'])}, got {name}")
-    found: Mapping[str, Any] = PlansManager(dict(plans)).get_configuration(name).configuration
-    return found
+    resolved: Mapping[str, Any] = PlansManager(dict(plans)).get_configuration(name).configuration
+    return resolved
 
 
 def _scheme(name: str, masked: bool, statistics: Mapping[str, float]) -> Scheme:

@@ -1,4 +1,4 @@
-"""How a stored volume becomes what a network sees: intensities and spacing, by the target's plan or by the source's."""
+"""Prepare a stored volume for a network: intensities and spacing, by the plan of the target or of the source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ OUTSIDE = -1  # nnU-Net's label of voxels outside the nonzero region
 
 @dataclass(frozen=True)
 class Volume:
-    """A labelled volume as it is read, in nnU-Net's axis order: slices, rows, columns; a 2D image has one slice.
+    """A labelled volume in nnU-Net's axis order: slices, rows, columns; a 2D image has one slice.
 
     Attributes:
         image: (c, Z, Y, X) float32.
@@ -33,14 +33,13 @@ class Volume:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a stored volume before a network sees it, in nnU-Net's order. Plain data.
+    """The steps from a stored volume to a network's input, in nnU-Net's order.
 
     Attributes:
-        normalisation: How intensities become the network's input: one for all channels, or a scheme a channel.
+        normalisation: How intensities are normalised: all channels alike, or a scheme per channel.
         spacing: mm that volumes are resampled to, in the order of the transposed axes; two numbers leave the first
-            axis as it is (slice by slice); None: as stored.
-        transpose: Axes of (Z, Y, X) in the order that the network sees; None: (X, Y, Z), and (1, Y, X) of a volume
-            of one slice.
+            axis unchanged (slice by slice); None: as stored.
+        transpose: Axes of (Z, Y, X) in the network's order; None: (X, Y, Z), and (1, Y, X) for a volume of one slice.
         crop: Whether volumes are cropped to the box of their nonzero voxels.
         resampling: How volumes are resampled.
     """
@@ -55,7 +54,7 @@ class Preparation:
         """Prepare a volume: transpose, crop, normalise, resample.
 
         Returns:
-            The volume with its axes in the order that the network sees.
+            The volume with its axes in the network's order.
         """
         volume = _transposed(volume, self.transpose)
         image, labels = volume.image, volume.labels
@@ -81,16 +80,16 @@ class Preparation:
 def follow(
     source: Preparation | None, target: Preparation, *, intensities: str = "target", spacing: str = "target"
 ) -> Preparation:
-    """The preparation of a pair: intensities from one plan; axes, crop and spacing from one plan.
+    """The preparation of a pair: intensities by one plan; axes, crop and spacing by the same or the other plan.
 
     Args:
-        source: The source's own preparation; None where it is not known, and the target's is taken.
+        source: The source's own preparation; None if unknown, and the target's is used.
         target: The target's own preparation.
         intensities: "source" or "target".
         spacing: "source" or "target".
 
     Raises:
-        InputError: A choice is none of these.
+        InputError: A choice is neither of these.
     """
     for name, choice in (("intensities", intensities), ("spacing", spacing)):
         _check(name, choice, FOLLOW)
@@ -113,10 +112,10 @@ def _transposed(volume: Volume, axes: tuple[int, ...] | None) -> Volume:
 def _marked(
     image: NDArray[np.float32], labels: NDArray[np.int16], *, crop: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """The image, cropped if asked for, and its labels with OUTSIDE for background outside the nonzero region."""
+    """Crop the image if `crop`, and mark background outside the nonzero region as OUTSIDE in the labels."""
     from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask, crop_to_nonzero
 
-    if not image.any():  # an empty image has no box; nnU-Net's own function stops there
+    if not image.any():  # an empty image has no box, and nnU-Net's function fails on it
         return image, labels
     if crop:
         image, marked, _ = crop_to_nonzero(image, labels[None], nonzero_label=OUTSIDE)

@@ -1,4 +1,4 @@
-"""Resampling as nnU-Net does it, by its own functions."""
+"""Resampling by nnU-Net's own functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ NEAREST: Settings = (("force_separate_z", None), ("is_seg", True), ("order", 1),
 
 @dataclass(frozen=True)
 class Resampling:
-    """How images and labels reach another spacing; the defaults are those of nnU-Net's planner.
+    """Resampling of images and labels; the defaults are those of nnU-Net's planner.
 
     Attributes:
         image: Name of nnU-Net's function for images.
@@ -38,7 +38,7 @@ class Resampling:
     def __post_init__(self) -> None:
         for name in (self.image, self.labels):
             if name not in FUNCTIONS:
-                raise InputError(f"plans: resampling_fn must be of {', '.join(FUNCTIONS)}, got {name}")
+                raise InputError(f"plans: resampling_fn must be one of {', '.join(FUNCTIONS)}, got {name}")
 
     def __call__(
         self, image: NDArray[np.float32], labels: NDArray[np.int16], old: tuple[float, ...], new: tuple[float, ...]
@@ -48,21 +48,21 @@ class Resampling:
         Args:
             image: (c, D, H, W) float32.
             labels: (D, H, W) int16.
-            old: (3,) mm as they are.
-            new: (3,) mm as they are to be.
+            old: (3,) mm, the present spacing.
+            new: (3,) mm, the new spacing.
         """
         from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
         shape = compute_new_shape(image.shape[1:], old, new)
         if (shape < 1).any():
-            raise InputError(f"spacing must leave a voxel along each axis of {image.shape[1:]}, got {old} to {new}")
+            raise InputError(f"spacing must leave a voxel along each axis of {image.shape[1:]}, got {old} to {new} mm")
         moved = _function(self.image, self.image_settings)(image, shape, old, new)
         classes = _function(self.labels, self.labels_settings)(labels[None], shape, old, new)
         return np.asarray(moved, dtype=np.float32), np.asarray(classes[0], dtype=np.int16)
 
 
 def settings(arguments: Mapping[str, Any]) -> Settings:
-    """Arguments of plans.json as plain, hashable data."""
+    """Arguments from plans.json as hashable data."""
     return tuple(sorted(arguments.items()))
 
 

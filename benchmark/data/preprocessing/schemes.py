@@ -1,4 +1,4 @@
-"""Intensities as nnU-Net normalises them (Isensee et al., Nature Methods 2021): a scheme a channel, by its own classes."""
+"""Normalisation by nnU-Net's own classes, a scheme per channel (Isensee et al., Nature Methods 2021)."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmark.errors import InputError, SkipPair
 
-# nnU-Net's own classes; plans that name another one are refused, since a name leads to code
+# nnU-Net's own classes; plans that name another class are refused, since loading it would run its code
 SCHEMES = (
     "CTNormalization",
     "NoNormalization",
@@ -23,9 +23,9 @@ class Scheme:
 
     Attributes:
         name: One of nnU-Net's classes.
-        masked: Z-score over the nonzero region alone.
-        mean: Of the training data's foreground; `CTNormalization` subtracts it.
-        std: Of the training data's foreground; `CTNormalization` divides by it.
+        masked: Whether the z-score uses only the nonzero region.
+        mean: Mean of the training data's foreground; `CTNormalization` subtracts it.
+        std: Deviation of the training data's foreground; `CTNormalization` divides by it.
         low: Lower bound of `CTNormalization`, in the image's units.
         high: Upper bound of `CTNormalization`.
     """
@@ -39,12 +39,12 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if self.name not in SCHEMES:
-            raise InputError(f"plans: normalization_schemes must be of {', '.join(SCHEMES)}, got {self.name}")
+            raise InputError(f"plans: normalization_schemes must be one of {', '.join(SCHEMES)}, got {self.name}")
         if self.name == "CTNormalization" and None in (self.mean, self.std, self.low, self.high):
-            raise InputError("plans: CTNormalization must have the foreground's mean, std and percentiles, got none")
+            raise InputError("plans: CTNormalization needs the foreground's mean, std and percentiles")
 
     def __call__(self, channel: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Normalise a channel in place where nnU-Net does.
+        """Normalise a channel; as in nnU-Net, some schemes change it in place.
 
         Args:
             channel: (D, H, W) float32.
@@ -67,10 +67,10 @@ class Scheme:
 
 @dataclass(frozen=True)
 class ChannelSchemes:
-    """One scheme for each channel; a single one is for all channels.
+    """A scheme for each channel, or a single scheme for all channels.
 
     Attributes:
-        schemes: In the order of the channels.
+        schemes: The schemes, in the order of the channels.
     """
 
     schemes: tuple[Scheme, ...]
@@ -88,12 +88,12 @@ class ChannelSchemes:
             outside: (D, H, W) int16, -1 outside the nonzero region.
 
         Raises:
-            SkipPair: There are neither as many channels as schemes, nor schemes that are all alike.
+            SkipPair: The number of channels differs from that of schemes, and the schemes differ from each other.
         """
         schemes = self.schemes if len(self.schemes) == len(image) else tuple(dict.fromkeys(self.schemes)) * len(image)
         if len(schemes) != len(image):
             raise SkipPair(
-                f"intensities are to follow a plan for {len(self.schemes)} channels of several kinds, "
-                f"but the task has {len(image)}"
+                f"the plan normalises {len(self.schemes)} channels in different ways, "
+                f"but the task has {len(image)} channels"
             )
         return np.stack([scheme(channel, outside) for scheme, channel in zip(schemes, image, strict=True)])

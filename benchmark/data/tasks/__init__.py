@@ -1,1 +1,1 @@
-"""Tasks: data sets with labels, in the layouts that are read."""
+"""Tasks: labelled data sets in the layouts of MSD and nnU-Net."""

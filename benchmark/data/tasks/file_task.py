@@ -1,4 +1,4 @@
-"""What tasks share whose cases are files in a folder."""
+"""Base class of tasks whose cases are files in a folder."""
 
 import hashlib
 from abc import abstractmethod
@@ -9,14 +9,14 @@ from pathlib import Path
 from benchmark.data.files.case import Case
 from benchmark.data.files.cases import CaseFiles, Cases, Rules, count_channels, read_case
 from benchmark.data.files.digest import files_digest
-from benchmark.data.tasks.labelling import Labelling
-from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.files.read_image import LIMIT_GIB
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.labelling import Labelling
 from benchmark.errors import InputError
 
 
 class ListedTask:
-    """A task whose cases are files that a folder's dataset.json lists or names."""
+    """A task whose cases are files described by the dataset.json of a folder."""
 
     name: str
     folder: str | Path
@@ -26,17 +26,17 @@ class ListedTask:
     @property
     @abstractmethod
     def labelling(self) -> Labelling:
-        """Which class each stored label value is."""
+        """The class of each stored label value."""
 
     @property
     @abstractmethod
     def preparation(self) -> Preparation:
-        """How volumes become a network's input where nothing else is asked for."""
+        """How volumes become a network's input by default."""
 
     @property
     @abstractmethod
     def stated_channels(self) -> int | None:
-        """Input channels as dataset.json states them; None where it does not."""
+        """Input channels stated in dataset.json; None if it states none."""
 
     @abstractmethod
     def listed(self, split: str) -> list[CaseFiles]:
@@ -54,16 +54,16 @@ class ListedTask:
 
     @cached_property
     def channels(self) -> int:
-        """Input channels: as dataset.json states them, or else those of the first training case."""
+        """Input channels: those stated in dataset.json, or else those of the first training case."""
         if self.stated_channels is not None:
             return self.stated_channels
         return count_channels(self.listed("train")[0], limit_gib=self.limit_gib)
 
     def digest(self) -> str:
-        """SHA-256 over dataset.json, every listed file, and which split each case is in."""
+        """SHA-256 over dataset.json, every listed file, and the split of each case."""
         files = {split: self.listed(split) for split in self.splits}
-        paths = [path for found in files.values() for case in found for path in (*case.images, case.labels)]
-        split = [f"{name}: {[case.name for case in found]}" for name, found in sorted(files.items())]
+        paths = [path for cases in files.values() for case in cases for path in (*case.images, case.labels)]
+        split = [f"{name}: {[case.name for case in cases]}" for name, cases in sorted(files.items())]
         content = files_digest([Path(self.folder) / "dataset.json", *paths])
         return hashlib.sha256("\n".join([content, *split]).encode()).hexdigest()
 
@@ -72,37 +72,37 @@ class ListedTask:
         return [files.name for files in self.listed(split)]
 
     def cases(self, split: str, preparation: Preparation | None = None) -> Sequence[Case]:
-        """The cases of a split, each read when it is asked for.
+        """The cases of a split, each read on access.
 
         Args:
             split: The split's name.
-            preparation: How volumes become a network's input; the task's own by default.
+            preparation: How volumes become a network's input; None: the task's own.
 
         Raises:
-            InputError: The split lists no case or one twice; on reading, also what `read_case` says, and that no case
-                of the split has a foreground voxel.
+            InputError: The split lists no case, or a case twice. Reading a case also raises the errors of `read_case`,
+                and one if no case of the split has a foreground voxel.
         """
         files, what = self.listed(split), self.splits.get(split, split)
         if not files:
-            raise InputError(f"{self.folder}/dataset.json: {what} must list at least one case, got none")
-        names = [one.name for one in files]
+            raise InputError(f"{self.folder}/dataset.json: {what} lists no case")
+        names = [case.name for case in files]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise InputError(f"{self.folder}/dataset.json: {what} must name each case once, got {twice[0]}")
+            raise InputError(f"{self.folder}/dataset.json: {what} lists {twice[0]} more than once")
         chosen = preparation or self.preparation
         stated = "the first training case has" if self.stated_channels is None else "dataset.json states"
         rules = Rules(self.labelling, self.channels, f"{stated} {self.channels}", self.limit_gib)
-        loaders = [partial(read_case, one, chosen, rules) for one in files]
+        loaders = [partial(read_case, case, chosen, rules) for case in files]
         return Cases(loaders, place=f"{self.folder}: split {split}")
 
 
 def inside(folder: str | Path, path: str | Path) -> Path:
-    """A path within the folder, links followed.
+    """The resolved path of a file within a folder.
 
     Raises:
-        InputError: It leads outside.
+        InputError: The path, with links followed, leads outside the folder.
     """
     root = Path(folder).resolve()
-    found = (root / path).resolve()
-    if not found.is_relative_to(root):
+    resolved = (root / path).resolve()
+    if not resolved.is_relative_to(root):
         raise InputError(f"{folder}/dataset.json: paths must stay inside the folder, got {path}")
-    return found
+    return resolved

@@ -1,6 +1,6 @@
-"""Folders of the Medical Segmentation Decathlon as they are downloaded (Antonelli et al., Nature Communications 2022).
+"""Folders of the Medical Segmentation Decathlon as downloaded (Antonelli et al., Nature Communications 2022).
 
-MSD keeps the labels of its test cases to itself, so its labelled cases, `training`, are split by a seed.
+MSD does not publish the labels of its test cases, so its labelled cases, `training`, are split by a seed.
 """
 
 import logging
@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.tasks.msd_layout import listed_pairs, read_description
 from benchmark.data.tasks.labelling import Labelling, plain_labelling
+from benchmark.data.tasks.msd_layout import listed_pairs, read_description
 from benchmark.data.tasks.own import PlannedTask
 from benchmark.errors import InputError
 
@@ -26,7 +26,7 @@ class MsdTask(PlannedTask):
     """A folder such as Task09_Spleen.
 
     Attributes:
-        download: Whether a folder that is missing is fetched, by MONAI, checked by its MD5.
+        download: Whether MONAI downloads a missing folder; the archive is verified by its MD5.
     """
 
     download: bool = False
@@ -40,12 +40,12 @@ class MsdTask(PlannedTask):
 
     @property
     def labelling(self) -> Labelling:
-        """The values of dataset.json, which are the classes."""
+        """The label values of dataset.json, which are the classes."""
         return plain_labelling(self.description["labels"])
 
     @property
     def nnunet_labels(self) -> Mapping[str, Any]:
-        """Name -> value."""
+        """Name -> value, with the name background for 0."""
         return {name if value else "background": value for value, name in self.labels.items()}
 
     @property
@@ -55,26 +55,26 @@ class MsdTask(PlannedTask):
         return {str(channel): str(name) for channel, name in stated.items()} if isinstance(stated, dict) else {}
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Fetch the folder where `download` asks for it, and check that every case is there.
+        """Download the folder if it is missing and `download` is set, and check that every case exists.
 
         Returns:
-            True if it was fetched.
+            True if the folder was downloaded.
         """
-        there = self.is_made()
+        existed = self.is_made()
         super().prepare(cache, code=code)
-        return not there
+        return not existed
 
     def labelled_cases(self) -> list[CaseFiles]:
-        """The cases of `training`; files that macOS hides beside them are none."""
+        """The cases of `training`, without the hidden files that macOS adds."""
         pairs = listed_pairs(self.folder, self.description, "training")
         return [case for case in pairs if not case.name.startswith(".")]
 
 
 def fetch(folder: Path) -> None:
-    """Fetch an MSD data set next to where its folder will lie, unless it is there.
+    """Download an MSD data set and unpack it to its folder, unless the folder exists.
 
     Raises:
-        InputError: MONAI knows no data set of the folder's name, or the download fails.
+        InputError: MONAI has no data set of the folder's name, or the download fails.
     """
     from monai.apps import DecathlonDataset, download_and_extract
 
@@ -82,7 +82,7 @@ def fetch(folder: Path) -> None:
         return
     if folder.name not in DecathlonDataset.resource:
         known = ", ".join(DecathlonDataset.resource)
-        raise InputError(f"download=true needs a folder named as one of {known}, got {folder.name}")
+        raise InputError(f"the folder must be named one of {known} for download=true, got {folder.name}")
     url, md5 = DecathlonDataset.resource[folder.name], DecathlonDataset.md5[folder.name]
     folder.parent.mkdir(parents=True, exist_ok=True)
     archive = folder.parent / f"{folder.name}.tar"
@@ -93,5 +93,5 @@ def fetch(folder: Path) -> None:
         try:
             download_and_extract(url, archive, folder.parent, hash_val=md5, hash_type="md5", progress=False)
         except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"{folder} must be there or be fetched from {url}, got: "
+            raise InputError(f"cannot download {folder} from {url}: "
                              f"{' '.join(str(error).split())}") from error  # fmt: skip

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.tasks.msd_layout import read_json
-from benchmark.data.tasks.labelling import Labelling, nnunet_labelling
-from benchmark.data.tasks.file_task import inside
-from benchmark.data.tasks.own import PlannedTask
 from benchmark.data.files.read_image import ENDINGS
+from benchmark.data.tasks.file_task import inside
+from benchmark.data.tasks.labelling import Labelling, nnunet_labelling
+from benchmark.data.tasks.msd_layout import read_json
+from benchmark.data.tasks.own import PlannedTask
 from benchmark.errors import InputError
 
 REQUIRED = ("channel_names", "labels", "file_ending")
@@ -20,9 +20,9 @@ REQUIRED = ("channel_names", "labels", "file_ending")
 
 @dataclass(frozen=True)
 class NnunetTask(PlannedTask):
-    """A folder such as nnUNet_raw/Dataset501_X; how regions become classes, `nnunet_labelling` says.
+    """A folder such as nnUNet_raw/Dataset501_X; `nnunet_labelling` explains how regions become classes.
 
-    Where imagesTs and labelsTs are both there, they are the test cases; else some of the training cases are.
+    If imagesTs and labelsTs exist, they are the test cases; otherwise training cases are held out.
     """
 
     @cached_property
@@ -37,13 +37,13 @@ class NnunetTask(PlannedTask):
 
     @property
     def nnunet_labels(self) -> Mapping[str, Any]:
-        """As dataset.json has them."""
+        """As in dataset.json."""
         labels: Mapping[str, Any] = self.description["labels"]
         return labels
 
     @property
     def channel_names(self) -> Mapping[str, str]:
-        """As dataset.json has them."""
+        """As in dataset.json."""
         return {str(channel): str(name) for channel, name in self.description["channel_names"].items()}
 
     def labelled_cases(self) -> list[CaseFiles]:
@@ -53,61 +53,61 @@ class NnunetTask(PlannedTask):
         return self._from_folders("Tr")
 
     def test_cases(self) -> list[CaseFiles]:
-        """The cases of imagesTs, where labelsTs is there too."""
+        """The cases of imagesTs, if labelsTs exists, too."""
         root = Path(self.folder)
         return self._from_folders("Ts") if (root / "imagesTs").is_dir() and (root / "labelsTs").is_dir() else []
 
     def _from_list(self, listed: Any) -> list[CaseFiles]:
-        found = []
+        cases = []
         for name, entry in listed.items() if isinstance(listed, dict) else [("", listed)]:
             images = entry.get("images") if isinstance(entry, dict) else None
             if not isinstance(images, list) or not isinstance(entry.get("label"), str):
                 raise InputError(f"{self.folder}/dataset.json: dataset must map names to images and label, got {entry}")
             paths = tuple(inside(self.folder, str(path)) for path in images)
-            found.append(CaseFiles(str(name), paths, inside(self.folder, entry["label"])))
-        return found
+            cases.append(CaseFiles(str(name), paths, inside(self.folder, entry["label"])))
+        return cases
 
     def _from_folders(self, part: str) -> list[CaseFiles]:
         root, last = Path(self.folder), self.description["file_ending"]
         folder = root / f"images{part}"
         if not folder.is_dir():
-            raise InputError(f"{folder} must be a folder, got none")
+            raise InputError(f"folder {folder} not found")
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         pattern = re.compile(rf"(?P<name>.+)_(?P<channel>\d{{4}}){re.escape(last)}")
-        matches = [(path, found) for path in paths if (found := pattern.fullmatch(path.name))]
+        matches = [(path, match) for path in paths if (match := pattern.fullmatch(path.name))]
         if paths and not matches:
-            raise InputError(f"{folder} must hold files NAME_0000{last}, got {paths[0].name}")
+            raise InputError(f"{folder} must contain files NAME_0000{last}, got {paths[0].name}")
         channels: dict[str, dict[int, Path]] = {}
-        for path, found in matches:
-            channels.setdefault(found["name"], {})[int(found["channel"])] = inside(root, path.relative_to(root))
+        for path, match in matches:
+            channels.setdefault(match["name"], {})[int(match["channel"])] = inside(root, path.relative_to(root))
         return [self._case(name, files, root / f"labels{part}", last) for name, files in channels.items()]
 
     def _case(self, name: str, files: dict[int, Path], labels: Path, last: str) -> CaseFiles:
-        if len(files) > 1 or min(files) != 0:  # one file may hold all channels, such as a colour image
+        if len(files) > 1 or min(files) != 0:  # a single file may have all channels, such as a colour image
             missing = sorted(set(range(len(self.channel_names))) - set(files))
             if missing or len(files) != len(self.channel_names):
                 raise InputError(f"{self.folder}: case {name} must have the channels 0 .. "
                                  f"{len(self.channel_names) - 1}, got {sorted(files)}")  # fmt: skip
         path = labels / f"{name}{last}"
         if not path.is_file():
-            raise InputError(f"{path} must exist, since {files[min(files)].name} does")
+            raise InputError(f"{path} not found, but {files[min(files)].name} exists")
         root = Path(self.folder)
         return CaseFiles(name, tuple(files[channel] for channel in sorted(files)), inside(root, path.relative_to(root)))
 
 
 def read_nnunet_description(folder: Path) -> dict[str, Any]:
-    """The content of an nnU-Net dataset.json.
+    """Read a dataset.json of nnU-Net.
 
     Raises:
-        InputError: It is missing, not UTF-8 JSON, or lacks a key or has one of another kind.
+        InputError: The file is missing, not UTF-8 JSON, lacks a key or has a value of the wrong kind.
     """
     path = folder / "dataset.json"
-    found = read_json(path)
-    if missing := [key for key in REQUIRED if key not in found]:
-        raise InputError(f"{path} must have the keys {', '.join(REQUIRED)}, got none for {', '.join(missing)}")
-    names, last = found["channel_names"], found["file_ending"]
+    description = read_json(path)
+    if missing := [key for key in REQUIRED if key not in description]:
+        raise InputError(f"{path} must have the keys {', '.join(REQUIRED)}, missing: {', '.join(missing)}")
+    names, last = description["channel_names"], description["file_ending"]
     if not isinstance(names, dict) or set(names) != {str(channel) for channel in range(max(1, len(names)))}:
         raise InputError(f"{path}: channel_names must map the channels 0, 1, ... to names, got {names}")
     if last not in ENDINGS:
         raise InputError(f"{path}: file_ending must be one of {', '.join(ENDINGS)}, got {last}")
-    return found
+    return description

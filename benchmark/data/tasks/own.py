@@ -1,4 +1,4 @@
-"""What tasks of a user's own data share: a folder, a split of the labelled cases, a plan."""
+"""Base classes of tasks of a user's own data: a folder, a split of the labelled cases, a plan."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -8,28 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.tasks.file_task import ListedTask
+from benchmark.data.files.read_image import LIMIT_GIB, ending
 from benchmark.data.preprocessing.planning import Plan, Training
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.files.read_image import LIMIT_GIB, ending
+from benchmark.data.tasks.file_task import ListedTask
 from benchmark.data.tasks.splitting import Split, fold_split, seeded_split
 from benchmark.errors import InputError
 
 
 @dataclass(frozen=True)
 class OwnTask(ListedTask):
-    """Labelled cases in a folder, split by a seed or by a fold of nnU-Net's.
+    """Labelled cases in a folder, split by a seed or by a fold of nnU-Net.
 
     Attributes:
-        folder: The folder that holds dataset.json.
+        folder: The folder with dataset.json.
         name: The task's name; the folder's by default.
-        test_share: Share of the labelled cases that is tested on, where the data set has no labelled test cases of
-            its own.
-        labelled: Most cases that are trained on and scored; None: all.
-        fold: A fold of the folder's splits_final.json in the place of a seeded split.
-        seed: Of the split.
-        limit_gib: GiB that one file's voxels may take as float32; larger files are refused by their header.
-        splits: Split -> what it is called in errors.
+        test_share: Share of the labelled cases that is used for testing if the data set has no labelled test cases.
+        labelled: Largest number of cases for training and scoring; None: all.
+        fold: A fold of the folder's splits_final.json, used instead of a seeded split.
+        seed: Seed of the split.
+        limit_gib: Largest size of a file's voxels as float32, GiB; larger files are refused by their header.
+        splits: Split -> its name in errors.
     """
 
     folder: str | Path
@@ -52,42 +51,42 @@ class OwnTask(ListedTask):
 
     @abstractmethod
     def labelled_cases(self) -> list[CaseFiles]:
-        """All labelled cases but those of `test_cases`."""
+        """All labelled cases except those of `test_cases`."""
 
     def test_cases(self) -> list[CaseFiles]:
-        """The data set's own labelled test cases, where it has any."""
+        """The data set's own labelled test cases, if it has any."""
         return []
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Check that every case is there; nothing is made.
+        """Check that every case exists; nothing is generated.
 
         Args:
-            cache: Not used; other tasks fetch packages into it.
-            code: Not used; no code makes these cases.
+            cache: Not used; other tasks download packages into it.
+            code: Not used; no code generates these cases.
         """
         for split in self.splits:
             self.listed(split)
         return False
 
     def is_made(self, *, code: str = "") -> bool:
-        """Whether `prepare` has nothing to make."""
+        """Whether `prepare` has nothing to do."""
         return (Path(self.folder) / "dataset.json").is_file()
 
     def has(self, split: str) -> bool:
-        """Whether a split holds a case."""
+        """Whether a split has a case."""
         return split in self.splits and bool(self.listed(split))
 
     def listed(self, split: str) -> list[CaseFiles]:
-        """The files of the cases of a split, by name."""
+        """The files of the cases of a split, in order."""
         if split not in self.splits:
-            raise InputError(f"task {self.name} has the splits {', '.join(self.splits)}, got {split}")
+            raise InputError(f"task {self.name}: split must be one of {', '.join(self.splits)}, got {split}")
         return self._listed[split]
 
     @cached_property
     def _listed(self) -> dict[str, list[CaseFiles]]:
         cases, own = self.labelled_cases(), self.test_cases()
         if not cases:
-            raise InputError(f"{self.folder}/dataset.json: training must list at least one case, got none")
+            raise InputError(f"{self.folder}/dataset.json: training lists no case")
         files = {case.name: case for case in (*cases, *own)}
         names = [case.name for case in (*cases, *own)]
         if twice := [name for name in names if names.count(name) > 1]:
@@ -106,7 +105,7 @@ class OwnTask(ListedTask):
 
 @dataclass(frozen=True)
 class PlannedTask(OwnTask):
-    """Stored volumes that a plan makes a network's input.
+    """A task whose plan turns stored volumes into a network's input.
 
     Attributes:
         plan: The task's own preparation.
@@ -117,7 +116,7 @@ class PlannedTask(OwnTask):
     @property
     @abstractmethod
     def nnunet_labels(self) -> Mapping[str, Any]:
-        """Name -> value, as nnU-Net's dataset.json has them."""
+        """Name -> value, as in nnU-Net's dataset.json."""
 
     @property
     @abstractmethod
@@ -126,12 +125,12 @@ class PlannedTask(OwnTask):
 
     @property
     def stated_channels(self) -> int | None:
-        """Input channels, as dataset.json names them."""
+        """Number of channels that dataset.json names; None if it names none."""
         return len(self.channel_names) or None
 
     @cached_property
     def preparation(self) -> Preparation:
-        """The plan's."""
+        """The preparation of the plan."""
         return self.plan.preparation(self._training)
 
     def _training(self) -> Training:

@@ -1,4 +1,4 @@
-"""Tasks that are ready on this machine: what can make itself is made, once."""
+"""Open tasks, and generate embedded tasks that do not exist on this machine yet."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from benchmark.jobs.work_folder import clear_partial
 
 
 def cutting_code(task: DictConfig) -> str:
-    """The digest of the code that makes a task's cases."""
+    """Digest of the code that generates a task's cases."""
     return code_digest(tuple(sorted(set(targets(resolved(task))))))
 
 
 def prepared(node: DictConfig, data_dir: str | Path) -> Task:
-    """A task that is ready on this machine; what can make itself is made, once, where it is not there yet.
+    """Open a task; an embedded task that does not exist on this machine yet is generated first.
 
     Args:
         node: The task's config.
-        data_dir: The folder of tasks and fetched packages.
+        data_dir: The folder of tasks and downloaded packages.
     """
     task: Task = instantiate(node)
     code = cutting_code(node)
@@ -33,9 +33,9 @@ def prepared(node: DictConfig, data_dir: str | Path) -> Task:
 
 
 def make(task: Task, data_dir: Path, code: str) -> bool:
-    """Make or check a task, one process at a time, whichever command asks for it."""
+    """Generate or check a task; a lock lets only one process do so at a time."""
     data_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(data_dir / f".{task.name}.lock"):
-        if isinstance(task, DecathlonTask):  # it makes its folder; what lies beside a user's own is the user's
+        if isinstance(task, DecathlonTask):  # generated; never clean up next to a user's own data
             clear_partial(Path(task.folder))
         return task.prepare(data_dir / "packages", code=code)

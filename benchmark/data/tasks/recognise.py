@@ -1,4 +1,4 @@
-"""What kind of task lies in a folder."""
+"""Recognise the kind of task in a folder."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ def recognise_task(path: Path) -> dict[str, Any]:
     """The config node of the task in a folder, with every setting at its default.
 
     Args:
-        path: A folder with dataset.json, in the layout of MSD, of nnU-Net's raw data, or of nnU-Net's preprocessed data.
+        path: A folder with dataset.json, in the layout of MSD or of nnU-Net's raw or preprocessed data.
 
     Raises:
-        InputError: It is none of these.
+        InputError: The folder has none of these layouts.
     """
     kind = recognise_layout(path)
     node: dict[str, Any] = {"_target_": KINDS[kind], "_convert_": "all", "folder": str(path)}
@@ -30,23 +30,24 @@ def recognise_task(path: Path) -> dict[str, Any]:
 
 
 def recognise_layout(path: Path) -> str:
-    """The name of the layout, which is that of its yaml.
+    """The name of a folder's layout, which is also the name of its yaml.
 
     Raises:
-        InputError: It is none that we read.
+        InputError: The layout is unknown.
     """
     if not path.is_dir():
-        raise InputError(f"task {path} must be a folder with dataset.json, got none")
-    found = read_json(path / "dataset.json")
-    if "channel_names" in found:
-        return "nnunet" if (path / "imagesTr").is_dir() or "dataset" in found or not _plans(path) else (
+        raise InputError(f"task {path} not found: it must be a folder with dataset.json")
+    description = read_json(path / "dataset.json")
+    if "channel_names" in description:
+        return "nnunet" if (path / "imagesTr").is_dir() or "dataset" in description or not _plans(path) else (
             "nnunet_preprocessed"
         )  # fmt: skip
-    if isinstance(found.get("training"), list):
+    if isinstance(description.get("training"), list):
         return "msd"
-    raise InputError(f"{path}/dataset.json must list training (MSD) or channel_names (nnU-Net v2), got {sorted(found)}")
+    raise InputError(f"{path}/dataset.json must have the key training (MSD) or channel_names (nnU-Net v2), "
+                     f"got {sorted(description)}")  # fmt: skip
 
 
 def _plans(path: Path) -> list[Path]:
     """The plans in a folder, nnU-Net's default first."""
-    return sorted(path.glob("*Plans.json"), key=lambda one: (one.stem != "nnUNetPlans", one.name))
+    return sorted(path.glob("*Plans.json"), key=lambda plans: (plans.stem != "nnUNetPlans", plans.name))

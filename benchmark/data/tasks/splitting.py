@@ -1,4 +1,4 @@
-"""Which labelled cases are tuned on and which are tested on, where a data set does not say."""
+"""Split labelled cases into training and test cases."""
 
 import json
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ Split = dict[str, list[str]]
 
 
 def seeded_split(names: Sequence[str], *, test_share: float, labelled: int | None, seed: int) -> Split:
-    """Disjoint splits `train` and `test`, the same whatever the order of `names`.
+    """Disjoint splits `train` and `test`, independent of the order of `names`.
 
     Args:
         names: The labelled cases.
-        test_share: Share of them that is tested on, in [0, 1); at least one case, unless it is 0.
-        labelled: Most cases in `train`; None: all that are left. Fewer are a subset of more.
-        seed: Of the drawing.
+        test_share: Share of the cases for testing, in [0, 1); at least one case, unless it is 0.
+        labelled: Largest number of cases in `train`; None: all. A smaller number gives a subset of a larger one's.
+        seed: Seed of the shuffle.
 
     Raises:
         InputError: A setting breaks its rule, or no case is left to train on.
@@ -34,10 +34,10 @@ def seeded_split(names: Sequence[str], *, test_share: float, labelled: int | Non
     drawn = [sorted(names)[place] for place in np.random.default_rng(seed).permutation(len(names))]
     held_out = max(1, round(test_share * len(drawn))) if test_share else 0
     if len(drawn) <= held_out:
-        raise InputError(
-            f"a task must have a labelled case to train on beside {held_out} to test on, got {len(drawn)}; "
-            "test_share=0 tests on none"
-        )
+        few = "1 labelled case is" if len(drawn) == 1 else f"{len(drawn)} labelled cases are"
+        used = "it is" if len(drawn) == 1 else "all are"
+        raise InputError(f"{few} too few: {used} held out for testing and none is left for training; "
+                         "test_share=0 leaves out the test cases")  # fmt: skip
     return {"train": sorted(drawn[held_out:][:labelled]), "test": sorted(drawn[:held_out])}
 
 
@@ -52,14 +52,14 @@ def fold_split(path: Path, fold: int, names: Sequence[str]) -> Split:
         chosen = folds[fold]
         split = {"train": [str(name) for name in chosen["train"]], "test": [str(name) for name in chosen["val"]]}
     except FileNotFoundError:
-        raise InputError(f"{path} must exist for fold={fold}, got none") from None
+        raise InputError(f"{path} not found; fold={fold} needs it") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be UTF-8 JSON, got: {error}") from error
+        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
     except (KeyError, IndexError, TypeError) as error:
         raise InputError(f"{path} must list folds with train and val, and have fold {fold}, got: {error}") from error
     listed = split["train"] + split["test"]
     if unknown := sorted(set(listed) - set(names)):
-        raise InputError(f"{path} must name labelled cases, got {unknown[0]}")
+        raise InputError(f"{path}: {unknown[0]} is not a labelled case")
     if twice := [name for name in listed if listed.count(name) > 1]:
-        raise InputError(f"{path} must name each case of a fold once, got {twice[0]}")
+        raise InputError(f"{path}: fold {fold} lists {twice[0]} more than once")
     return split

@@ -1,4 +1,4 @@
-"""What every task offers, wherever its cases lie."""
+"""The protocol of tasks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ class Task(Protocol):
 
     Attributes:
         name: The task's name.
-        folder: Where it lies.
-        splits: Name of a split -> where the task lists its cases; `train` is what may be tuned on and scored, `test` is
-            what the truth is measured on.
+        folder: The task's folder.
+        splits: Split -> where the task lists its cases; `train` is used for fine-tuning and scoring, `test` to measure
+            the truth.
     """
 
     @property
@@ -37,24 +37,24 @@ class Task(Protocol):
 
     @property
     def channels(self) -> int:
-        """Input channels."""
+        """The number of input channels."""
         ...
 
     @property
     def preparation(self) -> Preparation:
-        """The task's own: how its volumes become a network's input where nothing else is asked for."""
+        """How the task's volumes become a network's input by default."""
         ...
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Make or check what the task needs on disk; True if something was made."""
+        """Generate or check the task's files; True if something was generated."""
         ...
 
     def is_made(self, *, code: str = "") -> bool:
-        """Whether `prepare` has nothing to make."""
+        """Whether `prepare` has nothing to do."""
         ...
 
     def digest(self) -> str:
-        """SHA-256 over everything that decides its cases."""
+        """SHA-256 over everything that decides the task's cases."""
         ...
 
     def has(self, split: str) -> bool:
@@ -66,5 +66,5 @@ class Task(Protocol):
         ...
 
     def cases(self, split: str, preparation: Preparation | None = None) -> Sequence[Case]:
-        """The cases of a split, prepared by the task's own preparation unless another is given."""
+        """The cases of a split, by default prepared by the task's own preparation."""
         ...

@@ -1,1 +1,1 @@
-"""Networks: their parts, found or named, and the layers that can be tapped."""
+"""Networks: their named or discovered parts, and the layers that can be tapped."""

@@ -1,4 +1,4 @@
-"""A network class with the names that transfer and tapping need, and the windows that it takes."""
+"""A network factory with the names of the network's parts and the window sizes that it accepts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ Triple = tuple[int, int, int]
 class Architecture:
     """A network factory and the names of its parts.
 
-    A network of two dimensions sees volumes as slices: (b, c, 1, H, W) reaches it as (b, c, H, W), and its logits come
-    back as (b, k, 1, H, W), so that whoever holds it need not know.
+    A 2D network is used like a 3D one: inputs (b, c, 1, H, W) are passed to it as (b, c, H, W), and its logits are
+    returned as (b, k, 1, H, W).
 
     Attributes:
         name: The architecture's name.
         network: `network(in_channels=..., out_channels=...)` returns the module, which maps (b, c, D, H, W) to
-            logits (b, k, D, H, W), or (b, c, H, W) to (b, k, H, W) where `dims` is 2.
+            logits (b, k, D, H, W), or (b, c, H, W) to (b, k, H, W) if `dims` is 2.
         taps: Decoder stages, coarse to fine; the output of each is the input of a segmentation head.
-        decoder: Modules that `tune=decoder` tunes beside the head.
-        last: Modules that `tune=last` tunes beside the head.
-        head: Modules that a new label set replaces.
+        decoder: Modules that `tune=decoder` tunes in addition to the head.
+        last: Modules that `tune=last` tunes in addition to the head.
+        head: Modules that are replaced for a new label set.
         width: Channels of the finest layer.
-        divisor: Each side of a patch must be a multiple of it; one number, or one an axis.
-        least: A side is at least this many times the divisor.
-        size: The only patch that it takes, as a transformer with learned positions does; None: any.
+        divisor: Each side of a patch must be a multiple of it; a number, or a number per axis.
+        least: Smallest side, in multiples of the divisor.
+        size: The only patch size accepted, as for a transformer with learned positions; None: any.
         dims: 3, or 2.
     """
 
@@ -47,9 +47,9 @@ class Architecture:
     dims: int = 3
 
     def build(self, *, channels: int, classes: int, seed: int, device: str = "cpu") -> nn.Module:
-        """A network on a device, its initial weights drawn from `seed` alone.
+        """Build the network on a device, with initial weights drawn from `seed` only.
 
-        Weights lie channels-last, which makes a small 3D network a quarter faster on a CPU.
+        Weights are in channels-last format, which makes a small 3D network a quarter faster on a CPU.
 
         Raises:
             InputError: A tap, decoder or head name is not a module of the network.
@@ -58,27 +58,27 @@ class Architecture:
         modules = dict(network.named_modules())
         for name in (*self.taps, *self.decoder, *self.last, *self.head):
             if name not in modules:
-                raise InputError(f"arch {self.name}: {name} must name a module of the network, which has none such")
+                raise InputError(f"arch {self.name}: taps, decoder, last and head must name modules, got {name}")
         if self.dims == 2:
             network.register_forward_pre_hook(_to_slices)
             network.register_forward_hook(_to_volumes)
-        placed: Any = network.to(device)  # torch's stubs do not know memory_format
+        placed: Any = network.to(device)  # torch's stubs lack memory_format
         layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         moved: nn.Module = placed.to(memory_format=layout)
         return moved
 
     def bare(self, *, channels: int, classes: int) -> nn.Module:
-        """The network as its class makes it, which takes slices where `dims` is 2."""
+        """Build the network without hooks; it takes slices if `dims` is 2."""
         return initial(self.network, channels=channels, classes=classes, seed=0)
 
     def fit(self, window: Sequence[int]) -> Triple:
-        """The window nearest to one asked for that the network takes, never smaller than what it needs.
+        """Enlarge a window to the next size that the network accepts; a fixed `size` replaces it.
 
         Args:
-            window: (3,) voxels asked for.
+            window: (3,) voxels.
 
         Returns:
-            (3,) voxels; the first is 1 for a network of two dimensions.
+            (3,) voxels; the first is 1 for a 2D network.
 
         Example:
             >>> Architecture("net", nn.Identity, (), (), (), (), 1, divisor=16).fit((32, 40, 8))
@@ -87,21 +87,21 @@ class Architecture:
         if self.size is not None:
             return _triple(self.size)
         steps = [self.divisor] * self.dims if isinstance(self.divisor, int) else list(self.divisor)
-        asked = list(window)[-self.dims :]
-        return _triple([max(-(-side // step), self.least) * step for side, step in zip(asked, steps, strict=True)])
+        sides = list(window)[-self.dims :]
+        return _triple([max(-(-side // step), self.least) * step for side, step in zip(sides, steps, strict=True)])
 
 
 def initial(network: Callable[..., nn.Module], *, channels: int, classes: int, seed: int) -> nn.Module:
-    """A network with initial weights drawn from `seed` alone; the process's generator stays as it was.
+    """Build a network with initial weights drawn from `seed` only; torch's global generator is left unchanged.
 
     Raises:
-        TypeError: The factory makes something else.
+        TypeError: The factory does not return a module.
     """
     with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global generator
         torch.manual_seed(seed)
         made: Any = network(in_channels=channels, out_channels=classes)
     if not isinstance(made, nn.Module):
-        raise TypeError(f"a network must be a torch module, got {type(made).__name__}")
+        raise TypeError(f"`network` must return a torch module, got {type(made).__name__}")
     return made
 
 
@@ -115,7 +115,7 @@ def _to_slices(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
 
 
 def _to_volumes(network: nn.Module, inputs: Any, output: Any) -> Any:
-    """Maps (b, k, H, W) as volumes of one slice; a deeply supervised network returns several in training mode."""
+    """Turn maps (b, k, H, W) into volumes of one slice; deep supervision returns several maps in training mode."""
     if isinstance(output, Tensor):
         return output.unsqueeze(-3) if output.ndim > 3 else output  # (b, n, k, H, W) where MONAI's DynUNet stacks them
     if isinstance(output, Mapping):

@@ -1,8 +1,8 @@
-"""The parts of a network that nobody has named: taps, decoder, last stage and head, found from one small forward pass.
+"""Discover the parts of a network: taps, decoder, last stage and head, from a small forward pass.
 
-The head is what changes shape with the number of classes, with the norm and activation before it where they stand in
-one module. The finest tap is the head's input. A decoder climbs: some module takes a coarse map and puts out a finer
-one. The map that it takes is the next coarser tap, and so on down to the bottleneck, which is no decoder stage.
+The head is what changes shape with the number of classes, including the norm and activation before it if they are in
+the same module. The finest tap is the head's input. In a decoder, some module takes a coarse map and returns a finer
+one. The map that it takes is the next coarser tap, and so on down to the bottleneck, which is not a decoder stage.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ from benchmark.sources.networks.trace import Call, Trace, key, run
 from benchmark.sources.weights.match import Shapes, shapes_of
 
 STAGES = 3  # CC-FV reads the inputs of the three finest heads
-SIDES = (32, 64, 96, 128)  # voxels of the volumes that are tried, until the network takes one
+SIDES = (32, 64, 96, 128)  # voxels of the volumes that are tried until the network accepts one
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The names of a network's parts, as Architecture has them.
+    """The names of a network's parts, as in Architecture.
 
     Attributes:
         taps: Decoder stages, coarse to fine.
@@ -30,7 +30,7 @@ class Parts:
         last: Modules of its last stage.
         head: Modules of the head.
         width: Channels of the finest tap.
-        divisor: Voxels of the input for one voxel of the coarsest map, along each axis.
+        divisor: Voxels of the input per voxel of the coarsest map, along each axis.
     """
 
     taps: tuple[str, ...]
@@ -44,22 +44,22 @@ class Parts:
 def discovered(
     name: str, network: Callable[..., nn.Module], *, dims: int, channels: int = 1, size: Sequence[int] | None = None
 ) -> Architecture:
-    """An architecture whose parts are found.
+    """Discover the parts of a network and return its architecture.
 
     Args:
         name: The architecture's name.
         network: The factory, `network(in_channels=..., out_channels=...)`.
         dims: 3 or 2.
-        channels: Input channels that the factory takes.
-        size: The only patch that it takes; None: any that is large enough.
+        channels: Input channels.
+        size: The only patch size that it accepts; None: any that is large enough.
 
     Raises:
-        InputError: The network takes no volume of the sizes tried, or has no head that depends on the classes.
+        InputError: The network fails on all volumes tried, or has no head that depends on the classes.
     """
     built = initial(network, channels=channels, classes=2, seed=0)
     head = class_modules(built, shapes_of(network, channels=channels, classes=3))
     if not head:
-        raise InputError(f"arch {name}: the network must change with out_channels, and does not")
+        raise InputError(f"arch {name}: the network has no head, since out_channels changes none of its weights")
     trace = _pass(name, built, dims=dims, channels=channels, size=size)
     parts = find_parts(built, trace, head)
     return Architecture(
@@ -71,7 +71,7 @@ def discovered(
         head=parts.head,
         width=parts.width,
         divisor=parts.divisor,
-        least=2,  # instance norm takes more than one voxel
+        least=2,  # instance norm needs more than one voxel
         size=None if size is None else tuple(size)[-dims:],
         dims=dims,
     )
@@ -83,10 +83,10 @@ def _pass(name: str, network: nn.Module, *, dims: int, channels: int, size: Sequ
         try:
             return run(network, (channels, *grid))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if isinstance(error, InputError):  # a time limit that is over
+            if isinstance(error, InputError):  # an exceeded time limit
                 raise
-            told = " ".join(str(error).split())
-    raise InputError(f"arch {name}: the network must take a volume of {grids[-1]} voxels, got: {told}")
+            reason = " ".join(str(error).split())
+    raise InputError(f"arch {name}: the network fails on a volume of {grids[-1]} voxels: {reason}")
 
 
 def class_modules(network: nn.Module, other: Shapes) -> list[str]:
@@ -101,20 +101,20 @@ def class_modules(network: nn.Module, other: Shapes) -> list[str]:
 
 
 def _all_in(module: nn.Module, chosen: set[int]) -> bool:
-    """Whether all weights are chosen; a single number, such as PReLU's, follows the others."""
+    """Whether all weights are chosen; a single number, such as PReLU's slope, follows the others."""
     owned = list(module.parameters())
     return any(id(p) in chosen for p in owned) and all(id(p) in chosen or p.numel() == 1 for p in owned)
 
 
 def _cover(network: nn.Module, rule: Callable[[nn.Module], bool]) -> list[str]:
-    """The names of the largest modules that a rule holds for, each module under its first name."""
+    """The names of the largest modules that meet a rule, each module under its first name."""
     found: list[str] = []
-    first = {id(one): at for at, one in network.named_modules()}
+    first = {id(module): at for at, module in network.named_modules()}
 
-    def walk(at: str, one: nn.Module) -> None:
-        for child_name, child in one.named_children():
+    def walk(at: str, module: nn.Module) -> None:
+        for child_name, child in module.named_children():
             path = f"{at}.{child_name}".lstrip(".")
-            if first[id(child)] != path:  # listed elsewhere under another name
+            if first[id(child)] != path:  # listed before under another name
                 continue
             if rule(child):
                 found.append(path)
@@ -126,7 +126,7 @@ def _cover(network: nn.Module, rule: Callable[[nn.Module], bool]) -> list[str]:
 
 
 def find_parts(network: nn.Module, trace: Trace, head: Sequence[str]) -> Parts:
-    """Read the parts off a trace.
+    """Find the parts of a network in a trace.
 
     Args:
         network: The network.
@@ -156,7 +156,7 @@ def find_parts(network: nn.Module, trace: Trace, head: Sequence[str]) -> Parts:
 
 
 def _with_activation(network: nn.Module, name: str, trace: Trace) -> str:
-    """The sequence that ends in the head, where all before it is norm and activation."""
+    """The parent of the head if it is a sequence of only norm, activation and head; else the head."""
     parent = name.rpartition(".")[0]
     if not parent or not isinstance(network.get_submodule(parent), nn.Sequential):
         return name
@@ -178,7 +178,7 @@ def _voxels(grid: Sequence[int]) -> int:
 
 
 def _descend(trace: Trace, finest: Tensor, *, before: int) -> tuple[list[Tensor], list[Call]]:
-    """From the finest map down: the maps that the decoder's stages take, and the calls that raise them."""
+    """Follow the decoder from the finest map down: the maps of its stages, and the calls that upsample them."""
     chain, risers = [finest], []
     while (riser := _riser(trace, tuple(chain[-1].shape[2:]), before)) is not None:
         risers.append(riser)
@@ -192,7 +192,7 @@ def _coarse(call: Call) -> Tensor:
 
 
 def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
-    """The last call, outermost first, that takes a coarser map and puts out one of this grid."""
+    """The last and outermost call that takes a coarser map and returns a map of this grid."""
     rising = [
         call
         for call in trace.calls
@@ -204,10 +204,10 @@ def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
 
 
 def _stage(network: nn.Module, trace: Trace, tensor: Tensor) -> str | None:
-    """The outermost module that puts out a map and computes at its grid alone."""
-    found = trace.producers(tensor)
-    alone = [call for call in found if not _coarser_weights(network, trace, call)]
-    chosen = alone[-1:] or found[:1]
+    """The outermost module that returns a map and has weights only at the map's grid."""
+    producers = trace.producers(tensor)
+    at_grid = [call for call in producers if not _coarser_weights(network, trace, call)]
+    chosen = at_grid[-1:] or producers[:1]
     return chosen[0].name if chosen else None
 
 
@@ -221,7 +221,7 @@ def _coarser_weights(network: nn.Module, trace: Trace, call: Call) -> bool:
 
 
 def _tuned(network: nn.Module, body: Trace, head: Sequence[str], *, since: int) -> tuple[str, ...]:
-    """The largest modules outside the head all of whose weights were used from a moment on."""
+    """The largest modules outside the head whose weights were all used at or after a time."""
     used = {
         id(p) for call in body.calls if call.start >= since for p in network.get_submodule(call.name).parameters(False)
     }

@@ -1,4 +1,4 @@
-"""One forward pass written down: which module was called when, with which tensors, and what it put out."""
+"""Record a forward pass: the order of the modules' calls, with their inputs and outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Key = tuple[int, tuple[int, ...]]  # where a tensor lies, and its shape: in-place activations put out what they got
+Key = tuple[int, tuple[int, ...]]  # address and shape of a tensor: an in-place activation returns its input
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a module.
+    """A call of a module.
 
     Attributes:
         name: The module's name.
         start: When it began, counted over the starts and ends of all calls.
         end: When it ended.
-        inputs: The tensors that it was given.
-        output: The tensor that it put out.
+        inputs: The input tensors.
+        output: The output tensor.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Call:
         return tuple(self.output.shape[2:])
 
     def holds(self, other: "Call") -> bool:
-        """Whether another call happened within this one."""
+        """Whether another call happened within this call."""
         return self.start < other.start and other.end < self.end
 
 
 @dataclass
 class Trace:
-    """All calls of modules that put out a map (b, d, *grid), in the order in which they ended.
+    """The calls of modules that return a map (b, d, *grid), in the order in which they ended.
 
     Attributes:
-        calls: The calls; the network's own is the last.
+        calls: The calls; the last is that of the network itself.
         grid: Voxels of the input along each axis.
     """
 
@@ -52,29 +52,29 @@ class Trace:
 
     @property
     def logits(self) -> Tensor:
-        """What the network put out."""
+        """The output of the network."""
         return self.calls[-1].output
 
     def producers(self, tensor: Tensor) -> list[Call]:
-        """The calls that put out a tensor first, innermost first."""
+        """The first call that returned a tensor and the calls around it, innermost first."""
         same = [call for call in self.calls if key(call.output) == key(tensor)]
         return [call for call in same if call is same[0] or call.holds(same[0])]
 
 
 def key(tensor: Tensor) -> Key:
-    """What tells tensors of one trace apart, all of which are still held."""
+    """A key that identifies a tensor within a trace, which keeps all of its tensors in memory."""
     return tensor.data_ptr(), tuple(tensor.shape)
 
 
 def run(network: nn.Module, shape: tuple[int, ...]) -> Trace:
-    """Pass a small volume of noise through a network and write down what happens.
+    """Pass a small volume of noise through a network and record the calls.
 
     Args:
-        network: Takes (1, c, *grid); evaluated in eval mode, left so.
+        network: Takes (1, c, *grid); it is set to eval mode.
         shape: (c, *grid).
 
     Raises:
-        ValueError: The network does not put out one map of its input's grid.
+        ValueError: The network does not return a single map of its input's grid.
     """
     image = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
     trace = Trace(tuple(shape[1:]))
@@ -88,7 +88,7 @@ def run(network: nn.Module, shape: tuple[int, ...]) -> Trace:
             handle.remove()
     if not isinstance(logits, Tensor) or logits.shape[2:] != image.shape[2:]:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"`network` must put out logits (1, k, *{trace.grid}), got {got}")
+        raise ValueError(f"`network` must return logits (1, k, *{trace.grid}), got {got}")
     return trace
 
 
@@ -101,7 +101,7 @@ def _watch(name: str, module: nn.Module, trace: Trace, clock: Iterator[int]) -> 
     def end(module: nn.Module, inputs: Any, output: Any) -> None:
         start = started.pop()
         if isinstance(output, Tensor) and output.ndim == len(trace.grid) + 2:
-            given = tuple(one for one in inputs if isinstance(one, Tensor) and one.ndim == output.ndim)
+            given = tuple(item for item in inputs if isinstance(item, Tensor) and item.ndim == output.ndim)
             trace.calls.append(Call(name, start, next(clock), given, output))
 
     return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]

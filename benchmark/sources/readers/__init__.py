@@ -1,1 +1,1 @@
-"""One reader for each checkpoint format, and the search for checkpoints in a folder."""
+"""Readers, one per checkpoint format, and the search for checkpoints in a folder."""

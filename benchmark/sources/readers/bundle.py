@@ -1,8 +1,8 @@
-"""A source that is a MONAI bundle: a folder with configs/metadata.json, a config that names the network, and weights.
+"""Read a MONAI bundle: a folder with configs/metadata.json, a config that names the network, and weights.
 
 Cardoso et al., MONAI: an open-source framework for deep learning in healthcare, 2022, arXiv 2211.02701. A bundle's
-config may hold expressions, which are code. Nothing of it is evaluated unless the user trusts it: the network must be
-one of MONAI's own, its arguments plain values.
+config may contain expressions, which are code. They are evaluated only if the user trusts the bundle; otherwise the
+network must be one of MONAI's own, and its arguments plain values.
 """
 
 import json
@@ -32,21 +32,21 @@ from benchmark.sources.weights.swin_merging import (
 from benchmark.sources.weights.trusted_classes import literal, monai_class
 
 CONFIGS = ("inference", "train", "evaluate")
-NETWORKS = ("network_def", "network", "net")  # what bundles call their network
+NETWORKS = ("network_def", "network", "net")  # keys of the network in bundles
 OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_channels")
 
 
 @dataclass(frozen=True)
 class BundleSource:
-    """A bundle's folder.
+    """A MONAI bundle.
 
     Attributes:
         name: The source's name.
-        path: The folder.
+        path: The bundle's folder.
         config: The file in configs/ that names the network; None: inference, else train.
-        weights: The file in models/; None: model.pt, or the only one there.
-        settings: Arguments of the network, which win over the config's.
-        trust: Evaluate the bundle's expressions and take classes of any package.
+        weights: The file in models/; None: model.pt, or the only weights file.
+        settings: Arguments of the network, which override the config's.
+        trust: Evaluate the bundle's expressions and allow classes of any package.
     """
 
     name: str
@@ -62,10 +62,10 @@ class BundleSource:
         return dated_digest(self._weights_file(), *described)
 
     def open(self) -> Model:
-        """Read it.
+        """Read the bundle.
 
         Raises:
-            InputError: A file or key is missing, code would have to run, or the weights do not fit.
+            InputError: A file or key is missing, code would have to run, or the weights do not match the network.
         """
         with described_by(self.path):
             return self._open()
@@ -80,9 +80,9 @@ class BundleSource:
         settings = with_merging(settings, source=self.name) if cls.__name__ == "SwinUNETR" else settings
         size = settings.get("img_size")
         dropped, taken = [], None
-        if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 took it out
+        if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 removed it
             taken = [size] * 3 if isinstance(size, int) else size
-            size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer takes, is its patch"]
+            size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer accepts, is used as its patch"]
         state = unwrap(read_weights(weights), weights)
         merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
         network: Callable[..., nn.Module] = merged.network
@@ -94,12 +94,12 @@ class BundleSource:
         except (TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{where} must take its arguments, got: {error}") from error
+            raise InputError(f"{where} does not accept its arguments: {error}") from error
         fit = fitted(network, state.weights, source=self.name, head=arch.head, decoder=arch.decoder)
         patch = image.get("spatial_shape", taken)
         if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
-            patch = None  # metadata may hold expressions
-        told = "its own preprocessing is in transforms that are not read"
+            patch = None  # metadata may contain expressions
+        unread = "its own preprocessing, the transforms of the bundle, is not read"
         return Model(
             name=self.name,
             arch=arch,
@@ -110,7 +110,7 @@ class BundleSource:
             patch=arch.fit(patch) if patch else None,
             facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))}
             | ({"assumed": f"merging = {merged.assumed['merging']}"} if merged.assumed else {}),
-            notes=(f"{config.name}, {weights.name}", told, *dropped, *merged.notes, *state.notes, *fit.notes),
+            notes=(f"{config.name}, {weights.name}", unread, *dropped, *merged.notes, *state.notes, *fit.notes),
             head=fit.head,
         )
 
@@ -121,7 +121,7 @@ class BundleSource:
             for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".json", ".yaml", ".yml"))):
                 if path.is_file():
                     return path
-        raise InputError(f"{folder} must hold a config {' or '.join(names)} (.json, .yaml), got none")
+        raise InputError(f"no config {' or '.join(names)} (.json, .yaml, .yml) in {folder}")
 
     def _weights_file(self) -> Path:
         files = bundle_weights(Path(self.path))
@@ -131,19 +131,19 @@ class BundleSource:
             raise InputError(f"no weights file ({', '.join(SUFFIXES)}) in {Path(self.path) / 'models'}")
         if len(chosen) != 1:
             rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
-            raise InputError(f"{rule}, got {self.weights or 'none, and no model.pt is there'}")
+            raise InputError(f"{rule}, got {self.weights or 'none, and there is no model.pt'}")
         return chosen[0]
 
 
 def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -> ShownMerging | None:
-    """The form of a Swin UNETR by the version of MONAI that the metadata name, or else by the file of weights."""
+    """The merging of a Swin UNETR: by the MONAI version in the metadata, or else by the weights file."""
     version = str(metadata.get("monai_version", ""))
     form = merging_of_version(version)
     return ShownMerging(form, f"metadata.json names MONAI {version}") if form else merging_of_file(weights, names)
 
 
 def bundle_weights(folder: Path) -> list[Path]:
-    """The weights files of a bundle, in `models`; hidden ones are left out."""
+    """The weights files in a bundle's folder `models`, without hidden files."""
     files = [path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()]
     return sorted(files)
 
@@ -153,20 +153,18 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} must be readable JSON or YAML, got: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot read {path} as JSON or YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must be a mapping, got {type(content).__name__}")
     return content
 
 
 def _plain(config: Path, where: str) -> tuple[str, dict[str, Any]]:
-    """The network's class and arguments, where both are written out; references to plain values are followed."""
+    """Read the network's class and arguments without running code; references to plain values are resolved."""
     content = _read(config)
     node = next((content[name] for name in NETWORKS if _is_object(content.get(name))), None)
     if node is None:
-        raise InputError(
-            f"{config} must have {' or '.join(NETWORKS)} with a _target_, got none; trust=true evaluates it"
-        )
+        raise InputError(f"no {' or '.join(NETWORKS)} with a _target_ in {config}; trust=true evaluates the config")
     settings = {name: _followed(value, content) for name, value in node.items() if name not in OWN}
     return str(node["_target_"]), {name: literal(value, where=f"{where}.{name}") for name, value in settings.items()}
 
@@ -176,14 +174,14 @@ def _is_object(node: Any) -> bool:
 
 
 def _followed(value: Any, content: Mapping[str, Any]) -> Any:
-    """A reference to a top-level value: `@spatial_dims`."""
+    """Resolve a reference to a top-level value such as `@spatial_dims`."""
     if isinstance(value, str) and value.startswith("@"):
         return content.get(value[1:], value)
     return value
 
 
 def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
-    """The same where the user trusts the bundle: MONAI's parser evaluates what it says."""
+    """Evaluate the network's class and arguments with MONAI's parser, for a bundle that the user trusts."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -194,13 +192,11 @@ def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
         settings = {key: parser.get_parsed_content(f"{name}::{key}") for key in parser[name] if key not in OWN}
         return str(parser[name]["_target_"]), settings
     except Exception as error:  # whatever the bundle's own expressions raise
-        raise InputError(
-            f"{where} must be what MONAI's parser evaluates, got: {' '.join(str(error).split())}"
-        ) from error
+        raise InputError(f"MONAI's parser cannot evaluate {where}: {' '.join(str(error).split())}") from error
 
 
 def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:
-    """What the metadata say of the input image, and the classes of the prediction."""
+    """The metadata of the input image, and the classes of the prediction."""
     data = metadata.get("network_data_format") or {}
     image: Mapping[str, Any] = next(iter((data.get("inputs") or {}).values()), {})
     pred: Mapping[str, Any] = next(iter((data.get("outputs") or {}).values()), {})

@@ -1,4 +1,4 @@
-"""Sources that are found at a path: what reads each, which file of weights it takes, and which names it may have."""
+"""Candidates for sources at a path: the reader, the weights file and the possible names of each."""
 
 import os
 import re
@@ -20,21 +20,21 @@ from benchmark.sources.weights.safe_load import SUFFIXES
 
 ADDRESS = re.compile(r"(mlflow-artifacts|runs|models):/\S+")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-FETCHED = "outputs/fetched"  # where artifacts are kept, as conf/source/mlflow.yaml has it by default
+FETCHED = "outputs/fetched"  # folder of artifacts, the default of conf/source/mlflow.yaml
 LINK = "a symbolic link, and links are not followed; name it as a source of its own to have it read"
 Node = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A source that is found at a path and has no name yet.
+    """A source found at a path, before it is given a name.
 
     Attributes:
-        reader: The module and class that read it, below benchmark.sources.
-        path: The file, folder or address that the class is given.
-        file: The weights file that it takes; None where it is fetched or made.
-        names: The names that it may have, from short to long.
-        settings: Further arguments of the class.
+        reader: Module and class of its reader, below benchmark.sources.readers.
+        path: The file, folder or address for the reader.
+        file: The weights file; None if it is downloaded or generated.
+        names: Its possible names, from short to long.
+        settings: Further arguments of the reader.
     """
 
     reader: str
@@ -45,16 +45,16 @@ class Candidate:
 
     @property
     def is_loose(self) -> bool:
-        """Whether it is a file of weights that no folder describes."""
+        """Whether it is a weights file without a folder that describes it."""
         return self.reader == "state_dict.StateDictSource"
 
     @property
     def identity(self) -> str:
-        """Equal for candidates that are the same source, named in two ways."""
+        """A key that is equal for two paths to the same source."""
         return os.path.realpath(self.file) if self.file else self.path
 
     def node(self, name: str) -> Node:
-        """The config of the source, under a name."""
+        """The config of the source under a name."""
         path = "factory" if self.reader == "factory.FactorySource" else "path"
         return {
             "_target_": f"benchmark.sources.readers.{self.reader}",
@@ -66,12 +66,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class KnownFolder:
-    """A folder of a known kind: ours, nnU-Net's or a MONAI bundle.
+    """A folder of a known kind: this project's, nnU-Net's or a MONAI bundle.
 
     Attributes:
         candidates: The sources in it.
         owned: The files that belong to these sources.
-        reason: Why there is no source in it; empty where there is one.
+        reason: Why it contains no source; empty if it contains any.
     """
 
     candidates: tuple[Candidate, ...]
@@ -80,7 +80,7 @@ class KnownFolder:
 
 
 def source_elsewhere(text: str, *, trust: bool = False) -> Candidate | None:
-    """The source at an MLflow address, or of `package.module:function`; None for a path."""
+    """The source for an MLflow address or `package.module:function`; None for a path."""
     if ADDRESS.fullmatch(text):
         fetch = {"_target_": "benchmark.tracking.artifacts.fetch_artifact", "_partial_": True}
         settings = (("fetch", fetch), ("folder", FETCHED), *_trusted(trust))
@@ -95,10 +95,10 @@ def source_elsewhere(text: str, *, trust: bool = False) -> Candidate | None:
 
 
 def source_of_file(path: Path, *, trust: bool = False) -> Candidate:
-    """The source that a named file is: the folder's that it belongs to, or the file's own.
+    """The source of a file: that of its folder if the folder is of a known kind, else the file itself.
 
     Raises:
-        InputError: It has no suffix of a weights file.
+        InputError: The file does not have the suffix of a weights file.
     """
     if path.name in CHECKPOINTS.values() and is_fold(path.parent):
         kind = next(kind for kind, name in CHECKPOINTS.items() if name == path.name)
@@ -114,12 +114,12 @@ def source_of_file(path: Path, *, trust: bool = False) -> Candidate:
 
 
 def loose_source(path: Path) -> Candidate:
-    """A file of weights by itself."""
+    """The source of a weights file without a folder that describes it."""
     return Candidate("state_dict.StateDictSource", str(path), path, _names(path.parent, path.stem, path.name))
 
 
 def source_of_folder(folder: Path, *, trust: bool = False) -> Candidate | None:
-    """The one source that a folder of a known kind is read as; None for any other folder."""
+    """The source of a folder of a known kind; None for any other folder."""
     if (folder / SIDECAR).is_file():
         return _ours(folder, trust=trust)
     if (folder / "configs" / "metadata.json").is_file():
@@ -131,7 +131,7 @@ def source_of_folder(folder: Path, *, trust: bool = False) -> Candidate | None:
 
 
 def source_of_fold(folder: Path, *, trust: bool = False) -> Candidate | None:
-    """The source that a named `fold_X` of nnU-Net's results is; None for any other folder."""
+    """The source of a folder `fold_X` of nnU-Net's results; None for any other folder."""
     if not is_fold(folder):
         return None
     file = next((path for path in fold_checkpoints(folder.parent) if path.parent.name == folder.name), None)
@@ -139,12 +139,12 @@ def source_of_fold(folder: Path, *, trust: bool = False) -> Candidate | None:
 
 
 def known_folder(folder: Path, *, trust: bool = False) -> KnownFolder | None:
-    """Every source of a folder of a known kind, symbolic links left out; None for any other folder."""
+    """All sources in a folder of a known kind, without symbolic links; None for any other folder."""
     if (folder / SIDECAR).is_file():
         owned = frozenset({folder / SIDECAR, folder / WEIGHTS})
         if _is_file(folder / WEIGHTS):
             return KnownFolder((_ours(folder, trust=trust),), owned)
-        return KnownFolder((), owned, f"{SIDECAR} is there, but no {WEIGHTS}")
+        return KnownFolder((), owned, f"{SIDECAR} without {WEIGHTS}")
     if (folder / "configs" / "metadata.json").is_file():
         return _known_bundle(folder, trust=trust)
     return _known_results(folder, trust=trust) if is_results_folder(folder) else None
@@ -153,16 +153,16 @@ def known_folder(folder: Path, *, trust: bool = False) -> KnownFolder | None:
 def _known_bundle(folder: Path, *, trust: bool) -> KnownFolder:
     files = [path for path in bundle_weights(folder) if _is_file(path) and not path.parent.is_symlink()]
     owned = frozenset({*files, *(folder / "configs").glob("*")})
-    found = []
-    place, alone = absolute_path(folder), len(files) == 1
+    candidates = []
+    place, is_single = absolute_path(folder), len(files) == 1
     name = place.name
     for path in files:
-        short = name if alone or path.stem == "model" else f"{name}/{path.stem}"
-        longer = name if alone or path.name == "model.pt" else f"{name}/{path.name}"
+        short = name if is_single or path.stem == "model" else f"{name}/{path.stem}"
+        longer = name if is_single or path.name == "model.pt" else f"{name}/{path.name}"
         settings = () if path.name == "model.pt" else (("weights", path.name),)
         names = _names(place.parent, short, longer)
-        found.append(Candidate("bundle.BundleSource", str(folder), path, names, (*settings, *_trusted(trust))))
-    return KnownFolder(tuple(found), owned, "" if files else "a MONAI bundle without a weights file in models")
+        candidates.append(Candidate("bundle.BundleSource", str(folder), path, names, (*settings, *_trusted(trust))))
+    return KnownFolder(tuple(candidates), owned, "" if files else "a MONAI bundle without a weights file in models")
 
 
 def _known_results(folder: Path, *, trust: bool) -> KnownFolder:
@@ -172,7 +172,7 @@ def _known_results(folder: Path, *, trust: bool) -> KnownFolder:
     if not files:
         return KnownFolder((), frozenset({*owned, *described}), missing_checkpoint(folder))
     kind = next(kind for kind, name in CHECKPOINTS.items() if name == files[0].name)
-    chosen = () if files[0] == owned[0] else (*_fold_of(files[0]), ("checkpoint", kind))  # one that is no link
+    chosen = () if files[0] == owned[0] else (*_fold_of(files[0]), ("checkpoint", kind))  # the first is a link
     return KnownFolder((_nnunet(folder, files[0], chosen, trust=trust),), frozenset({*owned, *described}))
 
 
@@ -185,7 +185,7 @@ def _ours(folder: Path, *, trust: bool) -> Candidate:
 def _nnunet(
     folder: Path, file: Path | None, settings: tuple[tuple[str, Any], ...] = (), *, trust: bool = False
 ) -> Candidate:
-    """A results folder, read from one checkpoint: named by data set and configuration, then trainer, plans, fold."""
+    """A checkpoint of a results folder, named by data set and configuration, then trainer, plans, fold."""
     place = absolute_path(folder)
     end = f"__{file.parent.name}" if file else ""
     whole = f"{end}__{file.stem.removeprefix('checkpoint_')}" if file else ""
@@ -208,14 +208,14 @@ def _fold_of(path: Path) -> tuple[tuple[str, Any], ...]:
 
 
 def _names(above: Path, *short: str) -> tuple[str, ...]:
-    """The names, and the first and last of them below one parent folder, below two and so on."""
+    """The names, then the first and last of them with one parent folder in front, with two and so on."""
     parents = absolute_path(above).parts[1:]
     longer = ("/".join(parents[-count:]) for count in range(1, len(parents) + 1))
     return (*short, *(f"{start}/{name}" for start in longer for name in (short[0], short[-1])))
 
 
 def absolute_path(path: str | Path) -> Path:
-    """An absolute path without `..`; links in it stay links."""
+    """An absolute path without `..`; links are not resolved."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`, Path.resolve follows links
 
 

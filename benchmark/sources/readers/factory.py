@@ -1,4 +1,4 @@
-"""A source whose network the user's own function makes; naming a function is running it."""
+"""Build a source's network with the user's own function; to name a function is to run it."""
 
 import hashlib
 import importlib
@@ -23,20 +23,20 @@ from benchmark.sources.weights.swin_merging import dated_digest, merged_network,
 
 @dataclass(frozen=True)
 class FactorySource:
-    """A Python function or class that makes the network, and the file of its weights.
+    """A Python function or class that builds the network, and its weights file.
 
     Attributes:
         name: The source's name.
         factory: `package.module:function`, called with in_channels, out_channels and `settings`.
-        path: The file of weights; None: the network's own initial weights.
-        settings: Further arguments.
+        path: The weights file; None: the network's initial weights.
+        settings: Further arguments of the function.
         dims: 3, or 2.
-        channels: Input channels where no weights tell.
-        classes: Channels of the head where no weights tell.
-        labels: Label value -> class name of the data that it was trained on, where known.
-        patch: (3,) voxels of the windows that it was trained on, where known.
-        fixed: Whether that is the only patch that it takes.
-        prefix: What stands before the network's names where one file holds several networks.
+        channels: Input channels without a weights file.
+        classes: Channels of the head without a weights file.
+        labels: Label value -> class name in its training data, if known.
+        patch: (3,) voxels of its training windows, if known.
+        fixed: Whether `patch` is the only patch size that the network accepts.
+        prefix: Prefix of the network's tensors if the file contains several networks.
     """
 
     name: str
@@ -52,17 +52,17 @@ class FactorySource:
     prefix: str | None = None
 
     def digest(self) -> str:
-        """SHA-256 over the function's module and the file of weights."""
+        """SHA-256 over the function's module and the weights file."""
         place = inspect.getsourcefile(self._function())
         code = file_digest(Path(place)) if place else self.factory
         weights = dated_digest(Path(self.path)) if self.path else "initial"
         return hashlib.sha256(f"{code} {weights}".encode()).hexdigest()
 
     def open(self) -> Model:
-        """Make the network and read its weights.
+        """Build the network and read its weights.
 
         Raises:
-            InputError: The function cannot be imported or called, or the weights are refused or do not fit.
+            InputError: The function cannot be imported or called, or the weights are refused or do not match.
         """
         function, settings = self._function(), dict(self.settings or {})
         settings = with_merging(settings, source=self.name) if function.__name__ == "SwinUNETR" else settings

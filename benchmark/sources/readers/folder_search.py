@@ -1,4 +1,4 @@
-"""Every source in a folder and below it; what is not taken is listed with its reason, other files are counted."""
+"""Search a folder for sources; unused checkpoints are listed with a reason, other files are counted."""
 
 import os
 from collections import deque
@@ -19,25 +19,25 @@ from benchmark.sources.readers.candidates import (
 from benchmark.sources.readers.nnunet_folder import CHECKPOINTS, is_fold, missing_checkpoint
 from benchmark.sources.weights.safe_load import SUFFIXES
 
-DEPTH = 6  # folders below the one that is named
-INSIDE = 2  # folders below a folder of a known kind that are always searched: nnU-Net's folds, a bundle's models
-ENTRIES = 10_000  # files and folders that are looked at for each path that a user names
+DEPTH = 6  # levels of folders below the named folder
+INSIDE = 2  # levels that are always searched below a folder of a known kind: nnU-Net's folds, a bundle's models
+ENTRIES = 10_000  # files and folders that are searched per path that a user names
 PATTERN = "*?["
 
 
 @dataclass
 class Search:
-    """What is found at one path that a user names.
+    """The search at a path that a user names, and its result.
 
     Attributes:
-        base: The folder that is searched; of a pattern the part without wildcards.
-        trust: Let a source's files name classes and expressions of their own.
-        candidates: The sources.
-        left: What looks like a source and is not taken -> why.
+        base: The folder that is searched; for a pattern, its part without wildcards.
+        trust: Allow a source's files to name classes and expressions of their own.
+        candidates: The sources found.
+        left: Paths that look like a source but are not used -> reason.
         others: Other files.
         hidden: Hidden folders, which are not searched.
-        too_deep: Folders that were not searched because they are too deep.
-        is_cut: Whether entries were left unread because there are too many.
+        too_deep: Folders that are too deep to be searched.
+        is_cut: Whether entries were skipped because there are too many.
     """
 
     base: Path
@@ -55,10 +55,10 @@ class Search:
         self._looked_at = 0
 
     def named(self, path: Path) -> None:
-        """Take a path that a user names; a link is followed.
+        """Add a path that a user names; links are followed.
 
         Raises:
-            InputError: It is a file without the suffix of a weights file.
+            InputError: The path is a file without the suffix of a weights file.
         """
         if path.is_dir():
             self._named_folder(path, 0)
@@ -66,7 +66,7 @@ class Search:
             self.candidates.append(source_of_file(path, trust=self.trust))
 
     def matched(self, path: Path, *, hidden: bool = False) -> None:
-        """Take a path that a pattern matches: an entry of the base, of nnU-Net's results also one fold or checkpoint.
+        """Add a path that a pattern matches; it may also be a fold or checkpoint of nnU-Net's results.
 
         Args:
             path: The match.
@@ -97,7 +97,7 @@ class Search:
         self._waiting.append((folder, depth, deepest))
 
     def run(self) -> "Search":
-        """Search the folders that wait, those of least depth first, so that a limit cuts the deepest."""
+        """Search the queued folders by depth, so that a limit skips the deepest."""
         while self._waiting:
             folder, depth, deepest = self._waiting.popleft()
             for path in self._entries(folder):
@@ -108,7 +108,7 @@ class Search:
         return self
 
     def _entries(self, folder: Path) -> Iterator[Path]:
-        """The entries of a folder that may still be looked at: weights files, then folders, then the others."""
+        """Yield a folder's entries within the limit: weights files, then folders, then others."""
         room = ENTRIES - self._looked_at
         if room <= 0:
             self.is_cut = True
@@ -150,27 +150,27 @@ class Search:
             self._waiting.append((folder, depth, deepest))
         elif _has_entries(folder):
             self.too_deep.add(folder)
-            self.left[folder] = f"not searched: what it holds is more than {DEPTH} levels below {self.base}"
+            self.left[folder] = f"not searched: its content is more than {DEPTH} levels below {self.base}"
 
 
 def search(text: str, *, trust: bool = False) -> Search:
-    """Every source at a path, a pattern, an MLflow address or a function that a user names.
+    """Find every source at a path, a pattern, an MLflow address or a function that a user names.
 
     Args:
-        text: What is named. A path that exists is taken as it is, whatever characters it has.
-        trust: Let a source's files name classes and expressions of their own.
+        text: The path, pattern, address or function. An existing path is never read as a pattern.
+        trust: Allow a source's files to name classes and expressions of their own.
 
     Raises:
-        InputError: Nothing is there, nothing matches, or there is no source in it.
+        InputError: The path does not exist, the pattern has no match, or no source is found.
     """
     path = Path(text)
     elsewhere = source_elsewhere(text, trust=trust)
     if elsewhere is not None:
         return Search(path, trust, [elsewhere])
-    if os.path.exists(text) and (path.is_dir() or path.is_file()):  # noqa: PTH110 - no error for a text too long
+    if os.path.exists(text) and (path.is_dir() or path.is_file()):  # noqa: PTH110 - no error for text that is too long
         found = Search(path, trust)
         found.named(path)
-    elif any(mark in text for mark in PATTERN):
+    elif any(wildcard in text for wildcard in PATTERN):
         found = _pattern(path, trust=trust)
     else:
         raise InputError(f"source {text} not found: it is neither a file nor a folder")
@@ -181,7 +181,7 @@ def search(text: str, *, trust: bool = False) -> Search:
 
 
 def nothing_found() -> str:
-    """What was looked for without success."""
+    """The kinds of sources that were not found, for errors."""
     kinds = "no folder saved by this project, no results folder of nnU-Net, no MONAI bundle"
     return f"no weights file ({', '.join(SUFFIXES)}), {kinds}"
 
@@ -207,7 +207,7 @@ def _pattern(path: Path, *, trust: bool) -> Search:
 
 
 def _stop(base: Path, match: Path, *, hidden: bool) -> Path:
-    """The match, or what on the way to it is not searched: a symbolic link, or a hidden folder that is not named."""
+    """The match, or the first of its parents that is not searched: a symbolic link or a hidden folder."""
     parts = match.relative_to(base).parts
     for count, part in enumerate(parts[:-1], 1):
         place = base.joinpath(*parts[:count])

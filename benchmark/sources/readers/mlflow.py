@@ -1,4 +1,4 @@
-"""A source that lies in MLflow: an artifact of a run or a registered model, fetched once and then recognised."""
+"""Read a source from MLflow: an artifact of a run or a registered model, downloaded once and then recognised."""
 
 import hashlib
 import shutil
@@ -20,14 +20,14 @@ Fetch = Callable[[str, Path], Path]
 
 @dataclass(frozen=True)
 class ArtifactSource:
-    """An MLflow address.
+    """An artifact in MLflow.
 
     Attributes:
         name: The source's name.
         path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
-        fetch: `fetch(path, folder)` copies what lies there below a folder and returns its place.
-        folder: Where fetched artifacts are kept.
-        trust: Let its files name classes and expressions of their own.
+        fetch: `fetch(path, folder)` downloads the artifact into a folder and returns its path.
+        folder: The folder of downloaded artifacts.
+        trust: Allow its files to name classes and expressions of their own.
     """
 
     name: str
@@ -37,14 +37,14 @@ class ArtifactSource:
     trust: bool = False
 
     def digest(self) -> str:
-        """SHA-256 over the files that it reads."""
+        """SHA-256 over the files of the source."""
         return self._source.digest()
 
     def open(self) -> Model:
-        """Fetch and read it.
+        """Download and read the artifact.
 
         Raises:
-            InputError: It cannot be fetched, nothing is recognised in it, or it cannot be read.
+            InputError: The artifact cannot be downloaded, recognised or read.
         """
         model = self._source.open()
         return replace(model, name=self.name, facts={**model.facts, "artifact": self.path})
@@ -56,13 +56,13 @@ class ArtifactSource:
         return source
 
     def _place(self) -> Path:
-        """Its place on disk; fetched anew where the address may come to mean something else, as an alias does."""
+        """Its folder on disk; an address whose target may change, such as an alias, is downloaded again."""
         kept = Path(self.folder) / hashlib.sha256(self.path.encode()).hexdigest()[:16]
         kept.parent.mkdir(parents=True, exist_ok=True)
         moves = self.path.startswith("models:/") and not self.path.rpartition("/")[2].isdigit()
         with FileLock(f"{kept}.lock"):
-            found = sorted(kept.iterdir()) if kept.is_dir() else []
-            if found and not moves:
+            is_stored = kept.is_dir() and any(kept.iterdir())
+            if is_stored and not moves:
                 return kept
             with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{kept.name}-") as partial:
                 whole = Path(partial) / kept.name

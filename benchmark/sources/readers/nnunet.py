@@ -1,8 +1,8 @@
-"""A source that nnU-Net v2 trained: its results folder `Trainer__Plans__configuration`.
+"""Read a source trained by nnU-Net v2: a results folder `Trainer__Plans__configuration`.
 
 Isensee et al., nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation, Nature
 Methods 2021, 10.1038/s41592-020-01008-z. The network is built by nnU-Net's own function from plans.json, with deep
-supervision off; only classes of its own network package and of torch.nn are looked up.
+supervision off; only classes of its own network package and of torch.nn are imported.
 """
 
 import json
@@ -35,10 +35,10 @@ class NnunetSource:
     Attributes:
         name: The source's name.
         path: The folder with plans.json, dataset.json and fold_X.
-        fold: The fold, a number or "all"; None: the first finished one.
+        fold: The fold, a number or "all"; None: the first finished fold.
         checkpoint: "final", "best" or "latest"; None: the first of these that the fold has.
-        configuration: 2d, 3d_fullres and so on; None: as the folder's name says.
-        trust: Take classes of any package.
+        configuration: 2d, 3d_fullres and so on; None: the configuration in the folder's name.
+        trust: Allow classes of any package.
     """
 
     name: str
@@ -54,10 +54,10 @@ class NnunetSource:
         return file_digest(folder / "plans.json", folder / "dataset.json", self._chosen().path)
 
     def open(self) -> Model:
-        """Read it.
+        """Read the checkpoint.
 
         Raises:
-            InputError: A file or key is missing, a class is refused, or the weights do not fit the plans.
+            InputError: A file or key is missing, a class is refused, or the weights do not match the plans.
         """
         with described_by(self.path):
             return self._open()
@@ -83,7 +83,7 @@ class NnunetSource:
             )
         except InputError as error:
             raise InputError(f"{error}; {other(trainer)}" if built_by(trainer) is None else str(error)) from error
-        labels, told = _labels(dataset, folder / "dataset.json")
+        labels, remarks = _labels(dataset, folder / "dataset.json")
         return Model(
             name=self.name,
             arch=arch,
@@ -101,7 +101,7 @@ class NnunetSource:
                 "cases": dataset.get("numTraining"),
             }
             | ({"assumed": "network = that of plans.json"} if built_by(trainer) is None else {}),
-            notes=(*chosen.notes, *changes, *told, *fit.notes),
+            notes=(*chosen.notes, *changes, *remarks, *fit.notes),
             head=fit.head,
         )
 
@@ -111,39 +111,39 @@ class NnunetSource:
     def _configuration(self, content: Any) -> str:
         if self.configuration is not None:
             return self.configuration
-        told = content.get("init_args", {}).get("configuration") if isinstance(content, Mapping) else None
-        return str(told or Path(self.path).name.rpartition("__")[2])
+        stated = content.get("init_args", {}).get("configuration") if isinstance(content, Mapping) else None
+        return str(stated or Path(self.path).name.rpartition("__")[2])
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} must exist, since nnU-Net writes it beside its folds; got none") from error
+        raise InputError(f"{path} not found; nnU-Net writes it next to its folds") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} must be UTF-8 JSON, got: {error}") from error
+        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must be a JSON object, got {type(content).__name__}")
     return content
 
 
 def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str, Any]:
-    """The configuration's plan with what it inherits and, for plans of nnU-Net before 2.4, its architecture."""
+    """The plan of a configuration with inherited settings and, for plans before nnU-Net 2.4, its architecture."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an old plan is taken over, as said
+            warnings.simplefilter("ignore")  # plans before 2.4 are supported
             found: dict[str, Any] = PlansManager(dict(plans)).get_configuration(configuration).configuration
         for key in ("architecture", "patch_size"):
             found[key]
         for key in ("network_class_name", "arch_kwargs", "_kw_requires_import"):
             found["architecture"][key]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"{path} must hold the configuration {configuration} whole, got: {told}") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} has no complete configuration {configuration}: {reason}") from error
     if found.get("previous_stage"):
-        raise InputError(f"{path}: {configuration} must not be a cascade, whose input is another network's output")
+        raise InputError(f"{path}: {configuration} is a cascade, whose input is another network's; not supported")
     return found
 
 
@@ -175,12 +175,12 @@ def _network(
 
 
 def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Architecture:
-    """The parts of nnU-Net's own decoders, whose names are known."""
+    """The architecture of a network with nnU-Net's own decoder, whose part names are known."""
     stages = int(settings["n_stages"]) - 1
     divisor = [1] * dims
     for stride in settings["strides"]:
         steps = stride if isinstance(stride, list | tuple) else [stride] * dims
-        divisor = [one * int(step) for one, step in zip(divisor, steps, strict=True)]
+        divisor = [side * int(step) for side, step in zip(divisor, steps, strict=True)]
     return Architecture(
         name=name,
         network=factory,
@@ -196,11 +196,11 @@ def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Ar
 
 
 def _labels(dataset: Mapping[str, Any], path: Path) -> tuple[dict[int, str], list[str]]:
-    """Head channel -> class; regions have a channel each and no background."""
+    """The classes of the head's channels, and notes; regions have a channel each and no background."""
     labels = dataset.get("labels")
     if not isinstance(labels, dict) or not labels:
         raise InputError(f"{path} must map class names to labels, got {labels!r}")
     if any(isinstance(value, list | tuple) for value in labels.values()):
         names = [name for name, value in labels.items() if value != 0 and name != "ignore"]
-        return dict(enumerate(names)), ["its head has a channel a region, which may overlap; read as exclusive classes"]
+        return dict(enumerate(names)), ["its head has a channel per region; regions are read as exclusive classes"]
     return {int(value): name for name, value in labels.items() if name != "ignore"}, []

@@ -1,4 +1,4 @@
-"""Results folders of nnU-Net v2, and which of their checkpoints is read."""
+"""Results folders of nnU-Net v2, and the choice of a checkpoint in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmark.errors import InputError
 
-# in the order in which they are preferred
+# in the order of preference
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth", "latest": "checkpoint_latest.pth"}
 
 
@@ -16,7 +16,7 @@ class Choice:
 
     Attributes:
         path: The file.
-        notes: Which one it is, why it is not a final one, and what else the folder holds; one line each.
+        notes: Its fold and name, why it is not a final checkpoint, and the other checkpoints; one line each.
     """
 
     path: Path
@@ -37,7 +37,7 @@ def is_fold(folder: Path) -> bool:
 
 
 def fold_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of all folds of a results folder, the one that is read by default first."""
+    """The checkpoints of all folds of a results folder; the first is the default."""
     folds = _folds(folder)
     return [path for name in CHECKPOINTS.values() for fold in folds if (path := fold / name).is_file()]
 
@@ -45,7 +45,7 @@ def fold_checkpoints(folder: Path) -> list[Path]:
 def choose_checkpoint(
     folder: Path, *, source: str, fold: int | str | None = None, checkpoint: str | None = None
 ) -> Choice:
-    """The checkpoint that is read: final before best before latest, of the first fold that has it.
+    """Choose a checkpoint: final before best before latest, of the first fold that has it.
 
     Args:
         folder: The results folder.
@@ -54,7 +54,7 @@ def choose_checkpoint(
         checkpoint: "final", "best" or "latest"; None: any.
 
     Raises:
-        InputError: The folder has no fold, not this fold, or no such checkpoint.
+        InputError: The folder has no fold, or lacks this fold or checkpoint.
     """
     folds = [path.name.removeprefix("fold_") for path in _folds(folder)]
     if not folds:
@@ -78,7 +78,7 @@ def choose_checkpoint(
 
 
 def missing_checkpoint(folder: Path, *, fold: int | str | None = None, checkpoint: str | None = None) -> str:
-    """What a results folder lacks, in words."""
+    """Describe the checkpoint that a results folder lacks."""
     folds = [path.name for path in _folds(folder)] if fold is None else [f"fold_{fold}"]
     if not folds:
         return f"no fold_X folder in {folder}"
@@ -87,13 +87,13 @@ def missing_checkpoint(folder: Path, *, fold: int | str | None = None, checkpoin
 
 
 def _folds(folder: Path) -> list[Path]:
-    """The folders `fold_X`, numbers in their order before `fold_all`."""
+    """The folders `fold_X`: numbers in ascending order, then `fold_all`."""
     folds = [path for path in folder.glob("fold_*") if path.is_dir()]
     return sorted(folds, key=lambda path: (not (fold := path.name.removeprefix("fold_")).isdigit(), len(fold), fold))
 
 
 def _why(path: Path, fold: int | str | None) -> list[str]:
-    """Why a checkpoint was taken that is not a final one."""
+    """Explain the choice of a checkpoint that is not final."""
     names = list(CHECKPOINTS.values())
     better = names[: names.index(path.name)]
     if not better:

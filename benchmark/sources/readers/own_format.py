@@ -1,4 +1,4 @@
-"""A source as this project saves it: safetensors with a sidecar that describes the network."""
+"""Read a source saved by this project: safetensors with a sidecar that describes the network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ from benchmark.sources.weights.match import check_shapes, check_values, shapes_o
 from benchmark.sources.weights.safe_load import file_digest
 from benchmark.sources.weights.trusted_classes import NETWORKS, literal, module_class
 
-NAMED = "_target_"  # Hydra's keys of an object in a config
+NAMED = "_target_"  # Hydra's key of a class in a config
 HYDRA = (NAMED, "_partial_", "_convert_")
 
 
@@ -30,7 +30,7 @@ class FileSource:
     Attributes:
         name: The source's name.
         path: The folder.
-        trust: Take a network class of any package.
+        trust: Allow a network class of any package.
     """
 
     name: str
@@ -42,10 +42,10 @@ class FileSource:
         return file_digest(Path(self.path) / SIDECAR, Path(self.path) / WEIGHTS)
 
     def open(self) -> Model:
-        """Read it.
+        """Read the checkpoint.
 
         Raises:
-            InputError: A file is missing or spoilt, the sidecar lacks a key or names code, or the weights do not fit.
+            InputError: A file is missing or corrupt, the sidecar lacks a key or names code, or weights do not match.
         """
         with described_by(self.path):
             return self._open()
@@ -61,7 +61,7 @@ class FileSource:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{sidecar} must describe the network, got: {error!r}") from error
+            raise InputError(f"{sidecar} does not describe the network: {error!r}") from error
         check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
         check_values(checkpoint.weights, self.name)
         patch = ((facts.get("config") or {}).get("budget") or {}).get("patch")
@@ -80,17 +80,17 @@ class FileSource:
 
 
 def described(node: Mapping[str, Any], *, where: str, trust: bool = False) -> Architecture:
-    """An architecture from the config that a sidecar holds; only its network's class is looked up.
+    """The architecture in a sidecar's config; only the network's class is imported.
 
     Args:
-        node: The resolved config of conf/arch.
+        node: The resolved config of an architecture, as in conf/arch.
         where: The file and field, for errors.
-        trust: Take a network class of any package.
+        trust: Allow a network class of any package.
     """
     inner = dict(node["network"])
     network = module_class(inner[NAMED], within=NETWORKS, where=f"{where}.network", trust=trust)
     settings = {name: value for name, value in inner.items() if name not in HYDRA}
-    known = {one.name for one in fields(Architecture)}
+    known = {field.name for field in fields(Architecture)}
     values = {name: _frozen(value) for name, value in node.items() if name in known and name != "network"}
     return Architecture(network=partial(network, **literal(settings, where=f"{where}.network")), **values)
 
@@ -100,17 +100,17 @@ def _frozen(value: Any) -> Any:
 
 
 def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
-    """How the training data became its input, where the sidecar says."""
-    told = facts.get("preparation")
-    if told is None:
+    """The preparation of the training data; None if the sidecar has none."""
+    stored = facts.get("preparation")
+    if stored is None:
         return None
-    inner, resampling = told["normalisation"], told["resampling"]
-    schemes = tuple(Scheme(**one) for one in inner["schemes"]) if "schemes" in inner else ()
+    inner, resampling = stored["normalisation"], stored["resampling"]
+    schemes = tuple(Scheme(**scheme) for scheme in inner["schemes"]) if "schemes" in inner else ()
     pairs = {name: tuple(map(tuple, resampling[f"{name}_settings"])) for name in ("image", "labels")}
     return Preparation(
         ChannelSchemes(schemes) if schemes else Normalisation(_frozen(inner["window"])),
-        spacing=_frozen(told["spacing"]),
-        transpose=_frozen(told["transpose"]),
-        crop=bool(told["crop"]),
+        spacing=_frozen(stored["spacing"]),
+        transpose=_frozen(stored["transpose"]),
+        crop=bool(stored["crop"]),
         resampling=Resampling(resampling["image"], pairs["image"], resampling["labels"], pairs["labels"]),
     )

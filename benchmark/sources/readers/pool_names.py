@@ -1,21 +1,21 @@
-"""Names for the sources of a pool: as short as they can be while no two are equal."""
+"""Names for the sources of a pool: as short as possible, and distinct."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 
 def distinct_names(choices: Sequence[Sequence[str]], *, taken: Collection[str] = ()) -> list[str]:
-    """One name for each of several things, all different.
+    """Choose distinct names.
 
-    Whatever has the same shortest name grows together, one step at a time, until all of them differ from each other and
-    from everything else. The order of `choices` does not matter.
+    Items with the same shortest name get longer names together, step by step, until they differ from each other and
+    from all other names. The order of `choices` does not matter.
 
     Args:
-        choices: For each, the names that it may have, from short to long.
-        taken: Names that none of them may have.
+        choices: For each item, its possible names, from short to long.
+        taken: Names that are not available.
 
     Returns:
-        Their names, in the order of `choices`.
+        The names, in the order of `choices`.
 
     Example:
         >>> distinct_names([["unet", "unet.pt"], ["unet", "unet.pth"], ["best", "best.pt"]])
@@ -25,11 +25,11 @@ def distinct_names(choices: Sequence[Sequence[str]], *, taken: Collection[str] =
     """
     steps = {names[0]: 0 for names in choices}
     for _ in range(max(map(len, choices), default=0)):
-        found = [_at(names, steps[names[0]]) for names in choices]
-        counts = Counter(found) + Counter(taken)
-        clashing = {names[0] for names, name in zip(choices, found, strict=True) if counts[name] > 1}
+        chosen = [_at(names, steps[names[0]]) for names in choices]
+        counts = Counter(chosen) + Counter(taken)
+        clashing = {names[0] for names, name in zip(choices, chosen, strict=True) if counts[name] > 1}
         if not clashing:
-            return found
+            return chosen
         for name in clashing:
             steps[name] += 1
     return _numbered([_at(names, steps[names[0]]) for names in choices], taken)
@@ -40,12 +40,12 @@ def _at(names: Sequence[str], step: int) -> str:
 
 
 def _numbered(names: Sequence[str], taken: Collection[str]) -> list[str]:
-    """What is still equal in full gets a number."""
-    found: list[str] = []
+    """Number the names that are equal even in full length."""
+    numbered: list[str] = []
     for name in names:
         number, own = 1, name
-        while own in found or own in taken:
+        while own in numbered or own in taken:
             number += 1
             own = f"{name} ({number})"
-        found.append(own)
-    return found
+        numbered.append(own)
+    return numbered

@@ -1,4 +1,4 @@
-"""What is at a path: the config of the one source there, or the configs of a whole pool."""
+"""Recognise the source at a path, or the sources of a whole pool, and return their configs."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,18 +22,18 @@ from benchmark.sources.readers.same_weights import formats_of_one_model
 from benchmark.sources.weights.match import listed
 from benchmark.sources.weights.safe_load import SUFFIXES
 
-SHOWN = 10  # checkpoints that an error names
+SHOWN = 10  # checkpoints listed in an error
 
 
 @dataclass(frozen=True)
 class FoundSources:
-    """What is found at the paths that a user names.
+    """The sources found at the paths that a user names.
 
     Attributes:
         nodes: The config of each source, by name.
-        left: What looks like a source and is not taken -> why.
-        other_files: How many other files there are.
-        notes: What was counted and what was not searched, one line each.
+        left: What looks like a source but is not used -> reason.
+        other_files: Number of other files.
+        notes: Counts of other files and of folders not searched, one line each.
     """
 
     nodes: dict[str, Node]
@@ -43,14 +43,14 @@ class FoundSources:
 
 
 def recognise(path: str | Path, *, trust: bool = False) -> Node:
-    """The config of the source at a path.
+    """Recognise the source at a path and return its config.
 
     Args:
-        path: A file of weights, a folder of one checkpoint, an MLflow address or `package.module:function`.
-        trust: Let its files name classes and expressions of their own.
+        path: A weights file, a folder with one checkpoint, an MLflow address or `package.module:function`.
+        trust: Allow its files to name classes and expressions of their own.
 
     Raises:
-        InputError: Nothing is there, nothing is recognised, or several checkpoints are.
+        InputError: The path does not exist, or does not have exactly one checkpoint.
     """
     place = Path(path)
     found = source_elsewhere(str(path), trust=trust)
@@ -65,15 +65,15 @@ def recognise(path: str | Path, *, trust: bool = False) -> Node:
 
 
 def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = None) -> Node:
-    """The config of the one source that a folder is or holds.
+    """Recognise the only source in a folder and return its config.
 
     Args:
-        folder: A folder of a known kind, or one that holds one such folder or one file of weights.
-        trust: Let its files name classes and expressions of their own.
-        where: What the folder is called in errors.
+        folder: A folder of a known kind, or a folder with one such folder or one weights file.
+        trust: Allow its files to name classes and expressions of their own.
+        where: Name of the folder in errors.
 
     Raises:
-        InputError: It holds none, or several.
+        InputError: The folder has no source, or several.
     """
     known = source_of_folder(folder, trust=trust)
     if known is not None:
@@ -86,8 +86,8 @@ def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = N
         names = listed([str(path.relative_to(folder)) for path in sources], SHOWN)
         raise InputError(f"source {where} holds {len(sources)} checkpoints: {names}; name one of them")
     if not sources:
-        told = "; ".join(f"{path.relative_to(folder)}: {why}" for path, why in found.left.items())
-        raise InputError(f"source {where} holds no checkpoint: {told or nothing_found()}")
+        unused = "; ".join(f"{path.relative_to(folder)}: {why}" for path, why in found.left.items())
+        raise InputError(f"source {where} holds no checkpoint: {unused or nothing_found()}")
     (path,) = sources
     node = recognise(path, trust=trust)
     return node if path.is_dir() else node | {"name": source_name(folder)}
@@ -96,19 +96,19 @@ def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = N
 def recognise_pool(
     paths: str | Path | Sequence[str | Path], *, trust: bool = False, taken: Collection[str] = ()
 ) -> FoundSources:
-    """Every source at one path or several: files, folders of any number of checkpoints, patterns, addresses.
+    """Find every source at one or several paths: files, folders of any number of checkpoints, patterns, addresses.
 
     Args:
-        paths: What is named. A folder is searched with the folders below it; links in it are not followed.
-        trust: Let the sources' files name classes and expressions of their own.
-        taken: Names that none of the sources may have.
+        paths: The paths. Folders are searched recursively; links in them are not followed.
+        trust: Allow the sources' files to name classes and expressions of their own.
+        taken: Names that are not available.
 
     Raises:
-        InputError: One of the paths is not there, matches nothing or holds no source; or there is no source at all.
+        InputError: A path does not exist, has no match or no source; or there is no source at all.
     """
     texts = [paths] if isinstance(paths, str | Path) else paths
     found = [search(str(text), trust=trust) for text in texts]
-    sources = _each_once([source for one in found for source in sorted(one.candidates, key=_by_path)])
+    sources = _each_once([source for result in found for source in sorted(result.candidates, key=_by_path)])
     files = [source.file for source in sorted(sources, key=_preferred) if source.file]
     copies = formats_of_one_model(files)
     sources = [source for source in sources if source.file not in copies]
@@ -117,11 +117,11 @@ def recognise_pool(
     if not sources:
         raise InputError(f"no source can be scored: {'; '.join(f'{name}: {why}' for name, why in left.items())}")
     nodes = {name: source.node(name) for name, source in zip(names, sources, strict=True)}
-    return FoundSources(nodes, left, len(_everywhere(one.others for one in found)), _notes(found))
+    return FoundSources(nodes, left, len(_everywhere(result.others for result in found)), _notes(found))
 
 
 def source_name(path: str | Path) -> str:
-    """A source's name where none is given: the file's or folder's, of nnU-Net's results the data set's."""
+    """The default name of a source: that of its file or folder, or of the data set for nnU-Net's results."""
     text = str(path).rstrip("/")
     if FACTORY.fullmatch(text):
         return text.rpartition(":")[2]
@@ -134,7 +134,7 @@ def source_name(path: str | Path) -> str:
 
 
 def _outermost(sources: Sequence[Candidate]) -> list[Path]:
-    """The places of sources: folders of a known kind, and files that are in none of these and no copy of another."""
+    """The paths of sources: folders of a known kind, and files outside these that are not a copy of another file."""
     folders = {Path(source.path) for source in sources if not source.is_loose}
     files = [source.file for source in sources if source.is_loose and source.file]
     files = [file for file in files if folders.isdisjoint(file.parents)]
@@ -143,7 +143,7 @@ def _outermost(sources: Sequence[Candidate]) -> list[Path]:
 
 
 def _each_once(sources: Sequence[Candidate]) -> list[Candidate]:
-    """Sources without those that another one reads, too: of a file and its folder the folder."""
+    """Remove duplicate sources: of a file and its folder, the folder is kept."""
     found: dict[str, Candidate] = {}
     for source in sources:
         other = found.get(source.identity)
@@ -156,7 +156,7 @@ def _by_path(source: Candidate) -> tuple[str, str]:
 
 
 def _preferred(source: Candidate) -> tuple[object, ...]:
-    """What to keep of two that are equal: a described one, a safetensors file, what is named with fewest settings."""
+    """Sort key for duplicates: described before loose sources, then safetensors files, then fewer settings."""
     is_safe = source.file is not None and source.file.suffix == ".safetensors"
     return source.is_loose, not is_safe, len(source.settings), *_by_path(source)
 
@@ -164,19 +164,19 @@ def _preferred(source: Candidate) -> tuple[object, ...]:
 def _left(
     found: Sequence[Search], sources: Sequence[Candidate], copies: Mapping[Path, Path], *, taken: Collection[str]
 ) -> dict[str, str]:
-    """What is not taken under a name of its own, which is its path below what was named."""
+    """Unused paths, by distinct names, and the reasons."""
     read = {absolute_path(path) for source in sources for path in (source.path, source.file or source.path)}
-    named = {absolute_path(one.base) for one in found}
+    named = {absolute_path(result.base) for result in found}
     reasons: dict[Path, str] = {}
     names: list[tuple[str, ...]] = []
-    for one in found:
-        files = [source.file for source in one.candidates if source.file and source.file in copies]
-        left = one.left | {file: f"the same weights as {copies[file].name} in another format" for file in files}
+    for result in found:
+        files = [source.file for source in result.candidates if source.file and source.file in copies]
+        left = result.left | {file: f"the same weights as {copies[file].name} in another format" for file in files}
         for path in sorted(left):
             place = absolute_path(path)
-            if place not in reasons and place not in read and (path == one.base or place not in named):
+            if place not in reasons and place not in read and (path == result.base or place not in named):
                 reasons[place] = left[path]
-                names.append(_names_of(path, one.base))
+                names.append(_names_of(path, result.base))
     return dict(zip(distinct_names(names, taken=taken), reasons.values(), strict=True))
 
 
@@ -188,23 +188,23 @@ def _names_of(path: Path, base: Path) -> tuple[str, ...]:
 
 def _notes(found: Sequence[Search]) -> tuple[str, ...]:
     others, hidden = (len(_everywhere(paths)) for paths in ((s.others for s in found), (s.hidden for s in found)))
-    deep = len(_everywhere(one.too_deep for one in found))
+    deep = len(_everywhere(result.too_deep for result in found))
     notes = (
         [f"{_many(others, 'other file')} not read: hidden, or without the suffix of a weights file"] if others else []
     )
     notes += [f"{_many(hidden, 'hidden folder')} not searched"] if hidden else []
-    notes += [f"{_many(deep, 'folder')} not searched: too deep; name what is in them as a source"] if deep else []
+    notes += [f"{_many(deep, 'folder')} not searched: too deep; name their checkpoints as sources"] if deep else []
     notes += [
-        f"only {ENTRIES:,} entries of {one.base} were searched; name its subfolders as sources to have all searched"
-        for one in found
-        if one.is_cut
+        f"only {ENTRIES:,} entries of {result.base} were searched; name its subfolders as sources to search all"
+        for result in found
+        if result.is_cut
     ]
     return tuple(notes)
 
 
 def _everywhere(paths: Iterable[Iterable[Path]]) -> set[Path]:
-    """Paths of several searches, each once."""
-    return {absolute_path(path) for one in paths for path in one}
+    """The distinct paths of several searches."""
+    return {absolute_path(path) for group in paths for path in group}
 
 
 def _many(number: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Which files are one model in two formats, such as `unet.pt` with `unet.safetensors`, decided by their tensors."""
+"""Find weights files that are copies in another format, such as `unet.pt` and `unet.safetensors`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,33 +9,33 @@ from torch import Tensor
 from benchmark.sources.weights.monai_signatures import first_names
 from benchmark.sources.weights.safe_load import read_weights, unwrap
 
-HUGGING_FACE = ("pytorch_model", "model")  # transformers names a model so in .bin, and in .safetensors
+HUGGING_FACE = ("pytorch_model", "model")  # names of a model in .bin and in .safetensors
 
 
 def formats_of_one_model(files: Sequence[Path]) -> dict[Path, Path]:
-    """Files whose weights another file of the same folder and stem holds, too.
+    """Find files whose tensors equal those of another file with the same folder and stem.
 
-    Only such files are read, and Hugging Face's `pytorch_model.bin` with `model.safetensors`.
+    Only such files are read; `pytorch_model.bin` and `model.safetensors` of Hugging Face count as one stem.
 
     Args:
-        files: Weights files; of those that are equal, the first is kept.
+        files: Weights files; the first of equal files is kept.
 
     Returns:
-        File -> the file that is kept in its place.
+        File -> the equal file that is kept.
     """
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in files:
         groups.setdefault((file.parent.resolve(), _stem(file)), []).append(file)
-    found: dict[Path, Path] = {}
+    copies: dict[Path, Path] = {}
     for group in groups.values():
         if len(group) > 1:
-            found |= _equal(group)
-    return found
+            copies |= _equal(group)
+    return copies
 
 
 def _equal(files: Sequence[Path]) -> dict[Path, Path]:
     kept: dict[Path, Mapping[str, Tensor]] = {}
-    found: dict[Path, Path] = {}
+    copies: dict[Path, Path] = {}
     for file in files:
         weights = _weights(file)
         if weights is None:
@@ -44,8 +44,8 @@ def _equal(files: Sequence[Path]) -> dict[Path, Path]:
         if same is None:
             kept[file] = weights
         else:
-            found[file] = same
-    return found
+            copies[file] = same
+    return copies
 
 
 def _stem(file: Path) -> str:
@@ -57,10 +57,10 @@ def _stem(file: Path) -> str:
 
 
 def _weights(file: Path) -> dict[str, Tensor] | None:
-    """The tensors under their names without what all have in common, as Lightning's `net.`; None if unreadable."""
+    """The tensors without a prefix that all names share, such as Lightning's `net.`; None if unreadable."""
     try:
         weights = unwrap(read_weights(file), file).weights
-    except Exception:  # a file can be broken in any way; why it cannot be read is said where it is opened as a source
+    except Exception:  # a file can be broken in any way; opening it as a source reports the reason
         return None
     common = _common(weights) if weights else 0
     named = first_names({name[common:]: tensor for name, tensor in weights.items()})
@@ -68,20 +68,20 @@ def _weights(file: Path) -> dict[str, Tensor] | None:
 
 
 def _common(names: Mapping[str, Tensor]) -> int:
-    """How many letters all names begin with, up to a dot."""
+    """The length of the prefix, up to a dot, that all names share."""
     first, last = min(names), max(names)
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first.rfind(".", 0, length) + 1
 
 
-def _are_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(_same(tensor, other[name]) for name, tensor in one.items())
+def _are_equal(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(_same(tensor, right[name]) for name, tensor in left.items())
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.dtype != other.dtype or one.shape != other.shape:
+def _same(left: Tensor, right: Tensor) -> bool:
+    if left.dtype != right.dtype or left.shape != right.shape:
         return False
-    try:
-        return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))  # NaN, too
+    try:  # bytes are compared, so that NaN equals NaN
+        return torch.equal(*(tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (left, right)))
     except RuntimeError:  # not a dense tensor
         return False

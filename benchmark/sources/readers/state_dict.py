@@ -1,4 +1,4 @@
-"""A source that is a file of weights: the network is named, or recognised by the weights' names and shapes."""
+"""Read a weights file; its network is given, or recognised by the names and shapes of the weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,16 +28,16 @@ from benchmark.sources.weights.trusted_classes import monai_class
 
 @dataclass(frozen=True)
 class StateDictSource:
-    """Weights that torch.save or safetensors wrote.
+    """A weights file written by torch.save or safetensors.
 
     Attributes:
         name: The source's name.
         path: The file.
-        arch: Its network; None: recognised.
-        settings: Arguments of a recognised network, which win over what the weights tell.
-        labels: Label value -> class name of the data that it was trained on, where known.
-        patch: (3,) voxels of the windows that it was trained on, where known.
-        prefix: What stands before the network's names where one file holds several networks.
+        arch: The network; None: recognised.
+        settings: Arguments of a recognised network, which override those that the weights show.
+        labels: Label value -> class name in its training data, if known.
+        patch: (3,) voxels of its training windows, if known.
+        prefix: Prefix of the network's tensors if the file contains several networks.
     """
 
     name: str
@@ -49,14 +49,14 @@ class StateDictSource:
     prefix: str | None = None
 
     def digest(self) -> str:
-        """SHA-256 over the file, and whether it is older than a change of MONAI."""
+        """SHA-256 over the file, and whether it predates a change in MONAI."""
         return dated_digest(Path(self.path))
 
     def open(self) -> Model:
-        """Read it.
+        """Read the weights.
 
         Raises:
-            InputError: The file is unreadable or refused, no network is recognised, or the weights do not fit it.
+            InputError: The file is unreadable or refused, no network is recognised, or the weights do not match it.
         """
         content = self._content
         merging = merging_of_file(Path(self.path), content.weights)
@@ -112,13 +112,13 @@ class StateDictSource:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A network that was recognised.
+    """A recognised network.
 
     Attributes:
         arch: The network with the names of its parts.
         guess: Its class and settings.
-        weights: The state dict under the names that MONAI uses today.
-        notes: What was recognised and what is assumed, one line each.
+        weights: The state dict under MONAI's present names.
+        notes: Recognised and assumed settings, one line each.
     """
 
     arch: Architecture
@@ -134,23 +134,24 @@ def recognised(
     settings: Mapping[str, Any],
     merging: ShownMerging | None = None,
 ) -> Recognised:
-    """One of MONAI's networks by the names and shapes of the weights.
+    """Recognise one of MONAI's networks by the names and shapes of the weights.
 
     Args:
         weights: The state dict.
         source: The source's name, for errors.
-        settings: What the user states of the network; it wins over what the weights show.
-        merging: The form of a Swin UNETR that the file shows otherwise than by its weights.
+        settings: The user's settings of the network, which override those that the weights show.
+        merging: The merging of a Swin UNETR that the file shows by other means than its weights.
 
     Raises:
-        InputError: None has such names, or its class refuses the settings.
+        InputError: No network matches, or its class refuses the settings.
     """
     renamed = current_names(weights)
     current = first_names(renamed) | renamed
     found = guess(current, source=source, given=settings)
-    told = []
+    merging_notes = []
     if merging and "merging" in found.assumed:
-        found, told = found.with_setting("merging", merging.form, certain=merging.certain), [merging_note(merging)]
+        found = found.with_setting("merging", merging.form, certain=merging.certain)
+        merging_notes = [merging_note(merging)]
     arguments = with_merging(found.settings, source=source) if found.network == "SwinUNETR" else found.settings
     network: partial[nn.Module] = partial(
         monai_class(found.network, where=f"source {source}: the network"), **arguments
@@ -165,16 +166,16 @@ def recognised(
         raise InputError(
             f"source {source}: {found.network} does not take the settings {found.settings}: {error}"
         ) from error
-    notes = [f"recognised as {found.network} by its weights", *told]
+    notes = [f"recognised as {found.network} by its weights", *merging_notes]
     if list(renamed) != list(weights):
-        notes.append("its names are those of MONAI up to 0.3")
+        notes.append("its tensors have the names of MONAI up to 0.3")
     if found.assumed:
         notes.append(f"assumed, since no tensor shows it: {assumptions(found.assumed)}")
     return Recognised(arch, found, current, tuple(notes))
 
 
 def assumptions(assumed: Mapping[str, Any]) -> str:
-    """Settings in words.
+    """Format settings for notes.
 
     Example:
         >>> assumptions({"act": "relu", "strides": [2, 2]})
@@ -184,10 +185,10 @@ def assumptions(assumed: Mapping[str, Any]) -> str:
 
 
 def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
-    """Labels as given, where they are as many as the head has channels.
+    """Check that there are as many labels as channels of the head, and return them.
 
     Raises:
-        InputError: They are not.
+        InputError: The numbers differ.
     """
     if labels and fit.head and len(labels) != fit.classes:
         raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")

@@ -1,1 +1,1 @@
-"""Weights: loaded safely, matched with a network, adapted, transferred, saved."""
+"""Weights: load safely, match with a network, adapt, transfer and save."""

@@ -1,4 +1,4 @@
-"""A source shown to a target of other channels or dimensions: adapted as a user would expect and said, or refused."""
+"""Adapt a source to a target with other channels, or refuse the pair."""
 
 from dataclasses import replace
 
@@ -9,30 +9,30 @@ from benchmark.errors import SkipPair
 from benchmark.sources.model import Model
 from benchmark.sources.weights.match import shapes_of
 
-TRIED = 32  # voxels a side of the image that an adapted network is tried with
+TRIED = 32  # voxels per side of the image that an adapted network is checked with
 ROUNDING = 1e-3  # of the largest logit: sums over channels in another order
 
 
 def adapted(model: Model, *, channels: int, flat: bool) -> Model:
-    """The source as it goes to a target.
+    """Adapt a source to a target's channels.
 
-    A network of one input sees the mean of a target's channels: its first weights are repeated and divided by their
-    number. A network of several inputs sees a target's one channel in each of them: its first weights are summed.
+    A network with one input sees the mean of the target's channels: its first weights are repeated and divided by
+    their number. A network with several inputs sees the target's only channel in each: its first weights are summed.
 
     Args:
         model: The source.
         channels: The target's channels.
-        flat: Whether the target's images are of two dimensions, (c, 1, H, W).
+        flat: Whether the target's images are 2D, (c, 1, H, W).
 
     Raises:
         SkipPair: The two cannot be paired.
     """
     if flat and model.arch.dims == 3:
-        raise SkipPair(f"{model.name} is a network of three dimensions, the target's images have two")
+        raise SkipPair(f"{model.name} is a 3D network, but the target's images are 2D")
     if channels == model.channels:
         return model
     if 1 not in (channels, model.channels):
-        raise SkipPair(f"{model.name} takes {model.channels} channels, the target has {channels}, and neither is one")
+        raise SkipPair(f"{model.name} takes {model.channels} channels, the target has {channels}, and neither is 1")
     weights = dict(model.weights)
     for name in _first(model, channels):
         weights[name] = _spread(weights[name], channels) if model.channels == 1 else _gathered(weights[name])
@@ -49,7 +49,7 @@ def adapted(model: Model, *, channels: int, flat: bool) -> Model:
 
 
 def _sees_the_same(model: Model, changed: Model) -> bool:
-    """Whether an adapted network does with an image what the source does with its mean, or its one channel."""
+    """Whether the adapted network computes the maps of the source for the mean, or the only channel, of an image."""
     sides = model.arch.fit((TRIED, TRIED, TRIED))
     image = torch.randn(1, changed.channels, *sides, generator=torch.Generator().manual_seed(0))
     seen = image.mean(1, keepdim=True) if model.channels == 1 else image.expand(-1, model.channels, -1, -1, -1)
@@ -58,24 +58,24 @@ def _sees_the_same(model: Model, changed: Model) -> bool:
 
 
 def _maps(model: Model, image: Tensor) -> list[Tensor]:
-    """What a model's taps and its head put out; the head alone may be untrained."""
-    network, found = model.network(), []
+    """The outputs of a model's head and taps; the head may be untrained."""
+    network, maps = model.network(), []
     for tap in model.arch.taps:
-        network.get_submodule(tap).register_forward_hook(lambda _, __, output: found.append(output))
+        network.get_submodule(tap).register_forward_hook(lambda _, __, output: maps.append(output))
     with torch.no_grad():
-        return [network(image), *found]
+        return [network(image), *maps]
 
 
 def _first(model: Model, channels: int) -> list[str]:
     """The tensors whose second axis counts input channels."""
     shapes = shapes_of(model.arch.network, channels=channels, classes=model.classes)
     if set(shapes) != set(model.weights):
-        raise SkipPair(f"{model.name} has other layers for {channels} input channels, so it cannot be adapted")
+        raise SkipPair(f"{model.name} has different layers for {channels} input channels, so it cannot be adapted")
     changed = [name for name, shape in shapes.items() if shape != tuple(model.weights[name].shape)]
     for name in changed:
         own = tuple(model.weights[name].shape)
         if shapes[name] != (own[0], channels, *own[2:]) or own[1] != model.channels:
-            raise SkipPair(f"{model.name} mixes its input channels in {name}, which cannot be adapted to {channels}")
+            raise SkipPair(f"{model.name} mixes its input channels in {name}, so it cannot be adapted to {channels}")
     return changed
 
 

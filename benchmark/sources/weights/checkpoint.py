@@ -22,7 +22,7 @@ SIDECAR = "source.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and what is known of them.
+    """Weights and their metadata.
 
     Attributes:
         weights: The state dict.
@@ -34,15 +34,15 @@ class Checkpoint:
 
 
 def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
-    """Write weights and sidecar into a new folder; a folder that is there is whole, or not there at all.
+    """Write weights and sidecar into a folder, which appears only when it is complete.
 
     Args:
-        network: Its state dict is written.
-        facts: The sidecar's content.
-        folder: The folder to make; replaced if it is there.
+        network: The network whose state dict is written.
+        facts: The content of the sidecar.
+        folder: The folder to create; an existing folder is replaced.
 
     Raises:
-        InputError: The disk is full or the folder cannot be written; what was there stays.
+        InputError: The disk is full or the folder cannot be written; an existing folder is kept.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +51,8 @@ def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) 
             _write(network, facts, made)
             shutil.rmtree(folder, ignore_errors=True)
             made.rename(folder)
-    except (OSError, SafetensorError) as error:  # safetensors tells a full disk in its own words
-        raise InputError(f"{folder} must be writable, got: {error}") from error
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own class
+        raise InputError(f"cannot write {folder}: {error}") from error
 
 
 def _write(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
@@ -70,20 +70,20 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """Read weights and sidecar.
 
     Raises:
-        InputError: A file is missing or unreadable, or the weights are not those that the sidecar names.
+        InputError: A file is missing or unreadable, or the weights differ from the SHA-256 in the sidecar.
     """
     try:
         facts = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-        named = facts.get("sha256")
-        found = _sha256(folder / WEIGHTS)
+        stated = facts.get("sha256")
+        actual = _sha256(folder / WEIGHTS)
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder} must hold {WEIGHTS} and {SIDECAR}, got: {error}") from error
-    if found != named:
-        raise InputError(f"{folder / WEIGHTS} must have SHA-256 {named} as its sidecar says, got {found}")
+        raise InputError(f"cannot read {WEIGHTS} and {SIDECAR} in {folder}: {error}") from error
+    if actual != stated:
+        raise InputError(f"SHA-256 of {folder / WEIGHTS} is {actual}, but its sidecar states {stated}")
     try:
         return Checkpoint(load_file(folder / WEIGHTS), facts)
     except SafetensorError as error:
-        raise InputError(f"{folder / WEIGHTS} must be a safetensors file, got: {error}") from error
+        raise InputError(f"cannot read {folder / WEIGHTS} as safetensors: {error}") from error
 
 
 def _sha256(path: Path) -> str:

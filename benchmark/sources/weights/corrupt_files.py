@@ -1,4 +1,4 @@
-"""Files that describe a network and are not what they should be: one line, and a pool goes on without them."""
+"""Turn the failures that malformed description files cause into a one-line error, which a pool can skip."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from benchmark.errors import InputError, SkipPair
 
-BROKEN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # what values of a wrong kind lead to
+BROKEN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # what values of the wrong type cause
 
 
 @contextmanager
 def described_by(path: str | Path) -> Iterator[None]:
-    """Read a description; what its values make fail is the description's fault.
+    """Turn errors while a network is built from description files into an InputError that names the files.
 
     Args:
-        path: Where the files lie.
+        path: The path of the files.
 
     Raises:
-        InputError: A value is of a wrong kind, or no network can be built from it.
+        InputError: A value has the wrong type, or no network can be built from it.
     """
     try:
         yield
     except (InputError, SkipPair):
         raise
     except BROKEN as error:
-        told = " ".join(str(error).split())[:200]
-        raise InputError(f"{path} must describe a network, got: {type(error).__name__}: {told}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"cannot build a network from {path}: {type(error).__name__}: {reason}") from error

@@ -1,8 +1,8 @@
-"""Norms and activations read off the tensors of a state dict: what a tensor shows is followed, the rest is assumed.
+"""Infer norms and activations from the tensors of a state dict.
 
-A norm layer has `weight` and `bias` where it is affine, and `running_mean` where it keeps statistics; an activation has
-a tensor only if its slope is learned. Instance norm and group norm have the same tensors, and so have all other
-activations: none. Those are for the caller to assume and to say so.
+A norm layer has `weight` and `bias` if it is affine, and `running_mean` if it keeps statistics; an activation has a
+tensor only if its slope is learned. Instance norm and group norm have the same tensors, and all other activations have
+none. The caller must assume these and list them as assumed.
 """
 
 import re
@@ -21,11 +21,11 @@ AFFINE = ("instance", {"affine": True})
 
 @dataclass(frozen=True)
 class Reading:
-    """What the tensors of a network say of its settings.
+    """A network's settings, inferred from its tensors.
 
     Attributes:
         shown: Settings that names and shapes show.
-        assumed: Settings that no tensor shows -> the value taken; None where there is no value to take.
+        assumed: Settings that no tensor shows -> the assumed value; None if there is none.
     """
 
     shown: Settings
@@ -37,9 +37,9 @@ def norm_setting(tensors: Tensors, layer: str, *, affine: Any = AFFINE, bare: An
 
     Args:
         tensors: The state dict.
-        layer: The name of one norm layer of it.
-        affine: What to take for a norm with weights and without running statistics.
-        bare: What to take for a norm without any tensor.
+        layer: The name of a norm layer.
+        affine: The setting of a norm with weights and without running statistics.
+        bare: The setting of a norm without tensors.
 
     Example:
         >>> import torch
@@ -53,11 +53,11 @@ def norm_setting(tensors: Tensors, layer: str, *, affine: Any = AFFINE, bare: An
 
 
 def slope_setting(tensors: Tensors, layer: str) -> Any:
-    """The `act` argument of a MONAI network whose activation learns its slope; None where no tensor shows one.
+    """The `act` argument of a MONAI network whose activation learns its slope; None if it has no such tensor.
 
     Args:
         tensors: The state dict.
-        layer: A regular expression of the names of its activation layers.
+        layer: A regular expression for the names of the activation layers.
     """
     sizes = {tensor.numel() for name, tensor in tensors.items() if re.fullmatch(rf"{layer}\.weight", name)}
     if not sizes:
@@ -66,10 +66,10 @@ def slope_setting(tensors: Tensors, layer: str) -> Any:
 
 
 def sides(tensor: Tensor) -> list[int]:
-    """The kernel of a convolution's weights, along each axis."""
+    """The kernel size of a convolution's weights, along each axis."""
     return list(tensor.shape[2:])
 
 
 def numbers(tensors: Tensors, pattern: str) -> list[int]:
-    """The different numbers that names hold at the pattern's group, in order."""
+    """The distinct numbers that the pattern's group matches in the names, in order."""
     return sorted({int(match[1]) for name in tensors if (match := re.match(pattern, name))})

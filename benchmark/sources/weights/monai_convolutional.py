@@ -1,6 +1,6 @@
-"""Settings of MONAI's convolutional networks, read off the tensors of a state dict: one function a class.
+"""Infer the settings of MONAI's convolutional networks from a state dict: one function per class.
 
-Each follows what names and shapes show, and lists under `assumed` what they leave open. MONAI 1.6.1.
+Settings that names and shapes do not show are listed under `assumed`. MONAI 1.6.1.
 """
 
 import math
@@ -18,11 +18,11 @@ from benchmark.sources.weights.layer_settings import (
 )
 
 LEAKY = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
-GROUPS = 8  # of SegResNet's default norm
+GROUPS = 8  # groups of SegResNet's default norm
 
 
 def read_dynunet(tensors: Tensors) -> Reading:
-    """DynUNet: strides follow the kernels of the transposed convolutions, as its skip connections need them to."""
+    """DynUNet: strides equal the kernels of the transposed convolutions, as its skip connections require."""
     blocks = ["input_block", *(f"downsamples.{i}" for i in numbers(tensors, r"downsamples\.(\d+)\.")), "bottleneck"]
     convs = [tensors[f"{block}.conv1.conv.weight"] for block in blocks]
     ups = [tensors[f"upsamples.{i}.transp_conv.conv.weight"] for i in range(len(blocks) - 1)]
@@ -47,7 +47,7 @@ def read_dynunet(tensors: Tensors) -> Reading:
 
 
 def read_unet(tensors: Tensors) -> Reading:
-    """UNet: a residual unit shows a stride of 1 by its kernel of 1; else strides of 2 are assumed."""
+    """UNet: a stride of 1 shows in the kernel of 1 of a residual unit; other strides are assumed to be 2."""
     levels, at = [], "model"
     while True:
         units = numbers(tensors, rf"{at}\.0\.conv\.unit(\d+)\.")
@@ -91,7 +91,7 @@ def _unet_stride(tensors: Tensors, level: str, units: int) -> int:
 
 
 def read_segresnet(tensors: Tensors) -> Reading:
-    """SegResNet: its default norm is by groups, which has the tensors of any affine norm."""
+    """SegResNet: its default is group norm, which has the same tensors as any affine norm."""
     filters = len(tensors["convInit.conv.weight"])
     groups = ("group", {"num_groups": math.gcd(filters, GROUPS)})
     slope = slope_setting(tensors, r"act_mod")
@@ -135,7 +135,7 @@ def read_basic_unet(tensors: Tensors) -> Reading:
 
 
 def read_vnet(tensors: Tensors) -> Reading:
-    """VNet: its norm is batch norm; PReLU has one slope, or one a channel where the name is given alone."""
+    """VNet: its norm is batch norm; a PReLU given by name only has one slope per channel, otherwise one slope."""
     conv = tensors["in_tr.conv_block.conv.weight"]
     slope = slope_setting(tensors, r".*act_function\d?")
     shown = {"spatial_dims": conv.ndim - 2, "bias": "in_tr.conv_block.conv.bias" in tensors}
@@ -144,14 +144,14 @@ def read_vnet(tensors: Tensors) -> Reading:
 
 
 def _upsampling(tensors: Tensors, layer: str) -> str:
-    """How maps are made finer, by the name of what does it."""
+    """The mode of upsampling, from the name of its module."""
     modes = [mode for mode in ("deconv", "deconvgroup", "pixelshuffle")
              if any(re.match(rf"{layer}\.{mode}\.", name) for name in tensors)]  # fmt: skip
     return modes[0] if modes else "nontrainable"
 
 
 def _with_slope(shown: Settings, assumed: Settings, name: str, slope: object, default: object) -> Reading:
-    """The activation: shown where its slope is a tensor, else assumed to be the class's usual one."""
+    """Add the activation: shown if its slope is a tensor, else assumed to be the class's default."""
     if slope is not None:
         return Reading(shown | {name: slope}, assumed)
     return Reading(shown, assumed | {name: default})

@@ -1,4 +1,4 @@
-"""Settings of MONAI's networks with a transformer as encoder, read off the tensors of a state dict. MONAI 1.6.1."""
+"""Infer the settings of MONAI's networks with a transformer encoder from a state dict. MONAI 1.6.1."""
 
 from itertools import product
 from math import prod
@@ -10,12 +10,12 @@ from benchmark.sources.weights.layer_settings import Reading, Settings, Tensors,
 from benchmark.sources.weights.swin_merging import LATEST
 
 PATCH = 16  # voxels of a token along each axis of UNETR
-HEAD = 64  # channels of an attention head, as in every ViT of its paper
-WINDOW = 16  # largest side of an attention window that is looked for
+HEAD = 64  # channels of an attention head, as in every ViT of the paper
+WINDOW = 16  # largest side of an attention window that is tried
 
 
 def read_unetr(tensors: Tensors) -> Reading:
-    """UNETR: the number of tokens shows the volume of its patch, not its sides; a cube is assumed."""
+    """UNETR: the number of tokens shows the volume of the patch, not its sides; a cube is assumed."""
     _, tokens, hidden = tensors["vit.patch_embedding.position_embeddings"].shape
     dims = tensors["encoder1.layer.conv1.conv.weight"].ndim - 2
     side = round(tokens ** (1 / dims))
@@ -39,7 +39,7 @@ def read_unetr(tensors: Tensors) -> Reading:
 
 
 def read_swin_unetr(tensors: Tensors) -> Reading:
-    """SwinUNETR: in three dimensions no tensor shows which slices its patch merging takes (`swin_merging`)."""
+    """SwinUNETR: in 3D no tensor shows which slices its patch merging takes (`swin_merging`)."""
     proj = tensors["swinViT.patch_embed.proj.weight"]
     dims, width = proj.ndim - 2, len(proj)
     stages = [f"swinViT.layers{i}.0" for i in range(1, 5)]
@@ -69,7 +69,7 @@ def read_swin_unetr(tensors: Tensors) -> Reading:
 
 
 def _window(tensors: Tensors, attention: str, dims: int) -> list[int]:
-    """The sides of the attention window, from the table of relative positions and the index into it."""
+    """The sides of the attention window, from the table of relative positions and its index."""
     rows = len(tensors[f"{attention}.relative_position_bias_table"])
     index = tensors[f"{attention}.relative_position_index"]
     for window in product(range(1, WINDOW + 1), repeat=dims):
@@ -79,7 +79,7 @@ def _window(tensors: Tensors, attention: str, dims: int) -> list[int]:
 
 
 def _indexes(index: torch.Tensor, window: tuple[int, ...]) -> bool:
-    """Whether the index's first row is that of a window of these sides."""
+    """Whether the first row of the index matches a window of these sides."""
     steps = [prod(2 * n - 1 for n in window[axis + 1 :]) for axis in range(len(window))]
     places = torch.cartesian_prod(*(torch.arange(n) for n in window)).reshape(-1, len(window))
     first = sum((n - 1 - places[:, axis]) * step for axis, (n, step) in enumerate(zip(window, steps, strict=True)))

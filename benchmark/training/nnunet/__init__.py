@@ -1,1 +1,1 @@
-"""Training by nnU-Net's own trainer."""
+"""Training with nnU-Net's own trainer."""

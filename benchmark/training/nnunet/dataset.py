@@ -1,6 +1,6 @@
-"""Any task as an nnU-Net raw dataset: one file a channel, one label file a case, dataset.json, and who is trained on.
+"""Write a task as an nnU-Net raw dataset: one file per channel, one label file per case, dataset.json and the splits.
 
-nnU-Net takes cases of `imagesTr` alone for training and validation; a custom `splits_final.json` says which are which.
+nnU-Net reads training and validation cases from `imagesTr` only; a custom `splits_final.json` separates them.
 """
 
 import json
@@ -25,18 +25,18 @@ from benchmark.errors import InputError
 from benchmark.training.nnunet.environment import NnunetSpace, short_hash
 
 ENDING = ".nii.gz"
-# intensities and spacing as they lie, axes (X, Y, Z), those of a NIfTI file
+# stored intensities and spacing, with the axes (X, Y, Z) of a NIfTI file
 STORED = Preparation(ChannelSchemes((Scheme("NoNormalization"),)), transpose=(2, 1, 0))
 
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """A raw dataset in a space.
+    """An nnU-Net raw dataset.
 
     Attributes:
-        name: Its folder's name, `Dataset123_name_digest`.
-        description: The content of its dataset.json.
-        splits: For each fold, the names of the cases that are trained on and of those that are predicted.
+        name: Name of its folder, `Dataset123_name_digest`.
+        description: Content of its dataset.json.
+        splits: For each fold, the names of the training cases and of the predicted cases.
     """
 
     name: str
@@ -45,16 +45,16 @@ class NnunetDataset:
 
 
 def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Sequence[str]) -> NnunetDataset:
-    """Write a task as a raw dataset, unless it is there.
+    """Write a task as a raw dataset, unless it exists.
 
     Args:
-        task: The task; its stored intensities are written, as nnU-Net normalises for itself.
-        space: Where to.
-        train: The split that is trained on.
-        held_out: The splits that are predicted, a fold each; all are trained on the same cases.
+        task: The task; stored intensities are written, because nnU-Net normalises them itself.
+        space: The nnU-Net folders.
+        train: The training split.
+        held_out: The splits to predict, one fold each; all folds share the training cases.
 
     Raises:
-        InputError: A case's name is in two splits.
+        InputError: A case name is in several splits.
     """
     names = {split: tuple(task.names(split)) for split in (train, *held_out)}
     everyone = [name for split in names.values() for name in split]
@@ -89,16 +89,16 @@ def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
             ignores |= not bool(known.all())
             _nifti(case.labels.where(known, task.classes), case, folder / f"labelsTr/{case.name}{ENDING}")
     description = {
-        # nnU-Net reads a normalisation out of these names; the plans are given the preparation's instead
+        # nnU-Net derives a normalisation from these names; the plans are set to the preparation's instead
         "channel_names": {str(channel): f"channel {channel}" for channel in range(task.channels)},
         "labels": {name: value for value, name in task.labels.items()} | ({"ignore": task.classes} if ignores else {}),
         "numTraining": len(files),
         "file_ending": ENDING,
-        "dataset": files,  # without it nnU-Net forks a dozen processes to match file names
+        "dataset": files,  # without this nnU-Net starts a dozen processes to match file names
     }
     (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 def _nifti(volume: Tensor, case: Case, path: Path) -> None:
-    """The array's axes are the file's; nnU-Net reads them in reverse, which the plans undo."""
+    """Write a volume without reordering its axes; nnU-Net reads them in reverse, which the plans undo."""
     nib.save(nib.Nifti1Image(volume.numpy(), np.diag([*case.spacing, 1.0])), path)

@@ -1,4 +1,4 @@
-"""Where nnU-Net works: its three folders, its environment variables and its seeds, set around its calls alone."""
+"""nnU-Net's folders, environment variables and seeds, set only during calls of nnU-Net."""
 
 import contextlib
 import hashlib
@@ -16,13 +16,13 @@ FOLDERS = ("raw", "preprocessed", "results")
 
 @dataclass(frozen=True)
 class NnunetSpace:
-    """A folder that holds everything that nnU-Net writes.
+    """The folder of everything that nnU-Net writes.
 
     Attributes:
         root: The folder.
-        processes: Processes that plan, preprocess and export predictions.
-        augment_processes: Processes that augment batches; 0 augments in this one, and only then do equal seeds give
-            equal batches.
+        processes: Number of processes for planning, preprocessing and export.
+        augment_processes: Number of processes for augmentation; with 0 batches are augmented in this process, and only
+            then do equal seeds give equal batches.
     """
 
     root: Path
@@ -41,11 +41,11 @@ class NnunetSpace:
 
     @contextlib.contextmanager
     def entered(self, log: Path, *, results: Path | None = None) -> Iterator[None]:
-        """A block in which nnU-Net finds its folders, and what it prints goes to a file.
+        """Run the block with nnU-Net's environment, and write its output to a log file.
 
         Args:
-            log: The file; appended to.
-            results: Where trained models go; `results` of the root by default.
+            log: The log file, which is appended to.
+            results: Folder of trained models; by default `results` in the root.
         """
         places = dict(zip(FOLDERS, (self.raw, self.preprocessed, results or self.root / "results"), strict=True))
         for folder in (*places.values(), log.parent):
@@ -54,7 +54,7 @@ class NnunetSpace:
         variables |= {
             "nnUNet_def_n_proc": str(self.processes),
             "nnUNet_n_proc_DA": str(self.augment_processes),
-            "nnUNet_compile": "f",  # seconds of compilation for each source, and other rounding on each machine
+            "nnUNet_compile": "f",  # compilation takes seconds per source and rounds differently on each machine
             "nnUNet_wandb_enabled": "0",
         }
         with (
@@ -68,7 +68,7 @@ class NnunetSpace:
 
     @contextlib.contextmanager
     def _workers(self) -> Iterator[None]:
-        """nnU-Net reads nnUNet_def_n_proc once, when it is first imported, which may be long ago."""
+        """Set nnU-Net's number of processes, which it reads from nnUNet_def_n_proc only on first import."""
         from nnunetv2.training.nnUNetTrainer import nnUNetTrainer
 
         before = nnUNetTrainer.default_num_processes
@@ -81,25 +81,25 @@ class NnunetSpace:
 
 @contextlib.contextmanager
 def planning() -> Iterator[None]:
-    """A block in which nnU-Net plans: it sets torch's threads to the augmenting processes, which must not be 0."""
+    """Run the block with one augmentation process: nnU-Net's planner uses the number for torch's threads."""
     with _environment({"nnUNet_n_proc_DA": "1"}):
         yield
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[Callable[[int], None]]:
-    """A block with seeded generators of torch, numpy and Python, which nnU-Net draws from; afterwards as before.
+    """Seed the generators of torch, numpy and Python for the block, and restore them afterwards.
 
     Yields:
-        What seeds them anew within the block, for an epoch.
+        A function that seeds them for an epoch.
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - nnU-Net draws from it
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - nnU-Net uses it
     with torch.random.fork_rng():
 
-        def seed_all(drawn: int) -> None:
-            torch.manual_seed(drawn)
-            np.random.seed(drawn)  # noqa: NPY002
-            random.seed(drawn)
+        def seed_all(value: int) -> None:
+            torch.manual_seed(value)
+            np.random.seed(value)  # noqa: NPY002
+            random.seed(value)
 
         def seed_epoch(epoch: int) -> None:
             seed_all(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
@@ -113,7 +113,7 @@ def seeded(seed: int) -> Iterator[Callable[[int], None]]:
 
 
 def short_hash(content: str) -> str:
-    """Eight hexadecimal digits that stand for a content in a folder's name."""
+    """First eight hexadecimal digits of the SHA-256 of a text, for the names of folders."""
     return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 

@@ -1,4 +1,4 @@
-"""nnU-Net's own training loop around a network that is given, told step by step."""
+"""nnU-Net's training loop for a given network, with a callback after each step."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
-    """A trainer of nnU-Net whose network is the source's instead of the planned one.
+    """nnU-Net's trainer with the network of a source instead of the planned one.
 
-    nnU-Net builds its trainers from the names of their constructor's arguments, so what is ours is set afterwards,
-    before `initialize`.
+    nnU-Net builds trainers from the argument names of their constructor, so these attributes are set after construction
+    and before `initialize`.
 
     Attributes:
-        given: The network, weights loaded, parameters frozen as wanted.
+        given: The network, with loaded weights and frozen parameters.
         report: Called after each step with the step and the loss.
         losses: The loss at each step.
     """
@@ -26,33 +26,33 @@ class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not 
     losses: list[float]
 
     def build_network_architecture(self, plans_manager: Any, *_: Any, **__: Any) -> nn.Module:
-        """The given network."""
+        """Return the given network."""
         return self.given
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """Only nnU-Net's own networks can switch it."""
+        """Switch deep supervision, which only nnU-Net's own networks support."""
         if is_supervised_deeply(self.network):
             super().set_deep_supervision_enabled(enabled)
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One step, kept and told."""
-        done: dict[str, Any] = super().train_step(batch)
-        self.losses.append(float(done["loss"]))
+        """Run one step and report its loss."""
+        outcome: dict[str, Any] = super().train_step(batch)
+        self.losses.append(float(outcome["loss"]))
         self.report(len(self.losses), self.losses[-1])
-        return done
+        return outcome
 
     def validate(self, fold: int, folder: Path) -> Path:
-        """Predict the held-out cases of a fold, and compare them with their labels.
+        """Predict the validation cases of a fold and compare them with their labels.
 
         Returns:
-            The folder with a prediction for each case, and `summary.json`.
+            The folder of the predictions and `summary.json`.
         """
         self.fold, self.output_folder = fold, str(folder)
         self.perform_actual_validation(save_probabilities=False)
         return folder / "validation"
 
     def _get_deep_supervision_scales(self) -> list[list[float]] | None:
-        """The share of the patch's sides that each output has; the given network's strides decide, not the plan's."""
+        """Size of each output relative to the patch, from the strides of the given network instead of the plan."""
         if not self.enable_deep_supervision:
             return None
         sides = 1.0 / np.cumprod(np.vstack(self.network.encoder.strides), axis=0)
@@ -60,7 +60,7 @@ class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not 
 
 
 class Slices(nn.Module):
-    """A network of two dimensions that is built to take volumes, given the slices (b, c, H, W) of nnU-Net's loop.
+    """Wrapper of a 2D network that takes volumes, for the slices (b, c, H, W) of nnU-Net's loop.
 
     Args:
         network: Maps (b, c, 1, H, W) to logits (b, k, 1, H, W).
@@ -77,5 +77,5 @@ class Slices(nn.Module):
 
 
 def is_supervised_deeply(network: nn.Module) -> bool:
-    """Whether a network is of nnU-Net's kind, whose decoder returns an output at each resolution when asked to."""
+    """Whether a network has a decoder with deep supervision, as nnU-Net's own networks have."""
     return hasattr(getattr(network, "decoder", None), "deep_supervision") and hasattr(network, "encoder")

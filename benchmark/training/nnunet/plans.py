@@ -1,4 +1,4 @@
-"""nnU-Net's plans of a dataset: planned, moved between datasets, given a pair's preparation, preprocessed."""
+"""nnU-Net's plans of a dataset: plan, move between datasets, adapt to a preparation, preprocess."""
 
 import copy
 import json
@@ -17,15 +17,15 @@ from benchmark.training.nnunet.dataset import NnunetDataset
 from benchmark.training.nnunet.environment import NnunetSpace, planning, short_hash
 
 Plans: TypeAlias = dict[str, Any]
-STORED_ORDER = (2, 1, 0)  # axes of nnU-Net's (Z, Y, X) that make (X, Y, Z)
+STORED_ORDER = (2, 1, 0)  # takes nnU-Net's (Z, Y, X) to (X, Y, Z)
 FLAT = (0, 1, 2)
 
 
 def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], Any]) -> Plans:
-    """nnU-Net's own plans of a dataset; made once, then read.
+    """Plan a dataset with nnU-Net, once, and return the plans.
 
     Args:
-        space: Where the dataset lies; entered.
+        space: The entered nnU-Net space of the dataset.
         dataset: A raw dataset.
         planner: An experiment planner of nnU-Net, called with the dataset's name.
     """
@@ -39,7 +39,7 @@ def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], An
 
 
 def fingerprint(space: NnunetSpace, dataset: NnunetDataset) -> Path:
-    """Let nnU-Net take a dataset's fingerprint, once; returns the folder of what is preprocessed."""
+    """Extract a dataset's fingerprint with nnU-Net, once, and return its folder of preprocessed data."""
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
     folder = space.preprocessed / dataset.name
@@ -51,13 +51,13 @@ def fingerprint(space: NnunetSpace, dataset: NnunetDataset) -> Path:
 
 
 def move(space: NnunetSpace, plans: Plans, source: NnunetDataset, target: NnunetDataset) -> Plans:
-    """The plans of one dataset for another, as nnU-Net's maintainers advise before pre-training.
+    """Move plans between datasets, as nnU-Net's maintainers advise before pre-training.
 
     Args:
-        space: Where both lie; entered.
+        space: The entered nnU-Net space of both datasets.
         plans: The plans to move.
-        source: The dataset that they were made for.
-        target: The dataset that is to be preprocessed and trained on by them.
+        source: The dataset that was planned.
+        target: The dataset to preprocess and train on with these plans.
     """
     from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets import (
         move_plans_between_datasets,
@@ -81,17 +81,17 @@ def adapt(
     batch: int | None = None,
     features: Sequence[int] | None = None,
 ) -> Plans:
-    """Plans that prepare volumes as a pair's preparation says; what it leaves open stays as nnU-Net planned it.
+    """Adapt plans to the preparation of a pair; what it leaves open stays as planned.
 
-    nnU-Net crops to nonzero voxels whatever the preparation says.
+    nnU-Net always crops to nonzero voxels.
 
     Args:
         plans: nnU-Net's plans.
         configuration: 2d, 3d_fullres and so on.
         preparation: Intensities, axes, spacing and resampling.
         patch: Voxels of a patch, in the order of the transposed axes; as planned by default.
-        batch: Patches a step; as planned by default.
-        features: Channels of the planned network's stages, which are cut to as many; as planned by default.
+        batch: Patches per step; as planned by default.
+        features: Channels of the network's stages, whose number is reduced to match; as planned by default.
     """
     made = copy.deepcopy(plans)
     chosen = made["configurations"][configuration]
@@ -100,7 +100,7 @@ def adapt(
         chosen[key] for key in sorted(chosen) if key not in {"architecture", "batch_size", "batch_dice", "patch_size",
                                                              "data_identifier", "median_image_size_in_voxels"}
     ]])  # fmt: skip
-    chosen["data_identifier"] = f"{configuration}_{short_hash(seen)}"  # cases preprocessed alike are shared
+    chosen["data_identifier"] = f"{configuration}_{short_hash(seen)}"  # equal preprocessing is shared
     chosen["patch_size"] = list(patch or chosen["patch_size"])
     chosen["batch_size"] = batch or chosen["batch_size"]
     if features:
@@ -110,10 +110,10 @@ def adapt(
 
 
 def preprocess(space: NnunetSpace, dataset: NnunetDataset, plans: Plans, configuration: str) -> None:
-    """Preprocess a dataset by plans, unless an equal preprocessing is there.
+    """Preprocess a dataset with plans, unless an equal preprocessing exists.
 
     Args:
-        space: Where it lies; entered.
+        space: The entered nnU-Net space of the dataset.
         dataset: The dataset.
         plans: Its plans.
         configuration: 2d, 3d_fullres and so on.
@@ -156,13 +156,13 @@ def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> N
 
 
 def _stored_order(plans: Plans) -> Sequence[int]:
-    """Axes of (Z, Y, X) as every network sees them that is not nnU-Net's: (X, Y, Z), or a slice."""
+    """Axis order of networks that are not nnU-Net's: (X, Y, Z), or unchanged for 2D images."""
     shape = dict(zip(plans["transpose_forward"], plans["original_median_shape_after_transp"], strict=True))
     return FLAT if shape[0] == 1 else STORED_ORDER
 
 
 def _planned_spacing(plans: Plans, chosen: Mapping[str, Any], order: Sequence[int]) -> list[float]:
-    """What nnU-Net planned, in another order of the axes; of an axis that a 2D plan leaves as it is, the median."""
+    """Planned spacing in another axis order; for an axis that a 2D plan does not resample, the median spacing."""
     planned = plans["transpose_forward"]
     spacing = dict(zip(planned, plans["original_median_spacing_after_transp"], strict=True))
     count = len(chosen["spacing"])
@@ -181,9 +181,9 @@ def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Se
 
 
 def _narrow(arguments: dict[str, Any], features: Sequence[int]) -> None:
-    """Fewer stages with other widths; everything that is listed by stage is cut with them."""
+    """Reduce the stages of the network and set their widths; every list by stage is shortened to match."""
     if len(features) > arguments["n_stages"]:
-        raise InputError(f"features must be at most {arguments['n_stages']}, one a planned stage, got {len(features)}")
+        raise InputError(f"features must list at most {arguments['n_stages']} planned stages, got {len(features)}")
     for key, value in arguments.items():
         if isinstance(value, list):
             arguments[key] = value[: len(features) - (1 if "decoder" in key else 0)]

@@ -1,4 +1,4 @@
-"""A source trained by nnU-Net itself: its trainer, its network, a results folder as its own command line leaves it."""
+"""Train a source with nnU-Net, which leaves a results folder like nnU-Net's own command line."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +20,13 @@ from benchmark.training.nnunet.trainer import NnunetTrainer, read_dice, set_budg
 
 @dataclass(frozen=True)
 class NnunetPretraining:
-    """How a source is trained by nnU-Net.
+    """Settings of a source that nnU-Net trains.
 
     Attributes:
         name: The source's name.
-        task: The task that it is trained on.
-        target: The task whose plans are moved to it, as nnU-Net's maintainers advise for a network that will be
-            fine-tuned there; None: it is trained by its own.
+        task: The task to train on.
+        target: The task whose plans are used, as nnU-Net's maintainers advise for a network that will be fine-tuned
+            there; None for the plans of `task`.
         trainer: Planner, budget and folder.
         configuration: 3d_fullres, 2d and so on.
         features: Channels of the network's stages; as planned by default.
@@ -43,25 +43,25 @@ class NnunetPretraining:
 
     @property
     def steps(self) -> int:
-        """How often `report` is called."""
+        """Number of steps, and of calls of `report`."""
         return self.trainer.steps
 
     @property
     def results(self) -> Path:
-        """Where nnU-Net leaves what it trained."""
+        """The results folder of this source."""
         return Path(self.trainer.folder) / "sources" / self.name
 
 
 @dataclass(frozen=True)
 class NnunetTrained:
-    """What nnU-Net trained.
+    """A model trained by nnU-Net.
 
     Attributes:
         folder: The trained model's folder, with plans.json, dataset.json and fold_0.
         losses: The loss at each step.
-        dice: Mean Dice of the held-out cases.
-        cases: How many cases it was trained on.
-        parameters: The network's number of parameters.
+        dice: Mean Dice of the validation cases.
+        cases: Number of training cases.
+        parameters: Number of parameters of the network.
         width: Channels of its finest stage.
     """
 
@@ -80,13 +80,13 @@ def pretrain(
     report: Callable[[int, float], None] = lambda step, loss: None,
     folder: Path | None = None,
 ) -> NnunetTrained:
-    """Plan, preprocess and train by nnU-Net; what was in the source's folder is replaced, or gone on with.
+    """Plan, preprocess and train with nnU-Net; replaces the results folder, or resumes an interrupted training.
 
     Args:
         source: What to train.
-        device: Where it runs.
+        device: Device of the training.
         report: Called after each step with the step and the loss.
-        folder: Where it keeps its state, to go on from there, at an epoch, when it was stopped; None keeps none.
+        folder: Where the state is saved at an epoch's end to resume an interrupted training; None saves nothing.
     """
     chosen = source.trainer
     space = NnunetSpace(Path(chosen.folder), chosen.processes, chosen.augment_processes)
@@ -98,14 +98,15 @@ def pretrain(
         plans = _plans(source, space, dataset)
         preprocess(space, dataset, plans, source.configuration)
         with seeded(source.seed) as seed_epoch:
-            goes_on = partial(by_epochs, seed_epoch=seed_epoch, keeper=keeper)
-            return _train(source, dataset, plans, device, report, goes_on)
+            resume = partial(by_epochs, seed_epoch=seed_epoch, keeper=keeper)
+            return _train(source, dataset, plans, device, report, resume)
 
 
 def _dataset(task: Task, space: NnunetSpace, train: str, held_out: str) -> NnunetDataset:
-    """The task's cases for sources, where it sets some apart."""
-    apart = train in task.splits and task.has(train)
-    return write_dataset(task, space, train=train if apart else "train", held_out=[held_out if apart else "test"])
+    """Write the task's cases, those for sources if it has splits of their own."""
+    separate = train in task.splits and task.has(train)
+    splits = (train, held_out) if separate else ("train", "test")
+    return write_dataset(task, space, train=splits[0], held_out=[splits[1]])
 
 
 def _plans(source: NnunetPretraining, space: NnunetSpace, dataset: NnunetDataset) -> Plans:
@@ -120,9 +121,9 @@ def _plans(source: NnunetPretraining, space: NnunetSpace, dataset: NnunetDataset
     return move(space, plans, target, dataset)
 
 
-def _train(  # noqa: PLR0917 - one caller, which made them all
+def _train(  # noqa: PLR0917 - has a single caller
     source: NnunetPretraining, dataset: NnunetDataset, plans: Plans, device: str,
-    report: Callable[[int, float], None], goes_on: Callable[[Any, list[float]], None],
+    report: Callable[[int, float], None], resume: Callable[[Any, list[float]], None],
 ) -> NnunetTrained:  # fmt: skip
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -132,14 +133,14 @@ def _train(  # noqa: PLR0917 - one caller, which made them all
     losses: list[float] = []
     step = trainer.train_step
 
-    def told(batch: dict[str, Any]) -> dict[str, Any]:
-        done: dict[str, Any] = step(batch)
-        losses.append(float(done["loss"]))
+    def reported_step(batch: dict[str, Any]) -> dict[str, Any]:
+        outcome: dict[str, Any] = step(batch)
+        losses.append(float(outcome["loss"]))
         report(len(losses), losses[-1])
-        return done
+        return outcome
 
-    trainer.train_step = told  # a subclass would put its own name into the checkpoint
-    goes_on(trainer, losses)
+    trainer.train_step = reported_step  # a subclass would write its own name into the checkpoint
+    resume(trainer, losses)
     trainer.run_training()
     trainer.perform_actual_validation(save_probabilities=False)
     folder = Path(trainer.output_folder_base)

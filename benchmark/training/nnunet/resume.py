@@ -1,7 +1,7 @@
-"""nnU-Net's training goes on after a kill, at the epoch where it stood, to the same bits.
+"""Resume an interrupted nnU-Net training at its last saved epoch, with bit-identical results.
 
-nnU-Net's loaders draw from the process's generators and hold nothing else. With a seed of its own for each epoch, an
-epoch needs from those before it the weights, the optimiser and nnU-Net's log.
+nnU-Net's loaders have no state besides the process's random generators. With a seed for each epoch, an epoch depends on
+earlier ones only through the weights, the optimiser and nnU-Net's log.
 """
 
 import json
@@ -14,15 +14,15 @@ from benchmark.training.resume import Keeper
 def by_epochs(
     trainer: Any, losses: list[float], *, seed_epoch: Callable[[int], None], keeper: Keeper | None = None
 ) -> None:
-    """Let a trainer of nnU-Net seed each epoch anew, keep its state at an epoch's end, and begin from what is kept.
+    """Make an nnU-Net trainer seed every epoch, save its state at the end of an epoch, and resume from it.
 
-    Equal only while batches are augmented in this process, as equal seeds are.
+    Results are bit-identical only if batches are augmented in this process.
 
     Args:
         trainer: The trainer, before it runs.
         losses: The loss at each step, which the trainer appends to.
-        seed_epoch: What seeds the generators for an epoch.
-        keeper: Where the state is kept; None keeps none.
+        seed_epoch: A function that seeds the generators for an epoch.
+        keeper: Saves the state; None saves nothing.
     """
     begin, begin_epoch, end_epoch = trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end
 
@@ -30,7 +30,7 @@ def by_epochs(
         begin()
         if keeper and (done := keeper.load(trainer.network, trainer.optimizer)):
             losses[:] = done
-            _put_back(trainer, json.loads(keeper.beside))
+            _put_back(trainer, json.loads(keeper.extra))
             trainer.current_epoch = len(done) // trainer.num_iterations_per_epoch
 
     def start_epoch() -> None:
@@ -40,7 +40,7 @@ def by_epochs(
     def finish_epoch() -> None:
         end_epoch()
         if keeper:
-            keeper.keep(trainer.network, trainer.optimizer, losses, beside=json.dumps(_log(trainer), default=float))
+            keeper.keep(trainer.network, trainer.optimizer, losses, extra=json.dumps(_log(trainer), default=float))
 
     trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end = start, start_epoch, finish_epoch
 

@@ -1,8 +1,8 @@
-"""nnU-Net as the trainer: a source's network and weights in nnU-Net's own pipeline, its validation Dice as the truth.
+"""nnU-Net trainer: fine-tunes a source's network in nnU-Net's own pipeline, whose validation Dice is the truth.
 
 The target is written as a raw dataset, fingerprinted, planned and preprocessed by nnU-Net (Isensee et al., Nature
-Methods 2021); the pair's preparation decides intensities, axes and spacing. The network is the source's own, its head
-new. What nnU-Net makes of the target is kept in `folder` and shared by every source and seed.
+Methods 2021); intensities, axes and spacing follow the pair's preparation. The network is the source's, with a new
+head. The preprocessed target is kept in `folder` and shared by all sources and seeds.
 """
 
 import json
@@ -40,16 +40,16 @@ CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}
 
 @dataclass(frozen=True)
 class NnunetBudget:
-    """How long nnU-Net trains, and on what.
+    """Training budget of nnU-Net.
 
     Attributes:
-        epochs: Epochs; the learning rate falls to 0 over them.
-        iterations: Optimiser steps an epoch.
-        validation_iterations: Batches of test cases whose loss nnU-Net looks at after each epoch; nothing depends on
-            it, and it takes at least one.
-        lr: First learning rate.
-        patch: Voxels of a patch, in the order of the network's axes; the source's own, or as planned, by default.
-        batch: Patches a step; as planned by default.
+        epochs: Number of epochs, over which the learning rate decays to 0.
+        iterations: Optimiser steps per epoch.
+        validation_iterations: Batches of test cases per epoch for nnU-Net's validation loss, at least 1; no result
+            depends on it.
+        lr: Initial learning rate.
+        patch: Voxels of a patch, in the order of the network's axes; by default the source's, or as planned.
+        batch: Patches per step; as planned by default.
     """
 
     epochs: int = 1000
@@ -67,17 +67,17 @@ class NnunetBudget:
 
 @dataclass(frozen=True)
 class NnunetTrainer:
-    """How nnU-Net makes the truth.
+    """Fine-tuning with nnU-Net.
 
     Attributes:
-        folder: Everything that nnU-Net writes.
-        tune: What is tuned: all, decoder, last or head.
+        folder: Folder of everything that nnU-Net writes.
+        tune: Part that is trained: all, decoder, last or head.
         planner: nnU-Net's experiment planner, called with a dataset's name.
-        budget: How long, and on what.
-        processes: Processes that plan, preprocess and export predictions.
-        augment_processes: Processes that augment batches; 0 augments in this one, and only then do equal seeds give
-            equal outcomes.
-        keep_every: Seconds between two writes of a training's state, which is written at an epoch's end alone.
+        budget: Epochs, steps, patch and batch.
+        processes: Number of processes for planning, preprocessing and export.
+        augment_processes: Number of processes for augmentation; with 0 batches are augmented in this process, and only
+            then do equal seeds give equal results.
+        keep_every: Seconds between two saves of the training state, which happen only at the end of an epoch.
     """
 
     folder: str | Path
@@ -90,7 +90,7 @@ class NnunetTrainer:
 
     @property
     def steps(self) -> int:
-        """How often `report` is called."""
+        """Number of steps, and of calls of `report`."""
         return self.budget.epochs * self.budget.iterations
 
     def fine_tune(
@@ -104,16 +104,16 @@ class NnunetTrainer:
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
     ) -> TrainingOutcome:
-        """Fine-tune one source on one target with one seed; Dice is nnU-Net's own after the last step.
+        """Fine-tune a source on a target with one seed; Dice is nnU-Net's validation Dice after the last step.
 
         Args:
             model: The source.
-            target: The target; its split `train` is tuned on, `test` and `external` are predicted.
-            preparation: How its volumes become the network's input.
+            target: The target; trained on the split `train`, measured on `test` and `external`.
+            preparation: How volumes are prepared for the network.
             seed: Seed of the new head, the order of batches and the augmentation.
-            device: Where it runs.
+            device: Device of the training.
             report: Called after each step with the step and the loss.
-            folder: Where it keeps its state, to go on from there, at an epoch, when it was stopped; None keeps none.
+            folder: Where the state is saved at an epoch's end to resume an interrupted training; None saves nothing.
         """
         space = NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
         held_out = [split for split in HELD_OUT if target.has(split)]
@@ -125,16 +125,16 @@ class NnunetTrainer:
             configuration = CONFIGURATIONS[model.arch.dims]
             if configuration not in plans["configurations"]:
                 raise SkipPair(f"nnU-Net plans no {configuration} for {target.name}, as {model.name} would need")
-            asked = self.budget.patch or model.patch or plans["configurations"][configuration]["patch_size"]
-            patch = model.arch.fit(asked)[-model.arch.dims :]
+            wanted = self.budget.patch or model.patch or plans["configurations"][configuration]["patch_size"]
+            patch = model.arch.fit(wanted)[-model.arch.dims :]
             plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
             preprocess(space, dataset, plans, configuration)
             with seeded(seed) as seed_epoch:
-                goes_on = partial(by_epochs, seed_epoch=seed_epoch, keeper=self.keeper(folder))
-                return self._train(model, target, dataset, plans, place, seed, device, report, goes_on)
+                resume = partial(by_epochs, seed_epoch=seed_epoch, keeper=self.keeper(folder))
+                return self._train(model, target, dataset, plans, place, seed, device, report, resume)
 
     def keeper(self, folder: Path | None) -> Keeper | None:
-        """What keeps a training's state in a folder; None without one."""
+        """The keeper of the training state in a folder; None without a folder."""
         return Keeper(folder / "training.pt", every=self.keep_every) if folder else None
 
     def _run_name(self, model: Model, target: Task, preparation: Preparation, seed: int) -> str:
@@ -142,9 +142,9 @@ class NnunetTrainer:
         content = json.dumps([settings, asdict(preparation), target.digest()], sort_keys=True, default=str)
         return f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
 
-    def _train(  # noqa: PLR0917 - one caller, which made them all
+    def _train(  # noqa: PLR0917 - has a single caller
         self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
-        report: Callable[[int, float], None], goes_on: Callable[[Any, list[float]], None],
+        report: Callable[[int, float], None], resume: Callable[[Any, list[float]], None],
     ) -> TrainingOutcome:  # fmt: skip
         from benchmark.training.nnunet.loop import FineTuningTrainer, Slices, is_supervised_deeply
 
@@ -162,21 +162,21 @@ class NnunetTrainer:
         trainer.given = Slices(network) if model.arch.dims == 2 else network
         trainer.report, trainer.losses = report, []
         trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
-        trainer.disable_checkpointing = True  # the weights are not needed afterwards, their Dice is
+        trainer.disable_checkpointing = True  # only the Dice is needed, not the weights
         set_budget(trainer, self.budget)
-        goes_on(trainer, trainer.losses)
+        resume(trainer, trainer.losses)
         trainer.run_training()
-        found = {
+        folders = {
             split: trainer.validate(fold, place / split)
             for fold, split in enumerate(split for split in HELD_OUT if target.has(split))
         }
-        dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in found.items()}
-        examples = _examples(target, found["test"], dice["test"])
+        dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in folders.items()}
+        examples = _examples(target, folders["test"], dice["test"])
         return TrainingOutcome(dice["test"], dice.get("external", {}), trainer.losses, taken, examples)
 
 
 def set_budget(trainer: Any, budget: NnunetBudget) -> None:
-    """Give a trainer of nnU-Net its budget, before it is initialised."""
+    """Set the budget of an nnU-Net trainer before it is initialised."""
     trainer.num_epochs = budget.epochs
     trainer.num_iterations_per_epoch = budget.iterations
     trainer.num_val_iterations_per_epoch = budget.validation_iterations
@@ -184,14 +184,14 @@ def set_budget(trainer: Any, budget: NnunetBudget) -> None:
 
 
 def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
-    """Case -> Dice of each class, as nnU-Net's `summary.json` says.
+    """Read the Dice of each class and case from nnU-Net's `summary.json`.
 
     Args:
         folder: A validation folder.
         classes: Label values, in order.
 
     Returns:
-        NaN where neither labels nor prediction hold the class; 0 where only one of them does.
+        Case -> Dice of each class; NaN if the class is in neither labels nor prediction, 0 if in only one of them.
     """
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return {

@@ -108,7 +108,7 @@ def test_permutations_of_a_part_are_uniform():
 
 def test_bad_draws_are_named():
     generator = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="`names` must hold at least one source, got none"):
+    with pytest.raises(ValueError, match="`names` must contain at least one source, got none"):
         draw([], resamples=1, generator=generator)
     with pytest.raises(ValueError, match="`resamples` must be at least 1, got 0"):
         draw("ab", resamples=0, generator=generator)

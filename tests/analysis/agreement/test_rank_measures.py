@@ -127,7 +127,7 @@ def test_a_defined_measure_does_not_warn():
 
 def test_bad_arguments_are_named():
     with pytest.raises(
-        ValueError, match=r"`scores` and `dice` must be vectors of one length, got shapes \(2,\) and \(3,\)"
+        ValueError, match=r"`scores` and `dice` must be vectors of the same length, got \(2,\) and \(3,\)"
     ):
         agreement.kendall([1.0, 2.0], [0.1, 0.2, 0.3])
     with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):

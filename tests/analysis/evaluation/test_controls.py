@@ -74,5 +74,5 @@ def test_every_control_scores_every_pair():
 
 
 def test_an_unknown_source_is_named():
-    with pytest.raises(ValueError, match="`sources` must have a row for each source of the truth, lacks z"):
+    with pytest.raises(ValueError, match="`sources` must have a row for each source of the truth, missing z"):
         scores((pool("liver", "az", 0.1, 0.2),))

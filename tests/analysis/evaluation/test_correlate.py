@@ -162,14 +162,14 @@ def test_a_pool_without_strong_sources_is_no_crash(planted):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, s, p: (t, s.drop(columns="reason"), p), "`scores` must have the columns .*, lacks reason"),
-        (lambda t, s, p: (t, s, p.drop(columns="length")), "`sources` must have the columns .*, lacks length"),
+        (lambda t, s, p: (t, s.drop(columns="reason"), p), "`scores` must have the columns .*, missing reason"),
+        (lambda t, s, p: (t, s, p.drop(columns="length")), "`sources` must have the columns .*, missing length"),
         (
             lambda t, s, p: (t, pd.concat([s, s.iloc[:1]]), p),
-            "`scores` must hold each source, target, metric once, got s00",
+            "`scores` must contain each source, target, metric once, got s00",
         ),
-        (lambda t, s, p: (t, s, p.iloc[1:]), "`sources` must have a row for each source of the truth, lacks s00"),
-        (lambda t, s, p: (t.iloc[:0], s, p), "`truth` must hold at least one row, got none"),
+        (lambda t, s, p: (t, s, p.iloc[1:]), "`sources` must have a row for each source of the truth, missing s00"),
+        (lambda t, s, p: (t.iloc[:0], s, p), "`truth` must contain at least one row, got none"),
     ],
 )
 def test_bad_frames_are_named(planted, change, message):

@@ -91,14 +91,14 @@ def test_a_clear_order_is_called_so(clear):
     assert clear.table["standing_first"].tolist() == [1.0, 0.0, 0.0]
     assert clear.level == ["a"]
     assert clear.draws == 20  # those that both metrics have
-    assert clear.verdict.startswith("a stands first in 100% of 20 resamples of the cases")
+    assert clear.verdict.startswith("a ranks first in 100% of 20 resamples of the cases")
 
 
 def test_sources_that_overtake_each_other_cannot_be_told_apart():
     rows = np.array([[3.0, 2.0, 1.0]] * 30 + [[2.0, 3.0, 1.0]] * 10)
     found = rank_sources(scores(ccfv=[3, 2, 1], draws={"ccfv": rows}))
     assert found.level == ["a", "b"]
-    assert found.verdict.startswith("a and b cannot be told apart: a stands first in 75% of 40 resamples")
+    assert found.verdict.startswith("a and b cannot be told apart: a ranks first in 75% of 40 resamples")
 
 
 def test_rare_overtaking_is_not_enough():
@@ -116,7 +116,7 @@ def test_leaving_one_out_gives_the_range_with_the_score_itself():
 def test_one_case_says_nothing_of_sureness():
     found = rank_sources(scores(ccfv=[1, 2, 3], kind="none", cases=1))
     assert found.first == "c"
-    assert found.verdict == "c stands first. With 1 case(s) nothing can be said of how sure that is."
+    assert found.verdict == "c ranks first. How certain this is cannot be estimated from 1 case(s)."
     assert found.table["ccfv_low"].isna().all()
 
 
@@ -135,7 +135,7 @@ def test_one_metric_may_decide():
 
 
 def test_no_source_is_no_ranking():
-    with pytest.raises(ValueError, match="`scores` must hold at least one source"):
+    with pytest.raises(ValueError, match="`scores` must contain at least one source"):
         rank_sources(Scores((), {}, {}, "none", 1))
 
 

@@ -75,7 +75,7 @@ def test_sub_pools():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (truth(grid()).drop(columns="tune"), "`truth` must have the columns .*, lacks tune"),
+        (truth(grid()).drop(columns="tune"), "`truth` must have the columns .*, missing tune"),
         (truth(grid() + grid("a", seeds=(1,))), "once, got a on liver with seed 1 and tune last again"),
         (truth([("a", "liver", 0, "last", 73.0)]), r"fractions in \[0, 1\], got 73 to 73"),
     ],
@@ -86,7 +86,7 @@ def test_bad_truth_is_named(rows, message):
 
 
 def test_no_truth_has_no_tune():
-    with pytest.raises(ValueError, match="`truth` must hold at least one row, got none"):
+    with pytest.raises(ValueError, match="`truth` must contain at least one row, got none"):
         main_tune(pools(truth([])))
 
 

@@ -84,5 +84,5 @@ def test_a_pool_whose_cases_are_not_whole_stays_without(planted):
     cases = long(truth, [0.0, 0.1])
     whole = with_cases(pools(truth), cases.drop(cases.index[cases["target"] == "lung"][0]))
     assert [one.target for one in whole if one.cases is None] == ["lung"]
-    with pytest.raises(ValueError, match=r"`cases` must have the columns .*, lacks class"):
+    with pytest.raises(ValueError, match=r"`cases` must have the columns .*, missing class"):
         with_cases(pools(truth), cases.drop(columns="class"))

@@ -44,7 +44,7 @@ def test_the_settings_choose(written):
     with pytest.raises(InputError, match="truth must be fine_tuning or table, got csv"):
         read_truth_table("csv", None)
     with pytest.raises(
-        InputError, match=r"table is used with truth=table alone, got table=x.csv with truth=fine_tuning"
+        InputError, match=r"table is only used with truth=table, got table=x.csv with truth=fine_tuning"
     ):
         read_truth_table("fine_tuning", "x.csv")
     with pytest.raises(InputError, match="table must name a CSV file with the columns source, target, dice, got None"):
@@ -62,8 +62,8 @@ def test_what_the_suite_does_not_hold_is_left_out_and_said():
     sources = pd.DataFrame({"source": ["a", "b"]})
     truth = pd.DataFrame({"source": ["a", "c"], "target": ["liver", "lung"]})
     assert rows_outside(truth, sources, SUITE) == (
-        "left out of the table, as suite small does not hold it: source c; target lung"
+        "left out of the table because suite small does not contain it: source c; target lung"
     )
     assert rows_outside(truth[:1], sources, SUITE) == ""
-    with pytest.raises(InputError, match=re.escape("table must hold a target of suite small (liver), got lung")):
+    with pytest.raises(InputError, match=re.escape("table must contain a target of suite small (liver), got lung")):
         rows_outside(truth.assign(target="lung"), sources, SUITE)

@@ -25,7 +25,7 @@ def test_updated_case_by_case_and_merged_it_is_the_score_of_all(make_layer, metr
     assert one.merge(metric()).compute().value == pytest.approx(score(layers))
     one.reset()
     assert one.compute().reason == "no cases"
-    with pytest.raises(ValueError, match="`layers` must be 2 as before, got 1"):
+    with pytest.raises(ValueError, match="`layers` must have 2 layers as before, got 1"):
         two.update(layers[:1])
 
 
@@ -72,5 +72,5 @@ def test_chosen_layers_are_scored_alone(make_case, tmp_path):
     scores = {places: metric.compute(statistics).value for places, metric in chosen.items()}
     assert scores[None] == pytest.approx((scores[0,] + scores[1,]) / 2)
     assert scores[0,] != scores[1,]
-    with pytest.raises(InputError, match=r"places must be of 0 to 1, one a layer of counts, got \(2,\)"):
+    with pytest.raises(InputError, match=r"places must be indices of counts, 0 to 1, got \(2,\)"):
         CCFV(counts=[9, 9], places=(2,))

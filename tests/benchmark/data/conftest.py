@@ -145,9 +145,7 @@ def make_preprocessed(raw: Path, folder: Path, plans: dict) -> Path:
     for index in range(description["numTraining"]):
         images = [str(path) for path in sorted((raw / "imagesTr").glob(f"case_{index}_*"))]
         labels = str(next((raw / "labelsTr").glob(f"case_{index}.*")))
-        preprocessor.run_case_save(
-            str(place / f"case_{index}"), images, labels, manager, configuration, description
-        )
+        preprocessor.run_case_save(str(place / f"case_{index}"), images, labels, manager, configuration, description)
     return folder
 
 

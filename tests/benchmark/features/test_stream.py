@@ -205,7 +205,7 @@ def test_autocast_leaves_the_statistics_in_float64(stream, make_case):
 
 
 def test_bad_arguments_are_named(stream, cases, network):
-    with pytest.raises(ValueError, match="`cases` must hold at least one case, got none"):
+    with pytest.raises(ValueError, match="`cases` must contain at least one case, got 0"):
         stream([])
     with pytest.raises(ValueError, match="`cases` must have distinct names, got 'case_00' twice"):
         stream([cases[0], cases[0]])

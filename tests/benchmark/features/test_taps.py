@@ -30,7 +30,7 @@ def test_nothing_stale_is_read():
     with Taps(net, ["1"]) as taps:
         net(torch.zeros(5, 2))
         taps.take()
-        with pytest.raises(RuntimeError, match=r"`taps` must be reached by the forward pass, got \['1'\]"):
+        with pytest.raises(RuntimeError, match=r"`taps` must name modules that the forward pass calls, got \['1'\]"):
             taps.take()
 
 
@@ -51,7 +51,7 @@ def test_hooks_are_gone_after_an_error():
 @pytest.mark.parametrize(
     ("names", "text"),
     [
-        (["2.9"], r"`taps` must be names of the network's modules, got '2.9'; like it: 2.*"),
+        (["2.9"], r"`taps` must be names of the network's modules, got '2.9'; similar: 2.*"),
         ([], r"`taps` must be distinct names of modules, got \[\]"),
         (["1", "1"], r"`taps` must be distinct names of modules, got \['1', '1'\]"),
     ],
@@ -69,5 +69,5 @@ def test_a_module_without_a_tensor_is_named():
     net = nn.Sequential(Pair())
     with Taps(net, ["0"]) as taps:
         net(torch.zeros(2))
-        with pytest.raises(TypeError, match="`taps` must put out tensors, got tuple from '0'"):
+        with pytest.raises(TypeError, match="`taps` must name modules that return tensors, got tuple from '0'"):
             taps.take()

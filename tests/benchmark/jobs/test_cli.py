@@ -43,12 +43,12 @@ BAD = {
     "file": (
         _fails(FileNotFoundError(2, "No such file or directory", "here/x")),
         [],
-        "error: here/x must be readable and writable, got: No such file or directory\n",
+        "error: cannot read or write here/x: No such file or directory\n",
     ),
     "disk": (
         _fails(OSError(28, "No space left on device")),
         [],
-        "error: a file must be readable and writable, got: No space left on device\n",
+        "error: cannot read or write a file: No space left on device\n",
     ),
 }
 

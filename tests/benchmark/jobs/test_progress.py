@@ -32,7 +32,7 @@ def test_without_a_file_nothing_is_written(tmp_path):
 
 def _report(path, name):
     reporter = Reporter(path, name, 50)
-    reporter.total = 0  # every step is told
+    reporter.total = 0  # every step is reported
     for step in range(50):
         reporter.step(step)
 

@@ -58,7 +58,7 @@ def test_statistics_are_read_by_request(metric, request_):
     assert metric.requires == (request_,)
     held = type(metric)()
     held.update(*draw(9))
-    bag = Statistics({request_: held._held}, k=2, z=3, taps=("x",), cases=("a",))
+    bag = Statistics({request_: held._statistic}, k=2, z=3, taps=("x",), cases=("a",))
     assert metric.compute(bag).value == pytest.approx(9)
 
 

@@ -1,4 +1,4 @@
-"""Windows over a made-up volume, whose features are known at every voxel."""
+"""Windows over a small volume, whose features are known at every voxel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -91,7 +91,7 @@ def test_a_case_counts_once(tmp_path, make_volume):
         make_volume("a").feed(statistic)
     with pytest.raises(ValueError, match="`case` must be new, got 'a' twice"):
         points.begin("a", torch.zeros(2, 2, 2))
-    with pytest.raises(ValueError, match=r"`other` must hold other cases, got \['a'\] twice"):
+    with pytest.raises(ValueError, match=r"`other` must not share cases, got \['a'\] in both"):
         points.merge(other)
 
 
@@ -105,7 +105,7 @@ def test_a_voxel_without_a_window_is_an_error(tmp_path, make_volume):
     points = start(CasePointsRequest(), tmp_path)
     points.begin("a", volume.labels)
     points.update(volume.windows()[0])
-    with pytest.raises(RuntimeError, match=r"case 'a': [0-9]+ sampled voxels lie in no window"):
+    with pytest.raises(RuntimeError, match=r"case 'a': [0-9]+ sampled voxels were covered by no window"):
         points.end("a")
 
 

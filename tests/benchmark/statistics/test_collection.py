@@ -44,7 +44,7 @@ def test_equal_requests_are_started_once(tmp_path):
 
 
 def test_what_is_not_a_request_is_named(tmp_path):
-    with pytest.raises(TypeError, match="`requests` must be statistics' requests, got 'moments'"):
+    with pytest.raises(TypeError, match="`requests` must be requests for statistics, got 'moments'"):
         start(["moments"], PassContext(2, 2, ("x",), tmp_path))
 
 
@@ -57,7 +57,7 @@ def test_every_request_is_one(request_):
 
 def test_a_missing_statistic_is_named(tmp_path):
     bag = feed([], tmp_path, [JointRequest()])
-    with pytest.raises(KeyError, match=r"ClassMomentsRequest\(layer=-1\) was not accumulated; there are: JointRequest"):
+    with pytest.raises(KeyError, match=r"ClassMomentsRequest\(layer=-1\) was not accumulated; available: JointRequest"):
         bag[ClassMomentsRequest()]
 
 
@@ -75,11 +75,11 @@ def test_merged_it_is_one_pass(tmp_path, make_volume):
 
 def test_what_does_not_belong_together_is_refused(tmp_path, make_volume):
     bag = feed([make_volume("a")], tmp_path)
-    with pytest.raises(ValueError, match=r"`other` must hold other cases, got \['a'\] twice"):
+    with pytest.raises(ValueError, match=r"`other` must not share cases, got \['a'\] in both"):
         bag.merge(bag)
     with pytest.raises(ValueError, match="`other` must have taps"):
         bag.merge(Statistics({}, k=3, z=2, taps=("x",), cases=()))
-    with pytest.raises(ValueError, match="`other` must answer the same requests"):
+    with pytest.raises(ValueError, match="`other` must have the same requests"):
         bag.merge(Statistics({}, k=3, z=2, taps=("x", "y"), cases=()))
 
 

@@ -101,7 +101,7 @@ def test_lengths_are_checked():
 
 
 def test_an_empty_sample_says_so():
-    with pytest.raises(ValueError, match="the sample holds no voxel yet"):
+    with pytest.raises(ValueError, match="the sample is empty"):
         _ = start().features
 
 
@@ -110,7 +110,7 @@ def test_a_case_counts_once(make_volume):
     make_volume("a").feed(sample)
     with pytest.raises(ValueError, match="`case` must be new, got 'a' twice"):
         sample.begin("a", torch.zeros(2, 2, 2))
-    with pytest.raises(ValueError, match=r"`other` must hold other cases, got \['a'\] twice"):
+    with pytest.raises(ValueError, match=r"`other` must not share cases, got \['a'\] in both"):
         sample.merge(sample)
     with pytest.raises(ValueError, match="`other` must be sampled with the same"):
         sample.merge(start(seed=1))

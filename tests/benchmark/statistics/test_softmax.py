@@ -50,7 +50,7 @@ def test_a_case_counts_once(tmp_path, make_volume):
     make_volume("a").feed(stored)
     with pytest.raises(ValueError, match="`case` must be new, got 'a' twice"):
         stored.begin("a", torch.zeros(2, 2, 2))
-    with pytest.raises(ValueError, match=r"`other` must hold other cases, got \['a'\] twice"):
+    with pytest.raises(ValueError, match=r"`other` must not share cases, got \['a'\] in both"):
         stored.merge(stored)
     with pytest.raises(ValueError, match="`other` must have z 2, got 3"):
         stored.merge(StoredSoftmax(3, folder=tmp_path))

@@ -5,7 +5,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from analysis.dashboards.refresh import AfterSweep
-from benchmark.jobs.cli import asked
+from benchmark.jobs.cli import settings_of
 from benchmark.tracking import mark_experiment, mark_run
 from benchmark.tracking.records import Data
 
@@ -68,16 +68,16 @@ def test_after_a_multirun_its_sweep_is_marked_and_shown(place, compose_command):
 def test_a_multirun_without_a_store_ends_as_its_jobs_did(place, compose_command, caplog):
     cfg = compose_command("score", "experiment=synthetic", *place.overrides, "tracking.uri=nonsense://here")
     AfterSweep().on_multirun_end(cfg)
-    assert "the dashboards are as before: tracking.uri must be a store that opens" in caplog.text
+    assert "dashboards not refreshed: cannot open the tracking store" in caplog.text
 
 
 def test_settings_that_say_how_are_params_and_others_only_when_set(command_line, place, monkeypatch):
     config = {"stream": {"overlap": 0.25, "window": [8, 8, 8]}, "metric": {"ccfv": {"_target_": "a.b", "seed": 0}},
               "source": {"name": "scratch", "arch": {"width": 8}}, "seed": 3}  # fmt: skip
     expected = {"stream.overlap": "0.25", "stream.window": "[8, 8, 8]", "metric.ccfv.seed": "0"}
-    assert asked(config) == expected
+    assert settings_of(config) == expected
     found = []
-    monkeypatch.setattr("benchmark.score.run", lambda cfg: found.append(asked(config)))
+    monkeypatch.setattr("benchmark.score.run", lambda cfg: found.append(settings_of(config)))
     done = command_line("score", "experiment=synthetic", "source=scratch", "source.arch.width=8", *place.overrides)
     assert done.code == 0, done.err
     assert found == [expected | {"source.arch.width": "8"}]

@@ -81,7 +81,7 @@ def test_a_spoilt_state_is_told_in_one_line(cases, tmp_path, content):
         other = nn.Sequential(nn.Conv3d(1, 2, 1))
         train(other, cases, budget=BUDGET, seed=0, keeper=Keeper(path, every=0))
     with pytest.raises(
-        InputError, match=r"training\.pt must hold a training's state, got: .* \(removed; run again to train anew\)"
+        InputError, match=r"corrupt training checkpoint .*training\.pt \(.+\); deleted, run again to train from scratch"
     ):
         train(network(), cases, budget=BUDGET, seed=3, keeper=Keeper(path))
     assert not path.exists()

@@ -111,7 +111,7 @@ def test_a_source_archive_gives_whole_folders_without_its_top_folder(registry, c
 
 def test_paths_that_leave_the_archive_are_not_unpacked(cache):
     package = replace(_sdist(cache, {"../../escaped.txt": "out"}), members=("escaped.txt",))
-    with pytest.raises(InputError, match=r"fakesdist-1\.0\.tar\.gz must hold escaped\.txt"):
+    with pytest.raises(InputError, match=r"escaped\.txt not found in \S+fakesdist-1\.0\.tar\.gz"):
         fetch(package, cache=cache)
     assert not list(cache.parent.rglob("escaped.txt"))
 
@@ -122,7 +122,7 @@ def test_a_registry_without_the_package(registry, cache):
     with pytest.raises(InputError) as told:
         fetch(package, cache=cache)
     text = str(told.value)
-    assert text.startswith("package fakewheel==1.0 must come from the package registry, got: ERROR: ")
+    assert text.startswith("cannot download fakewheel==1.0 from the package index: ERROR: ")
     assert f"put {package.file} into {cache}" in text
     assert "\n" not in text
     assert _left(cache) == set()
@@ -130,14 +130,14 @@ def test_a_registry_without_the_package(registry, cache):
 
 def test_another_checksum_is_refused_and_the_file_named(registry, cache):
     package = replace(_wheel(cache), sha256="0" * 64)
-    with pytest.raises(InputError, match=r"must have SHA-256 0{64}, got [0-9a-f]{64}; delete it and run again"):
+    with pytest.raises(InputError, match=r"^SHA-256 of \S+ is [0-9a-f]{64}, expected 0{64}; delete the file"):
         fetch(package, cache=cache)
     assert _left(cache) == {package.file}
 
 
 def test_a_missing_member_is_named(registry, cache):
     package = replace(_wheel(cache), members=("fakewheel/data/image.txt", "fakewheel/data/nothing.txt"))
-    with pytest.raises(InputError, match=r"must hold fakewheel/data/nothing\.txt, which it does not"):
+    with pytest.raises(InputError, match=r"^fakewheel/data/nothing\.txt not found in \S+\.whl$"):
         fetch(package, cache=cache)
     assert _left(cache) == {package.file}
 

@@ -1,12 +1,12 @@
-"""Made-up tasks: in MSD layout, from their seed alone, made once."""
+"""Synthetic tasks: in MSD layout, from their seed alone, made once."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.embedded.synthetic import SyntheticTask
+from benchmark.data.preprocessing.normalise import Normalisation
 
 SPLITS = {"source_train": "source_training", "train": "training", "test": "test"}
 

@@ -35,5 +35,5 @@ def test_contents_and_names_matter(files, tmp_path):
 
 
 def test_a_missing_file_is_named(files, tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.txt must exist"):
+    with pytest.raises(InputError, match=r"nothing\.txt not found"):
         files_digest([*files, tmp_path / "nothing.txt"])

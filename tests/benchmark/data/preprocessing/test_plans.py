@@ -1,17 +1,17 @@
 """A preparation from nnU-Net's plans does what nnU-Net's own preprocessor does."""
 
+import json
 from dataclasses import asdict, replace
 
-import json
 import numpy as np
 import pytest
 
-from benchmark.data.tasks.nnunet import NnunetTask
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.planning import Plan
 from benchmark.data.preprocessing.plans import preparation_from_plans
 from benchmark.data.preprocessing.preparation import Preparation, Volume, follow
 from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
+from benchmark.data.tasks.nnunet import NnunetTask
 from benchmark.errors import InputError, SkipPair
 from tests.benchmark.data.conftest import make_plans
 
@@ -113,7 +113,9 @@ def test_one_scheme_is_for_all_channels_and_several_fit_their_own():
     alike, other = Scheme("NoNormalization"), Scheme("RescaleTo01Normalization")
     assert Preparation(ChannelSchemes((alike,)))(volume).image.shape == (2, 1, 3, 3)
     assert Preparation(ChannelSchemes((alike, alike, alike)))(volume).image.shape == (2, 1, 3, 3)
-    with pytest.raises(SkipPair, match=r"a plan for 3 channels of several kinds, but the task has 2"):
+    with pytest.raises(
+        SkipPair, match=r"the plan normalises 3 channels in different ways, but the task has 2 channels"
+    ):
         Preparation(ChannelSchemes((alike, other, other)))(volume)
 
 
@@ -122,9 +124,9 @@ BAD = {
     "no statistics": (
         {"foreground_intensity_properties_per_channel": {}},
         "2d",
-        r"must be a configuration of nnU-Net v2, got: mean",
+        r"cannot use 2d as a configuration of nnU-Net v2: mean",
     ),
-    "no axes": ({"transpose_forward": None}, "2d", r"must be a configuration of nnU-Net v2"),
+    "no axes": ({"transpose_forward": None}, "2d", r"cannot use 2d as a configuration of nnU-Net v2: "),
 }
 
 
@@ -140,8 +142,8 @@ def test_plans_that_are_none_are_told(case):
 @pytest.mark.parametrize(
     ("key", "value", "line"),
     [
-        ("normalization_schemes", ["os.system", "x"], r"normalization_schemes must be of .*, got os\.system"),
-        ("resampling_fn_data", "os.system", r"resampling_fn must be of .*, got os\.system"),
+        ("normalization_schemes", ["os.system", "x"], r"normalization_schemes must be one of .*, got os\.system"),
+        ("resampling_fn_data", "os.system", r"resampling_fn must be one of .*, got os\.system"),
     ],
 )
 def test_plans_that_name_other_code_are_refused(key, value, line):

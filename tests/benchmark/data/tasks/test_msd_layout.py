@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.errors import InputError
 
 SPACING = (1.5, 2.0, 3.0)
@@ -93,7 +93,7 @@ def test_splits(made):
     assert made.task.has("test")
     assert not made.task.has("validation")
     assert not made.task.has("external")
-    with pytest.raises(InputError, match=r"task made has the splits train, validation, test, got external"):
+    with pytest.raises(InputError, match=r"task made: split must be one of train, validation, test, got external"):
         made.task.cases("external")
 
 
@@ -199,22 +199,22 @@ def _twice(made):
 
 
 READING = {
-    "twice": (_twice, r"dataset\.json: training must name each case once, got case_0"),
-    "truncated": (_truncated, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
-    "flipped bytes": (_flipped_bytes, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
-    "broken header": (_broken_header, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: .*1234"),
-    "empty": (_empty_file, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
-    "no gzip": (_no_gzip, r"imagesTr/case_0\.nii\.gz must be a readable NIfTI volume, got: "),
-    "shape": (_other_shape, r"labelsTr/case_0\.nii\.gz must have its image's shape \(6, 7, 8\), got \(6, 7, 9\)"),
-    "flat image": (_flat_image, r"case_0\.nii\.gz must have .* shape"),
-    "labels of four axes": (_four_axes_of_labels, r"labelsTr/case_0\.nii\.gz must have its image's shape .*8, 1\)"),
-    "affine": (_other_affine, r"labelsTr/case_0\.nii\.gz must have its image's affine, got a difference of 0\.5 mm"),
-    "NaN": (_not_a_number, r"imagesTr/case_0\.nii\.gz must hold finite voxels, got 2 NaN or inf"),
-    "label": (_unknown_label, r"labelsTr/case_0\.nii\.gz must hold label values of dataset\.json \[0, 1, 2\], got 7"),
-    "half label": (_half_label, r"labelsTr/case_0\.nii\.gz must hold label values .*, got 0\.5"),
-    "NaN label": (_nan_label, r"labelsTr/case_0\.nii\.gz must hold label values .*, got nan"),
-    "no foreground": (_no_foreground, r"Task01_Made: split train must hold a foreground voxel in some case, got none"),
-    "missing file": (_gone, r"labelsTr/case_0\.nii\.gz must exist, since dataset\.json lists it"),
+    "twice": (_twice, r"dataset\.json: training lists case_0 more than once"),
+    "truncated": (_truncated, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ."),
+    "flipped bytes": (_flipped_bytes, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ."),
+    "broken header": (_broken_header, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ..*1234"),
+    "empty": (_empty_file, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ."),
+    "no gzip": (_no_gzip, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ."),
+    "shape": (_other_shape, r"labelsTr/case_0\.nii\.gz: its shape \(6, 7, 9\) differs from its image's \(6, 7, 8\)"),
+    "flat image": (_flat_image, r"case_0\.nii\.gz: it.* shape"),
+    "labels of four axes": (_four_axes_of_labels, r"labelsTr/case_0\.nii\.gz: its shape .*8, 1\) differs"),
+    "affine": (_other_affine, r"labelsTr/case_0\.nii\.gz: its affine differs from its image's by 0\.5 mm"),
+    "NaN": (_not_a_number, r"imagesTr/case_0\.nii\.gz: voxels must be finite, got 2 NaN or inf"),
+    "label": (_unknown_label, r"labelsTr/case_0\.nii\.gz: label values must be in dataset\.json \[0, 1, 2\], got 7"),
+    "half label": (_half_label, r"labelsTr/case_0\.nii\.gz: label values must .*, got 0\.5"),
+    "NaN label": (_nan_label, r"labelsTr/case_0\.nii\.gz: label values must .*, got nan"),
+    "no foreground": (_no_foreground, r"Task01_Made: split train has no foreground voxel in any case"),
+    "missing file": (_gone, r"labelsTr/case_0\.nii\.gz not found, but dataset\.json lists it"),
     "leaves": (_leaves, r"dataset\.json: paths must stay inside the folder, got \.\./other/x\.nii\.gz"),
     "absolute": (_absolute, r"dataset\.json: paths must stay inside the folder, got /etc/passwd"),
 }
@@ -231,12 +231,12 @@ def test_what_is_wrong_in_a_case_is_told_in_one_line(made, case):
 
 
 DESCRIPTIONS = {
-    "no file": (None, r"dataset\.json must exist; got none"),
-    "not UTF-8": (b'{"name": "\xe9t\xe9"}', r"dataset\.json must be UTF-8 JSON, got: "),
-    "no JSON": (b'{"labels": ', r"dataset\.json must be UTF-8 JSON, got: "),
-    "a list": (b"[]", r"dataset\.json must be an object with the keys labels and training"),
-    "no labels": (b'{"training": []}', r"dataset\.json must be an object with the keys labels and training"),
-    "no training": (b'{"labels": {"0": "b"}}', r"dataset\.json must be an object with the keys labels and training"),
+    "no file": (None, r"dataset\.json not found; for the embedded suite run"),
+    "not UTF-8": (b'{"name": "\xe9t\xe9"}', r"cannot read \S+dataset\.json as UTF-8 JSON: ."),
+    "no JSON": (b'{"labels": ', r"cannot read \S+dataset\.json as UTF-8 JSON: ."),
+    "a list": (b"[]", r"dataset\.json must be a JSON object, got list"),
+    "no labels": (b'{"training": []}', r"dataset\.json must have the keys labels and training, got "),
+    "no training": (b'{"labels": {"0": "b"}}', r"dataset\.json must have the keys labels and training, got "),
     "labels listed": (b'{"labels": ["b", "liver"], "training": []}', r"dataset\.json: labels must .*, got \['b'"),
     "label is a word": (b'{"labels": {"liver": 1}, "training": []}', r"dataset\.json: labels must .*, got .*liver"),
     "label too large": (b'{"labels": {"0": "b", "256": "x"}, "training": []}', r"dataset\.json: labels must .*256"),
@@ -248,7 +248,7 @@ DESCRIPTIONS = {
         b'{"labels": {"0": "b"}, "training": [{"image": 1, "label": 2}]}',
         r"dataset\.json: training must list objects",
     ),
-    "no case": (b'{"labels": {"0": "b", "1": "x"}, "training": []}', r"dataset\.json: training must list .* case"),
+    "no case": (b'{"labels": {"0": "b", "1": "x"}, "training": []}', r"dataset\.json: training lists no case"),
 }
 
 
@@ -268,7 +268,7 @@ def test_what_is_wrong_in_dataset_json_is_told_in_one_line(made, case):
 @pytest.mark.bad_input
 def test_the_digest_names_a_missing_file(made):
     made.image(2).unlink()
-    with pytest.raises(InputError, match=r"case_2\.nii\.gz must exist, since dataset\.json lists it"):
+    with pytest.raises(InputError, match=r"case_2\.nii\.gz not found, but dataset\.json lists it"):
         made.task.digest()
 
 

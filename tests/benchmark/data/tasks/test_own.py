@@ -11,19 +11,19 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from skimage import io
 
-from benchmark.jobs.cli import CONF, prepare_config
 from benchmark.core.labels import IGNORED
 from benchmark.data.files.case import Case
 from benchmark.data.files.cases import Cases
-from benchmark.data.tasks.msd import MsdTask
-from benchmark.data.tasks.nnunet import NnunetTask
 from benchmark.data.preprocessing.planning import Plan
 from benchmark.data.preprocessing.plans import preparation_from_plans
 from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.msd import MsdTask
+from benchmark.data.tasks.nnunet import NnunetTask
+from benchmark.data.tasks.prepared import prepared
 from benchmark.data.tasks.preprocessed import PreprocessedTask
 from benchmark.data.tasks.recognise import recognise_task
 from benchmark.errors import InputError, SkipPair
-from benchmark.data.tasks.prepared import prepared
+from benchmark.jobs.cli import CONF, prepare_config
 from tests.benchmark.data.conftest import SHAPE, SPACING, make_msd, make_nnunet, make_plans, volume, write
 
 
@@ -84,11 +84,13 @@ def test_a_download_is_asked_for_and_a_failed_one_is_one_line(tmp_path, monkeypa
         raise OSError("<urlopen error [Errno -2] Name or service not known>")
 
     monkeypatch.setattr(monai.apps, "download_and_extract", unreachable)
-    with pytest.raises(InputError, match=r"Task09_Spleen must be there or be fetched from https://.*tar, got: <url"):
+    with pytest.raises(InputError, match=r"cannot download \S+Task09_Spleen from https://.*tar: <url"):
         MsdTask(tmp_path / "Task09_Spleen", download=True).names("train")
-    with pytest.raises(InputError, match=r"download=true needs a folder named as one of Task01_.*, got Task99_Mine"):
+    with pytest.raises(
+        InputError, match=r"the folder must be named one of Task01_.* for download=true, got Task99_Mine"
+    ):
         MsdTask(tmp_path / "Task99_Mine", download=True).names("train")
-    with pytest.raises(InputError, match=r"dataset\.json must exist"):
+    with pytest.raises(InputError, match=r"dataset\.json not found"):
         MsdTask(tmp_path / "Task09_Spleen").names("train")
 
 
@@ -112,14 +114,16 @@ def test_a_download_is_unpacked_once(tmp_path, monkeypatch):
 def test_the_format_changes_nothing(raw, tmp_path, ending):
     same = make_nnunet(tmp_path / "Dataset501_Made", ending=ending)
     for preparation in (Preparation(), preparation_from_plans(make_plans(), "3d_fullres")):
-        for one, other in zip(*(NnunetTask(f, test_share=0).cases("train", preparation) for f in (raw, same))):
+        for one, other in zip(
+            *(NnunetTask(f, test_share=0).cases("train", preparation) for f in (raw, same)), strict=True
+        ):
             assert torch.equal(one.image, other.image)
             assert torch.equal(one.labels, other.labels)
             assert one.spacing == other.spacing
 
 
 def test_formats_may_be_mixed_since_geometry_is_one(msd):
-    image, labels = volume(0)
+    _, labels = volume(0)
     write(msd / "labelsTr/spleen_0.nrrd", labels)
     content = json.loads((msd / "dataset.json").read_text())
     content["training"][0]["label"] = "labelsTr/spleen_0.nrrd"
@@ -286,10 +290,12 @@ def test_a_folder_is_recognised(name, request):
 
 @pytest.mark.bad_input
 def test_a_folder_that_is_no_task_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"task \S+nowhere must be a folder with dataset\.json"):
+    with pytest.raises(InputError, match=r"task \S+nowhere not found: it must be a folder with dataset\.json"):
         recognise_task(tmp_path / "nowhere")
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(InputError, match=r"dataset\.json must list training \(MSD\) or channel_names \(nnU-Net v2\)"):
+    with pytest.raises(
+        InputError, match=r"dataset\.json must have the key training \(MSD\) or channel_names \(nnU-Net v2\)"
+    ):
         recognise_task(tmp_path)
 
 

@@ -78,7 +78,7 @@ def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(sma
 @pytest.mark.parametrize("part", ["taps", "decoder", "last", "head"])
 def test_a_name_that_is_no_module_is_told(small, part):
     wrong = replace(small, **{part: ("1", "nowhere.2")})
-    with pytest.raises(InputError, match=r"arch small: nowhere\.2 must name a module of the network"):
+    with pytest.raises(InputError, match=r"arch small: taps, decoder, last and head must name modules, got nowhere\.2"):
         wrong.build(channels=1, classes=2, seed=0)
 
 

@@ -72,7 +72,7 @@ def test_a_network_that_does_not_depend_on_the_classes_is_refused():
     def network(*, in_channels, out_channels):
         return nn.Conv3d(in_channels, 2, 1)
 
-    with pytest.raises(InputError, match=r"arch fixed: the network must change with out_channels, and does not"):
+    with pytest.raises(InputError, match=r"arch fixed: the network has no head, since out_channels changes none of"):
         discovered("fixed", network, dims=3)
 
 
@@ -80,5 +80,5 @@ def test_a_network_that_takes_no_volume_is_refused():
     def network(*, in_channels, out_channels):
         return nn.Sequential(nn.Linear(7, out_channels))
 
-    with pytest.raises(InputError, match=r"arch flat: the network must take a volume of \(128, 128, 128\) voxels"):
+    with pytest.raises(InputError, match=r"arch flat: the network fails on a volume of \(128, 128, 128\) voxels: "):
         discovered("flat", network, dims=3)

@@ -222,7 +222,7 @@ def test_a_bundle_without_a_plain_file_needs_a_choice(tmp_path):
     folder = write_bundle(tmp_path / "spleen")
     (folder / "models" / "model.pt").rename(folder / "models" / "a.pt")
     shutil.copy(folder / "models" / "a.pt", folder / "models" / "b.pt")
-    with pytest.raises(InputError, match=r"`weights` must be one of a\.pt, b\.pt, got none, and no model\.pt is there"):
+    with pytest.raises(InputError, match=r"`weights` must be one of a\.pt, b\.pt, got none, and there is no model\.pt"):
         instantiate(recognise(folder)).open()
     assert set(recognise_pool(folder).nodes) == {"spleen/a", "spleen/b"}
 
@@ -260,7 +260,7 @@ def test_links_in_a_known_folder_are_not_followed(tmp_path):
     assert set(pool.nodes) == {"a", "Dataset501_A__3d_fullres"}
     assert pool.nodes["Dataset501_A__3d_fullres"]["fold"] == "1"
     assert pool.left["ours/weights.safetensors"] == LINK
-    assert pool.left["ours"] == "source.json is there, but no weights.safetensors"
+    assert pool.left["ours"] == "source.json without weights.safetensors"
     assert pool.left[f"Dataset501_A/{place.name}/{final(0)}"] == LINK
 
 
@@ -271,8 +271,8 @@ def test_the_search_ends_at_a_depth_and_says_so(tmp_path):
     for named in (tmp_path, f"{tmp_path}/*"):
         pool = recognise_pool(named)
         assert list(pool.nodes) == ["six"]
-        assert pool.left == {"1/2/3/4/5/6": f"not searched: what it holds is more than 6 levels below {tmp_path}"}
-        assert pool.notes == ("1 folder was not searched: too deep; name what is in them as a source",)
+        assert pool.left == {"1/2/3/4/5/6": f"not searched: its content is more than 6 levels below {tmp_path}"}
+        assert pool.notes == ("1 folder was not searched: too deep; name their checkpoints as sources",)
     assert set(recognise_pool([tmp_path, deep / "6"]).nodes) == {"six", "seven", "nine"}
     assert recognise_pool([tmp_path, deep / "6"]).left == {}
 
@@ -292,9 +292,7 @@ def test_the_search_ends_at_a_number_of_entries_and_says_so(tmp_path, monkeypatc
     pool = recognise_pool(tmp_path)
     assert list(pool.nodes) == ["net"]
     assert pool.left == {"z": f"not searched: {tmp_path} has more than 20 entries"}
-    assert pool.notes[-1].endswith(
-        f"entries of {tmp_path} were searched; name its subfolders as sources to have all searched"
-    )
+    assert pool.notes[-1].endswith(f"entries of {tmp_path} were searched; name its subfolders as sources to search all")
     monkeypatch.setattr(folder_search, "ENTRIES", 35)
     pool = recognise_pool(tmp_path)
     assert set(pool.nodes) == {"net", "last"}

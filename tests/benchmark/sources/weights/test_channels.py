@@ -51,5 +51,5 @@ def test_a_network_that_adds_its_input_to_its_first_maps_is_skipped():
 def test_a_network_that_has_other_layers_then_is_skipped():
     model = model_of("UNet", channels=4, strides=[1, 2])  # 4 channels in and out need no residual convolution
     model = replace(model, weights=dict(model.weights))
-    with pytest.raises(SkipPair, match="UNet has other layers for 1 input channels"):
+    with pytest.raises(SkipPair, match="UNet has different layers for 1 input channels"):
         adapted(model, channels=1, flat=False)

@@ -95,14 +95,14 @@ def _no_object(folder):
 
 
 SPOILT = {
-    "cut": (_cut_weights, r"weights\.safetensors must have SHA-256 [0-9a-f]{64} as its sidecar says, got [0-9a-f]{64}"),
-    "changed": (_changed_weights, r"weights\.safetensors must have SHA-256 [0-9a-f]{64} as its sidecar says, got"),
-    "no safetensors": (_no_safetensors, r"weights\.safetensors must be a safetensors file, got: "),
-    "no weights": (_no_weights, r"source must hold weights\.safetensors and source\.json, got: "),
-    "no sidecar": (_no_sidecar, r"source must hold weights\.safetensors and source\.json, got: "),
-    "no JSON": (_no_json, r"source must hold weights\.safetensors and source\.json, got: "),
-    "not UTF-8": (_not_utf8, r"source must hold weights\.safetensors and source\.json, got: "),
-    "no object": (_no_object, r"source must hold weights\.safetensors and source\.json, got: "),
+    "cut": (_cut_weights, r"weights\.safetensors is [0-9a-f]{64}, but its sidecar states [0-9a-f]{64}"),
+    "changed": (_changed_weights, r"weights\.safetensors is [0-9a-f]{64}, but its sidecar states "),
+    "no safetensors": (_no_safetensors, r"cannot read \S+weights\.safetensors as safetensors: ."),
+    "no weights": (_no_weights, r"cannot read weights\.safetensors and source\.json in \S+source: ."),
+    "no sidecar": (_no_sidecar, r"cannot read weights\.safetensors and source\.json in \S+source: ."),
+    "no JSON": (_no_json, r"cannot read weights\.safetensors and source\.json in \S+source: ."),
+    "not UTF-8": (_not_utf8, r"cannot read weights\.safetensors and source\.json in \S+source: ."),
+    "no object": (_no_object, r"cannot read weights\.safetensors and source\.json in \S+source: ."),
 }
 
 
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_half_written(tmp_path, mo
     save_checkpoint(Twice(value=1.0), FACTS, tmp_path / "source")
     before = _files(tmp_path)
     monkeypatch.setattr(checkpoint, "save_file", failing)
-    with pytest.raises(InputError, match=r"source must be writable, got: .*No space left on device") as told:
+    with pytest.raises(InputError, match=r"cannot write \S+source: .*No space left on device") as told:
         save_checkpoint(Twice(value=2.0), FACTS, tmp_path / "source")
     assert "\n" not in str(told.value)
     assert _files(tmp_path) == before
@@ -152,7 +152,7 @@ def small_files():
 
 @pytest.mark.bad_input
 def test_a_write_that_the_system_refuses_is_told_in_one_line(tmp_path):
-    with small_files(), pytest.raises(InputError, match=r"source must be writable, got: "):
+    with small_files(), pytest.raises(InputError, match=r"cannot write \S+source: "):
         save_checkpoint(Twice(side=9), FACTS, tmp_path / "source")
     assert list(tmp_path.iterdir()) == []
 

@@ -156,7 +156,7 @@ def test_names_of_old_versions_are_read(tmp_path):
     image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(model.network()(image), network(image))
-    assert "its names are those of MONAI up to 0.3" in model.notes
+    assert "its tensors have the names of MONAI up to 0.3" in model.notes
 
 
 def test_tensors_that_nothing_reads_may_be_missing(tmp_path):
@@ -272,7 +272,7 @@ def test_the_batch_norm_trainer_has_batch_norm(tmp_path):
     image = torch.randn(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(model.network()(image), network(image))
-    assert "trainer nnUNetTrainerBN: batch norm in place of the plan's norm" in model.notes
+    assert "trainer nnUNetTrainerBN: batch norm instead of the plan's norm" in model.notes
 
 
 @pytest.mark.parametrize("trainer", ["nnUNetTrainer", "nnUNetTrainer_250epochs", "nnUNetTrainerNoMirroring"])
@@ -285,12 +285,12 @@ def test_the_network_of_an_unknown_trainer_is_assumed(tmp_path):
     place, _ = trained_by(tmp_path, "MyTrainer")
     model = NnunetSource("mine", place).open()
     assert model.facts["assumed"] == "network = that of plans.json"
-    assert any("trainer MyTrainer is none of nnU-Net's own" in note for note in model.notes)
+    assert any("trainer MyTrainer is not one of nnU-Net's own" in note for note in model.notes)
 
 
 def test_a_trainer_whose_weights_do_not_fit_the_plan_is_named(tmp_path):
     place, _ = trained_by(tmp_path, "MyTrainer", batch_norm=True)
-    with pytest.raises(InputError, match=r"no place for .*running_mean.*; trainer MyTrainer is none of nnU-Net's own"):
+    with pytest.raises(InputError, match=r"no place for .*running_mean.*; trainer MyTrainer is not one of nnU-Net's"):
         NnunetSource("mine", place).open()
 
 

@@ -127,5 +127,5 @@ def test_a_narrow_network_keeps_the_first_stages():
         "n_conv_per_stage_decoder": [2, 2],
         "conv_bias": True,
     }
-    with pytest.raises(InputError, match="features must be at most 4, one a planned stage, got 5"):
+    with pytest.raises(InputError, match="features must list at most 4 planned stages, got 5"):
         adapted(Preparation(), features=(8, 16, 32, 64, 128))
