@@ -1,4 +1,4 @@
-"""What to do about a block that kills the process: the kernel kills one that takes too much memory, without a word."""
+"""Markers on disk that show in which block a process was killed, for example by the kernel for want of memory."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from benchmark.errors import SkipPair
 from benchmark.ranking.source_errors import own_files
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux; another one after a restart of the machine
-SAME_START = 2.0  # seconds; the kernel's start of a process moves by up to one with the clock, and none is read twice
+SAME_START = 2.0  # seconds; a process's start time can move by up to one second when the clock is adjusted
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
 
 
 def _kills(marker: Path) -> int:
-    """How many processes were killed; another one that still runs was not."""
+    """How many processes were killed in the block; one that is still running was not."""
     try:
         words = marker.read_text(encoding="ascii").split()
         kills, process = int(words[0]), int(words[1])
@@ -66,8 +66,8 @@ def _kills(marker: Path) -> int:
 def _runs(process: int, start: float, boot: str) -> bool:
     """Whether another process with this number, start and boot still runs.
 
-    The number says little: in a container, every run may have the same one. Its own is never another process's, and
-    a process that nobody waits for keeps its number after it was killed.
+    The number is not enough, since every run in a container may have the same one. A killed process keeps its number as
+    a zombie until its parent waits for it.
     """
     if process == os.getpid() or not start or boot != _boot():
         return False

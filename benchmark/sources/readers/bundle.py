@@ -96,9 +96,7 @@ class BundleSource:
                 raise
             raise InputError(f"{where} does not accept its arguments: {error}") from error
         fit = fitted(network, state.weights, source=self.name, head=arch.head, decoder=arch.decoder)
-        patch = image.get("spatial_shape", taken)
-        if not isinstance(patch, list) or len(patch) != dims or not all(isinstance(side, int) for side in patch):
-            patch = None  # metadata may contain expressions
+        patch = _sides(image.get("spatial_shape"), dims) or _sides(taken, dims)
         unread = "its own preprocessing, the transforms of the bundle, is not read"
         return Model(
             name=self.name,
@@ -133,6 +131,12 @@ class BundleSource:
             rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
             raise InputError(f"{rule}, got {self.weights or 'none, and there is no model.pt'}")
         return chosen[0]
+
+
+def _sides(patch: Any, dims: int) -> list[int] | None:
+    """A patch as whole numbers; None if it is not written so, since metadata may contain expressions."""
+    is_patch = isinstance(patch, list | tuple) and len(patch) == dims and all(isinstance(side, int) for side in patch)
+    return list(patch) if is_patch else None
 
 
 def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -> ShownMerging | None:

@@ -95,6 +95,7 @@ def fitted(
     built = skeleton(network, channels=channels, classes=classes)
     final = _shapes(built)
     own |= _shared(built, own, source)
+    _check_decoder(final, own, decoder, built, source)
     own |= {
         name: torch.full(shape, float(name.endswith("weight"))) if not name.endswith(COUNTER) else torch.tensor(0)
         for name, shape in final.items()
@@ -105,7 +106,6 @@ def fitted(
     if headless:
         notes.append(f"no segmentation head, since {listed([name for name in final if name not in own])} is missing")
         own |= {name: torch.zeros(shape) for name, shape in final.items() if name not in own}
-    _check_decoder(final, own, decoder, built, source)
     check_shapes(final, own, source)
     left = [name for name in own if name not in final]
     beside = [name for name in weights if not name.startswith(start)]

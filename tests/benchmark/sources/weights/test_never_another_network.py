@@ -234,6 +234,17 @@ def test_other_encoders_are_refused_in_the_same_words(tmp_path, names, kind):
     )
 
 
+def test_weights_of_another_network_are_not_called_an_encoder(tmp_path):
+    torch.save(small_network("SegResNet").state_dict(), tmp_path / "mine.pt")
+    settings = {
+        "spatial_dims": 3,
+        "norm": "batch",
+        **SMALL["UNet"],
+    }  # its batch norms have counters, which may be missing
+    with pytest.raises(InputError, match=r"source mine: weights do not match the network: missing model\.0\."):
+        FactorySource("mine", "monai.networks.nets:UNet", tmp_path / "mine.pt", settings=settings).open()
+
+
 @pytest.mark.parametrize("name", ["upsamples.0.transp_conv.conv.weight", "upsamples.1.conv_block.conv1.conv.weight"])
 def test_a_decoder_that_is_not_whole_is_refused(tmp_path, name):
     weights = without(small_network("DynUNet").state_dict(), rf"{re.escape(name)}|skip_layers\..*|output_block\..*")
