@@ -234,14 +234,11 @@ def test_other_encoders_are_refused_in_the_same_words(tmp_path, names, kind):
     )
 
 
-def test_weights_of_another_network_are_not_called_an_encoder(tmp_path):
-    torch.save(small_network("SegResNet").state_dict(), tmp_path / "mine.pt")
-    settings = {
-        "spatial_dims": 3,
-        "norm": "batch",
-        **SMALL["UNet"],
-    }  # its batch norms have counters, which may be missing
-    with pytest.raises(InputError, match=r"source mine: weights do not match the network: missing model\.0\."):
+def test_an_encoder_alone_is_refused_for_a_named_network_with_batch_norm(tmp_path):
+    settings = {"spatial_dims": 3, "norm": "batch", **SMALL["UNet"]}  # the counters of its batch norms may be missing
+    weights = nets.UNet(in_channels=1, out_channels=3, **settings).state_dict()
+    torch.save(without(weights, DECODERS["UNet"]), tmp_path / "mine.pt")
+    with pytest.raises(InputError, match=r"source mine: the file holds an encoder alone \(UNet\)"):
         FactorySource("mine", "monai.networks.nets:UNet", tmp_path / "mine.pt", settings=settings).open()
 
 
