@@ -1,7 +1,7 @@
 """Limits of a job under any launcher: its time limit, and fail-fast after the failure of another job."""
 
-import gc
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from types import FrameType
 
 from benchmark.errors import InputError, NotStartedError, TimeLimitError
 
-AGAIN = 0.01  # seconds until a limit that passed where exceptions are dropped is raised
+AGAIN = 0.01  # seconds until a limit that was raised where Python drops exceptions is raised again
 
 
 @contextmanager
@@ -36,28 +36,26 @@ def within(minutes: float | None) -> Iterator[None]:
         raise InputError("time_limit needs a launcher that runs jobs in the main thread of a process")
 
     def ring(number: int, frame: FrameType | None) -> None:
-        if _ignores_exceptions(frame):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN)
-            return
         raise TimeLimitError(f"job exceeded time_limit ({minutes:g} minutes)")
 
+    report_dropped = sys.unraisablehook
+
+    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+        # Python drops what a finaliser, a weak reference's callback or the garbage collector's callback raises.
+        if isinstance(dropped.exc_value, TimeLimitError):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        else:
+            report_dropped(dropped)
+
     before = signal.signal(signal.SIGALRM, ring)
+    sys.unraisablehook = raise_again
     signal.setitimer(signal.ITIMER_REAL, minutes * 60.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _ignores_exceptions(frame: FrameType | None) -> bool:
-    """Whether Python drops an exception raised here: within `__del__` or a callback of the garbage collector."""
-    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
-    while frame is not None:
-        if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
-            return True
-        frame = frame.f_back
-    return False
+        sys.unraisablehook = report_dropped
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import gc
 import time
+import weakref
 
 import pytest
 
@@ -44,6 +45,19 @@ def test_a_limit_that_passes_in_a_callback_of_the_garbage_collector_is_raised_af
         check_exceeded(gc.collect)
     finally:
         gc.callbacks.remove(slow)
+
+
+def test_a_limit_that_passes_in_a_callback_of_a_weak_reference_is_raised_after_it():
+    class Referred:
+        pass
+
+    def slow():
+        referred = Referred()
+        reference = weakref.ref(referred, lambda _: time.sleep(0.1))
+        del referred
+        assert reference() is None
+
+    check_exceeded(slow)
 
 
 def test_a_block_in_time_is_not_interrupted():
