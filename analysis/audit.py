@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from rich.console import Console
 
 from analysis.agreement.measure_table import PRIMARY, WEIGHTED_KENDALL
 from analysis.agreement.rank_measures import FEWEST_SOURCES
@@ -32,10 +31,10 @@ from analysis.truth.pools import Pool, pools
 from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
 from benchmark.jobs.cli import run_command
+from benchmark.jobs.terminal import wide_console
 
 TABLE_COLUMNS = ("source", "target", "dice")
 BETTER_HALF = "better half"
-WIDTH = 140  # console width for files and pipes
 RESOLUTION = 0.005  # half a Dice point, about the effect of another fine-tuning seed in large studies
 
 
@@ -146,9 +145,7 @@ def run(cfg: DictConfig) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"table": table.name} | found.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
     path.write_text(json.dumps(_without_nan(facts), indent=2) + "\n", encoding="utf-8")
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = wide_console()
     for shown in audit_tables(found, parts, name=table.name):
         console.print(terminal(shown))
     if table.percent:

@@ -1,12 +1,10 @@
 """Compare the scores in the store with its truth, and write the report; `python -m analysis.correlate`."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
 
 from analysis.dashboards.publish import publish, summary_metrics
 from analysis.dashboards.sweeps import shared
@@ -20,10 +18,10 @@ from analysis.truth.other_patient import external_frame, external_lines
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.jobs.cli import resolved, run_command
 from benchmark.jobs.keys import job_key
+from benchmark.jobs.terminal import wide_console
+from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
 from benchmark.tracking.records import Data, Row, score_frame, source_frame, truth_frame
-
-WIDTH = 140  # console width for files and pipes
 
 
 def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -45,7 +43,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
     used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
-    given = {"table": hashlib.sha256(truth.to_csv().encode()).hexdigest()} if table else {}
+    given = {"table": text_digest(truth.to_csv())} if table else {}
     key = job_key(
         "summary", "analysis.correlate", {"jobs": used, "settings": settings, "page": template_digest()} | given
     )
@@ -97,9 +95,7 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
         output: The folder of the report.
         suite: The suite's name.
     """
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = wide_console()
     found = summary_metrics(study)
     console.print(
         f"\ntruth: split-half reliability {found['reliability']:.2f} "

@@ -16,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich import box
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import stats
@@ -26,10 +25,10 @@ from analysis.agreement.measure_table import MEASURES, PEARSON, PRIMARY, WEIGHTE
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from benchmark.errors import InputError
 from benchmark.jobs.cli import run_command
+from benchmark.jobs.terminal import wide_console
 
 Array = NDArray[np.float64]
 FELL_SHORT = 1  # exit code
-WIDTH = 140  # console width for files and pipes
 POOLS = 20_000  # number of pools; the mean of a measure then has a standard error below 0.002
 DIFFERENCE = f"difference of {WEIGHTED_KENDALL.name}"
 LEAST_P = 0.001  # significance level of the test of uniformity
@@ -166,9 +165,7 @@ def run(cfg: DictConfig) -> None:
     path = Path(cfg.output_dir) / "coverage.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(path, index=False)
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = wide_console()
     console.print(coverage_table(found, bounds))
     console.print(f"written: {path}", highlight=False)
     if short := misses(found, bounds):

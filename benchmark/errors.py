@@ -1,4 +1,9 @@
-"""What a user can mend: bad input, told in one line."""
+"""What a user can mend: bad input, reported in one line."""
+
+
+def one_line(error: BaseException) -> str:
+    """Message of an error on one line of at most 200 characters; its class name if the message is empty."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class InputError(ValueError):

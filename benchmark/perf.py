@@ -3,7 +3,6 @@
 `'~rows.w2_pairs'` skips a row and `growth=null` the curves; sizes and bounds are set in conf/perf.yaml.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmark.jobs.cli import resolved, run_command
 from benchmark.jobs.keys import job_key, targets
 from benchmark.performance.measurement import Measurement, PerfRow
 from benchmark.performance.scaling import Cost, Growth, growth_figure
+from benchmark.storage.files import write_json
 from benchmark.tracking import Store
 
 FELL_SHORT = 1  # exit code
@@ -75,11 +75,9 @@ def _table(measured: Mapping[str, Measurement]) -> Table:
 
 
 def _write_json(path: Path, content: object) -> Path:
-    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return partial.replace(path)
+    write_json(path, content)
+    return path
 
 
 def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequence[Path]) -> None:

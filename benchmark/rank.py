@@ -153,7 +153,7 @@ def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Acco
     from analysis.ranking.tables import ranking_csv, ranking_json
     from benchmark.data.slices import png, three_slices
     from benchmark.jobs.provenance import provenance
-    from benchmark.statistics.files import write_bytes
+    from benchmark.storage.files import write_bytes
 
     case = ranker.target.cases(ranker.split)[0]
     found = provenance()

@@ -72,7 +72,8 @@ ARROWS = {
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
     "analysis": {"benchmark.tracking"},
 }
-EVERYWHERE = {"benchmark.errors"}  # the one exception type that the command line turns into exit code 2
+# the exceptions that the command line turns into exit code 2, files of our own, and the terminal
+EVERYWHERE = {"benchmark.errors", "benchmark.storage.files", "benchmark.storage.digest", "benchmark.jobs.terminal"}
 FOR_COMMANDS = {
     "benchmark.jobs.cli",
     "benchmark.jobs.keys",

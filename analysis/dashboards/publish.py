@@ -1,6 +1,5 @@
 """Log a study to the tracking store: flat runs for the dashboards, and one summary with tables and figures."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from analysis.dashboards.refresh import refresh
 from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
 from analysis.tables.render import markdown
 from analysis.tables.tables import result_table
+from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
 from benchmark.tracking.records import Data
 
@@ -45,7 +45,7 @@ def publish(
     for stage, runs in (("pair", pair_runs(study)), ("agreement", agreement_runs(study))):
         logged = store.finished(stage)  # not empty if publishing this study was interrupted
         for flat in runs:
-            mine = hashlib.sha256(f"{key}/{stage}/{sorted(flat.params.items())}".encode()).hexdigest()
+            mine = text_digest(f"{key}/{stage}/{sorted(flat.params.items())}")
             if mine not in logged:
                 _log(flat, store, stage=stage, key=mine, study=key, suite=suite, settings=settings, data=data)
     with store.run("summary", key, f"summary of {suite}", params=_facts(study), config=config, suite=suite) as run:

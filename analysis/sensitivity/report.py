@@ -1,6 +1,5 @@
 """Report a comparison of variants as tables, files, a figure and runs in the tracking store."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from analysis.evaluation.study import MEAN, MEANS
 from analysis.plots.style import BLUE, GREY
 from analysis.sensitivity.variants import DEFAULT, MEASURED
 from analysis.tables.render import markdown, terminal
 from analysis.tables.tables import LABELS, UNDEFINED, Table
+from benchmark.jobs.terminal import wide_console
+from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
 
-WIDTH = 140  # console width for files and pipes
 FIGURES = (
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
     "same_ranking",
@@ -62,9 +61,7 @@ def report(found: Findings, store: Store, *, key: str, suite: str, config: Mappi
             run.log(tags={"variant": "all"})
             for path in files:
                 run.file(path)
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = wide_console()
     for table in tables:
         console.print(terminal(table))
     console.print(f"tables and figure: {folder}", highlight=False)
@@ -207,7 +204,7 @@ def _reasons(rows: pd.DataFrame) -> list[str]:
 
 def _log(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
     params = {name: str(row[name]) for name in ("part", "metric", "variant")}
-    mine = hashlib.sha256("/".join([key, *params.values()]).encode()).hexdigest()
+    mine = text_digest("/".join([key, *params.values()]))
     name = f"{params['metric']}, {params['part']}/{params['variant']}"
     with store.run("variant", mine, name, params=params, config=params, suite=suite) as run:
         run.log(

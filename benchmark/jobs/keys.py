@@ -1,13 +1,13 @@
 """Job keys: hashes of the resolved settings, the inputs and the code of a stage."""
 
 import ast
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
+
+from benchmark.storage.digest import text_digest, value_digest
 
 PACKAGES = ("benchmark", "baselines", "analysis")
 # settings that change no result: where data are and how they are fetched, how often state is saved
@@ -37,7 +37,7 @@ def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterabl
         64 hexadecimal digits.
     """
     content = {"stage": stage, "inputs": _inputs_only(inputs), "code": code_digest(tuple(sorted({module, *code})))}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return value_digest(content)
 
 
 @cache
@@ -57,9 +57,9 @@ def code_digest(modules: tuple[str, ...]) -> str:
         if path is None:
             continue
         tree = _Unworded().visit(ast.parse(path.read_text(encoding="utf-8")))
-        seen[name] = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        seen[name] = text_digest(ast.dump(tree))
         waiting += _imports(tree, name, is_package=path.name == "__init__.py")
-    return hashlib.sha256(json.dumps(sorted(seen.items())).encode()).hexdigest()
+    return value_digest(sorted(seen.items()))
 
 
 def _inputs_only(settings: Any) -> Any:

@@ -21,13 +21,3 @@ def work_folder(output_dir: str | Path, key: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def clear_partial(place: Path) -> None:
-    """Delete the partial folders `.NAME-...` that a killed job left next to a folder.
-
-    Args:
-        place: The folder, which is written whole or not at all; the caller must hold its lock.
-    """
-    for path in place.parent.glob(f".{place.name}-*"):
-        shutil.rmtree(path, ignore_errors=True)

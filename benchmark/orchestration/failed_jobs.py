@@ -1,11 +1,11 @@
 """The list of failed jobs, printed at the end of a bench and read by `--retry failed`."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmark.errors import InputError
+from benchmark.storage.files import read_json, write_json
 
 FILE = "failed.json"
 
@@ -44,9 +44,7 @@ def write_failed(failed: Iterable[FailedJob], folder: Path) -> None:
         folder: The folder that all benches share.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{FILE}"
-    partial.write_text(json.dumps([asdict(job) for job in failed], indent=1), encoding="utf-8")
-    partial.rename(folder / FILE)
+    write_json(folder / FILE, [asdict(job) for job in failed])
 
 
 def failed_keys(folder: Path) -> set[str]:
@@ -56,7 +54,7 @@ def failed_keys(folder: Path) -> set[str]:
         InputError: No bench was run, or no job failed.
     """
     path = folder / FILE
-    listed: Sequence[dict[str, Sequence[str]]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    listed: Sequence[dict[str, Sequence[str]]] = read_json(path) if path.is_file() else []
     if not listed:
         raise InputError(f"retry=failed: no failed jobs are listed in {path}")
     return {key for job in listed for key in job["keys"]}

@@ -20,7 +20,7 @@ from benchmark.ranking.attempts import attempt
 from benchmark.ranking.source_errors import ForwardWatch, blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.statistics import Request, SoftmaxRequest, Statistics
-from benchmark.statistics.files import write_json
+from benchmark.storage.files import write_json
 
 KILLS = 2  # in one case, after which a source is skipped; the first may have been somebody's wish
 SLICES = 8  # slices that go through a network of two dimensions where one window goes through one of three

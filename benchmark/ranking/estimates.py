@@ -17,7 +17,7 @@ from benchmark.metric.protocol import Metric, PoolMetric, score_of
 from benchmark.metric.score import Score
 from benchmark.ranking.resampled_statistics import ResampledCases
 from benchmark.statistics import CasePoints, PointSample, Statistics
-from benchmark.statistics.files import write_json
+from benchmark.storage.files import write_json
 
 Counts = NDArray[np.int64]
 

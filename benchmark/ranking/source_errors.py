@@ -7,7 +7,6 @@ be written, a time limit, and a job that must not start.
 """
 
 import errno
-import hashlib
 import traceback
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -22,7 +21,8 @@ from hydra.errors import HydraException
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from benchmark.errors import CaseError, InputError, NotStartedError, SkipPair, TimeLimitError, WriteError
+from benchmark.errors import CaseError, InputError, NotStartedError, SkipPair, TimeLimitError, WriteError, one_line
+from benchmark.storage.digest import text_digest
 
 STOPPING = (CaseError, WriteError, TimeLimitError, NotStartedError)
 # What torch says where it has no exception class for it: its CPU allocator, C++, cuBLAS and cuDNN
@@ -146,7 +146,7 @@ class SourceLogs:
         """The log of a source."""
         name = quote(source, safe=" ", errors="surrogateescape")
         if len(name) > LONGEST:
-            name = f"{name[:LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            name = f"{name[:LONGEST]}-{text_digest(name)[:8]}"
         return self.folder / f"{name}.log"
 
     def clear(self, source: str) -> None:
@@ -168,7 +168,7 @@ class SourceLogs:
         if (stop := stopping(error)) is not None:
             raise stop
         if not isinstance(error, SourceError) or error.__cause__ is None:
-            return " ".join(str(error).split()) or type(error).__name__
+            return one_line(error)
         cause = error.__cause__
         path = self.path(source)
         with own_files(self.folder):

@@ -1,8 +1,6 @@
 """Open a source from its config: a source pre-trained here, or a checkpoint on disk."""
 
 import logging
-import shutil
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
@@ -11,10 +9,10 @@ from omegaconf import DictConfig
 
 from benchmark.errors import InputError
 from benchmark.jobs.stage_keys import pretrain_key
-from benchmark.jobs.work_folder import clear_partial
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import SIDECAR, Checkpoint, load_checkpoint
+from benchmark.storage.files import clear_partial, partial_folder
 from benchmark.tracking import Store
 
 log = logging.getLogger(__name__)
@@ -58,9 +56,6 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
         if row is None:
             command = f"python -m benchmark.pretrain source={source.name}"
             raise InputError(f"source {source.name} is not pre-trained; run `{command}` first")
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-            fetched = store.download(row.run, "source", Path(partial))
-            checkpoint = load_checkpoint(fetched)
-            shutil.rmtree(folder, ignore_errors=True)
-            fetched.rename(folder)
-        return checkpoint
+        with partial_folder(folder) as partial:
+            store.download(row.run, "source", partial.parent).replace(partial)
+            return load_checkpoint(partial)

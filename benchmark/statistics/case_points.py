@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from benchmark.statistics.case_files import CaseClasses, Lazy, OpenCase, read_layer, write_layers
-from benchmark.statistics.files import link_or_copy, read_json, write_json, write_tensors
 from benchmark.statistics.protocol import OwnedWindow
 from benchmark.statistics.voxel_sampling import draw_voxels, inside
+from benchmark.storage.files import link_or_copy, read_json, write_json, write_tensors
 
 MANIFEST = "case_points.json"
 

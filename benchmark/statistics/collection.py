@@ -1,7 +1,5 @@
 """Statistics: the results of one pass of a target through one source, by request."""
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,12 +8,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
-from benchmark.statistics.files import read_json, write_json
 from benchmark.statistics.joint import JointRequest
 from benchmark.statistics.moments import ClassMomentsRequest
 from benchmark.statistics.points import BalancedPointsRequest
 from benchmark.statistics.protocol import PassContext, Request, Statistic
 from benchmark.statistics.softmax import SoftmaxRequest
+from benchmark.storage.digest import value_digest
+from benchmark.storage.files import read_json, write_json
 
 MANIFEST = "statistics.json"
 REQUESTS = (  # types allowed in a saved collection
@@ -231,7 +230,7 @@ def _values(request: Request) -> dict[str, Any]:
 
 
 def _tag(kind: str, values: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    digest = value_digest(values)
     return f"{kind}-{digest[:12]}"
 
 

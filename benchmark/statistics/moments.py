@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmark.core.backend import Backend
 from benchmark.core.labels import counted
 from benchmark.core.moments import Moments, class_moments, merge_moments
-from benchmark.statistics.files import read_tensors, write_tensors
 from benchmark.statistics.protocol import OwnedWindow, PassContext
+from benchmark.storage.files import read_tensors, write_tensors
 
 Array: TypeAlias = NDArray[Any] | Tensor
 

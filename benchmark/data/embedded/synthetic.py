@@ -1,8 +1,6 @@
 """Small synthetic tasks for tests and trials: MONAI's volumes of balls, without any download."""
 
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from monai.data import create_test_image_3d
 
 from benchmark.data.files.read_scan import write_nifti
 from benchmark.data.tasks.msd_layout import DecathlonTask
+from benchmark.storage.files import partial_folder
 
 SPACING = 1.0  # mm
 
@@ -46,14 +45,10 @@ class SyntheticTask(DecathlonTask):
         folder = Path(self.folder)
         if self.is_made(code=code):
             return False
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as partial:
-            made = Path(partial) / folder.name
+        with partial_folder(folder) as made:
             for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
                 (made / name).mkdir(parents=True)
             self._make(made, self.recipe(code))
-            shutil.rmtree(folder, ignore_errors=True)
-            made.rename(folder)
         return True
 
     def is_made(self, *, code: str = "") -> bool:

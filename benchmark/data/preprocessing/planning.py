@@ -1,7 +1,6 @@
 """The preparation of a task: a window, z-scores, or nnU-Net's plan for its training cases."""
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
@@ -16,11 +15,12 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.files.digest import files_digest
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.plans import preparation_from_plans, read_plans
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
+from benchmark.storage.digest import files_digest, value_digest
+from benchmark.storage.files import write_bytes
 
 KINDS = ("zscore", "window", "nnunet")
 NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
@@ -92,16 +92,14 @@ def nnunet_plans(training: Training, *, folder: Path) -> dict[str, Any]:
     """
     files = [path for case in training.files for path in (*case.images, case.labels)]
     settings = [training.labels, training.channel_names, training.file_ending, version("nnunetv2")]
-    key = hashlib.sha256(json.dumps([files_digest(files), settings], sort_keys=True).encode()).hexdigest()
+    key = value_digest([files_digest(files), settings])
     path = folder / f"{key[:16]}.json"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         if not path.is_file():
             with tempfile.TemporaryDirectory() as place, _environment(Path(place)):
                 made = _plan(training, Path(place))
-                partial = path.with_suffix(".part")
-                partial.write_text(made.read_text(encoding="utf-8"), encoding="utf-8")
-                partial.rename(path)
+                write_bytes(path, made.read_bytes())
     return read_plans(path)
 
 
@@ -131,7 +129,7 @@ def _plan(training: Training, place: Path) -> Path:
             planner = ExperimentPlanner(NAME)
             planner.plan_experiment()
     except (AssertionError, RuntimeError, ValueError, KeyError, IndexError, OSError) as error:
-        detail = " ".join(str(error).split()) or type(error).__name__
+        detail = one_line(error)
         raise InputError(f"nnU-Net cannot plan {len(training.files)} cases such as {training.files[0].images[0]} "
                          f"(plan.kind=nnunet): {detail}") from error  # fmt: skip
     log.debug("nnU-Net's planner: %s", output.getvalue())

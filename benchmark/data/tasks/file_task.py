@@ -1,6 +1,5 @@
 """Base class of tasks whose cases are files in a folder."""
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -8,11 +7,11 @@ from pathlib import Path
 
 from benchmark.data.files.case import Case
 from benchmark.data.files.cases import CaseFiles, Cases, Rules, count_channels, read_case
-from benchmark.data.files.digest import files_digest
 from benchmark.data.files.read_image import LIMIT_GIB
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.labelling import Labelling
 from benchmark.errors import InputError
+from benchmark.storage.digest import files_digest, text_digest
 
 
 class ListedTask:
@@ -65,7 +64,7 @@ class ListedTask:
         paths = [path for cases in files.values() for case in cases for path in (*case.images, case.labels)]
         split = [f"{name}: {[case.name for case in cases]}" for name, cases in sorted(files.items())]
         content = files_digest([Path(self.folder) / "dataset.json", *paths])
-        return hashlib.sha256("\n".join([content, *split]).encode()).hexdigest()
+        return text_digest("\n".join([content, *split]))
 
     def names(self, split: str) -> list[str]:
         """The names of the cases of a split, in order."""

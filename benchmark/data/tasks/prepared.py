@@ -10,7 +10,7 @@ from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.data.tasks.task import Task
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import code_digest, targets
-from benchmark.jobs.work_folder import clear_partial
+from benchmark.storage.files import clear_partial
 
 
 def cutting_code(task: DictConfig) -> str:

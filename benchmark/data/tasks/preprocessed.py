@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from benchmark.data.files.case import Case
 from benchmark.data.files.cases import CaseFiles, Cases, of_case
-from benchmark.data.files.digest import files_digest
 from benchmark.data.preprocessing.plans import preparation_from_plans, read_plans
 from benchmark.data.preprocessing.preparation import OUTSIDE, Preparation
 from benchmark.data.tasks.file_task import inside
@@ -24,6 +23,7 @@ from benchmark.data.tasks.labelling import Labelling, nnunet_labelling
 from benchmark.data.tasks.nnunet import read_nnunet_description
 from benchmark.data.tasks.own import OwnTask
 from benchmark.errors import InputError, SkipPair
+from benchmark.storage.digest import files_digest
 
 UNKNOWN_MM = 1.0  # of the first axis under a 2D plan, whose spacing is only in the pickles
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import Tensor, nn
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.sources.networks.architecture import Architecture, initial
 from benchmark.sources.networks.trace import Call, Trace, key, run
 from benchmark.sources.weights.match import Shapes, shapes_of
@@ -85,7 +85,7 @@ def _pass(name: str, network: nn.Module, *, dims: int, channels: int, size: Sequ
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if isinstance(error, InputError):  # an exceeded time limit
                 raise
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
     raise InputError(f"arch {name}: the network fails on a volume of {grids[-1]} voxels: {reason}")
 
 

@@ -1,6 +1,5 @@
 """Build a source's network with the user's own function; to name a function is to run it."""
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from benchmark.sources.readers.state_dict import assumptions, check_labels
 from benchmark.sources.weights.match import Fit, fitted
 from benchmark.sources.weights.safe_load import file_digest, read_weights, unwrap
 from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
+from benchmark.storage.digest import text_digest
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FactorySource:
         place = inspect.getsourcefile(self._function())
         code = file_digest(Path(place)) if place else self.factory
         weights = dated_digest(Path(self.path)) if self.path else "initial"
-        return hashlib.sha256(f"{code} {weights}".encode()).hexdigest()
+        return text_digest(f"{code} {weights}")
 
     def open(self) -> Model:
         """Build the network and read its weights.

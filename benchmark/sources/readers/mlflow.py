@@ -1,8 +1,5 @@
 """Read a source from MLflow: an artifact of a run or a registered model, downloaded once and then recognised."""
 
-import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +11,8 @@ from hydra.utils import instantiate
 from benchmark.sources.model import Model
 from benchmark.sources.protocol import Source
 from benchmark.sources.readers.recognise import recognise_folder
+from benchmark.storage.digest import text_digest
+from benchmark.storage.files import partial_folder
 
 Fetch = Callable[[str, Path], Path]
 
@@ -57,16 +56,13 @@ class ArtifactSource:
 
     def _place(self) -> Path:
         """Its folder on disk; an address whose target may change, such as an alias, is downloaded again."""
-        kept = Path(self.folder) / hashlib.sha256(self.path.encode()).hexdigest()[:16]
+        kept = Path(self.folder) / text_digest(self.path)[:16]
         kept.parent.mkdir(parents=True, exist_ok=True)
         moves = self.path.startswith("models:/") and not self.path.rpartition("/")[2].isdigit()
         with FileLock(f"{kept}.lock"):
             is_stored = kept.is_dir() and any(kept.iterdir())
             if is_stored and not moves:
                 return kept
-            with tempfile.TemporaryDirectory(dir=kept.parent, prefix=f".{kept.name}-") as partial:
-                whole = Path(partial) / kept.name
-                self.fetch(self.path, whole)
-                shutil.rmtree(kept, ignore_errors=True)
-                whole.rename(kept)
+            with partial_folder(kept) as partial:
+                self.fetch(self.path, partial)
         return kept

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from benchmark.data.preprocessing.plans import preparation_from_plans
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import STAGES, discovered
@@ -140,7 +140,7 @@ def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str,
         for key in ("network_class_name", "arch_kwargs", "_kw_requires_import"):
             found["architecture"][key]
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"{path} has no complete configuration {configuration}: {reason}") from error
     if found.get("previous_stage"):
         raise InputError(f"{path}: {configuration} is a cascade, whose input is another network's; not supported")

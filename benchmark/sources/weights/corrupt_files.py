@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmark.errors import InputError, SkipPair
+from benchmark.errors import InputError, SkipPair, one_line
 
 BROKEN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # what values of the wrong type cause
 
@@ -24,5 +24,5 @@ def described_by(path: str | Path) -> Iterator[None]:
     except (InputError, SkipPair):
         raise
     except BROKEN as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise InputError(f"cannot build a network from {path}: {type(error).__name__}: {reason}") from error

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.sources.weights.match import listed
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
@@ -103,7 +103,7 @@ def _refused(error: Exception) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error)
 
 
 def unwrap(content: Any, path: Path) -> Unwrapped:

@@ -1,7 +1,6 @@
 """nnU-Net's folders, environment variables and seeds, set only during calls of nnU-Net."""
 
 import contextlib
-import hashlib
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from benchmark.storage.digest import text_digest
 
 FOLDERS = ("raw", "preprocessed", "results")
 
@@ -114,7 +115,7 @@ def seeded(seed: int) -> Iterator[Callable[[int], None]]:
 
 def short_hash(content: str) -> str:
     """First eight hexadecimal digits of the SHA-256 of a text, for the names of folders."""
-    return hashlib.sha256(content.encode()).hexdigest()[:8]
+    return text_digest(content)[:8]
 
 
 @contextlib.contextmanager

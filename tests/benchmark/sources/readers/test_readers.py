@@ -263,7 +263,6 @@ def test_an_artifact_whose_fetching_stops_is_fetched_again(tmp_path):
     weights = write_weights(small_network("DynUNet"), tmp_path / "best.pt")
 
     def fetch(path, folder, *, stops):
-        folder.mkdir()
         (folder / "readme.txt").write_text("first")
         if stops:
             raise KeyboardInterrupt

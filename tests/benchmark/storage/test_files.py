@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmark.statistics.files import link_or_copy, read_json, read_tensors, write_bytes, write_json, write_tensors
+from benchmark.storage.files import link_or_copy, read_json, read_tensors, write_bytes, write_json, write_tensors
 
 
 def test_tensors_come_back(tmp_path):
@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("benchmark.statistics.files.os.fsync", full)
+    monkeypatch.setattr("benchmark.storage.files.os.fsync", full)
     with pytest.raises(OSError, match="no space left"):
         write_bytes(path, b"after")
     assert path.read_bytes() == b"before"
@@ -40,6 +40,6 @@ def test_a_copy_where_no_link_can_be(tmp_path, monkeypatch):
     def across(source, target):
         raise OSError("cross-device link")
 
-    monkeypatch.setattr("benchmark.statistics.files.os.link", across)
+    monkeypatch.setattr("benchmark.storage.files.os.link", across)
     link_or_copy(tmp_path / "a", tmp_path / "c")
     assert (tmp_path / "b").read_text() == (tmp_path / "c").read_text() == "text"

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from benchmark.data.files.digest import files_digest
 from benchmark.errors import InputError
+from benchmark.storage.digest import files_digest
 
 
 @pytest.fixture
