@@ -9,6 +9,8 @@ and sources.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,61 @@ from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from analysis.evaluation.controls import static_leaderboard
 from analysis.evaluation.evaluate import Evaluation, evaluate, mean_evaluation
-from analysis.evaluation.prepared_truth import Yardstick
+from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import measured
 from analysis.evaluation.study import MEAN
-from analysis.tables.audit import Audit, audit_tables
-from analysis.tables.render import terminal
-from analysis.truth.dispersion import dispersion, rank_table
+from analysis.tables.number_format import number, percent, strict_json
+from analysis.tables.study_tables import LABELS, STATIC
+from analysis.tables.tables import Column, Row, Table, table_of
+from analysis.tables.terminal import TerminalTable
+from analysis.truth.dispersion import Dispersion, dispersion, rank_table
 from analysis.truth.pools import Pool, pools
 from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
 from benchmark.jobs.cli import run_command
 from benchmark.jobs.terminal import wide_console
+from benchmark.storage.files import write_text
 
 TABLE_COLUMNS = ("source", "target", "dice")
 BETTER_HALF = "better half"
 RESOLUTION = 0.005  # half a Dice point, about the effect of another fine-tuning seed in large studies
+
+SHOWN = ("weighted_kendall", "kendall", "pearson")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit.
+
+    Attributes:
+        static: Pearson, Kendall and weighted Kendall -> the static leaderboard's mean agreement over targets (each left
+            out in turn), with `_low` and `_high` of its 95% interval over sources.
+        reason: Why the agreement is NaN, or "".
+        dispersion: How much the ranks of the sources vary between targets.
+        resolution: Two Dice this close count as tied.
+        by_target: One row per target: sources, spread, tied (share of pairs), the static leaderboard's agreement, and
+            `weighted_kendall_others`, the mean over the other targets.
+        by_source: One row per source: targets, mean_rank (1 is best), rank_sd, and `weighted_kendall_without`, the
+            static leaderboard's mean agreement without this source.
+    """
+
+    static: dict[str, float]
+    reason: str
+    dispersion: Dispersion
+    resolution: float
+    by_target: pd.DataFrame
+    by_source: pd.DataFrame
+
+    def facts(self) -> dict[str, object]:
+        """The audit as plain data: `static_leaderboard` with measures and intervals, and the other fields."""
+        return {
+            "static_leaderboard": self.static | {"reason": self.reason},
+            "rank_sd": self.dispersion.rank_sd,
+            "rank_sd_random": self.dispersion.rank_sd_random,
+            "resolution": self.resolution,
+            "targets": self.by_target.to_dict("records"),
+            "sources": self.by_source.to_dict("records"),
+        }
 
 
 def audit(
@@ -56,9 +98,6 @@ def audit(
         resamples: The number of bootstrap draws.
         seed: The seed of the draws.
 
-    Returns:
-        The audit.
-
     Raises:
         ValueError: A column is missing, a row occurs twice, a Dice is not a fraction, or there are fewer than 2
             targets.
@@ -72,7 +111,9 @@ def audit(
     every = _pools(table, sources)
     if len(every) < 2:
         raise ValueError(f"`table` must contain at least 2 targets, got {len(every)}")
-    draws = draw([name for pool in every for name in pool.sources], resamples=resamples, generator=_generator(seed))
+    draws = draw(
+        [name for pool in every for name in pool.sources], resamples=resamples, generator=np.random.default_rng(seed)
+    )
     found = _static(every, draws)
     mean = mean_evaluation(found, name=MEAN)
     return Audit(
@@ -83,10 +124,6 @@ def audit(
         by_target=_by_target(every, found, resolution),
         by_source=_by_source(every),
     )
-
-
-def _generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def _pools(table: pd.DataFrame, sources: Collection[str] | None) -> tuple[Pool, ...]:
@@ -103,8 +140,7 @@ def _static(every: Sequence[Pool], draws: SourceDraws) -> list[Evaluation]:
     for pool in every:
         score = pd.Series(static_leaderboard(other for other in every if other is not pool), dtype=float)
         rows = score.rename("score").to_frame().assign(reason="", seconds=0.0)
-        yardstick = Yardstick(pool.sources, pool.mean, draws, {})
-        evaluations.append(evaluate(pool, rows, metric="static_leaderboard", yardstick=yardstick))
+        evaluations.append(evaluate(PreparedTruth(pool, draws), rows, metric=STATIC))
     return evaluations
 
 
@@ -127,9 +163,82 @@ def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
     without = []
     for source in ranks["source"]:
         left = [pool.only(set(pool.sources) - {source}) for pool in every]
-        once = draw([name for pool in left for name in pool.sources], resamples=1, generator=_generator(0))
+        once = draw([name for pool in left for name in pool.sources], resamples=1, generator=np.random.default_rng(0))
         without.append(mean_evaluation(_static(left, once), name=MEAN).agreement.value[WEIGHTED_KENDALL.name])
     return ranks.assign(weighted_kendall_without=without)
+
+
+def _bounded(row: Row, key: str) -> str:
+    return f"{number(row[key])} [{number(row[f'{key}_low'])}, {number(row[f'{key}_high'])}]"
+
+
+DIGIT = partial(number, digits=1)
+WHOLE = partial(number, digits=0)
+POOL_COLUMNS = (
+    Column("sources", "name"),
+    Column("number", "sources"),
+    *(Column(f"{LABELS[key]} [95%]", partial(_bounded, key=key)) for key in SHOWN),
+    Column(
+        "rank sd",
+        "rank_sd",
+        DIGIT,
+        "rank sd: standard deviation of a source's rank over the targets, mean over sources.",
+    ),
+    Column("of random ranks", "rank_sd_random", DIGIT),
+    Column("tied", "tied", percent),
+)
+TARGET_COLUMNS = (
+    Column("target", "target"),
+    Column("sources", "sources"),
+    Column("spread", "spread", note="spread: best minus worst Dice."),
+    Column("tied", "tied", percent),
+    *(Column(LABELS[key], key) for key in SHOWN),
+    Column(
+        "mean without it",
+        "weighted_kendall_others",
+        note="mean without it: mean weighted Kendall over the other targets.",
+    ),
+)
+SOURCE_COLUMNS = (
+    Column("source", "source"),
+    Column("targets", "targets"),
+    Column("mean rank", "mean_rank", DIGIT),
+    Column("rank sd", "rank_sd", DIGIT),
+    Column("best", "best_rank", WHOLE),
+    Column("worst", "worst_rank", WHOLE),
+    Column("weighted Kendall without it", "weighted_kendall_without"),
+)
+
+
+def audit_tables(found: Audit, parts: Mapping[str, Audit], *, name: str) -> tuple[Table, ...]:
+    """The three tables of an audit: the static leaderboard, then by target and by source.
+
+    Args:
+        found: The audit of all sources.
+        parts: Name -> the audit of a sub-pool.
+        name: The name of the table of truth.
+    """
+    audits = {"all": found, **parts}
+    notes = (
+        f"tied: pairs within {100 * found.resolution:g} Dice points, mean over targets.",
+        "Agreement of the static leaderboard (mean centred Dice on the other targets) with the Dice, mean over "
+        "targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better "
+        "half: by mean rank, so chosen by the outcome.",
+        *(f"{label}: {part.reason}" for label, part in audits.items() if part.reason),
+    )
+    title = f"Audit of {name}: the static leaderboard over {len(found.by_target)} targets"
+    reasons = (f"{row['target']}: {row['reason']}" for row in found.by_target.to_dict("records") if row["reason"])
+    return (
+        table_of(title, POOL_COLUMNS, [[_pool_row(label, part) for label, part in audits.items()]], notes),
+        table_of("Which targets carry the result", TARGET_COLUMNS, [found.by_target], reasons),
+        table_of("Which sources carry the result", SOURCE_COLUMNS, [found.by_source]),
+    )
+
+
+def _pool_row(label: str, part: Audit) -> Row:
+    spread = part.dispersion
+    facts = {"rank_sd": spread.rank_sd, "rank_sd_random": spread.rank_sd_random, "tied": part.by_target["tied"].mean()}
+    return {"name": label, "sources": len(part.by_source)} | facts | part.static
 
 
 def run(cfg: DictConfig) -> None:
@@ -137,26 +246,21 @@ def run(cfg: DictConfig) -> None:
     table = read_table(cfg.table)
     settings = {"resolution": cfg.resolution, "resamples": cfg.resamples, "seed": cfg.seed}
     found = _audited(table, None, settings)
-    sub_pools = {BETTER_HALF: _better_half(found)} | {
-        str(name): tuple(names) for name, names in (cfg.sub_pools or {}).items()
-    }
+    # the sources with the better mean rank, between which a user would choose
+    ranked = list(found.by_source["source"])
+    better_half = ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]
+    sub_pools = {BETTER_HALF: better_half} | {str(name): list(names) for name, names in (cfg.sub_pools or {}).items()}
     parts = {name: _audited(table, names, settings, name) for name, names in sub_pools.items()}
     path = Path(cfg.output_dir) / "audit.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"table": table.name} | found.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
-    path.write_text(json.dumps(_without_nan(facts), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(strict_json(facts), indent=2) + "\n")
     console = wide_console()
     for shown in audit_tables(found, parts, name=table.name):
-        console.print(terminal(shown))
+        console.print(TerminalTable(shown))
     if table.percent:
         console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
     console.print(f"written: {path}", highlight=False)
-
-
-def _better_half(found: Audit) -> tuple[str, ...]:
-    """The sources with the better mean rank, between which a user would choose."""
-    ranked = found.by_source["source"]
-    return tuple(map(str, ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]))
 
 
 def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping[str, Any], name: str = "") -> Audit:
@@ -166,15 +270,6 @@ def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping
     if (targets := table.truth["target"].nunique()) < 2:
         raise InputError(f"{table.name} must contain at least 2 targets, got {targets}")
     return audit(table.truth.drop(columns="tune"), sources=sources, **settings)
-
-
-def _without_nan(value: object) -> object:
-    """Replace NaN by None at all levels, since JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def main() -> None:

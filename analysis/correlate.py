@@ -7,14 +7,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from analysis.dashboards.publish import publish, summary_metrics
-from analysis.dashboards.sweeps import shared
+from analysis.dashboards.refresh import shared
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
-from analysis.tables.render import study_tables, terminal
+from analysis.tables.study_tables import study_tables
+from analysis.tables.terminal import TerminalTable
 from analysis.tables.verdict import verdict
 from analysis.truth.load import stored_cases, stored_rows
-from analysis.truth.other_patient import external_frame, external_lines
+from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.jobs.cli import resolved, run_command
 from benchmark.jobs.keys import job_key
@@ -105,7 +106,7 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
         highlight=False,
     )
     for table in study_tables(study):
-        console.print(terminal(table))
+        console.print(TerminalTable(table))
     for line in (*notes, verdict(study).text):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)

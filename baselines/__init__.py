@@ -13,12 +13,12 @@ from typing import Any
 @cache
 def _homes() -> dict[str, str]:
     """Map each public name to the module that defines it."""
-    homes = {}
-    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-                homes[node.name] = f"{__name__}.{path.stem}"
-    return homes
+    return {
+        node.name: f"{__name__}.{path.stem}"
+        for path in sorted(Path(__file__).parent.glob("[!_]*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    }
 
 
 def __getattr__(name: str) -> Any:

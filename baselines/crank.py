@@ -22,14 +22,14 @@ the input or, by dropout, the features; here only the input is perturbed, by the
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
-from baselines.inputs.arrays import Array, Floats, to_numpy, undefined
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, Booleans, Floats, to_numpy
+from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import Request, SoftmaxRequest, Statistics
 
 Measure: TypeAlias = Literal[
@@ -66,42 +66,23 @@ def crank_score(unperturbed: Array, perturbed: Array, *, measure: Measure = "eff
 def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> float:
     """Mean of a measure over the mask of the whole batch, with its own sign; hamming: mean over images.
 
-    Args:
-        unperturbed: (b, ...) foreground probability.
-        perturbed: (b, ...) the same under a perturbation.
-        measure: which consistency.
-
-    Returns:
-        The mean; NaN where the mask is empty.
-
-    Raises:
-        ValueError: if an argument is invalid.
+    Arguments and errors as in `crank_score`; NaN where the mask is empty.
 
     Example:
         >>> round(crank_mean(np.array([[0.81, 0.0]]), np.array([[0.64, 0.0]]), measure="difference"), 12)
         0.1
     """
     if measure == "hamming":
-        shares = crank_hamming(unperturbed, perturbed)
-        return float(np.mean(shares[~np.isnan(shares)])) if (~np.isnan(shares)).any() else float("nan")
-    mask = crank_mask(unperturbed, perturbed)
-    values = crank_map(unperturbed, perturbed, measure=measure)
-    return float(values[mask].mean()) if mask.any() else float("nan")
+        values = crank_hamming(unperturbed, perturbed)
+        values = values[~np.isnan(values)]
+    else:
+        mask = crank_mask(unperturbed, perturbed)
+        values = crank_map(unperturbed, perturbed, measure=measure)[mask]
+    return float(values.mean()) if values.size else float("nan")
 
 
 def crank_map(unperturbed: Array, perturbed: Array, *, measure: Measure) -> Floats:
-    """Compute a measure for every voxel.
-
-    Args:
-        unperturbed: (b, ...) foreground probability.
-        perturbed: (b, ...) the same under a perturbation.
-        measure: which measure; any but "hamming".
-
-    Returns:
-        (b, ...) float64.
-
-    Raises:
-        ValueError: if an argument is invalid.
+    """Compute a measure, any but "hamming", for every voxel, (b, ...); arguments and errors as in `crank_score`.
 
     Example:
         >>> crank_map(np.array([[0.5]]), np.array([[0.5]]), measure="entropy").tolist()
@@ -113,7 +94,7 @@ def crank_map(unperturbed: Array, perturbed: Array, *, measure: Measure) -> Floa
     return np.asarray(MAPS[measure](u, p))
 
 
-def crank_mask(unperturbed: Array, perturbed: Array) -> NDArray[np.bool_]:
+def crank_mask(unperturbed: Array, perturbed: Array) -> Booleans:
     """Mask (b, ...) of the voxels where either prediction is foreground."""
     u, p = _probabilities(unperturbed, perturbed)
     return np.asarray((u > 0.5) | (p > 0.5))
@@ -171,18 +152,18 @@ MAPS: dict[str, Callable[[Floats, Floats], Floats]] = {
 }
 
 
+@dataclass(kw_only=True, eq=False)
 class CRank:
     """CRank, computed from two passes over the target: unchanged images, and images perturbed without moving voxels.
 
-    Args:
+    Attributes:
         measure: which consistency.
     """
 
     name = "crank"
     needs: ClassVar[tuple[str, ...]] = ("perturbed",)
 
-    def __init__(self, *, measure: Measure = "effective_invariance") -> None:
-        self.measure: Measure = measure
+    measure: Measure = "effective_invariance"
 
     @property
     def requires(self) -> tuple[Request, ...]:
@@ -190,22 +171,18 @@ class CRank:
         return (SoftmaxRequest(),)
 
     def compute(self, statistics: Statistics, *, perturbed: Statistics | None = None) -> Score:
-        """Compute the score from a pass over the target and one over its perturbed images.
+        """Compute `crank_score` over all voxels, with part "mask", the share of voxels in the mask.
 
         Args:
             statistics: statistics of the target.
-            perturbed: statistics of the same cases with perturbed images, from the same network.
-
-        Returns:
-            `crank_score` over all voxels, with part "mask", the share of voxels in the mask; NaN without the second
-            pass.
+            perturbed: statistics of the same cases with perturbed images, from the same network; NaN without it.
 
         Raises:
             ValueError: if the cases differ.
         """
         if perturbed is None:
             return undefined("needs a pass over perturbed images")
-        first, second = (given[self.requires[0]] for given in (statistics, perturbed))
+        first, second = (own[self.requires[0]] for own in (statistics, perturbed))
         if first.cases != second.cases:
             raise ValueError(f"`perturbed` must have the cases {first.cases}, got {second.cases}")
         means, voxels = [], []

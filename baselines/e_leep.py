@@ -15,22 +15,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Samples, read_softmax, undefined
-from baselines.inputs.predictions import joint_mass, read_joint
+from baselines.inputs.arrays import Array
+from baselines.inputs.predictions import joint_mass, read_joint, read_members
 from baselines.leep import LEAST
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import undefined, value_or_warn
 
 
-def e_leep_score(
-    softmaxes: Sequence[Array], labels: Array, *, foreground: bool = False, balanced: bool = False
-) -> float:
+def e_leep_score(softmaxes: Sequence[Array], labels: Array, **weights: bool) -> float:
     """Mean log of the members' averaged expected empirical prediction.
 
     Args:
         softmaxes: for each member, (n, z) probabilities at the same samples; z may differ.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
@@ -42,21 +39,15 @@ def e_leep_score(
         >>> e_leep_score([np.eye(2), np.eye(2)[::-1]], np.array([0, 1]))
         0.0
     """
-    if not len(softmaxes):
-        raise ValueError("`softmaxes` must have at least one member, got 0")
-    members = [read_softmax(softmax, labels) for softmax in softmaxes]
-    return value_or_warn(_score(members, foreground=foreground, balanced=balanced))
-
-
-def _score(members: Sequence[Samples], *, foreground: bool, balanced: bool) -> Score:
-    joints = [read_joint(joint_mass(member), foreground=foreground, balanced=balanced) for member in members]
+    members = read_members(softmaxes, labels)
+    joints = [read_joint(joint_mass(member), **weights) for member in members]
     if reasons := [joint.undefined for joint in joints if joint.undefined]:
-        return undefined(f"{len(reasons)} of {len(members)} members: {reasons[0]}")
-    labels, value = members[0].labels, 0.0
+        return value_or_warn(undefined(f"{len(reasons)} of {len(members)} members: {reasons[0]}"))
+    value = 0.0
     for place, label in enumerate(joints[0].classes):
-        rows = labels == label
+        rows = members[0].labels == label
         expected = [
             member.rows[rows] @ joint.conditional()[place] for member, joint in zip(members, joints, strict=True)
         ]
         value += joints[0].weight[place] * float(np.log(np.maximum(np.mean(expected, axis=0), LEAST)).mean())
-    return Score(float(value), reason=joints[0].note, parts={"members": float(len(members))})
+    return float(value)

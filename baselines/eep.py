@@ -8,24 +8,21 @@ Reference: the quantity inside the logarithm of Nguyen, Hassner, Seeger, Archamb
 Transferability of Learned Representations", ICML 2020, arXiv 2002.12462. No released code computes it as a score.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, undefined
-from baselines.inputs.predictions import JointProbability, WeightedJointMetric, read_joint, softmax_joint
+from baselines.inputs.arrays import Array
+from baselines.inputs.predictions import JointProbability, WeightedJointMetric
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
-def eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def eep_score(softmax: Array, labels: Array, **weights: bool) -> float:
     """Mean expected empirical prediction of the true class.
 
     Args:
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
@@ -37,39 +34,19 @@ def eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanc
         >>> eep_score(np.eye(2), np.array([0, 1]))
         1.0
     """
-    return value_or_warn(_score(softmax_joint(softmax, labels, foreground=foreground, balanced=balanced)))
+    return value_or_warn(EEP.of_samples(**weights)._of_softmax(softmax, labels))
 
 
-def eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """EEP from a joint histogram; the arguments are those of `eep_score`.
-
-    Args:
-        histogram: soft joint of the target's labels and the source's softmax.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced))
-
-
-def _score(joint: JointProbability) -> Score:
-    if joint.undefined:
-        return undefined(joint.undefined)
-    return Score(float(np.sum(joint.conditional() * joint.joint)), reason=joint.note)
+def eep_from_joint(histogram: JointHistogram, **weights: bool) -> Score:
+    """EEP from the soft joint of the target's labels and the source's softmax."""
+    return EEP.of_samples(**weights)._score(histogram)
 
 
 class EEP(WeightedJointMetric):
-    """EEP, computed in one pass over the target; arguments as in `eep_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-    """
+    """EEP, computed in one pass over the target."""
 
     name = "eep"
-    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+    invariances = frozenset({"duplication"})
 
-    def _score(self, histogram: JointHistogram) -> Score:
-        return eep_from_joint(histogram, **self.options)
+    def _estimate(self, joint: JointProbability) -> Score:
+        return Score(float(np.sum(joint.conditional() * joint.joint)), reason=joint.note)

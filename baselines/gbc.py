@@ -13,38 +13,27 @@ so features much smaller than its root (0.01) are not separated; pass a smaller 
 form omits the factor d in the log-determinant; ours includes it. `full`, which their code lacks, floors eigenvalues.
 """
 
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, undefined
-from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, project, read_moments, sample_moments
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, project, sample_moments
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require, require_choice
 from benchmark.statistics import ClassMoments
 
 Gaussian: TypeAlias = Literal["diagonal", "spherical", "full"]
 
 
-def gbc_score(
-    features: Array,
-    labels: Array,
-    *,
-    gaussian: Gaussian = "diagonal",
-    var_floor: float = 1e-4,
-    pca: int | None = None,
-    foreground: bool = False,
-    balanced: bool = False,
-) -> float:
+def gbc_score(features: Array, labels: Array, **options: Any) -> float:
     """Minus the sum of Bhattacharyya coefficients over ordered pairs of classes.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        gaussian: form of the covariances.
-        var_floor: smallest variance (eigenvalue for "full"), in squared feature units.
-        pca: number of principal components (at most d) to project onto first, or None.
-        foreground: leave out class 0.
-        balanced: give every class the same weight; affects only the components of `pca`.
+        options: parameters of `GBC`.
 
     Returns:
         A number in [-k(k-1), 0]; NaN with an `UndefinedScoreWarning` where undefined.
@@ -59,58 +48,44 @@ def gbc_score(
         >>> gbc_score(np.vstack([near, near]), np.array([0, 0, 1, 1]))
         -2.0
     """
-    score = gbc_from_moments(
-        sample_moments(features, labels),
-        gaussian=gaussian,
-        var_floor=var_floor,
-        pca=pca,
-        foreground=foreground,
-        balanced=balanced,
-    )
-    return value_or_warn(score)
+    return value_or_warn(gbc_from_moments(sample_moments(features, labels), **options))
 
 
-def gbc_from_moments(
-    moments: ClassMoments,
-    *,
-    gaussian: Gaussian = "diagonal",
-    var_floor: float = 1e-4,
-    pca: int | None = None,
-    foreground: bool = False,
-    balanced: bool = False,
-) -> Score:
-    """GBC from class moments; the arguments are those of `gbc_score`.
+def gbc_from_moments(moments: ClassMoments, **options: Any) -> Score:
+    """GBC from class moments; NaN where both a variance and the floor are 0."""
+    return GBC.of_samples(**options)._score(moments)
 
-    Args:
-        moments: class moments of k classes.
+
+@dataclass(kw_only=True, eq=False)
+class GBC(WeightedMomentMetric):
+    """GBC, computed in one pass over the target; `balanced` affects only the components of `pca`.
+
+    Attributes:
         gaussian: form of the covariances.
-        var_floor: least variance.
-        pca: principal components to keep.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score; NaN where both a variance and the floor are 0.
-
-    Raises:
-        ValueError: if an argument is invalid.
+        var_floor: smallest variance (eigenvalue for "full"), in squared feature units.
+        pca: number of principal components (at most d) to project onto first, or None.
     """
-    if gaussian not in ("diagonal", "spherical", "full"):
-        raise ValueError(f'`gaussian` must be "diagonal", "spherical" or "full", got {gaussian!r}')
-    if not var_floor >= 0:
-        raise ValueError(f"`var_floor` must not be negative, got {var_floor}")
-    if pca is not None and pca < 1:
-        raise ValueError(f"`pca` must be at least 1 component, got {pca}")
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    if pca is not None:
-        kept = project(kept, min(pca, kept.mean.shape[1]))
-    distance = _distances(kept, gaussian, var_floor)
-    if not np.isfinite(distance).all():
-        return undefined("a class has no variance in some direction, and `var_floor` is 0")
-    others = ~np.eye(len(kept.count), dtype=bool)
-    return Score(0.0 - float(np.exp(-distance[others]).sum()), reason=kept.note)
+
+    name = "gbc"
+    invariances = frozenset({"shift", "duplication"})
+
+    gaussian: Gaussian = "diagonal"
+    var_floor: float = 1e-4
+    pca: int | None = None
+
+    def __post_init__(self) -> None:
+        require_choice("gaussian", self.gaussian, Gaussian)
+        require("var_floor", self.var_floor, "not be negative", self.var_floor >= 0)
+        require("pca", self.pca, "be at least 1 component", self.pca is None or self.pca >= 1)
+
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        if self.pca is not None:
+            kept = project(kept, min(self.pca, kept.mean.shape[1]))
+        distance = _distances(kept, self.gaussian, self.var_floor)
+        if not np.isfinite(distance).all():
+            return undefined("a class has no variance in some direction, and `var_floor` is 0")
+        others = ~np.eye(len(kept.count), dtype=bool)
+        return Score(0.0 - float(np.exp(-distance[others]).sum()), reason=kept.note)
 
 
 def _distances(kept: ClassGaussians, gaussian: Gaussian, floor: float) -> Floats:
@@ -143,35 +118,3 @@ def _full_distances(mean: Floats, covariance: Floats, floor: float) -> Floats:
         pair = (apart**2 / value).sum() / 8 + (np.log(value).sum() - (logdet[a] + logdet[b]) / 2) / 2
         distance[a, b] = distance[b, a] = pair
     return distance
-
-
-class GBC(WeightedMomentMetric):
-    """GBC, computed in one pass over the target; arguments as in `gbc_score`.
-
-    Args:
-        gaussian: form of the covariances.
-        var_floor: least variance.
-        pca: principal components to keep.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-    """
-
-    name = "gbc"
-    invariances: ClassVar[frozenset[str]] = frozenset({"shift", "duplication"})
-
-    def __init__(
-        self,
-        *,
-        gaussian: Gaussian = "diagonal",
-        var_floor: float = 1e-4,
-        pca: int | None = None,
-        foreground: bool = False,
-        balanced: bool = False,
-        layer: int = -1,
-    ) -> None:
-        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
-        self.options |= {"gaussian": gaussian, "var_floor": var_floor, "pca": pca}
-
-    def _score(self, moments: ClassMoments) -> Score:
-        return gbc_from_moments(moments, **self.options)

@@ -12,30 +12,28 @@ makes the cut-off of null directions independent of the channels' units. (The el
 version is not the H-score.)
 """
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, undefined
-from baselines.inputs.gaussians import WeightedMomentMetric, read_moments, sample_moments
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, sample_moments
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require
 from benchmark.statistics import ClassMoments
 
 # Relative deviation below which a channel is constant up to rounding, for up to a million samples
 ROUNDING_OF_A_CONSTANT = 1e-12
 
 
-def h_score(
-    features: Array, labels: Array, *, rcond: float = 1e-10, foreground: bool = False, balanced: bool = False
-) -> float:
+def h_score(features: Array, labels: Array, **options: Any) -> float:
     """tr(pinv(cov X) cov(E[X | y])).
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        rcond: directions below this share of the largest variance (of unit-variance channels) count as null.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        options: parameters of `HScore`.
 
     Returns:
         A number in [0, k - 1]; NaN with an `UndefinedScoreWarning` where undefined.
@@ -47,42 +45,38 @@ def h_score(
         >>> h_score(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
         1.0
     """
-    moments = sample_moments(features, labels)
-    return value_or_warn(h_score_from_moments(moments, rcond=rcond, foreground=foreground, balanced=balanced))
+    return value_or_warn(h_score_from_moments(sample_moments(features, labels), **options))
 
 
-def h_score_from_moments(
-    moments: ClassMoments, *, rcond: float = 1e-10, foreground: bool = False, balanced: bool = False
-) -> Score:
-    """H-score from class moments; the arguments are those of `h_score`.
+def h_score_from_moments(moments: ClassMoments, **options: Any) -> Score:
+    """H-score from class moments, with part "rank", the number of directions kept; NaN if all features are equal."""
+    return HScore.of_samples(**options)._score(moments)
 
-    Args:
-        moments: class moments of k classes.
-        rcond: smallest share of the largest variance.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
 
-    Returns:
-        The score, with the number of directions kept as part "rank"; NaN where all features are equal.
+@dataclass(kw_only=True, eq=False)
+class HScore(WeightedMomentMetric):
+    """H-score, computed in one pass over the target.
 
-    Raises:
-        ValueError: if an argument is invalid.
+    Attributes:
+        rcond: directions below this share of the largest variance (of unit-variance channels) count as null.
     """
-    if not 0 <= rcond < 1:
-        raise ValueError(f"`rcond` must lie in [0, 1), got {rcond}")
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    between = kept.between()
-    values, vectors = unit_spectrum(kept.within() + between, kept.total_mean(), rcond)
-    if not len(values):
-        return undefined("the features do not vary")
-    # the two factors 1/(n - 1) cancel
-    return Score(
-        float(np.einsum("dr,de,er,r->", vectors, between, vectors, 1 / values, optimize=True)),
-        reason=kept.note,
-        parts={"rank": float(len(values))},
-    )
+
+    name = "h_score"
+    invariances = frozenset({"rotation", "scale", "shift", "duplication", "channel_scale"})
+
+    rcond: float = 1e-10
+
+    def __post_init__(self) -> None:
+        require("rcond", self.rcond, "lie in [0, 1)", 0 <= self.rcond < 1)
+
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        between = kept.between()
+        values, vectors = unit_spectrum(kept.within() + between, kept.total_mean(), self.rcond)
+        if not len(values):
+            return undefined("the features do not vary")
+        # the two factors 1/(n - 1) cancel
+        value = float(np.einsum("dr,de,er,r->", vectors, between, vectors, 1 / values, optimize=True))
+        return Score(value, reason=kept.note, parts={"rank": float(len(values))})
 
 
 def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, Floats]:
@@ -97,31 +91,3 @@ def unit_spectrum(scatter: Floats, mean: Floats, rcond: float) -> tuple[Floats, 
     values, vectors = np.linalg.eigh(scatter * scale[:, None] * scale)
     kept = values > max(rcond, len(mean) * np.finfo(np.float64).eps) * values.max()
     return values[kept], scale[:, None] * vectors[:, kept]
-
-
-class HScore(WeightedMomentMetric):
-    """H-score, computed in one pass over the target; arguments as in `h_score`.
-
-    Args:
-        rcond: smallest share of the largest variance.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-    """
-
-    name = "h_score"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift", "duplication", "channel_scale"})
-
-    def __init__(
-        self,
-        *,
-        rcond: float = 1e-10,
-        foreground: bool = False,
-        balanced: bool = False,
-        layer: int = -1,
-    ) -> None:
-        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
-        self.options |= {"rcond": rcond}
-
-    def _score(self, moments: ClassMoments) -> Score:
-        return h_score_from_moments(moments, **self.options)

@@ -13,15 +13,26 @@ for Segmentation", 2026, arXiv 2602.23916 (local part).
 Deviation: the released spanning tree drops every edge to sample 0; ours is complete.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_labels, read_rows, to_numpy, undefined
+from baselines.inputs.arrays import (
+    Array,
+    Booleans,
+    Floats,
+    Integers,
+    Samples,
+    finite_columns,
+    not_finite,
+    read_labels,
+    read_rows,
+    to_numpy,
+)
 from baselines.inputs.points import PointMetric
 from baselines.inputs.topology import pairwise_distances, spanning_tree
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require
 from benchmark.statistics import PointSample, Statistics
 
 
@@ -55,79 +66,49 @@ def lbtc_score(
     edge_targets = read_labels(boundary_labels, len(edge), name="boundary_labels")
     rows, targets = np.vstack([rows, edge]), np.concatenate([targets, edge_targets])
     boundary = np.arange(len(targets)) >= len(targets) - len(edge)
-    return value_or_warn(lbtc_from_points(rows, targets, boundary, patch=patch))
+    return value_or_warn(LBTC(patch=patch)._of_points(rows, targets, boundary))
 
 
-def lbtc_from_points(
-    rows: Floats, labels: Integers, boundary: "np.ndarray[tuple[int], np.dtype[np.bool_]]", *, patch: int = 16
-) -> Score:
-    """LBTC from points, some of which lie on a boundary.
-
-    Args:
-        rows: (n, d) features.
-        labels: (n,) their classes.
-        boundary: (n,) whether a point lies on a boundary.
-        patch: number of samples in a neighbourhood.
-
-    Returns:
-        The score, with the number of patches as part "patches"; NaN if no patch has two classes.
-
-    Raises:
-        ValueError: if `patch` is less than 2.
-    """
-    if patch < 2:
-        raise ValueError(f"`patch` must be at least 2 samples, got {patch}")
-    if not np.isfinite(rows).all():
-        return undefined(f"{int((~np.isfinite(rows)).any(axis=0).sum())} of {rows.shape[1]} channels hold NaN or inf")
-    if not boundary.any():
-        return undefined("no boundary voxels")
-    distances = pairwise_distances(rows)
-    leaks = []
-    for anchor in np.flatnonzero(boundary):
-        near = np.lexsort((labels, distances[anchor]))[:patch]
-        if np.ptp(labels[near]) > 0:
-            leaks.append(spanning_tree(distances[np.ix_(near, near)]).crossing(labels[near]).mean())
-    if not leaks:
-        return undefined(f"none of {int(boundary.sum())} patches contains two classes")
-    return Score(1 - float(np.mean(leaks)), parts={"patches": float(len(leaks))})
-
-
+@dataclass(kw_only=True, eq=False)
 class LBTC(PointMetric):
-    """LBTC, computed from sampled points, some of which lie on a boundary; arguments as in `lbtc_score`.
+    """LBTC, computed from sampled points, some of which lie on a boundary; `patch` as in `lbtc_score`.
 
-    Args:
-        patch: number of samples in a neighbourhood.
-        count: maximum number of points, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
+    The score has the part "patches".
     """
 
     name = "lbtc"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
-    exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "neighbourhoods of one class are skipped, and perfectly separated classes have no others",
-    }
+    compares = False
+    invariances = frozenset({"rotation", "scale", "shift"})
+    # Neighbourhoods of one class are skipped, and perfectly separated classes have no others
+    exempt = frozenset({"separation"})
 
-    def __init__(self, *, patch: int = 16, count: int = 2000, layer: int = -1, seed: int = 0) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.patch = patch
+    patch: int = 16
+
+    def __post_init__(self) -> None:
+        require("patch", self.patch, "be at least 2 samples", self.patch >= 2)
 
     def compute(self, statistics: Statistics | None = None) -> Score:
-        """Compute the score from the statistics of a pass, or from the samples given to `update`.
-
-        Args:
-            statistics: what `requires` asks for; None for the samples, all of which count as boundary then.
-
-        Returns:
-            The score.
-        """
-        if statistics is None:
-            return super().compute()
+        """Compute the score as other metrics do; samples given to `update` all count as boundary."""
+        samples = None if statistics is None else self._from_pass(statistics)
+        if statistics is None or samples is None:
+            return super().compute(statistics)
         points: PointSample = statistics[self.requires[0]]
-        if points.table is None:
-            return undefined("no samples")
-        samples = self._read(points)
-        return lbtc_from_points(samples.rows, samples.labels, to_numpy(points.boundary), patch=self.patch)
+        return self._of_points(samples.rows, samples.labels, to_numpy(points.boundary))
 
-    def _score(self, samples: Samples) -> Score:
-        return lbtc_from_points(samples.rows, samples.labels, np.ones(len(samples.labels), bool), patch=self.patch)
+    def _estimate(self, samples: Samples) -> Score:
+        return self._of_points(samples.rows, samples.labels, np.ones(len(samples.labels), bool))
+
+    def _of_points(self, rows: Floats, labels: Integers, boundary: Booleans) -> Score:
+        if reason := not_finite(finite_columns(rows)):
+            return undefined(reason)
+        if not boundary.any():
+            return undefined("no boundary voxels")
+        distances = pairwise_distances(rows)
+        leaks = []
+        for anchor in np.flatnonzero(boundary):
+            near = np.lexsort((labels, distances[anchor]))[: self.patch]
+            if np.ptp(labels[near]) > 0:
+                leaks.append(spanning_tree(distances[np.ix_(near, near)]).crossing(labels[near]).mean())
+        if not leaks:
+            return undefined(f"none of {int(boundary.sum())} patches contains two classes")
+        return Score(1 - float(np.mean(leaks)), parts={"patches": float(len(leaks))})

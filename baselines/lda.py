@@ -15,15 +15,15 @@ it into a nearest class mean with priors; ours is the discriminant itself.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 
-from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_samples, undefined
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_samples
 from baselines.inputs.points import PointMetric
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require
 
 LEAST_SHRINKAGE = 1e-10
 
@@ -48,32 +48,30 @@ def lda_score(features: Array, labels: Array, *, shrinkage: float | None = None)
         >>> lda_score(noise + 9 * labels[:, None], labels) > lda_score(noise, labels)
         True
     """
-    return value_or_warn(lda_from_samples(read_samples(features, labels), shrinkage=shrinkage))
+    return value_or_warn(LDA(shrinkage=shrinkage)._score(read_samples(features, labels)))
 
 
-def lda_from_samples(samples: Samples, *, shrinkage: float | None = None) -> Score:
-    """LDA from validated samples.
+@dataclass(kw_only=True, eq=False)
+class LDA(PointMetric):
+    """LDA, computed from sampled points; `shrinkage` as in `lda_score`."""
 
-    Args:
-        samples: features and labels.
-        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
+    name = "lda"
+    invariances = frozenset({"rotation", "shift", "duplication"})
 
-    Returns:
-        The score, with the part "shrinkage"; NaN if no class varies.
+    shrinkage: float | None = None
 
-    Raises:
-        ValueError: if the shrinkage is not in (0, 1].
-    """
-    if shrinkage is not None and not 0 < shrinkage <= 1:
-        raise ValueError(f"`shrinkage` must lie in (0, 1] or be None, got {shrinkage}")
-    if samples.undefined:
-        return undefined(samples.undefined)
-    _, places = np.unique(samples.labels, return_inverse=True)
-    fitted = fit_discriminant(samples.rows, places, shrinkage)
-    if fitted is None:
-        return undefined("no class varies in any channel")
-    posterior = fitted.posterior(samples.rows)
-    return Score(float(posterior[np.arange(len(places)), places].mean()), parts={"shrinkage": fitted.shrinkage})
+    def __post_init__(self) -> None:
+        require(
+            "shrinkage", self.shrinkage, "lie in (0, 1] or be None", self.shrinkage is None or 0 < self.shrinkage <= 1
+        )
+
+    def _estimate(self, samples: Samples) -> Score:
+        _, places = np.unique(samples.labels, return_inverse=True)
+        fitted = fit_discriminant(samples.rows, places, self.shrinkage)
+        if fitted is None:
+            return undefined("no class varies in any channel")
+        posterior = fitted.posterior(samples.rows)
+        return Score(float(posterior[np.arange(len(places)), places].mean()), parts={"shrinkage": fitted.shrinkage})
 
 
 @dataclass(frozen=True)
@@ -100,16 +98,7 @@ class Discriminant:
 
 
 def fit_discriminant(rows: Floats, places: Integers, shrinkage: float | None) -> Discriminant | None:
-    """Fit Fisher's discriminant to samples.
-
-    Args:
-        rows: (n, d) finite features.
-        places: (n,) classes 0 .. k - 1, each with at least one sample.
-        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
-
-    Returns:
-        The discriminant, or None if no class varies.
-    """
+    """Fit Fisher's discriminant to finite features (n, d) of classes (n,) 0 .. k - 1; None if no class varies."""
     count = np.bincount(places)
     centre = rows.mean(axis=0)
     means = np.stack([rows[places == place].mean(axis=0) for place in range(len(count))])
@@ -125,31 +114,3 @@ def fit_discriminant(rows: Floats, places: Integers, shrinkage: float | None) ->
     coefficients = cho_solve(cho_factor(shrunk), shifted.T).T
     intercept = np.log(count / len(rows)) - np.einsum("cd,cd->c", shifted, coefficients) / 2
     return Discriminant(centre, means, coefficients, intercept, shrinkage)
-
-
-class LDA(PointMetric):
-    """LDA, computed from sampled points; arguments as in `lda_score`.
-
-    Args:
-        shrinkage: shrinkage in (0, 1], or None to adapt it to the features.
-        count: maximum number of points, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
-    """
-
-    name = "lda"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
-
-    def __init__(
-        self,
-        *,
-        shrinkage: float | None = None,
-        count: int = 2000,
-        layer: int = -1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.options: dict[str, Any] = {"shrinkage": shrinkage}
-
-    def _score(self, samples: Samples) -> Score:
-        return lda_from_samples(samples, **self.options)

@@ -10,29 +10,24 @@ Representations", ICML 2020, arXiv 2002.12462.
 Deviation: a source class of probability zero is ignored; two of the released versions divide by zero and return NaN.
 """
 
-from collections.abc import Iterable
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, Samples, read_softmax, undefined
-from baselines.inputs.predictions import JointProbability, joint_mass, read_joint, rows_of_classes
-from baselines.inputs.two_pass import SecondLookMetric
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, Samples, read_softmax
+from baselines.inputs.predictions import Cases, JointProbability, SecondLookMetric, rows_of_classes
+from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import JointHistogram
 
 # Floor of the true class's probability, so that half-precision underflow does not give log 0
 LEAST = np.finfo(np.float64).tiny
 
 
-def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def leep_score(softmax: Array, labels: Array, **weights: bool) -> float:
     """Mean log expected empirical prediction of the true class.
 
     Args:
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
@@ -46,69 +41,31 @@ def leep_score(softmax: Array, labels: Array, *, foreground: bool = False, balan
         >>> round(leep_score(np.ones((4, 1)), np.array([0, 0, 1, 1])) - float(np.log(0.5)), 12)
         0.0
     """
-    samples = read_softmax(softmax, labels)
-    return value_or_warn(leep_from_samples(samples, foreground=foreground, balanced=balanced))
+    return value_or_warn(leep_from_samples(read_softmax(softmax, labels), **weights))
 
 
-def leep_from_samples(samples: Samples, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """LEEP from validated samples; the arguments are those of `leep_score`.
-
-    Args:
-        samples: softmax and labels.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    joint = read_joint(joint_mass(samples), foreground=foreground, balanced=balanced)
-    return _score(joint, [(samples.rows, samples.labels)])
+def leep_from_samples(samples: Samples, **weights: bool) -> Score:
+    """LEEP from validated softmax and labels."""
+    return LEEP.of_samples(**weights)._of_samples(samples)
 
 
-def leep_from_softmax(
-    histogram: JointHistogram,
-    cases: Iterable[tuple[Array, Array]],
-    *,
-    foreground: bool = False,
-    balanced: bool = False,
-) -> Score:
-    """LEEP from a joint histogram and a second read of the softmax that it was computed from.
-
-    Args:
-        histogram: soft joint of the target's labels and the source's softmax.
-        cases: (n, z) softmax and (n,) labels of each case.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced), cases)
-
-
-def _score(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Score:
-    if joint.undefined:
-        return undefined(joint.undefined)
-    conditional = joint.conditional()
-    count, total = np.zeros(len(joint.classes)), np.zeros(len(joint.classes))
-    for place, rows in rows_of_classes(joint, cases):
-        count[place] += len(rows)
-        total[place] += np.log(np.maximum(rows @ conditional[place], LEAST)).sum()
-    if not count.all():
-        return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
-    return Score(float(joint.weight @ (total / count)), reason=joint.note)
+def leep_from_softmax(histogram: JointHistogram, cases: Cases, **weights: bool) -> Score:
+    """LEEP from a soft joint and a second read of the softmax (n, z) and labels (n,) that it was computed from."""
+    return LEEP.of_samples(**weights)._score((histogram, cases))
 
 
 class LEEP(SecondLookMetric):
-    """LEEP, computed in one pass and a second read of the softmax; arguments as in `leep_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-    """
+    """LEEP, computed in one pass and a second read of the softmax."""
 
     name = "leep"
-    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+    invariances = frozenset({"duplication"})
 
-    def _score(self, histogram: JointHistogram, cases: Iterable[tuple[Array, Array]]) -> Score:
-        return leep_from_softmax(histogram, cases, **self.options)
+    def _estimate(self, joint: JointProbability, cases: Cases) -> Score:
+        conditional = joint.conditional()
+        count, total = np.zeros(len(joint.classes)), np.zeros(len(joint.classes))
+        for place, rows in rows_of_classes(joint, cases):
+            count[place] += len(rows)
+            total[place] += np.log(np.maximum(rows @ conditional[place], LEAST)).sum()
+        if not count.all():
+            return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
+        return Score(float(joint.weight @ (total / count)), reason=joint.note)

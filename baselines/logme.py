@@ -21,41 +21,34 @@ the updates only. X itself is not needed: its singular values and the x_j follow
 features explain exactly have unbounded evidence when n > d; `eps` bounds it.
 """
 
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, undefined
-from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
-from baselines.inputs.logme_evidence import EvidenceSettings, maximise_evidence
+from baselines.inputs.arrays import Array, Floats
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, sample_moments
 from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.standalone import require, require_choice
 from benchmark.statistics import ClassMoments
 
 Form: TypeAlias = Literal["icml", "fixed_point"]
 
+# |y|^2 - |x|^2 is a difference of sums of n terms: below this share of |y|^2 it is rounding error
+UNEXPLAINED_RESOLUTION = 1e-12
+# A ridge this far below the smallest or above the largest eigenvalue no longer changes the evidence
+RIDGE_LIMIT = 1e-12
+# Keeps alpha and beta finite where eps = 0 and the divisor vanishes
+LEAST = 1e-300
 
-def logme_score(
-    features: Array,
-    labels: Array,
-    *,
-    form: Form = "icml",
-    tol: float = 1e-6,
-    max_iter: int = 1000,
-    eps: float = 1e-20,
-    foreground: bool = False,
-    balanced: bool = False,
-) -> float:
+
+def logme_score(features: Array, labels: Array, **options: Any) -> float:
     """Mean log evidence per sample of one-vs-rest Bayesian linear models.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        form: "icml" or "fixed_point", the two released forms.
-        tol: relative change of alpha / beta at which a class stops.
-        max_iter: maximum number of steps per class.
-        eps: added to |m|^2 and to the residual.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        options: parameters of `LogME`.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -70,68 +63,46 @@ def logme_score(
         >>> logme_score(apart, labels) > logme_score(noise, labels)
         True
     """
-    score = logme_from_moments(
-        sample_moments(features, labels),
-        form=form,
-        tol=tol,
-        max_iter=max_iter,
-        eps=eps,
-        foreground=foreground,
-        balanced=balanced,
-    )
-    return value_or_warn(score)
+    return value_or_warn(logme_from_moments(sample_moments(features, labels), **options))
 
 
-def logme_from_moments(
-    moments: ClassMoments,
-    *,
-    form: Form = "icml",
-    tol: float = 1e-6,
-    max_iter: int = 1000,
-    eps: float = 1e-20,
-    foreground: bool = False,
-    balanced: bool = False,
-) -> Score:
-    """LogME from class moments; the arguments are those of `logme_score`.
+def logme_from_moments(moments: ClassMoments, **options: Any) -> Score:
+    """LogME from class moments, with parts "steps", the maximum over classes, and "rank"."""
+    return LogME.of_samples(**options)._score(moments)
 
-    Args:
-        moments: class moments of k classes.
-        form: "icml" or "fixed_point".
+
+@dataclass(kw_only=True, eq=False)
+class LogME(WeightedMomentMetric):
+    """LogME, computed in one pass over the target.
+
+    Attributes:
+        form: "icml" or "fixed_point", the two released forms.
         tol: relative change of alpha / beta at which a class stops.
         max_iter: maximum number of steps per class.
         eps: added to |m|^2 and to the residual.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score, with parts "steps", the maximum over classes, and "rank".
-
-    Raises:
-        ValueError: if an argument is invalid.
     """
-    if form not in ("icml", "fixed_point"):
-        raise ValueError(f'`form` must be "icml" or "fixed_point", got {form!r}')
-    if max_iter < 1:
-        raise ValueError(f"`max_iter` must be at least 1, got {max_iter}")
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    eigenvalues, projections = _spectrum(kept)
-    d = kept.mean.shape[1]
-    rank = len(eigenvalues)
-    absent = max(d - kept.n, 0.0) if form == "fixed_point" else 0.0
-    settings = EvidenceSettings(
-        n=kept.n, tol=tol, max_iter=max_iter, eps=eps, eps_in_evidence=eps if form == "icml" else 0.0, extra=absent
-    )
-    fits = [
-        maximise_evidence(eigenvalues, x, float(count), settings)
-        for x, count in zip(projections, kept.count, strict=True)
-    ]
-    return Score(
-        float(np.mean([fit.value for fit in fits])),
-        reason=kept.note,
-        parts={"steps": float(max(fit.steps for fit in fits)), "rank": float(rank)},
-    )
+
+    name = "logme"
+    invariances = frozenset({"rotation", "scale"})
+
+    form: Form = "icml"
+    tol: float = 1e-6
+    max_iter: int = 1000
+    eps: float = 1e-20
+
+    def __post_init__(self) -> None:
+        require_choice("form", self.form, Form)
+        require("max_iter", self.max_iter, "be at least 1", self.max_iter >= 1)
+
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        eigenvalues, projections = _spectrum(kept)
+        null = max(kept.mean.shape[1] - kept.n, 0.0) if self.form == "fixed_point" else 0.0
+        fits = [
+            maximise_evidence(eigenvalues, x, float(count), kept.n, self, null=null)
+            for x, count in zip(projections, kept.count, strict=True)
+        ]
+        parts = {"steps": max(fit.parts["steps"] for fit in fits), "rank": float(len(eigenvalues))}
+        return Score(float(np.mean([fit.value for fit in fits])), reason=kept.note, parts=parts)
 
 
 def _spectrum(kept: ClassGaussians) -> tuple[Floats, Floats]:
@@ -152,35 +123,43 @@ def _spectrum(kept: ClassGaussians) -> tuple[Floats, Floats]:
     return singular**2, projections
 
 
-class LogME(WeightedMomentMetric):
-    """LogME, computed in one pass over the target; arguments as in `logme_score`.
+def maximise_evidence(
+    eigenvalues: Floats, projections: Floats, count: float, n: float, options: LogME, *, null: float = 0.0
+) -> Score:
+    """Log evidence per sample of one class at the fixed point of alpha and beta, with part "steps".
 
     Args:
-        form: "icml" or "fixed_point".
-        tol: relative change of alpha / beta at which a class stops.
-        max_iter: maximum number of steps per class.
-        eps: added to |m|^2 and to the residual.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
+        eigenvalues: (r,) s_j, the non-zero eigenvalues of X'X.
+        projections: (r,) x_j, the part of y along the j-th left singular vector.
+        count: |y|^2, the number of samples of the class.
+        n: number of samples.
+        options: stopping rule, and the released form.
+        null: number of null eigenvalues that count in d/2 log alpha but not in the log-determinant.
     """
-
-    name = "logme"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale"})
-
-    def __init__(
-        self,
-        *,
-        form: Form = "icml",
-        tol: float = 1e-6,
-        max_iter: int = 1000,
-        eps: float = 1e-20,
-        foreground: bool = False,
-        balanced: bool = False,
-        layer: int = -1,
-    ) -> None:
-        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
-        self.options |= {"form": form, "tol": tol, "max_iter": max_iter, "eps": eps}
-
-    def _score(self, moments: ClassMoments) -> Score:
-        return logme_from_moments(moments, **self.options)
+    squares = projections**2
+    unexplained = count - float(squares.sum())
+    if unexplained < UNEXPLAINED_RESOLUTION * count:
+        unexplained = 0.0
+    spare = max(n - len(eigenvalues), 0.0)
+    alpha = beta = ridge = 1.0
+    size = rest = 0.0
+    steps = 0
+    while len(eigenvalues) and steps < options.max_iter:
+        steps += 1
+        shrunk = eigenvalues + ridge
+        size = float((squares * (eigenvalues / shrunk) / shrunk).sum())
+        rest = float((squares * (ridge / shrunk) ** 2).sum()) + unexplained
+        alpha = float((eigenvalues / shrunk).sum()) / max(size + options.eps, LEAST)
+        beta = (spare + float((ridge / shrunk).sum())) / max(rest + options.eps, LEAST)
+        moved, ridge = abs(alpha / beta - ridge) / ridge, alpha / beta
+        if moved < options.tol or (spare == 0 and ridge < RIDGE_LIMIT * eigenvalues.min()):
+            break
+        if ridge * RIDGE_LIMIT > eigenvalues.max():  # nothing is explained: as if there were no features
+            eigenvalues, unexplained = eigenvalues[:0], count
+    if not len(eigenvalues):
+        alpha, size, rest = 1.0, 0.0, unexplained
+        beta = n / max(rest + options.eps, LEAST)
+    eps = options.eps if options.form == "icml" else 0.0
+    logdet = (len(eigenvalues) + null) * np.log(alpha) - np.log(alpha + beta * eigenvalues).sum()
+    fit = n * np.log(beta / (2 * np.pi)) - beta * (rest + eps) - alpha * (size + eps)
+    return Score(float(logdet + fit) / (2 * n), parts={"steps": float(steps)})

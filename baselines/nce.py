@@ -8,24 +8,21 @@ Reference: Tran, Nguyen, Hassner, "Transferability and Hardness of Supervised Cl
 arXiv 1908.08142. Deviation: none.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, read_labels, to_numpy, undefined
-from baselines.inputs.predictions import JointProbability, WeightedJointMetric, read_joint, softmax_joint
+from baselines.inputs.arrays import Array, read_labels, to_numpy
+from baselines.inputs.predictions import JointProbability, WeightedJointMetric
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
-def nce_score(predictions: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def nce_score(predictions: Array, labels: Array, **weights: bool) -> float:
     """Minus the entropy of the label given the predicted source class.
 
     Args:
         predictions: (n,) integers, the predicted source classes, or an (n, z) softmax, whose argmax is used.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number in [-log k, 0]; NaN with an `UndefinedScoreWarning` where undefined.
@@ -41,41 +38,22 @@ def nce_score(predictions: Array, labels: Array, *, foreground: bool = False, ba
     if table.ndim == 1:
         classes = read_labels(table, len(table), name="predictions")
         table = np.eye(int(classes.max(initial=0)) + 1)[classes]
-    return value_or_warn(_score(softmax_joint(table, labels, hard=True, foreground=foreground, balanced=balanced)))
+    return value_or_warn(NCE.of_samples(**weights)._of_softmax(table, labels))
 
 
-def nce_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """NCE from a joint histogram; the arguments are those of `nce_score`.
-
-    Args:
-        histogram: hard joint of the target's labels and the source's predicted classes.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    return _score(read_joint(histogram.hard, foreground=foreground, balanced=balanced))
-
-
-def _score(joint: JointProbability) -> Score:
-    if joint.undefined:
-        return undefined(joint.undefined)
-    conditional = joint.conditional()
-    logs = np.log(conditional, out=np.zeros_like(conditional), where=conditional > 0)
-    return Score(float(np.sum(joint.joint * logs)), reason=joint.note)
+def nce_from_joint(histogram: JointHistogram, **weights: bool) -> Score:
+    """NCE from the hard joint of the target's labels and the source's predicted classes."""
+    return NCE.of_samples(**weights)._score(histogram)
 
 
 class NCE(WeightedJointMetric):
-    """NCE, computed in one pass over the target; arguments as in `nce_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-    """
+    """NCE, computed in one pass over the target."""
 
     name = "nce"
-    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+    invariances = frozenset({"duplication"})
+    hard = True
 
-    def _score(self, histogram: JointHistogram) -> Score:
-        return nce_from_joint(histogram, **self.options)
+    def _estimate(self, joint: JointProbability) -> Score:
+        conditional = joint.conditional()
+        logs = np.log(conditional, out=np.zeros_like(conditional), where=conditional > 0)
+        return Score(float(np.sum(joint.joint * logs)), reason=joint.note)

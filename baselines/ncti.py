@@ -14,15 +14,15 @@ ours keeps all of them.
 """
 
 import warnings
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefined
+from baselines.inputs.arrays import Array, Floats, Samples, read_samples
 from baselines.inputs.points import PointMetric
-from baselines.inputs.pool import minmax, pooled
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require
 
 LEAST_SHRINKAGE = 1e-10
 
@@ -51,38 +51,8 @@ def ncti_score(features: Array, labels: Array, *, pca: int = 64) -> float:
 
 
 def ncti_from_samples(samples: Samples, *, pca: int = 64) -> Score:
-    """NCTI's terms from validated samples.
-
-    Args:
-        samples: features and labels.
-        pca: maximum number of principal components to keep.
-
-    Returns:
-        ncc + seli - vc, with the parts "seli", "ncc" and "vc" that `combine_ncti` needs.
-
-    Raises:
-        ValueError: if `pca` is less than 1.
-    """
-    if pca < 1:
-        raise ValueError(f"`pca` must be at least 1 component, got {pca}")
-    if samples.undefined:
-        return undefined(samples.undefined)
-    if len(samples.rows) <= len(np.unique(samples.labels)):
-        return undefined(f"{len(samples.rows)} samples are too few: there must be more samples than classes")
-    if not np.ptp(samples.rows, axis=0).any():
-        return undefined("the features do not vary")
-    _, places = np.unique(samples.labels, return_inverse=True)
-    if not any(np.ptp(samples.rows[places == place], axis=0).any() for place in range(places.max() + 1)):
-        return undefined("no class varies in any channel")
-    rows, variances = _principal(samples.rows, pca)
-    projected, posterior = _discriminant(rows, samples, max(float(np.exp(-variances[:32].sum())), LEAST_SHRINKAGE))
-    if not (np.isfinite(projected).all() and np.isfinite(posterior).all()):
-        return undefined("the discriminant analysis is singular")
-    seli = float(np.linalg.norm(projected - projected.mean(axis=0), ord="nuc"))
-    ncc = float(posterior[np.arange(len(places)), places].mean())
-    nuclear = [np.linalg.norm(posterior[places == place], ord="nuc") for place in range(places.max() + 1)]
-    vc = float(np.log(np.sum(nuclear)))
-    return Score(ncc + seli - vc, parts={"seli": seli, "ncc": ncc, "vc": vc})
+    """Compute ncc + seli - vc from validated samples; `combine_ncti` needs the parts "seli", "ncc" and "vc"."""
+    return NCTI(pca=pca)._score(samples)
 
 
 def combine_ncti(scores: Mapping[str, Score]) -> dict[str, Score]:
@@ -95,12 +65,47 @@ def combine_ncti(scores: Mapping[str, Score]) -> dict[str, Score]:
         minmax(ncc) + minmax(seli) - minmax(vc) of each source; sources without terms keep their NaN.
 
     Example:
-        >>> one = Score(0, parts={"seli": 1, "ncc": 0.5, "vc": 2})
-        >>> two = Score(0, parts={"seli": 3, "ncc": 0.9, "vc": 2})
-        >>> {name: score.value for name, score in combine_ncti({"one": one, "two": two}).items()}
-        {'one': 0.0, 'two': 2.0}
+        >>> pool = {"a": Score(0, parts={"seli": 1, "ncc": 0.5, "vc": 2})}
+        >>> pool["b"] = Score(0, parts={"seli": 3, "ncc": 0.9, "vc": 2})
+        >>> {name: score.value for name, score in combine_ncti(pool).items()}
+        {'a': 0.0, 'b': 2.0}
     """
     return pooled(scores, lambda of: minmax(of("ncc")) + minmax(of("seli")) - minmax(of("vc")))
+
+
+@dataclass(kw_only=True, eq=False)
+class NCTI(PointMetric):
+    """NCTI, computed from sampled points; `pca` as in `ncti_score`."""
+
+    name = "ncti"
+    invariances = frozenset({"rotation", "shift"})
+
+    pca: int = 64
+
+    def __post_init__(self) -> None:
+        require("pca", self.pca, "be at least 1 component", self.pca >= 1)
+
+    def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
+        """NCTI of all sources of one target, from their scores."""
+        return combine_ncti(scores)
+
+    def _estimate(self, samples: Samples) -> Score:
+        labels, places = np.unique(samples.labels, return_inverse=True)
+        own, classes = np.arange(len(places)), [places == place for place in range(len(labels))]
+        if len(places) <= len(labels):
+            return undefined(f"{len(places)} samples are too few: there must be more samples than classes")
+        if not np.ptp(samples.rows, axis=0).any():
+            return undefined("the features do not vary")
+        if not any(np.ptp(samples.rows[members], axis=0).any() for members in classes):
+            return undefined("no class varies in any channel")
+        rows, variances = _principal(samples.rows, self.pca)
+        projected, posterior = _discriminant(rows, samples, max(float(np.exp(-variances[:32].sum())), LEAST_SHRINKAGE))
+        if not (np.isfinite(projected).all() and np.isfinite(posterior).all()):
+            return undefined("the discriminant analysis is singular")
+        seli = float(np.linalg.norm(projected - projected.mean(axis=0), ord="nuc"))
+        ncc = float(posterior[own, places].mean())
+        vc = float(np.log(np.sum([np.linalg.norm(posterior[members], ord="nuc") for members in classes])))
+        return Score(ncc + seli - vc, parts={"seli": seli, "ncc": ncc, "vc": vc})
 
 
 def _principal(rows: Floats, components: int) -> tuple[Floats, Floats]:
@@ -123,40 +128,30 @@ def _discriminant(rows: Floats, samples: Samples, shrinkage: float) -> tuple[Flo
     return np.asarray(projected), np.asarray(analysis.predict_proba(rows))
 
 
-class NCTI(PointMetric):
-    """NCTI, computed from sampled points; arguments as in `ncti_score`.
+def minmax(values: Floats) -> Floats:
+    """Scale values (n,) to [0, 1]; all 0 if they are all equal.
+
+    Example:
+        >>> minmax(np.array([1.0, 3.0, 2.0])).tolist()
+        [0.0, 1.0, 0.5]
+    """
+    low, span = values.min(), np.ptp(values)
+    return np.asarray((values - low) / span if span > 0 else np.zeros_like(values))
+
+
+def pooled(scores: Mapping[str, Score], rule: Callable[[Callable[[str], Floats]], Floats]) -> dict[str, Score]:
+    """Compute final scores from the terms of all sources in a pool.
 
     Args:
-        pca: maximum number of principal components to keep.
-        count: maximum number of points, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
+        scores: by source of one target, with the terms as parts.
+        rule: maps the function term name -> (n,) values of all sources that have a score to their final scores.
+
+    Returns:
+        The final scores; a source without a score keeps its NaN and reason.
     """
-
-    name = "ncti"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift"})
-
-    def __init__(
-        self,
-        *,
-        pca: int = 64,
-        count: int = 2000,
-        layer: int = -1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.options: dict[str, Any] = {"pca": pca}
-
-    def _score(self, samples: Samples) -> Score:
-        return ncti_from_samples(samples, **self.options)
-
-    def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
-        """NCTI of all sources of one target.
-
-        Args:
-            scores: by source, as returned by `compute`.
-
-        Returns:
-            By source, the sum of the terms normalised over the sources.
-        """
-        return combine_ncti(scores)
+    names = [name for name, score in scores.items() if not np.isnan(score.value)]
+    if not names:
+        return dict(scores)
+    values = rule(lambda element: np.array([scores[name].parts[element] for name in names], dtype=np.float64))
+    final = {name: replace(scores[name], value=float(value)) for name, value in zip(names, values, strict=True)}
+    return {name: final.get(name, score) for name, score in scores.items()}

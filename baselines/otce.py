@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.inputs.arrays import Array, read_labels, read_rows, undefined
-from baselines.inputs.source_pass import SourcePassMetric
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, read_labels, read_rows
+from baselines.inputs.points import SourcePassMetric
+from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import PointSample
 
 # Limit of the network simplex; 2,000 by 2,000 samples take a few hundred thousand pivots
@@ -43,13 +43,7 @@ class OtceElements:
 
 
 def otce_score(
-    source_features: Array,
-    source_labels: Array,
-    target_features: Array,
-    target_labels: Array,
-    *,
-    weight_distance: float = 1.0,
-    weight_entropy: float = 1.0,
+    source_features: Array, source_labels: Array, target_features: Array, target_labels: Array, **weights: float
 ) -> float:
     """Minus the weighted sum of transport cost and conditional entropy.
 
@@ -58,8 +52,7 @@ def otce_score(
         source_labels: (s,) integers, labels of the source's own data.
         target_features: (n, d) real numbers, features of the target from the same network.
         target_labels: (n,) integers, 0 .. k - 1.
-        weight_distance: weight of W.
-        weight_entropy: weight of CE.
+        weights: `weight_distance` and `weight_entropy`, as in `OTCE`.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
@@ -72,7 +65,6 @@ def otce_score(
         >>> otce_score(features, labels, features + 1, labels, weight_distance=0.5)
         -0.5
     """
-    weights = {"weight_distance": weight_distance, "weight_entropy": weight_entropy}
     return value_or_warn(otce_from_samples(source_features, source_labels, target_features, target_labels, **weights))
 
 
@@ -85,28 +77,11 @@ def otce_from_samples(
     weight_distance: float = 1.0,
     weight_entropy: float = 1.0,
 ) -> Score:
-    """OTCE with its two terms; the arguments are those of `otce_score`.
-
-    Args:
-        source_features: (s, d) real numbers.
-        source_labels: (s,) integers.
-        target_features: (n, d) real numbers.
-        target_labels: (n,) integers.
-        weight_distance: weight of W.
-        weight_entropy: weight of CE.
-
-    Returns:
-        The score, with the parts "distance" and "conditional_entropy".
-
-    Raises:
-        ValueError: if an argument is invalid.
-    """
+    """OTCE with its two terms as parts; arguments and errors as in `otce_score`."""
     source = read_rows(source_features, name="source_features")
     target = read_rows(target_features, name="target_features")
     if source.shape[1] != target.shape[1]:
         raise ValueError(f"`target_features` must have the source's {source.shape[1]} channels, got {target.shape[1]}")
-    read_labels(source_labels, len(source), name="source_labels")
-    read_labels(target_labels, len(target), name="target_labels")
     if not len(source) or not len(target):
         return undefined("no samples")
     if not (np.isfinite(source).all() and np.isfinite(target).all()):
@@ -121,15 +96,6 @@ def otce_elements(
 ) -> OtceElements:
     """Compute W and CE from finite samples; the arguments are those of `otce_score`.
 
-    Args:
-        source_features: (s, d) finite.
-        source_labels: (s,) integers.
-        target_features: (n, d) finite.
-        target_labels: (n,) integers.
-
-    Returns:
-        Both terms.
-
     Example:
         >>> features, labels = np.array([[0.0], [5.0]]), np.array([0, 1])
         >>> otce_elements(features, labels, features + 1, np.array([0, 0]))
@@ -139,40 +105,33 @@ def otce_elements(
 
     source = read_rows(source_features, name="source_features")
     target = read_rows(target_features, name="target_features")
-    labels = read_labels(source_labels, len(source)), read_labels(target_labels, len(target))
+    labels = (
+        read_labels(source_labels, len(source), name="source_labels"),
+        read_labels(target_labels, len(target), name="target_labels"),
+    )
     cost = cdist(source, target, "sqeuclidean")
     weights = (np.full(len(rows), 1 / len(rows)) for rows in (source, target))
     plan = np.asarray(emd(*weights, cost, numItermax=MOST_PIVOTS))
     joint = np.zeros((labels[0].max() + 1, labels[1].max() + 1))
     np.add.at(joint, (labels[0][:, None], labels[1][None]), plan)
-    given = np.divide(joint, joint.sum(axis=1, keepdims=True), out=np.ones_like(joint), where=joint > 0)
-    return OtceElements(float(np.sum(plan * cost)), abs(float(np.sum(joint * np.log(given)))))
+    conditional = np.divide(joint, joint.sum(axis=1, keepdims=True), out=np.ones_like(joint), where=joint > 0)
+    return OtceElements(float(np.sum(plan * cost)), abs(float(np.sum(joint * np.log(conditional)))))
 
 
+@dataclass(kw_only=True, eq=False)
 class OTCE(SourcePassMetric):
     """OTCE, computed from two passes through the source: over the target, and over the source's own data.
 
-    Args:
+    Attributes:
         weight_distance: weight of W.
         weight_entropy: weight of CE.
-        count: maximum number of points from each, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
     """
 
     name = "otce"
 
-    def __init__(
-        self,
-        *,
-        weight_distance: float = 1.0,
-        weight_entropy: float = 1.0,
-        count: int = 2000,
-        layer: int = -1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.weights = {"weight_distance": weight_distance, "weight_entropy": weight_entropy}
+    weight_distance: float = 1.0
+    weight_entropy: float = 1.0
 
     def _score(self, target: PointSample, source: PointSample) -> Score:
-        return otce_from_samples(source.features, source.labels, target.features, target.labels, **self.weights)
+        weights = {"weight_distance": self.weight_distance, "weight_entropy": self.weight_entropy}
+        return otce_from_samples(source.features, source.labels, target.features, target.labels, **weights)

@@ -13,15 +13,15 @@ Deviation: the authors' code computes the correlations of one-hot labels in floa
 moves their value by up to 45%. Ours keeps the ties. Our PCA is exact, theirs is randomised.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
-from baselines.inputs.arrays import Array, Floats, Samples, read_samples, undefined
+from baselines.inputs.arrays import Array, Floats, Samples, read_samples
 from baselines.inputs.points import PointMetric
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require
 
 # Correlations are rounded to this many decimals, to undo rounding: with two channels, all of them are -1 or 1
 DECIMALS = 11
@@ -47,43 +47,41 @@ def parc_score(features: Array, labels: Array, *, pca: int | None = None) -> flo
         >>> parc_score(noise + np.array([9, 0, 0]) * labels[:, None], labels) > parc_score(noise, labels)
         True
     """
-    return value_or_warn(parc_from_samples(read_samples(features, labels), pca=pca))
+    return value_or_warn(PARC(pca=pca)._score(read_samples(features, labels)))
 
 
-def parc_from_samples(samples: Samples, *, pca: int | None = None) -> Score:
-    """PARC from validated samples; the arguments are those of `parc_score`.
+@dataclass(kw_only=True, eq=False)
+class PARC(PointMetric):
+    """PARC, computed from sampled points; `pca` as in `parc_score`."""
 
-    Args:
-        samples: features and labels.
-        pca: principal components to keep, or None.
+    name = "parc"
+    invariances = frozenset({"scale", "shift", "channel_scale"})
+    # Correlations over few channels miss classes that differ equally in all channels
+    exempt = frozenset({"separation"})
 
-    Returns:
-        The score; NaN if a sample has the same value in all channels.
+    pca: int | None = None
 
-    Raises:
-        ValueError: if `pca` is less than 2.
-    """
-    if pca is not None and pca < 2:
-        raise ValueError(f"`pca` must be at least 2 components, got {pca}")
-    if samples.undefined:
-        return undefined(samples.undefined)
-    rows = _reduced(standardised(samples.rows), pca)
-    rows = rows - rows.mean(axis=1, keepdims=True)
-    length = np.sqrt(np.einsum("nd,nd->n", rows, rows))
-    flat = length <= rows.shape[1] * np.finfo(np.float64).eps * np.abs(rows).max(initial=0)
-    if flat.any():
-        return undefined(f"{int(flat.sum())} samples have the same value in all channels: no correlation")
-    rows = rows / length[:, None]
-    first, second = np.triu_indices(len(rows), 1)
-    differ = samples.labels[first] != samples.labels[second]
-    if differ.all():
-        return undefined("no two samples share a class")
-    ranks = rankdata(np.round(1 - (rows @ rows.T)[first, second], DECIMALS))
-    deviation = ranks - ranks.mean()
-    spread = np.sqrt(np.sum(deviation**2) * np.sum((differ - differ.mean()) ** 2))
-    if spread == 0:
-        return undefined("all pairs of samples are equally dissimilar")
-    return Score(100 * float(deviation[differ].sum() / spread))
+    def __post_init__(self) -> None:
+        require("pca", self.pca, "be at least 2 components", self.pca is None or self.pca >= 2)
+
+    def _estimate(self, samples: Samples) -> Score:
+        rows = _reduced(standardised(samples.rows), self.pca)
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        length = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        flat = length <= rows.shape[1] * np.finfo(np.float64).eps * np.abs(rows).max(initial=0)
+        if flat.any():
+            return undefined(f"{int(flat.sum())} samples have the same value in all channels: no correlation")
+        rows = rows / length[:, None]
+        first, second = np.triu_indices(len(rows), 1)
+        differ = samples.labels[first] != samples.labels[second]
+        if differ.all():
+            return undefined("no two samples share a class")
+        ranks = rankdata(np.round(1 - (rows @ rows.T)[first, second], DECIMALS))
+        deviation = ranks - ranks.mean()
+        spread = np.sqrt(np.sum(deviation**2) * np.sum((differ - differ.mean()) ** 2))
+        if spread == 0:
+            return undefined("all pairs of samples are equally dissimilar")
+        return Score(100 * float(deviation[differ].sum() / spread))
 
 
 def standardised(rows: Floats) -> Floats:
@@ -99,34 +97,3 @@ def _reduced(rows: Floats, pca: int | None) -> Floats:
         return rows
     left, singular, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     return np.asarray(left[:, :pca] * singular[:pca])
-
-
-class PARC(PointMetric):
-    """PARC, computed from sampled points; arguments as in `parc_score`.
-
-    Args:
-        pca: principal components to keep, or None.
-        count: maximum number of points, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
-    """
-
-    name = "parc"
-    invariances: ClassVar[frozenset[str]] = frozenset({"scale", "shift", "channel_scale"})
-    exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "correlations over few channels miss classes that differ equally in all channels",
-    }
-
-    def __init__(
-        self,
-        *,
-        pca: int | None = None,
-        count: int = 2000,
-        layer: int = -1,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.options: dict[str, Any] = {"pca": pca}
-
-    def _score(self, samples: Samples) -> Score:
-        return parc_from_samples(samples, **self.options)

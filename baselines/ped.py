@@ -15,16 +15,18 @@ Deviation: none from the authors' code; the constant 0.005 comes from their time
 fixed-point form. Source features are needed; using the target's own statistics instead gives a different estimate.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_rows, read_samples, undefined
+from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_rows, read_samples
 from baselines.inputs.gaussians import sample_moments
-from baselines.inputs.source_pass import SourcePassMetric
+from baselines.inputs.points import SourcePassMetric
 from baselines.logme import logme_from_moments
 from baselines.sfda import sfda_from_samples
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.metric.standalone import require_choice
 from benchmark.statistics import PointSample
 
 Base: TypeAlias = Literal["sfda", "logme"]
@@ -64,21 +66,8 @@ def ped_score(features: Array, labels: Array, source_features: Array, *, base: B
 
 
 def ped_from_samples(samples: Samples, source: Floats, *, base: Base = "sfda") -> Score:
-    """PED from validated samples; the arguments are those of `ped_score`.
-
-    Args:
-        samples: features and labels of the target.
-        source: (s, d) features of the source's data.
-        base: estimate that scores the moved features.
-
-    Returns:
-        The score.
-
-    Raises:
-        ValueError: if `base` is unknown.
-    """
-    if base not in ("sfda", "logme"):
-        raise ValueError(f'`base` must be "sfda" or "logme", got {base!r}')
+    """PED from validated samples of the target and features (s, d) of the source's data; `base` as in `ped_score`."""
+    require_choice("base", base, Base)
     if samples.undefined:
         return undefined(samples.undefined)
     if not len(source) or not np.isfinite(source).all():
@@ -93,15 +82,7 @@ def ped_from_samples(samples: Samples, source: Floats, *, base: Base = "sfda") -
 
 
 def repelled(rows: Floats, places: Integers) -> Floats:
-    """Move the classes of features (n, d) apart.
-
-    Args:
-        rows: (n, d) features.
-        places: (n,) classes 0 .. k - 1, each with at least one sample.
-
-    Returns:
-        The features, each moved with its class.
-    """
+    """Move the classes (n,) 0 .. k - 1 of features (n, d) apart, each with all its samples."""
     k = int(places.max()) + 1
     means = np.stack([rows[places == place].mean(axis=0) for place in range(k)])
     radius = np.sqrt([rows[places == place].var(axis=0).sum() for place in range(k)])
@@ -125,21 +106,13 @@ def _push(means: Floats, radius: Floats) -> Floats:
     return np.asarray((share[:, :, None] * apart).sum(axis=1))
 
 
+@dataclass(kw_only=True, eq=False)
 class PED(SourcePassMetric):
-    """PED, computed from two passes through the source: over the target, and over the source's own data.
-
-    Args:
-        base: estimate that scores the moved features.
-        count: maximum number of points from each, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
-    """
+    """PED, from two passes through the source: over the target, and its own data; `base` as in `ped_score`."""
 
     name = "ped"
 
-    def __init__(self, *, base: Base = "sfda", count: int = 2000, layer: int = -1, seed: int = 0) -> None:
-        super().__init__(count=count, layer=layer, seed=seed)
-        self.base: Base = base
+    base: Base = "sfda"
 
     def _score(self, target: PointSample, source: PointSample) -> Score:
         samples = read_samples(target.features, target.labels)

@@ -14,24 +14,21 @@ Deviation: none in value. The shrinkage needs the sum of |x - mean|^4 over all s
 class moments.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, undefined
-from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, read_moments, sample_moments
-from benchmark.metric.score import Score, value_or_warn
+from baselines.inputs.arrays import Array, Floats
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, sample_moments
+from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import ClassMoments
 
 
-def regularized_h_score(features: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def regularized_h_score(features: Array, labels: Array, **weights: bool) -> float:
     """H-score with a Ledoit-Wolf covariance.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -45,62 +42,40 @@ def regularized_h_score(features: Array, labels: Array, *, foreground: bool = Fa
         >>> regularized_h_score(noise + 5 * labels[:, None], labels) > regularized_h_score(noise, labels)
         True
     """
-    moments = sample_moments(features, labels)
-    return value_or_warn(regularized_h_score_from_moments(moments, foreground=foreground, balanced=balanced))
+    return value_or_warn(regularized_h_score_from_moments(sample_moments(features, labels), **weights))
 
 
-def regularized_h_score_from_moments(
-    moments: ClassMoments, *, foreground: bool = False, balanced: bool = False
-) -> Score:
-    """Regularised H-score from class moments; the arguments are those of `regularized_h_score`.
-
-    Args:
-        moments: class moments of k classes, fourth powers included.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score, with the part "shrinkage"; NaN if all features are equal.
-    """
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    between = kept.between()
-    covariance = (kept.within() + between) / kept.n
-    if not np.trace(covariance) > 0:
-        return undefined("the features do not vary")
-    if not np.isfinite(kept.total_quartics()):
-        return undefined("the features' fourth powers overflow")
-    shrinkage = ledoit_wolf_shrinkage(kept)
-    d = len(covariance)
-    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
-    value = (1 - shrinkage) * float(np.sum(np.linalg.pinv(shrunk, hermitian=True) * between)) / (kept.n - 1)
-    return Score(value, reason=kept.note, parts={"shrinkage": shrinkage})
+def regularized_h_score_from_moments(moments: ClassMoments, **weights: bool) -> Score:
+    """Regularised H-score from class moments, with the part "shrinkage"; NaN if all features are equal."""
+    return RegularizedHScore.of_samples(**weights)._score(moments)
 
 
-def ledoit_wolf_shrinkage(kept: ClassGaussians) -> float:
+class RegularizedHScore(WeightedMomentMetric):
+    """Regularised H-score, computed in one pass over the target."""
+
+    name = "regularized_h_score"
+    invariances = frozenset({"rotation", "scale", "shift"})
+
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        between = kept.between()
+        covariance = (kept.within() + between) / kept.n
+        if not np.trace(covariance) > 0:
+            return undefined("the features do not vary")
+        if not np.isfinite(kept.total_quartics()):
+            return undefined("the features' fourth powers overflow")
+        shrinkage = ledoit_wolf_shrinkage(kept, covariance)
+        d = len(covariance)
+        shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d)
+        value = (1 - shrinkage) * float(np.sum(np.linalg.pinv(shrunk, hermitian=True) * between)) / (kept.n - 1)
+        return Score(value, reason=kept.note, parts={"shrinkage": shrinkage})
+
+
+def ledoit_wolf_shrinkage(kept: ClassGaussians, covariance: Floats) -> float:
     """Ledoit-Wolf shrinkage, in [0, 1], of the covariance of all samples."""
-    n, d = kept.n, kept.mean.shape[1]
-    covariance: Floats = (kept.within() + kept.between()) / n
+    n, d = kept.n, len(covariance)
     square = float(np.sum(covariance**2))
     distance = square - np.trace(covariance) ** 2 / d
     noise = (kept.total_quartics() / n - square) / n
     if distance <= square * d * np.finfo(np.float64).eps:
         return 1.0 if noise > 0 and d > 1 else 0.0
     return float(np.clip(noise / distance, 0, 1))
-
-
-class RegularizedHScore(WeightedMomentMetric):
-    """Regularised H-score, computed in one pass over the target; arguments as in `regularized_h_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-    """
-
-    name = "regularized_h_score"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "scale", "shift"})
-
-    def _score(self, moments: ClassMoments) -> Score:
-        return regularized_h_score_from_moments(moments, **self.options)

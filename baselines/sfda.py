@@ -15,15 +15,13 @@ Deviation: none from the authors' code. The shrinkage s depends on the scale of 
 shrunk.
 """
 
-from typing import ClassVar
-
 import numpy as np
 from scipy.special import softmax
 
-from baselines.inputs.arrays import Array, Samples, read_samples, undefined
+from baselines.inputs.arrays import Array, Samples, read_samples
 from baselines.inputs.points import PointMetric
 from baselines.lda import fit_discriminant
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
 
 
 def sfda_score(features: Array, labels: Array) -> float:
@@ -49,44 +47,28 @@ def sfda_score(features: Array, labels: Array) -> float:
 
 
 def sfda_from_samples(samples: Samples) -> Score:
-    """SFDA from validated samples.
-
-    Args:
-        samples: features and labels.
-
-    Returns:
-        The score, with the parts "shrinkage" and "first" (the mean posterior before the self-challenge).
-    """
-    if samples.undefined:
-        return undefined(samples.undefined)
-    rows, own = samples.rows, np.arange(len(samples.rows))
-    labels, places = np.unique(samples.labels, return_inverse=True)
-    first = fit_discriminant(rows, places, None)
-    if first is None:
-        return undefined("no class varies in any channel")
-    posterior = first.posterior(rows)
-    confidence = softmax(posterior, axis=1)[own, places][:, None]
-    others = (first.means.sum(axis=0) - first.means) / (len(labels) - 1)
-    mixed = confidence * rows + (1 - confidence) * others[places]
-    second = fit_discriminant(mixed, places, first.shrinkage)
-    if second is None:
-        return undefined("no class varies in any channel")
-    value = float(second.posterior(mixed)[own, places].mean())
-    parts = {"shrinkage": first.shrinkage, "first": float(posterior[own, places].mean())}
-    return Score(value, parts=parts)
+    """SFDA from validated samples, with the parts "shrinkage" and "first", the posterior before the self-challenge."""
+    return SFDA()._score(samples)
 
 
 class SFDA(PointMetric):
-    """SFDA, computed from sampled points; arguments as in `sfda_score`.
-
-    Args:
-        count: maximum number of points, split evenly over the classes.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-        seed: seed of the sampling.
-    """
+    """SFDA, computed from sampled points."""
 
     name = "sfda"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+    invariances = frozenset({"rotation", "shift", "duplication"})
 
-    def _score(self, samples: Samples) -> Score:
-        return sfda_from_samples(samples)
+    def _estimate(self, samples: Samples) -> Score:
+        rows, own = samples.rows, np.arange(len(samples.rows))
+        labels, places = np.unique(samples.labels, return_inverse=True)
+        first = fit_discriminant(rows, places, None)
+        if first is None:
+            return undefined("no class varies in any channel")
+        posterior = first.posterior(rows)
+        confidence = softmax(posterior, axis=1)[own, places][:, None]
+        others = (first.means.sum(axis=0) - first.means) / (len(labels) - 1)
+        mixed = confidence * rows + (1 - confidence) * others[places]
+        second = fit_discriminant(mixed, places, first.shrinkage)
+        if second is None:
+            return undefined("no class varies in any channel")
+        parts = {"shrinkage": first.shrinkage, "first": float(posterior[own, places].mean())}
+        return Score(float(second.posterior(mixed)[own, places].mean()), parts=parts)

@@ -10,24 +10,21 @@ Reference: Agostinelli, Uijlings, Mensink, Ferrari, "Transferability Metrics for
 CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code of it.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, undefined
-from baselines.inputs.predictions import JointProbability, WeightedJointMetric, read_joint, softmax_joint
+from baselines.inputs.arrays import Array
+from baselines.inputs.predictions import JointProbability, WeightedJointMetric
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import JointHistogram
 
 
-def soft_iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def soft_iou_eep_score(softmax: Array, labels: Array, **weights: bool) -> float:
     """Mean over classes of the soft IoU of the expected empirical prediction.
 
     Args:
         softmax: (n, z) source probabilities.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number in (0, 1]; NaN with an `UndefinedScoreWarning` where undefined.
@@ -39,40 +36,20 @@ def soft_iou_eep_score(softmax: Array, labels: Array, *, foreground: bool = Fals
         >>> soft_iou_eep_score(np.eye(2), np.array([1, 0]))
         1.0
     """
-    return value_or_warn(_score(softmax_joint(softmax, labels, foreground=foreground, balanced=balanced)))
+    return value_or_warn(SoftIoUEEP.of_samples(**weights)._of_softmax(softmax, labels))
 
 
-def soft_iou_eep_from_joint(histogram: JointHistogram, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """SoftIoU-EEP from a joint histogram; the arguments are those of `soft_iou_eep_score`.
-
-    Args:
-        histogram: soft joint of the target's labels and the source's softmax.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    return _score(read_joint(histogram.soft, foreground=foreground, balanced=balanced))
-
-
-def _score(joint: JointProbability) -> Score:
-    if joint.undefined:
-        return undefined(joint.undefined)
-    intersection = np.sum(joint.conditional() * joint.joint, axis=1)
-    return Score(float(np.mean(intersection / (2 * joint.weight - intersection))), reason=joint.note)
+def soft_iou_eep_from_joint(histogram: JointHistogram, **weights: bool) -> Score:
+    """SoftIoU-EEP from the soft joint of the target's labels and the source's softmax."""
+    return SoftIoUEEP.of_samples(**weights)._score(histogram)
 
 
 class SoftIoUEEP(WeightedJointMetric):
-    """SoftIoU-EEP, computed in one pass over the target; arguments as in `soft_iou_eep_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-    """
+    """SoftIoU-EEP, computed in one pass over the target."""
 
     name = "soft_iou_eep"
-    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
+    invariances = frozenset({"duplication"})
 
-    def _score(self, histogram: JointHistogram) -> Score:
-        return soft_iou_eep_from_joint(histogram, **self.options)
+    def _estimate(self, joint: JointProbability) -> Score:
+        intersection = np.sum(joint.conditional() * joint.joint, axis=1)
+        return Score(float(np.mean(intersection / (2 * joint.weight - intersection))), reason=joint.note)

@@ -16,24 +16,21 @@ estimates; it has not been compared with released code. It depends on the scale 
 separation: features that are all equal score best, so use it together with another estimate.
 """
 
-from typing import ClassVar
-
 import numpy as np
 
-from baselines.inputs.arrays import Array, undefined
-from baselines.inputs.gaussians import WeightedMomentMetric, read_moments, sample_moments
+from baselines.inputs.arrays import Array
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, sample_moments
 from benchmark.metric.score import Score, value_or_warn
 from benchmark.statistics import ClassMoments
 
 
-def tmi_score(features: Array, labels: Array, *, foreground: bool = False, balanced: bool = False) -> float:
+def tmi_score(features: Array, labels: Array, **weights: bool) -> float:
     """Minus the prior-weighted mean of the classes' total variance.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        weights: parameters of `ClassWeights`.
 
     Returns:
         A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
@@ -45,38 +42,19 @@ def tmi_score(features: Array, labels: Array, *, foreground: bool = False, balan
         >>> tmi_score(np.array([[0.0], [2.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
         -0.5
     """
-    moments = sample_moments(features, labels)
-    return value_or_warn(tmi_from_moments(moments, foreground=foreground, balanced=balanced))
+    return value_or_warn(tmi_from_moments(sample_moments(features, labels), **weights))
 
 
-def tmi_from_moments(moments: ClassMoments, *, foreground: bool = False, balanced: bool = False) -> Score:
-    """TMI from class moments; the arguments are those of `tmi_score`.
-
-    Args:
-        moments: class moments of k classes.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score.
-    """
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    return Score(0.0 - float(np.trace(kept.within()) / kept.n), reason=kept.note)
+def tmi_from_moments(moments: ClassMoments, **weights: bool) -> Score:
+    """TMI from class moments."""
+    return TMI.of_samples(**weights)._score(moments)
 
 
 class TMI(WeightedMomentMetric):
-    """TMI, computed in one pass over the target; arguments as in `tmi_score`.
-
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-    """
+    """TMI, computed in one pass over the target."""
 
     name = "tmi"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
+    invariances = frozenset({"rotation", "shift", "duplication"})
 
-    def _score(self, moments: ClassMoments) -> Score:
-        return tmi_from_moments(moments, **self.options)
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        return Score(0.0 - float(np.trace(kept.within()) / kept.n), reason=kept.note)

@@ -11,28 +11,25 @@ Deviation: as in the Transfer-Learning-Library's code, the mean over classes is 
 absolute, so the score depends on the scale of the features.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from baselines.inputs.arrays import Array, Floats, undefined
-from baselines.inputs.gaussians import WeightedMomentMetric, read_moments, sample_moments
+from baselines.inputs.arrays import Array, Floats
+from baselines.inputs.gaussians import ClassGaussians, WeightedMomentMetric, sample_moments
 from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.standalone import require
 from benchmark.statistics import ClassMoments
 
 
-def transrate_score(
-    features: Array, labels: Array, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False
-) -> float:
+def transrate_score(features: Array, labels: Array, **options: Any) -> float:
     """Coding rate of the features minus the classes' mean coding rate, in nats.
 
     Args:
         features: (n, d) real numbers.
         labels: (n,) integers, 0 .. k - 1.
-        eps: distortion, in squared feature units.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+        options: parameters of `TransRate`.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -44,63 +41,40 @@ def transrate_score(
         >>> transrate_score(np.array([[-1.0], [1.0]]), np.array([0, 1]))
         0.0
     """
-    moments = sample_moments(features, labels)
-    return value_or_warn(transrate_from_moments(moments, eps=eps, foreground=foreground, balanced=balanced))
+    return value_or_warn(transrate_from_moments(sample_moments(features, labels), **options))
 
 
-def transrate_from_moments(
-    moments: ClassMoments, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False
-) -> Score:
-    """TransRate from class moments; the arguments are those of `transrate_score`.
+def transrate_from_moments(moments: ClassMoments, **options: Any) -> Score:
+    """TransRate from class moments, with the parts "whole" and "within"."""
+    return TransRate.of_samples(**options)._score(moments)
 
-    Args:
-        moments: class moments of k classes.
+
+@dataclass(kw_only=True, eq=False)
+class TransRate(WeightedMomentMetric):
+    """TransRate, computed in one pass over the target.
+
+    Attributes:
         eps: distortion, in squared feature units.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The score, with the parts "whole" and "within".
-
-    Raises:
-        ValueError: if `eps` is not positive.
     """
-    if not eps > 0:
-        raise ValueError(f"`eps` must be positive, got {eps}")
-    kept = read_moments(moments, foreground=foreground, balanced=balanced)
-    if kept.undefined:
-        return undefined(kept.undefined)
-    shift = kept.mean - kept.total_mean()
-    second = kept.scatter / kept.count[:, None, None] + shift[:, :, None] * shift[:, None, :]
-    whole = _coding_rate(np.einsum("c,cde->de", kept.prior, second), eps)
-    within = float(np.mean([_coding_rate(moment, eps) for moment in second]))
-    return Score(whole - within, reason=kept.note, parts={"whole": whole, "within": within})
+
+    name = "transrate"
+    invariances = frozenset({"rotation", "shift", "duplication"})
+    # The mean over classes is unweighted, so a small distant class can dominate
+    exempt = frozenset({"separation"})
+
+    eps: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require("eps", self.eps, "be positive", self.eps > 0)
+
+    def _estimate(self, kept: ClassGaussians) -> Score:
+        shift = kept.mean - kept.total_mean()
+        second = kept.scatter / kept.count[:, None, None] + shift[:, :, None] * shift[:, None, :]
+        whole = _coding_rate(np.einsum("c,cde->de", kept.prior, second), self.eps)
+        within = float(np.mean([_coding_rate(moment, self.eps) for moment in second]))
+        return Score(whole - within, reason=kept.note, parts={"whole": whole, "within": within})
 
 
 def _coding_rate(second_moment: Floats, eps: float) -> float:
     values = np.maximum(np.linalg.eigvalsh(second_moment), 0)
     return float(np.log1p(values / eps).sum() / 2)
-
-
-class TransRate(WeightedMomentMetric):
-    """TransRate, computed in one pass over the target; arguments as in `transrate_score`.
-
-    Args:
-        eps: distortion, in squared feature units.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-        layer: tapped layer; -1 is the input of the finest segmentation head.
-    """
-
-    name = "transrate"
-    invariances: ClassVar[frozenset[str]] = frozenset({"rotation", "shift", "duplication"})
-    exempt: ClassVar[Mapping[str, str]] = {
-        "separation": "the mean over classes is unweighted, so a small distant class can dominate",
-    }
-
-    def __init__(self, *, eps: float = 1e-4, foreground: bool = False, balanced: bool = False, layer: int = -1) -> None:
-        super().__init__(foreground=foreground, balanced=balanced, layer=layer)
-        self.options |= {"eps": eps}
-
-    def _score(self, moments: ClassMoments) -> Score:
-        return transrate_from_moments(moments, **self.options)

@@ -9,15 +9,11 @@ hard joint, so one pass is enough and voxels are pooled over cases.
 Reference: none; a simple baseline, which assumes that a source that already segments the target needs little tuning.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
-
-import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from baselines.inputs.arrays import Array, Floats, read_softmax, to_numpy, undefined
+from baselines.inputs.arrays import Array, Floats, finite_columns, left_out, not_finite, present, read_softmax, to_numpy
 from baselines.inputs.predictions import joint_mass
-from benchmark.metric.score import Score, value_or_warn
+from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.metric.standalone import JointMetric
 from benchmark.statistics import JointHistogram
 
@@ -36,6 +32,7 @@ def zero_shot_dice_score(softmax: Array, labels: Array) -> float:
         ValueError: if an argument is invalid.
 
     Example:
+        >>> import numpy as np
         >>> zero_shot_dice_score(np.eye(3)[[0, 2, 2, 1]], np.array([0, 1, 1, 1]))
         0.8
     """
@@ -43,14 +40,7 @@ def zero_shot_dice_score(softmax: Array, labels: Array) -> float:
 
 
 def zero_shot_dice_from_joint(histogram: JointHistogram) -> Score:
-    """Zero-shot Dice from a joint histogram.
-
-    Args:
-        histogram: hard joint of the target's labels and the source's predicted classes.
-
-    Returns:
-        The score.
-    """
+    """Zero-shot Dice from the hard joint of the target's labels and the source's predicted classes."""
     return _score(to_numpy(histogram.hard))
 
 
@@ -58,25 +48,20 @@ class ZeroShotDice(JointMetric):
     """Zero-shot Dice, computed in one pass over the target."""
 
     name = "zero_shot_dice"
-    invariances: ClassVar[frozenset[str]] = frozenset({"duplication"})
-    exempt: ClassVar[Mapping[str, str]] = {
-        "class_order": "class 0 is the background",
-    }
+    invariances = frozenset({"duplication"})
+    # Class 0 is the background
+    exempt = frozenset({"class_order"})
 
-    def _score(self, histogram: JointHistogram) -> Score:
-        return zero_shot_dice_from_joint(histogram)
+    def _score(self, samples: JointHistogram) -> Score:
+        return zero_shot_dice_from_joint(samples)
 
 
 def _score(hard: Floats) -> Score:
-    if not np.isfinite(hard).all():
-        return undefined(
-            f"{int((~np.isfinite(hard)).any(axis=0).sum())} of {hard.shape[1]} source classes hold NaN or inf"
-        )
-    labels = np.flatnonzero(hard[1:].sum(axis=1)) + 1
+    if reason := not_finite(finite_columns(hard), "source classes"):
+        return undefined(reason)
+    labels, empty = present(hard.sum(axis=1), foreground=True)
     if not len(labels):
         return undefined("no foreground samples")
     dice = 2 * hard[labels] / (hard[labels].sum(axis=1)[:, None] + hard.sum(axis=0))
     matched = dice[linear_sum_assignment(dice, maximize=True)]
-    empty = sorted(set(range(1, len(hard))) - set(labels.tolist()))
-    note = f"classes without samples left out: {empty}" if empty else ""
-    return Score(float(matched.sum() / len(labels)), reason=note)
+    return Score(float(matched.sum() / len(labels)), reason=left_out(empty))

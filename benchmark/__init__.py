@@ -13,28 +13,14 @@ if TYPE_CHECKING:
     from benchmark.metric.score import Score, UndefinedScoreWarning
     from benchmark.statistics import ClassMoments, JointHistogram, PointSample, Statistics
 
-_HOMES = {
-    "CCFV": "benchmark.ccfv",
-    "CCFVReleased": "benchmark.ccfv",
-    "ClassMoments": "benchmark.statistics",
-    "JointHistogram": "benchmark.statistics",
-    "LayerSamples": "benchmark.statistics",
-    "Metric": "benchmark.metric.protocol",
-    "PointSample": "benchmark.statistics",
-    "Score": "benchmark.metric.score",
-    "Statistics": "benchmark.statistics",
-    "UndefinedScoreWarning": "benchmark.metric.score",
-    "ccfv_released_score": "benchmark.ccfv",
-    "ccfv_score": "benchmark.ccfv",
-    "gaussian_wasserstein2": "benchmark.ccfv",
-    "reduce_stream": "benchmark.features",
-}
+_HOMES = ("statistics", "ccfv", "features", "metric.protocol", "metric.score")  # modules of the public names
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'benchmark' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    homes = (importlib.import_module(f"benchmark.{home}") for home in _HOMES)
+    return next(getattr(home, name) for home in homes if hasattr(home, name))
 
 
 def __dir__() -> list[str]:

@@ -4,28 +4,18 @@ One process plans all stages and runs their jobs on a Hydra launcher. A job with
 so that running the bench again resumes it.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hydra.utils import get_method, instantiate
+from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import composed, one_line, run_command
+from benchmark.jobs.cli import composed, entry_point, one_line
 from benchmark.orchestration.dry_run import forecast, show_forecast
 from benchmark.orchestration.failed_jobs import FailedJob, failed_keys, write_failed
-from benchmark.orchestration.pipeline import (
-    Bench,
-    finish,
-    interrupted,
-    is_prepared,
-    keys_of,
-    launcher_overrides,
-    run_stages,
-)
+from benchmark.orchestration.pipeline import Bench, finish, interrupted, is_prepared, keys_of, run_stages
 from benchmark.orchestration.planner import Planner
-from benchmark.tracking import Store
 
 
 def run(cfg: DictConfig) -> None:
@@ -33,27 +23,24 @@ def run(cfg: DictConfig) -> None:
     from analysis.truth.truth_table import read_truth_table
 
     read_truth_table(cfg.truth, cfg.table)  # report a bad table before hours of work
-    store: Store = instantiate(cfg.tracking)
-    store.prepare()
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or null, got {cfg.retry}")
     benches = Path(cfg.output_dir) / "bench"
-    folder, only = benches / time.strftime("%Y-%m-%d_%H-%M-%S"), failed_keys(benches) if cfg.retry else None
-    bench = Bench(cfg, store, launcher_overrides(), folder, only=only)
-    if delivered := store.deliver():
+    bench = Bench(cfg, benches, only=failed_keys(benches) if cfg.retry else None)
+    if delivered := bench.store.deliver():
         bench.say(f"delivered {delivered} results that were waiting for the store")
     planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     if cfg.dry_run:
         _dry_run(bench, planner)
         return
     try:
-        if plan := run_stages(bench, planner, set(store.finished())):
+        if plan := run_stages(bench, planner, set(bench.store.finished())):
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
         write_failed(bench.failures, benches)
         interrupted(bench, "bench")
-    store.tidy()
+    bench.store.tidy()
     write_failed(bench.failures, benches)
     finish(bench, "bench")
 
@@ -82,10 +69,7 @@ def _correlate(bench: Bench, overrides: Sequence[str], keys: Mapping[str, Sequen
         bench.say(line)
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("bench", run, limited=False)
-
+main = entry_point("bench", run, limited=False)
 
 if __name__ == "__main__":
     main()

@@ -5,23 +5,19 @@ from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.schemes import ChannelSchemes
 from benchmark.errors import InputError
-from benchmark.jobs.cli import run_command
+from benchmark.jobs.cli import entry_point
 from benchmark.jobs.stage_keys import source_key
+from benchmark.jobs.terminal import wide_console
 from benchmark.sources.model import Model
-from benchmark.sources.networks.layers import Layer, layers_of
+from benchmark.sources.networks.discover import Layer, layers_of
 from benchmark.sources.opening import open_source
 from benchmark.sources.readers.recognise import recognise
-from benchmark.tracking import Store
-
-WIDTH = 120  # columns where the output is no terminal
 
 
 def run(cfg: DictConfig) -> None:
@@ -38,10 +34,8 @@ def run(cfg: DictConfig) -> None:
 
 
 def _show(node: DictConfig, cfg: DictConfig) -> None:
-    store: Store = instantiate(cfg.tracking)
-    model = open_source(node, store, Path(cfg.output_dir))
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=WIDTH, color_system=None, force_terminal=False)
+    model = open_source(node, instantiate(cfg.tracking), Path(cfg.output_dir))
+    console = wide_console()
     console.print(_facts(model, source_key(node)))
     console.print(_layers(layers_of(model), model))
     for note in model.notes:
@@ -51,13 +45,9 @@ def _show(node: DictConfig, cfg: DictConfig) -> None:
 def _node(cfg: DictConfig) -> DictConfig:
     source = cfg.get("source")
     if (cfg.path is None) == (source is None):
-        raise InputError(
-            "inspect: one of path= and source= must be given, got " + ("none" if source is None else "both")
-        )
-    if source is not None:
-        chosen: DictConfig = source
-        return chosen
-    return OmegaConf.create(recognise(cfg.path, trust=cfg.trust))
+        given = "none" if source is None else "both"
+        raise InputError(f"inspect: one of path= and source= must be given, got {given}")
+    return OmegaConf.create(recognise(cfg.path, trust=cfg.trust)) if source is None else source
 
 
 def _facts(model: Model, key: str) -> Table:
@@ -107,10 +97,8 @@ def _taken(model: Model) -> str:
 def _prepared(preparation: Preparation | None) -> str:
     if preparation is None:
         return "not known; the target's is taken"
-    spacing = (
-        "as stored" if preparation.spacing is None else " x ".join(f"{mm:g}" for mm in preparation.spacing) + " mm"
-    )
-    return f"spacing {spacing}; {_intensities(preparation.normalisation)}"
+    spacing = " x ".join(f"{mm:g}" for mm in preparation.spacing or ())
+    return f"spacing {f'{spacing} mm' if spacing else 'as stored'}; {_intensities(preparation.normalisation)}"
 
 
 def _intensities(normalisation: Normalisation | ChannelSchemes) -> str:
@@ -129,10 +117,7 @@ def _layers(layers: list[Layer], model: Model) -> Table:
     return table
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("inspect", run)
-
+main = entry_point("inspect", run)
 
 if __name__ == "__main__":
     main()

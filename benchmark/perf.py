@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
-from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.performance.measurement import Measurement, PerfRow
 from benchmark.performance.scaling import Cost, Growth, growth_figure
@@ -31,7 +31,9 @@ def run(cfg: DictConfig) -> None:
     with threadpool_limits(limits=cfg.threads):  # as many threads for numpy and scipy as for torch
         measured = _measure_rows(cfg, console)
         folder = Path(cfg.output_dir)
-        written = [_write_json(folder / "perf.json", [row.entry(name) for name, row in measured.items()])]
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "perf.json"]
+        write_json(written[0], [row.entry(name) for name, row in measured.items()])
         console.print(_table(measured))
         if cfg.growth is not None:
             written += _measure_growth(cfg, console, folder)
@@ -57,9 +59,10 @@ def _measure_growth(cfg: DictConfig, console: Console, folder: Path) -> list[Pat
     growth: Growth = instantiate(cfg.growth)
     with console.status("measuring growth"):
         costs: Sequence[Cost] = growth.measure(cfg.device.name)
-    figure = folder / "perf_growth.png"
-    growth_figure(costs).savefig(figure, dpi=150)
-    return [_write_json(folder / "perf_growth.json", [cost.entry() for cost in costs]), figure]
+    written = [folder / "perf_growth.json", folder / "perf_growth.png"]
+    write_json(written[0], [cost.entry() for cost in costs])
+    growth_figure(costs).savefig(written[1], dpi=150)
+    return written
 
 
 def _table(measured: Mapping[str, Measurement]) -> Table:
@@ -72,12 +75,6 @@ def _table(measured: Mapping[str, Measurement]) -> Table:
         holds = "yes" if row.holds else "NO"
         table.add_row(name, *sides, f"{row.ratio:.3g}", f"{row.rule} {row.bound:g}", "\n".join(checks), holds)
     return table
-
-
-def _write_json(path: Path, content: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
-    return path
 
 
 def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequence[Path]) -> None:
@@ -97,10 +94,7 @@ def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequen
             tracked.file(path)
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("perf", run)
-
+main = entry_point("perf", run)
 
 if __name__ == "__main__":
     main()

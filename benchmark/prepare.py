@@ -6,12 +6,12 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.data.tasks.prepared import cutting_code, make
+from benchmark.data.tasks.opening import cutting_code, make
 from benchmark.data.tasks.task import Task
-from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.progress import Reporter
+from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import prepare_key
-from benchmark.jobs.work_folder import work_folder
 from benchmark.tracking.records import Data
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def run(cfg: DictConfig) -> None:
     store.prepare()
     task: Task = instantiate(cfg.task)
     key = prepare_key(cfg.task)
-    reporter = Reporter(cfg.progress and Path(cfg.progress), f"prepare {task.name}", 1)
+    reporter = Reporter(cfg.progress, f"prepare {task.name}", key, 1)
     with store.claim(key) as finished:
         made = make(task, Path(cfg.data_dir), cutting_code(cfg.task))
         if finished is None:
@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> None:
                 with work_folder(cfg.output_dir, key) as folder:
                     run.file(_picture(task, folder), "pictures")
     log.info("task %s: %s in %s", task.name, "prepared" if made else "already prepared", task.folder)
-    reporter.finish(key)
+    reporter.finish()
 
 
 def _picture(task: Task, folder: Path) -> Path:
@@ -51,10 +51,7 @@ def _picture(task: Task, folder: Path) -> Path:
     return path
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("prepare", run)
-
+main = entry_point("prepare", run)
 
 if __name__ == "__main__":
     main()

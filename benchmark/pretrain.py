@@ -13,18 +13,17 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from benchmark.jobs.cli import resolved, run_command, settings_of
+from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.provenance import provenance
+from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import pretrain_key
-from benchmark.jobs.work_folder import work_folder
 from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.tracking import Store
-from benchmark.tracking.records import Data
+from benchmark.tracking.records import REASON, Data
 from benchmark.training.dice import case_dice, mean_dice, predict
-from benchmark.training.loop import train
-from benchmark.training.resume import Keeper
+from benchmark.training.loop import Keeper, train
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +33,13 @@ def run(cfg: DictConfig) -> None:
     store: Store = instantiate(cfg.tracking)
     source: PoolSource = instantiate(cfg.source)
     key = pretrain_key(cfg.source)
-    reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", max(1, source.budget.steps))
+    reporter = Reporter(cfg.progress, f"pretrain {source.name}", key, max(1, source.budget.steps))
     with store.claim(key) as finished:
         if finished is None:
             _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
             log.info("source %s: already finished", source.name)
-    reporter.finish(key)
+    reporter.finish()
 
 
 def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, reporter: Reporter) -> None:
@@ -65,7 +64,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         })  # fmt: skip
         run.curve("loss", done.losses)
         if math.isnan(done.dice):
-            run.log(tags={"reason/dice": "initial weights, trained on no task"})
+            run.log(tags={f"{REASON}dice": "initial weights, trained on no task"})
         with work_folder(cfg.output_dir, key) as folder:
             save_checkpoint(done.network, _facts(cfg.source, source), folder / "source")
             run.file(folder / "source", "source")
@@ -112,10 +111,7 @@ def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
     }
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("pretrain", run)
-
+main = entry_point("pretrain", run)
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.jobs.progress import Reporter
 from benchmark.tracking import Store
@@ -35,13 +35,13 @@ def run(cfg: DictConfig) -> None:
     store: Store = instantiate(cfg.tracking)
     source: NnunetPretraining = instantiate(cfg.pretraining)
     key = nnunet_key(cfg)
-    reporter = Reporter(cfg.progress and Path(cfg.progress), f"pretrain {source.name}", source.steps)
+    reporter = Reporter(cfg.progress, f"pretrain {source.name}", key, source.steps)
     with store.claim(key) as finished:
         if finished is None or not Path(finished.tags["folder"]).is_dir():
             _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
             log.info("source %s: already finished, in %s", source.name, finished.tags["folder"])
-    reporter.finish(key)
+    reporter.finish()
 
 
 def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: str, reporter: Reporter) -> None:
@@ -66,10 +66,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: 
     log.info("source %s: validation Dice %.3f, in %s", source.name, done.dice, done.folder)
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("pretrain_nnunet", run)
-
+main = entry_point("pretrain_nnunet", run)
 
 if __name__ == "__main__":
     main()

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import InputError
 from benchmark.jobs.cli import resolved, run_command
-from benchmark.ranking.inputs import GivenSources, as_values, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, source_nodes, task_node
 
 if TYPE_CHECKING:
     from analysis.ranking.order import Ranking, Scores
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from benchmark.ranking.estimates import SourceOutcome
     from benchmark.ranking.ranker import Ranker
     from benchmark.ranking.terminal import Screen
+    from benchmark.sources.readers.recognise import FoundSources
 
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 
@@ -31,7 +31,7 @@ def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
     from analysis.ranking.order import rank_sources
     from analysis.ranking.tables import ranking_tables
-    from analysis.tables.render import terminal
+    from analysis.tables.terminal import TerminalTable
     from benchmark.ranking.terminal import Screen
 
     start = time.monotonic()
@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> None:
     node = task_node(cfg.given.task, overrides=places)
     given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places)
     ranker = make_ranker(cfg, node)
-    screen = Screen()
+    screen = Screen(len(given.nodes) * len(ranker.names))
     outcomes = _outcomes(ranker, given, screen)
     scored = [outcome for outcome in outcomes if outcome.estimates]
     if not scored:
@@ -48,48 +48,41 @@ def run(cfg: DictConfig) -> None:
     ranking = rank_sources(pool_scores(scored, ranker), by=cfg.by)
     account = _account(cfg, ranker, outcomes, given)
     for table in ranking_tables(ranking, account):
-        screen.console.print(terminal(table))
+        screen.console.print(TerminalTable(table))
     _write(cfg, ranker, ranking, account, screen)
     screen.say(f"it took {time.monotonic() - start:.0f} s")
 
 
 def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
-    """What all sources of the pool share.
-
-    Args:
-        cfg: The command's config.
-        node: The task's.
+    """What all sources of the pool share, from the command's config and the task's.
 
     Raises:
         InputError: The task's data cannot be read, or a metric needs more than a pass over the target.
     """
     from benchmark.ranking.case_bootstrap import resample_cases
     from benchmark.ranking.case_passes import StreamSettings
-    from benchmark.ranking.opening import Opener
-    from benchmark.ranking.ranker import Ranker
-    from benchmark.ranking.source_errors import SourceLogs
+    from benchmark.ranking.ranker import Ranker, RankOptions
 
     metrics = _metrics(cfg)
     target = instantiate(node)
     target.cases(cfg.split)[0]  # faulty data are reported before any source is opened
     settings = {part: resolved(cfg[part]) for part in ("stream", "preparation", "metric")} | {"task": resolved(node)}
-    stream = settings["stream"]
-    opener = Opener(instantiate(cfg.tracking), Path(cfg.output_dir))
+    stream = settings["stream"] | {"window": tuple(cfg.stream.window)}
     return Ranker(
-        target,
-        target.digest(),
-        cfg.split,
-        settings | {"amp": cfg.device.amp},
-        StreamSettings(tuple(stream["window"]), stream["overlap"], stream["batch"], cfg.device.name, cfg.device.amp),
-        metrics,
-        resample_cases(len(target.names(cfg.split)), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)),
-        cfg.draws_of_points,
-        Path(cfg.output_dir).absolute()
-        / "rank"
-        / "cache",  # written while a source's code runs, which may change folder
-        opener.key,
-        opener.open,
-        SourceLogs(_folder(cfg, target.name) / "logs"),
+        target=target,
+        data=target.digest(),
+        metrics=metrics,
+        resamples=resample_cases(
+            len(target.names(cfg.split)), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)
+        ),
+        store=instantiate(cfg.tracking),
+        options=RankOptions(
+            settings=settings | {"amp": cfg.device.amp},
+            stream=StreamSettings(**stream, device=cfg.device.name, amp=cfg.device.amp),
+            split=cfg.split,
+            point_draws=cfg.draws_of_points,
+            output=Path(cfg.output_dir),
+        ),
     )
 
 
@@ -103,24 +96,20 @@ def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
     return metrics
 
 
-def _outcomes(ranker: "Ranker", given: GivenSources, screen: "Screen") -> "list[SourceOutcome]":
-    """One source after another."""
-    cases = len(ranker.target.names(ranker.split))
-    found = []
-    with screen.progress(len(given.nodes) * cases) as steps:
+def _outcomes(ranker: "Ranker", given: "FoundSources", screen: "Screen") -> "list[SourceOutcome]":
+    """Score one source after another."""
+    outcomes = []
+    with screen.bar:
         for place, (given_name, node) in enumerate(given.nodes.items(), 1):
             name = given_name.encode(errors=UNPRINTABLE).decode()
-            steps.begin(name)
-            found.append(ranker.outcome(name, node, steps.step))
-            steps.end(name, _told(found[-1]), done=place * cases)
-    return found
-
-
-def _told(outcome: "SourceOutcome") -> str:
-    if outcome.skipped:
-        return f"skipped: {outcome.skipped}"
-    reason = outcome.facts.get("step_reason")
-    return f"scored; the cost of fine-tuning is not known: {reason}" if reason else "scored"
+            screen.begin(name)
+            outcome = ranker.outcome(name, OmegaConf.create(node), screen.step)
+            reason = outcome.facts.get("step_reason")
+            scored = f"scored; the cost of fine-tuning is not known: {reason}" if reason else "scored"
+            message = f"skipped: {outcome.skipped}" if outcome.skipped else scored
+            screen.end(name, message, done=place * len(ranker.names))
+            outcomes.append(outcome)
+    return outcomes
 
 
 def pool_scores(outcomes: "Sequence[SourceOutcome]", ranker: "Ranker") -> "Scores":
@@ -128,24 +117,37 @@ def pool_scores(outcomes: "Sequence[SourceOutcome]", ranker: "Ranker") -> "Score
     from analysis.ranking.order import Scores
     from benchmark.ranking.estimates import combined
 
-    metrics, draws = {}, {}
-    for name, metric in ranker.metrics.items():
-        final = combined(metric, {outcome.name: outcome.estimates[name] for outcome in outcomes})
-        metrics[name] = np.array([final[outcome.name].value for outcome in outcomes])
-        number = max(len(estimate.draws) for estimate in final.values())
-        empty = [np.nan] * number
-        draws[name] = np.array([final[outcome.name].draws or empty for outcome in outcomes], dtype=float).T
     names = [outcome.name for outcome in outcomes]
+    metrics, draws = {}, {}
+    for metric_name, metric in ranker.metrics.items():
+        final = combined(metric, {outcome.name: outcome.estimates[metric_name] for outcome in outcomes})
+        metrics[metric_name] = np.array([final[name].value for name in names])
+        empty = [np.nan] * max(len(estimate.draws) for estimate in final.values())
+        draws[metric_name] = np.array([final[name].draws or empty for name in names], dtype=float).T
     return Scores(names, metrics, draws, ranker.resamples.kind, ranker.resamples.counts.shape[1])
 
 
-def _account(cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[SourceOutcome]", given: GivenSources) -> "Account":
+def _account(
+    cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[SourceOutcome]", given: "FoundSources"
+) -> "Account":
     from analysis.ranking.tables import Account
-    from benchmark.ranking.summary import account_of
+    from benchmark.ranking.cost import FineTuningWork, cost_frame, machine
 
-    trainer = instantiate(cfg.trainer)
-    account = account_of(ranker, outcomes, given.left, trainer=trainer, seeds=cfg.fine_tuning_seeds)
-    return Account(**account, other_files=given.other_files, search=given.notes)
+    work = FineTuningWork.of(instantiate(cfg.trainer), seeds=cfg.fine_tuning_seeds)
+    scored = [outcome for outcome in outcomes if outcome.estimates]
+    remarks = {(outcome.name, name): own.remark for outcome in scored for name, own in outcome.estimates.items()}
+    return Account(
+        task=ranker.target.name,
+        costs=cost_frame(scored, work),
+        reasons={pair: remark for pair, remark in remarks.items() if remark},
+        notes={outcome.name: list(outcome.notes) for outcome in scored if outcome.notes},
+        skipped={outcome.name: outcome.skipped for outcome in outcomes if outcome.skipped} | given.left,
+        where=machine(cfg.device.name),
+        fine_tuning=work.describe(),
+        resampling=ranker.resamples.describe(cfg.draws_of_points),
+        other_files=given.other_files,
+        search=given.notes,
+    )
 
 
 def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Account", screen: "Screen") -> None:
@@ -155,25 +157,20 @@ def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Acco
     from benchmark.jobs.provenance import provenance
     from benchmark.storage.files import write_bytes
 
-    case = ranker.target.cases(ranker.split)[0]
-    found = provenance()
-    facts = {"provenance": found.tags | found.details, "settings": ranker.settings, "seed": cfg.seed}
-    picture = png(three_slices(case.image[0], case.labels))
+    case = ranker.target.cases(cfg.split)[0]
+    origin = provenance()
+    facts = {"provenance": origin.tags | origin.details, "settings": ranker.options.settings, "seed": cfg.seed}
     contents = {
-        "ranking.html": ranking_page(ranking, account, case=picture, case_name=case.name),
+        "ranking.html": ranking_page(
+            ranking, account, case=png(three_slices(case.image[0], case.labels)), case_name=case.name
+        ),
         "ranking.csv": ranking_csv(ranking, account),
         "ranking.json": ranking_json(ranking, account, facts),
     }
-    folder = _folder(cfg, ranker.target.name)
-    folder.mkdir(parents=True, exist_ok=True)
+    ranker.folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        write_bytes(folder / name, content.encode(errors=UNPRINTABLE))
-    screen.say(f"{', '.join(contents)} in {folder}")
-
-
-def _folder(cfg: DictConfig, task: str) -> Path:
-    """Where the ranking of a task is written."""
-    return Path(cfg.output_dir) / "rank" / quote(task, safe="")
+        write_bytes(ranker.folder / name, content.encode(errors=UNPRINTABLE))
+    screen.say(f"{', '.join(contents)} in {ranker.folder}")
 
 
 def main() -> None:

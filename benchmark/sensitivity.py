@@ -6,22 +6,20 @@ with a finished run are skipped. Runs of variants have the tag `variant`, and no
 """
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import composed, resolved, run_command
+from benchmark.jobs.cli import composed, entry_point, resolved
 from benchmark.jobs.keys import job_key
-from benchmark.orchestration.pipeline import Bench, finish, interrupted, keys_of, launcher_overrides, run_stages
+from benchmark.orchestration.pipeline import Bench, finish, interrupted, keys_of, run_stages
 from benchmark.orchestration.planner import Job, Planner
-from benchmark.tracking import Store
 from benchmark.tracking.records import Row, score_frame, source_frame, truth_frame
 
 if TYPE_CHECKING:
@@ -30,15 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """Planned jobs of one variant.
-
-    Attributes:
-        part: Name of its part.
-        name: Its name within the part.
-        stage: "score" or "truth".
-        overrides: Overrides of its settings and its tag.
-        jobs: One job per pair.
-    """
+    """Planned jobs of one variant of a part, one job per pair; the overrides set its tag, too."""
 
     part: str
     name: str
@@ -49,15 +39,12 @@ class Planned:
 
 def run(cfg: DictConfig) -> None:
     """Run missing jobs of the bench, then every variant, and report the comparison."""
-    store: Store = instantiate(cfg.tracking)
-    store.prepare()
-    folder = Path(cfg.output_dir) / "sensitivity" / "jobs" / time.strftime("%Y-%m-%d_%H-%M-%S")
-    bench = Bench(cfg, store, launcher_overrides(), folder)
+    bench = Bench(cfg, Path(cfg.output_dir) / "sensitivity" / "jobs")
     planner = Planner(cfg.suite, bench.overrides())
     try:
-        plan = run_stages(bench, planner, set(store.finished()))
+        plan = run_stages(bench, planner, set(bench.store.finished()))
         if plan is not None:
-            variants = _run_variants(bench, planner, plan)
+            variants = _run_variants(bench, planner)
             if not bench.failures:
                 _report(bench, plan, variants)
     except KeyboardInterrupt:
@@ -65,34 +52,24 @@ def run(cfg: DictConfig) -> None:
     finish(bench, "sensitivity")
 
 
-def _run_variants(bench: Bench, planner: Planner, plan: Mapping[str, Sequence[Job]]) -> list[Planned]:
-    pools, pretrained = planner.pools(), {job.overrides[0].partition("=")[2]: job.keys[0] for job in plan["pretrain"]}
-    parts = [plan_part(str(name), part, planner, pools, pretrained) for name, part in bench.cfg.parts.items()]
-    variants = [variant for part in parts for variant in part]
+def _run_variants(bench: Bench, planner: Planner) -> list[Planned]:
+    variants = [item for name, part in bench.cfg.parts.items() for item in plan_part(str(name), part, planner)]
     finished = set(bench.store.finished())
     for variant in variants:
-        bench.expect(variant.jobs, finished)
+        bench.expect(f"variants, {variant.stage}", variant.jobs, finished)
     bench.folder /= "variants"  # separates the logs of these jobs from those of the bench
     bench.folder.mkdir()
     for stage in ("score", "truth"):
         jobs = [job for variant in variants if variant.stage == stage for job in variant.jobs]
         if jobs:
-            bench.say(f"variants, {stage}:")
-            bench.stage(stage, jobs, bench.overrides()[stage], finished)
+            bench.stage(stage, jobs, bench.overrides()[stage], finished, f"variants, {stage}")
     return variants
 
 
-def plan_part(
-    name: str, part: DictConfig, planner: Planner, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]
-) -> list[Planned]:
+def plan_part(name: str, part: DictConfig, planner: Planner) -> list[Planned]:
     """Plan the jobs of each variant of a part.
 
-    Args:
-        name: The part's name.
-        part: Its config: `metrics` and `score`, or `target`, `seeds` and `truth`, each variant a list of overrides.
-        planner: The planner of the bench.
-        pools: Target -> the sources of its pool.
-        pretrained: Source -> key of its pre-training.
+    Its config has `metrics` and `score`, or `target`, `seeds` and `truth`; each variant is a list of overrides.
 
     Raises:
         InputError: The target is not in the suite.
@@ -100,13 +77,12 @@ def plan_part(
     planned = []
     for variant, given in part.get("score", {}).items():
         overrides = (f"metric=[{','.join(part.metrics)}]", f"variant={name}/{variant}", *given)
-        planned.append(Planned(name, str(variant), "score", overrides, planner.score(pools, pretrained, overrides)))
+        planned.append(Planned(name, str(variant), "score", overrides, planner.score(overrides)))
     for variant, given in part.get("truth", {}).items():
-        if part.target not in pools:
-            raise InputError(f"parts.{name}.target must be one of {', '.join(pools)}, got {part.target}")
+        if part.target not in planner.pools:
+            raise InputError(f"parts.{name}.target must be one of {', '.join(planner.pools)}, got {part.target}")
         overrides = (f"variant={name}/{variant}", *given)
-        pool = {source: pretrained[source] for source in pools[part.target]}
-        jobs = planner.tuned(part.target, part.seeds, overrides, pool)
+        jobs = planner.tuned(part.target, part.seeds, overrides)
         planned.append(Planned(name, str(variant), "truth", overrides, jobs))
     return planned
 
@@ -115,76 +91,49 @@ def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[
     from analysis.sensitivity.report import report
 
     cfg, keys = bench.cfg, keys_of(plan)
-    rows = {stage: bench.store.finished(stage) for stage in plan}
-    planned = {stage: [rows[stage][key] for key in own] for stage, own in keys.items()}
-    findings = _findings(cfg, Frames(bench.overrides()["score"], planned), variants, rows)
     jobs = sorted(key for variant in variants for job in variant.jobs for key in job.keys)
     bench_jobs = {stage: sorted(own) for stage, own in keys.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "bench": bench_jobs}
     key = job_key("variant", "analysis.sensitivity.report", {"jobs": jobs, "settings": settings})
     folder = Path(cfg.output_dir) / "sensitivity" / str(cfg.suite.name)
+    findings = _findings(bench, keys, variants)
     report(findings, bench.store, key=key, suite=cfg.suite.name, config=resolved(cfg), folder=folder)
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Data frames of the bench's own rows.
-
-    Attributes:
-        overrides: Overrides of every score job.
-        rows: Stage -> rows.
-    """
-
-    overrides: Sequence[str]
-    rows: Mapping[str, Sequence[Row]]
-
-    @property
-    def truth(self) -> pd.DataFrame:
-        """Truths with the value of `tune` that most targets use."""
-        from analysis.truth.pools import main_tune, pools
-
-        frame = truth_frame(self.rows["truth"])
-        return frame[frame["tune"] == main_tune(pools(frame))]
-
-    @property
-    def sources(self) -> pd.DataFrame:
-        """One line per source."""
-        return source_frame(self.rows["pretrain"])
-
-    def scores(self, rows: Sequence[Row], overrides: Sequence[str] = ()) -> pd.DataFrame:
-        """Scores of rows; scores that are normalised over a pool are combined."""
-        metrics = composed("score", [*self.overrides, *overrides]).metric
-        return score_frame(rows, {str(name): instantiate(node) for name, node in metrics.items()})
-
-
-def _findings(
-    cfg: DictConfig, frames: Frames, variants: Sequence[Planned], rows: Mapping[str, Mapping[str, Row]]
-) -> "Findings":
+def _findings(bench: Bench, keys: Mapping[str, Sequence[str]], variants: Sequence[Planned]) -> "Findings":
+    """Compare the variants with the default, whose runs have the given keys."""
     from analysis.sensitivity.report import Findings
     from analysis.sensitivity.variants import Variant, VariantDraws, compare_scores, compare_truths
+    from analysis.truth.pools import main_tune, pools
 
-    draws = VariantDraws(
-        cfg.resamples, cfg.seed, {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
-    )
-    default = frames.scores(frames.rows["score"])
+    cfg, overrides = bench.cfg, bench.overrides()["score"]
+    stored = {stage: bench.store.finished(stage) for stage in keys}
+    rows = {stage: [stored[stage][key] for key in own] for stage, own in keys.items()}
+    truth, sources = truth_frame(rows["truth"]), source_frame(rows["pretrain"])
+    truth = truth[truth["tune"] == main_tune(pools(truth))]
+    default = _scores(rows["score"], overrides)
+    draws = VariantDraws(cfg.resamples, cfg.seed, {str(name): str(scan) for name, scan in cfg.suite.targets.items()})
     scores: list[Variant] = []
     truths: dict[str, dict[str, pd.DataFrame]] = {}
     for plan in variants:
-        own = [rows[plan.stage][key] for job in plan.jobs for key in job.keys]
+        own = [stored[plan.stage][key] for job in plan.jobs for key in job.keys]
         if plan.stage == "truth":
             truths.setdefault(plan.part, {})[plan.name] = truth_frame(own)
         else:
-            scores.append(Variant(plan.part, plan.name, frames.scores(own, plan.overrides), _forwarded(own)))
-    scored = compare_scores(frames.truth, frames.sources, default, scores, draws=draws) if scores else pd.DataFrame()
-    tuned = {
-        part: compare_truths(frame, frames.sources, _only(default, cfg.parts[part].metrics), draws=draws)
-        for part, frame in truths.items()
-    }
+            frame = _scores(own, [*overrides, *plan.overrides])
+            scores.append(Variant(plan.part, plan.name, frame, _forwarded(own)))
+    scored = compare_scores(truth, sources, default, scores, draws=draws) if scores else pd.DataFrame()
+    tuned = {}
+    for part, frames in truths.items():
+        chosen = default[default["metric"].isin(list(cfg.parts[part].metrics))]
+        tuned[part] = compare_truths(frames, sources, chosen, draws=draws)
     return Findings({str(name): str(part.asks) for name, part in cfg.parts.items()}, scored, tuned)
 
 
-def _only(scores: pd.DataFrame, metrics: Sequence[Any]) -> pd.DataFrame:
-    return scores[scores["metric"].isin(list(metrics))]
+def _scores(rows: Sequence[Row], overrides: Sequence[str]) -> pd.DataFrame:
+    """Scores of rows; scores that are normalised over a pool are combined."""
+    metrics = composed("score", overrides).metric
+    return score_frame(rows, {str(name): instantiate(node) for name, node in metrics.items()})
 
 
 def _forwarded(rows: Sequence[Row]) -> float:
@@ -193,10 +142,7 @@ def _forwarded(rows: Sequence[Row]) -> float:
     return forwarded / total if total else math.nan
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("sensitivity", run, limited=False)
-
+main = entry_point("sensitivity", run, limited=False)
 
 if __name__ == "__main__":
     main()

@@ -1,12 +1,9 @@
 """Former name of `python -m benchmark.sensitivity`, which still works."""
 
 import runpy
+from functools import partial
 
-
-def main() -> None:
-    """Entry point."""
-    runpy.run_module("benchmark.sensitivity", run_name="__main__")
-
+main = partial(runpy.run_module, "benchmark.sensitivity", run_name="__main__")
 
 if __name__ == "__main__":
     main()

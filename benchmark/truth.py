@@ -12,19 +12,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.data.slices import three_slices, write_picture
-from benchmark.data.tasks.prepared import prepared
+from benchmark.data.tasks.opening import prepared
 from benchmark.data.tasks.task import Task
 from benchmark.errors import SkipPair
-from benchmark.jobs.cli import resolved, run_command, settings_of
-from benchmark.jobs.memory import peak_memory, reset_peak_memory
+from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
+from benchmark.jobs.resources import peak_memory, reset_peak_memory
 from benchmark.jobs.stage_keys import truth_keys
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
-from benchmark.tracking.records import Data
+from benchmark.tracking.records import REASON, Data
 from benchmark.training.dice import mean_dice
 from benchmark.training.trainer import Trainer, TrainingOutcome
 
@@ -41,7 +41,7 @@ def run(cfg: DictConfig) -> None:
     model = open_source(cfg.source, store, Path(cfg.output_dir))
     for seed, key in keys.items():
         name = f"{model.name} to {target.name}, seed {seed}"
-        reporter = Reporter(cfg.progress and Path(cfg.progress), name, trainer.steps)
+        reporter = Reporter(cfg.progress, name, key, trainer.steps)
         with store.claim(key) as finished:
             if finished is None:
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> None:
                     tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
                     _measure(tracked, partial(tune, folder=place), model, target, preparation=resolved(cfg.preparation))
                 shutil.rmtree(place, ignore_errors=True)
-        reporter.finish(key)
+        reporter.finish()
 
 
 def _measure(
@@ -72,7 +72,7 @@ def _measure(
         tracked.log(tags={"notes": "; ".join(pair.model.notes)} if pair.model.notes else {})
         done = tune(pair.model, target, pair.preparation)
     except SkipPair as skip:
-        tracked.log(metrics={"dice": math.nan}, tags={"skipped": str(skip), "reason/dice": str(skip)})
+        tracked.log(metrics={"dice": math.nan}, tags={"skipped": str(skip), f"{REASON}dice": str(skip)})
         log.info("%s to %s: skipped, %s", model.name, target.name, skip)
         return
     seconds = time.perf_counter() - start
@@ -85,35 +85,26 @@ def _measure(
 def _log(tracked: Draft, done: TrainingOutcome, target: Task) -> None:
     cases = list(done.dice.values())
     metrics = {"dice": mean_dice(cases), "loaded": len(done.transfer.loaded), "fresh": len(done.transfer.fresh)}
-    for index, name in sorted(target.labels.items())[1:]:
-        metrics[f"dice/{name}"] = mean_dice([[case[index - 1]] for case in cases])
-    tags = {}
+    names = {index: name for index, name in sorted(target.labels.items()) if index}
+    metrics |= {f"dice/{name}": mean_dice([[case[index - 1]] for case in cases]) for index, name in names.items()}
     if done.external:
         metrics["external_dice"] = mean_dice(list(done.external.values()))
-    if math.isnan(metrics["dice"]):
-        tags["reason/dice"] = "no test case holds a foreground voxel"
-    tracked.log(metrics=metrics, tags=tags)
+    empty = math.isnan(metrics["dice"])
+    tracked.log(metrics=metrics, tags={f"{REASON}dice": "no test case holds a foreground voxel"} if empty else {})
     tracked.curve("loss", done.losses)
-    names = [name for _, name in sorted(target.labels.items())[1:]]
-    tracked.json(
-        {
-            split: {case: dict(zip(names, values, strict=True)) for case, values in dice.items()}
-            for split, dice in (("test", done.dice), ("external", done.external))
-        },
-        "dice.json",
-    )
-    tracked.json({"loaded": done.transfer.loaded, "fresh": done.transfer.fresh, "unused": done.transfer.unused},
-                 "transfer.json")  # fmt: skip
+    dice_of = {
+        split: {case: dict(zip(names.values(), values, strict=True)) for case, values in dice.items()}
+        for split, dice in (("test", done.dice), ("external", done.external))
+    }
+    tracked.json(dice_of, "dice.json")
+    tracked.json({part: getattr(done.transfer, part) for part in ("loaded", "fresh", "unused")}, "transfer.json")
     pictures = tracked.place("pictures")
     for kind, (case, predicted) in done.examples.items():
         picture = three_slices(case.image[0], case.labels, predicted)
         write_picture(picture, pictures / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("truth", run)
-
+main = entry_point("truth", run)
 
 if __name__ == "__main__":
     main()

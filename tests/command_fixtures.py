@@ -18,7 +18,7 @@ from hydra.core.singleton import Singleton
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.data.tasks.prepared import cutting_code
+from benchmark.data.tasks.opening import cutting_code
 from benchmark.jobs.cli import CONF, prepare_config
 from benchmark.tracking import Store
 from tests.checkpoints import write_pool

@@ -125,7 +125,7 @@ def make_case() -> Callable:
     import torch
     from monai.data import create_test_image_3d
 
-    from benchmark.data.files.case import Case
+    from benchmark.data.files.cases import Case
 
     def make(*, seed=0, shape=(16, 18, 20), classes=3, channels=1, spacing=(1.0, 1.0, 1.0), name=None):
         random = np.random.RandomState(seed)

@@ -79,7 +79,7 @@ FOR_COMMANDS = {
     "benchmark.jobs.keys",
 }  # what makes a module a command, such as analysis.correlate
 MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py", "benchmark/sensitivity.py"}
-MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "delivery", "artifacts")}
+MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "outbox")}
 
 
 @dataclass(frozen=True)
@@ -399,7 +399,7 @@ OFFENDERS = {
         "benchmark/metric/protocol.py": DOC + "from ..ccfv import ccfv_score\n",
         "baselines/leep.py": DOC + "import benchmark.ccfv\n",
         "analysis/tables/tables.py": DOC + "def f():\n    from baselines import logme_score\n",
-        "analysis/plots.py": DOC + "from benchmark.data.files.case import Case\n",
+        "analysis/plots.py": DOC + "from benchmark.data.files.cases import Case\n",
         "analysis/report.py": DOC + "from benchmark.jobs.cli import run_command\n",
     },
     "commands_at_the_top": {"benchmark/streaming.py": DOC, "analysis/yardstick.py": DOC + "x = 1\n"},

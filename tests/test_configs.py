@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from benchmark.jobs.cli import prepare_config
+from benchmark.jobs.cli import prepare_config, suite_sources
 
 CONF = Path(__file__).parent.parent / "conf"
 # Hydra's own keys of a node that names a target
@@ -36,8 +36,11 @@ def roots(conf: Path = CONF) -> list[str]:
 
 
 def choices(conf: Path = CONF) -> list[str]:
-    """`group/name` of every yaml that can be chosen; names with a leading underscore are bases of others."""
-    return sorted(path.relative_to(conf).with_suffix("").as_posix() for path in conf.glob("*/**/[!_]*.yaml"))
+    """`group/name` of all that can be chosen; names with a leading underscore are bases of others."""
+    sources = [f"source/{name}" for name in suite_sources()] if conf == CONF else []
+    return sorted(
+        [path.relative_to(conf).with_suffix("").as_posix() for path in conf.glob("*/**/[!_]*.yaml")] + sources
+    )
 
 
 def entries(name: str, conf: Path = CONF) -> dict[str, object]:
@@ -175,7 +178,16 @@ def test_a_suite_names_tasks_and_sources_that_exist(suite):
     config = compose_choice(f"suite/{suite}").suite
     assert set(config.tasks) <= set(names_in("task"))
     assert set(config.targets) <= set(config.tasks)
-    assert set(config.sources) <= set(names_in("source"))
+    assert set(config.sources) == set(config.pretrained)
+    assert set(config.sources) | set(config.get("further_pretrained", {})) <= set(names_in("source"))
+
+
+@pytest.mark.parametrize("source", [*suite_sources(), "scratch", "scratch_wide"])
+@pytest.mark.parametrize("suite", names_in("suite"))
+def test_a_source_of_a_suite_is_built_whatever_the_suite_of_the_command(suite, source):
+    built = instantiate(compose_root("pretrain", source=source, suite=suite, experiment=suite).source)
+    assert built.name == source
+    assert built.budget.steps == 0 or built.task.name
 
 
 def test_metrics_chosen_together_keep_apart():
@@ -194,7 +206,7 @@ def test_a_metric_s_yaml_names_the_passes_that_it_needs():
 
 def test_every_base_is_used():
     bases = {path.relative_to(CONF).with_suffix("") for path in CONF.glob("**/_*.yaml")}
-    used = set()
+    used = {Path("source") / settings.get("base", "_pool") for settings in suite_sources().values()}
     for path in CONF.glob("**/*.yaml"):
         name = path.relative_to(CONF).with_suffix("")
         used |= {name.parent / entry for entry in entries(name.as_posix())}

@@ -8,89 +8,206 @@ masks and c the counts,
     tau-b    = c'Ac / sqrt(c'|A_x|c  c'|A_y|c)
     weighted = w'Ac / sqrt(w'|A_x|c  w'|A_y|c),   w_i = sum of 1/(1 + rank) over the copies of i
 
-so thousands of resamples need only a few matrix products and no sort. Every function equals the function of the same
-name in `analysis.agreement.rank_measures` applied to the resampled pool.
-
-Shapes: scores, dice and counts are each (n,) or (b, n), b resamples of n sources, and broadcast; the result is (b,)
-(or a 0-d array). It is NaN for resamples on which the measure is undefined.
+so thousands of resamples need only a few matrix products, which several measures share, and no sort. The entries of
+the matrices are -1, 0 and 1 and their sums whole numbers below 2^24, which float32 holds exactly. Every function equals
+the function of the same name in `analysis.agreement.rank_measures` applied to the resampled pool; its result is (b,)
+float64 (or a 0-d array), NaN for resamples on which the measure is undefined.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
-Measure = Callable[[Array, Array, Counts], Array]
+Pairs = NDArray[np.float32]
 
 
-def pearson(scores: Array, dice: Array, counts: Counts) -> Array:
-    """Pearson's r of each resample.
+@dataclass(frozen=True)
+class Side:
+    """The scores or the Dice of resamples, with what several measures need of them.
 
-    Args:
-        scores: (n,) or (b, n) float64, finite.
-        dice: (n,) or (b, n) float64, finite.
+    Attributes:
+        values: (n,) or (b, n) float64, finite.
         counts: (n,) or (b, n) int64, how often each source was drawn.
+    """
 
-    Returns:
-        (b,) float64.
+    values: Array
+    counts: Counts
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """The sources by ascending value, ties in any order."""
+        return np.argsort(self.values, axis=-1)
+
+    @cached_property
+    def levels(self) -> Pairs:
+        """(..., n) whole numbers that rise with the values, from 0, and are equal where these are."""
+        rises = np.diff(_ordered(self.values, self.order), axis=-1, prepend=np.inf) > 0
+        return _ordered(rises.cumsum(axis=-1, dtype=np.float32), np.argsort(self.order, axis=-1))
+
+    @cached_property
+    def tied(self) -> bool:
+        """Whether two sources are tied in any of the pools."""
+        return bool((self.levels.max(axis=-1) < self.values.shape[-1] - 1).any())
+
+    @cached_property
+    def signs(self) -> Pairs:
+        """(..., n, n) sign(v_i - v_j); subtracting levels takes half the time of subtracting float64 values."""
+        return np.sign(self.levels[..., :, None] - self.levels[..., None, :])
+
+    @cached_property
+    def untied(self) -> Array:
+        """|A|c, (..., n): the copies that differ from each source."""
+        if self.tied:
+            return _over_pairs(np.abs(self.signs), self.counts)
+        return (self.counts.sum(axis=-1, keepdims=True) - self.counts).astype(np.float64)
+
+    @cached_property
+    def standing(self) -> tuple[Array, Array]:
+        """(..., n) the copies above each source, and tied with it (including its own)."""
+        ahead = _over_pairs(self.signs, self.counts)  # copies above minus copies below
+        return (self.untied + ahead) / 2, self.counts.sum(axis=-1, keepdims=True) - self.untied
+
+    @cached_property
+    def ends(self) -> tuple[Array, Array]:
+        """(b,) the lowest and the highest value drawn."""
+        return -_best(-self.values, self.counts > 0), _best(self.values, self.counts > 0)
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Resamples of a pool of n sources; the three arrays are each (n,) or (b, n) and broadcast.
+
+    Attributes:
+        scores: float64, finite.
+        dice: float64, finite.
+        counts: int64, how often each source was drawn.
+    """
+
+    scores: Array
+    dice: Array
+    counts: Counts
+
+    @cached_property
+    def x(self) -> Side:
+        """The scores."""
+        return Side(self.scores, self.counts)
+
+    @cached_property
+    def y(self) -> Side:
+        """The Dice."""
+        return Side(self.dice, self.counts)
+
+    @cached_property
+    def concordant(self) -> Array:
+        """Ac, (..., n): for each source the concordant minus the discordant copies of others."""
+        return _over_pairs(self.x.signs * self.y.signs, self.counts)
+
+    @cached_property
+    def by_score(self) -> tuple[Array, Counts, Counts]:
+        """The Dice by descending score, ties by ascending Dice; how often each was drawn; the copies before it."""
+        scores, dice = np.broadcast_arrays(self.scores, self.dice)
+        order = np.lexsort((dice, -scores), axis=-1)  # (n,) if all resamples share it
+        drawn = _ordered(self.counts, order)
+        return _ordered(dice, order), drawn, drawn.cumsum(axis=-1) - drawn
+
+    def pearson(self, x: Array, y: Array) -> Array:
+        """(b,) Pearson's r of values that are tied where scores and Dice are; NaN if either does not vary."""
+        x, y = _centred(x, self.counts), _centred(y, self.counts)
+        (worst_x, best_x), (worst_y, best_y) = self.x.ends, self.y.ends
+        varies = (best_x > worst_x) & (best_y > worst_y)  # exact, unlike a test of the rounded variances
+        with np.errstate(divide="ignore", invalid="ignore"):
+            r = _total(self.counts, x * y) / np.sqrt(_total(self.counts, x * x) * _total(self.counts, y * y))
+        return np.where(varies, np.clip(r, -1, 1), np.nan)
+
+    def tau(self, weights: Array | Counts) -> Array:
+        """(b,) tau-b or weighted tau by the module's formula."""
+        untied_x, untied_y = (_total(weights, side.untied) for side in (self.x, self.y))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.clip(_total(weights, self.concordant) / np.sqrt(untied_x * untied_y), -1, 1)
+
+    def best_of_top(self, k: int) -> Array:
+        """(b,) the best Dice among the top k copies; equal scores are ordered by ascending Dice."""
+        dice, drawn, before = self.by_score
+        return _best(dice, (drawn > 0) & (before < k))
+
+
+def pearson(resamples: Resamples) -> Array:
+    """Pearson's r of each resample.
 
     Example:
         >>> x, y = np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3])
-        >>> pearson(x, y, np.array([[1, 1, 1], [2, 0, 1]])).round(6).tolist()
+        >>> pearson(Resamples(x, y, np.array([[1, 1, 1], [2, 0, 1]]))).round(6).tolist()
         [1.0, 1.0]
     """
-    x, y = _centred(scores, counts), _centred(dice, counts)
-    varies = _varies(scores, counts) & _varies(dice, counts)  # exact, unlike a test of the rounded variances
+    return resamples.pearson(resamples.scores, resamples.dice)
+
+
+def kendall(resamples: Resamples) -> Array:
+    """Kendall's tau-b of each resample."""
+    return resamples.tau(resamples.counts)
+
+
+def weighted_kendall(resamples: Resamples) -> Array:
+    """The weighted tau of each resample (hyperbolic, additive, both rankings averaged)."""
+    x, y = resamples.x, resamples.y
+    return (resamples.tau(_rank_weights(x, y)) + resamples.tau(_rank_weights(y, x))) / 2
+
+
+def spearman(resamples: Resamples) -> Array:
+    """Spearman's rho of each resample: Pearson's r of the mid-ranks, negated so that they increase with the values."""
+    x, y = (-(above + (level + 1) / 2) for above, level in (resamples.x.standing, resamples.y.standing))
+    return resamples.pearson(x, y)
+
+
+def rel_at_k(resamples: Resamples, *, k: int) -> Array:
+    """rel@k of each resample."""
+    _, best = resamples.y.ends
     with np.errstate(divide="ignore", invalid="ignore"):
-        r = _total(counts, x * y) / np.sqrt(_total(counts, x * x) * _total(counts, y * y))
-    return np.where(varies, np.clip(r, -1, 1), np.nan)
+        return np.where(best > 0, resamples.best_of_top(k) / best, np.nan)
 
 
-def kendall(scores: Array, dice: Array, counts: Counts) -> Array:
-    """Kendall's tau-b of each resample; arguments and result as in `pearson`."""
-    return _tau(_signs(scores), _signs(dice), counts, counts)
-
-
-def weighted_kendall(scores: Array, dice: Array, counts: Counts) -> Array:
-    """The weighted tau of each resample (hyperbolic, additive, both rankings averaged); as in `pearson`."""
-    x, y = _signs(scores), _signs(dice)
-    by_score = _tau(x, y, _rank_weights(scores, dice, counts), counts)
-    by_dice = _tau(x, y, _rank_weights(dice, scores, counts), counts)
-    return (by_score + by_dice) / 2
-
-
-def spearman(scores: Array, dice: Array, counts: Counts) -> Array:
-    """Spearman's rho of each resample; arguments and result as in `pearson`."""
-    return pearson(_mid_ranks(scores, counts), _mid_ranks(dice, counts), counts)
-
-
-def rel_at_1(scores: Array, dice: Array, counts: Counts) -> Array:
-    """rel@1 of each resample; arguments and result as in `pearson`."""
-    return _rel(scores, dice, counts, k=1)
-
-
-def rel_at_3(scores: Array, dice: Array, counts: Counts) -> Array:
-    """rel@3 of each resample; arguments and result as in `pearson`."""
-    return _rel(scores, dice, counts, k=3)
-
-
-def top1_regret(scores: Array, dice: Array, counts: Counts) -> Array:
-    """Top-1 regret of each resample, in the unit of `dice`; arguments and result as in `pearson`."""
+def top1_regret(resamples: Resamples) -> Array:
+    """Top-1 regret of each resample, in the unit of the Dice."""
+    _, best = resamples.y.ends
     with np.errstate(invalid="ignore"):  # inf - inf for a resample without any source of the pool
-        return _best(dice, counts > 0) - _best_of_top(scores, dice, counts, k=1)
+        return best - resamples.best_of_top(1)
 
 
-def ndcg(scores: Array, dice: Array, counts: Counts) -> Array:
-    """NDCG of each resample; arguments and result as in `pearson`."""
-    worst = -_best(-dice, counts > 0)
-    gain = dice - worst[..., None]
+def ndcg(resamples: Resamples) -> Array:
+    """NDCG of each resample; tied sources share the mean of the discounts of their positions."""
+    counts, (worst, _) = resamples.counts, resamples.y.ends
+    gain = resamples.dice - worst[..., None]
+    cumulated = _cumulated(1 / np.log2(np.arange(2, counts.sum(axis=-1).max() + 2)))
+
+    def gained(side: Side) -> Array:
+        above, level = (part.astype(np.int64) for part in side.standing)
+        discounts = (cumulated[above + level] - cumulated[above]) / np.maximum(level, 1)
+        return _total(counts, gain * discounts)
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _total(counts, gain * _discounts(scores, counts)) / _total(counts, gain * _discounts(dice, counts))
+        return gained(resamples.x) / gained(resamples.y)
 
 
-def _total(counts: Counts, values: Array) -> Array:
+def _over_pairs(pairs: Pairs, counts: Counts) -> Array:
+    """(..., n) the sum of pairs_ji c_j over j; one matrix product if all resamples share the pairs."""
+    copies = counts.astype(np.float32)
+    sums = copies @ pairs if pairs.ndim == 2 else (copies[..., None, :] @ pairs)[..., 0, :]
+    return sums.astype(np.float64)
+
+
+def _ordered(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+    """(..., n) the values of each resample in its order, or in the order (n,) that all share."""
+    if order.ndim == 1:
+        return values.take(order, axis=-1)
+    return np.take_along_axis(*np.broadcast_arrays(values, order), axis=-1)
+
+
+def _total(counts: Array | Counts, values: Array) -> Array:
     """(b,) the sum of values over the copies."""
     total: Array = (counts * values).sum(axis=-1)
     return total
@@ -104,66 +221,16 @@ def _centred(values: Array, counts: Counts) -> Array:
     return centred
 
 
-def _varies(values: Array, counts: Counts) -> NDArray[np.bool_]:
-    """(b,) whether two different values were drawn."""
-    varies: NDArray[np.bool_] = _best(values, counts > 0) > -_best(-values, counts > 0)
-    return varies
-
-
-def _signs(values: Array) -> Array:
-    """(..., n, n) sign(v_i - v_j)."""
-    return np.sign(values[..., :, None] - values[..., None, :])
-
-
-def _sum_over_pairs(left: Array | Counts, pairs: Array, right: Counts) -> Array:
-    """(b,) left' pairs right, with symmetric pairs; one matrix product if all resamples share the pairs."""
-    inner = right @ pairs if pairs.ndim == 2 else (pairs @ right[..., None])[..., 0]
-    total: Array = (left * inner).sum(axis=-1)
-    return total
-
-
-def _tau(x: Array, y: Array, weights: Array | Counts, counts: Counts) -> Array:
-    """Tau-b or weighted tau by the module's formula, from the signs of the differences."""
-    agree = _sum_over_pairs(weights, x * y, counts)
-    untied_x, untied_y = _sum_over_pairs(weights, np.abs(x), counts), _sum_over_pairs(weights, np.abs(y), counts)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(agree / np.sqrt(untied_x * untied_y), -1, 1)
-
-
-def _rank_weights(first: Array, second: Array, counts: Counts) -> Array:
-    """(b, n) sum of 1/(1 + rank) over the copies of each source, ranked by descending `first`, ties by `second`."""
-    first, second = np.broadcast_arrays(first, second)
-    order = np.lexsort((second, first), axis=-1)[..., ::-1]
-    order, counts = np.broadcast_arrays(order, counts)
-    drawn = np.take_along_axis(counts, order, axis=-1)
+def _rank_weights(first: Side, second: Side) -> Array:
+    """(..., n) sum of 1/(1 + rank) over the copies of each source, ranked by descending `first`, ties by `second`."""
+    order = first.order
+    if first.tied:
+        order = np.lexsort(np.broadcast_arrays(second.values, first.values), axis=-1)
+    order = order[..., ::-1]
+    drawn = _ordered(first.counts, order)
     stop = drawn.cumsum(axis=-1)
     harmonic = _cumulated(1 / np.arange(1, stop.max() + 1))
-    weights = np.empty(counts.shape)
-    np.put_along_axis(weights, order, harmonic[stop] - harmonic[stop - drawn], axis=-1)
-    return weights
-
-
-def _above_and_level(values: Array, counts: Counts) -> tuple[Array, Array]:
-    """(b, n) the number of copies above each source, and tied with it (including its own)."""
-    signs = _signs(values)
-    above, level = (signs < 0).astype(np.float64), (signs == 0).astype(np.float64)
-    if values.ndim == 1:
-        return counts @ above.T, counts @ level
-    return (above @ counts[..., None])[..., 0], (level @ counts[..., None])[..., 0]
-
-
-def _mid_ranks(values: Array, counts: Counts) -> Array:
-    """(b, n) mid-ranks from the top, negated so that they increase with the values."""
-    above, level = _above_and_level(values, counts)
-    return -(above + (level + 1) / 2)
-
-
-def _discounts(values: Array, counts: Counts) -> Array:
-    """(b, n) the discount of each source: the mean over the positions that it shares with tied sources."""
-    above, level = (part.astype(np.int64) for part in _above_and_level(values, counts))
-    cumulated = _cumulated(1 / np.log2(np.arange(2, counts.sum(axis=-1).max() + 2)))
-    discounts: Array = (cumulated[above + level] - cumulated[above]) / np.maximum(level, 1)
-    return discounts
+    return _ordered(harmonic[stop] - harmonic[stop - drawn], np.argsort(order, axis=-1))
 
 
 def _cumulated(values: Array) -> Array:
@@ -171,26 +238,7 @@ def _cumulated(values: Array) -> Array:
     return np.concatenate(([0.0], values.cumsum()))
 
 
-def _best(dice: Array, among: NDArray[np.bool_]) -> Array:
-    """(b,) the best Dice in the mask `among`."""
-    best: Array = np.where(among, dice, -np.inf).max(axis=-1)
+def _best(values: Array, among: NDArray[np.bool_]) -> Array:
+    """(b,) the highest value in the mask `among`."""
+    best: Array = np.where(among, values, -np.inf).max(axis=-1)
     return best
-
-
-def _best_of_top(scores: Array, dice: Array, counts: Counts, *, k: int) -> Array:
-    """(b,) the best Dice among the top k copies; equal scores are ordered by ascending Dice."""
-    if scores.ndim == dice.ndim == 1:  # all resamples share one order
-        order = np.lexsort((dice, -scores))
-        drawn = counts[..., order]
-        return _best(dice[order], (drawn > 0) & (drawn.cumsum(axis=-1) - drawn < k))
-    scores, dice, counts = np.broadcast_arrays(scores, dice, counts)
-    order = np.lexsort((dice, -scores), axis=-1)
-    drawn = np.take_along_axis(counts, order, axis=-1)
-    in_top = (drawn > 0) & (drawn.cumsum(axis=-1) - drawn < k)
-    return _best(np.take_along_axis(dice, order, axis=-1), in_top)
-
-
-def _rel(scores: Array, dice: Array, counts: Counts, *, k: int) -> Array:
-    best = _best(dice, counts > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(best > 0, _best_of_top(scores, dice, counts, k=k) / best, np.nan)

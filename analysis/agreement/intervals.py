@@ -115,7 +115,7 @@ def expanded_interval(resampled: Array, n: float, *, level: float = LEVEL) -> In
 
 
 def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: float = LEVEL) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval.
+    """The bias-corrected and accelerated bootstrap interval; `scipy.stats.bootstrap` cannot take shared resamples.
 
     Args:
         value: The measure on the sample.

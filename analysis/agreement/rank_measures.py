@@ -81,15 +81,7 @@ def pearson(scores: ArrayLike, dice: ArrayLike) -> float:
 def kendall(scores: ArrayLike, dice: ArrayLike) -> float:
     """Kendall's tau-b = (concordant - discordant) / sqrt(pairs untied in x * pairs untied in y).
 
-    Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
-
-    Returns:
-        A number in [-1, 1], or NaN.
-
-    Raises:
-        ValueError: The two are not vectors of the same length.
+    Args, result and errors as in `pearson`.
 
     Example:
         >>> round(kendall([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -104,16 +96,10 @@ def weighted_kendall(scores: ArrayLike, dice: ArrayLike, *, rank: bool | None = 
     A pair (i, j) has weight 1/(1 + rank_i) + 1/(1 + rank_j), where rank 0 is the best.
 
     Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
+        scores: As in `pearson`, and so are result and errors.
+        dice: As in `pearson`.
         rank: True ranks by score (ties by Dice), then by Dice (ties by score), and averages the two taus: the usual
             choice, and symmetric. None ranks only by score. False uses the order of the sources as given.
-
-    Returns:
-        A number in [-1, 1], or NaN.
-
-    Raises:
-        ValueError: The two are not vectors of the same length.
 
     Example:
         >>> round(weighted_kendall([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -125,15 +111,7 @@ def weighted_kendall(scores: ArrayLike, dice: ArrayLike, *, rank: bool | None = 
 def spearman(scores: ArrayLike, dice: ArrayLike) -> float:
     """Spearman's rho: Pearson's r of the ranks, with tied values at their mean rank.
 
-    Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
-
-    Returns:
-        A number in [-1, 1], or NaN.
-
-    Raises:
-        ValueError: The two are not vectors of the same length.
+    Args, result and errors as in `pearson`.
 
     Example:
         >>> round(spearman([1.0, 2.0, 3.0, 4.0], [0.1, 0.3, 0.2, 0.4]), 3)
@@ -148,15 +126,12 @@ def rel_at_k(scores: ArrayLike, dice: ArrayLike, *, k: int = 1) -> float:
     Sources with equal scores are ordered by rising Dice, the worst case for the metric.
 
     Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
-        k: The number of top sources, at least 1.
+        scores: As in `pearson`, and so are the errors.
+        dice: As in `pearson`.
+        k: The number of top sources, at least 1 (`ValueError` below).
 
     Returns:
         A number of at most 1, or NaN (also if the best Dice is not positive).
-
-    Raises:
-        ValueError: The two are not vectors of the same length, or k is below 1.
 
     Example:
         >>> rel_at_k([1.0, 2.0, 3.0, 4.0], [0.1, 0.8, 0.2, 0.4], k=1)
@@ -180,15 +155,7 @@ def top1_regret(scores: ArrayLike, dice: ArrayLike) -> float:
 
     Of several sources with the highest score, the one with the lowest Dice counts.
 
-    Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
-
-    Returns:
-        A number of at least 0, in the unit of `dice`, or NaN.
-
-    Raises:
-        ValueError: The two are not vectors of the same length.
+    Args and errors as in `pearson`. The result is at least 0, in the unit of `dice`, or NaN.
 
     Example:
         >>> round(top1_regret([1.0, 2.0, 3.0, 4.0], [0.1, 0.4, 0.2, 0.3]), 3)
@@ -203,15 +170,7 @@ def ndcg(scores: ArrayLike, dice: ArrayLike) -> float:
     DCG = sum over the sources, best score first, of gain / log2(position + 1), position from 1; divided by the DCG of
     the ranking by Dice. Sources with equal scores share the mean of their discounts.
 
-    Args:
-        scores: (n,) float, one score per source.
-        dice: (n,) float, the Dice of the same sources.
-
-    Returns:
-        A number in [0, 1], or NaN.
-
-    Raises:
-        ValueError: The two are not vectors of the same length.
+    Args and errors as in `pearson`. The result is in [0, 1], or NaN.
 
     Example:
         >>> round(ndcg([1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.4, 0.3]), 3)

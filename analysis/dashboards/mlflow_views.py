@@ -64,6 +64,7 @@ class View:
     @property
     def state(self) -> dict[str, Any]:
         """The view in MLflow's format."""
+        charted = {chart.get("metricKey") for section in self.sections for chart in section.charts}
         sections = list(zip([f"{self.key}/{section.name}" for section in self.sections], self.sections, strict=True))
         return {
             "searchFilter": self.runs,
@@ -79,15 +80,8 @@ class View:
             "hideEmptyCharts": True,
             "groupBy": None,
             "compareRunSections": [
-                {
-                    "uuid": uuid,
-                    "name": section.name,
-                    "display": True,
-                    "isReordered": True,
-                    "isGenerated": False,
-                    "columns": section.columns,
-                    "cardHeight": HEIGHT,
-                }
+                {"uuid": uuid, "name": section.name, "columns": section.columns, "cardHeight": HEIGHT}
+                | {"display": True, "isReordered": True, "isGenerated": False}
                 for uuid, section in sections
             ],
             "compareRunCharts": [
@@ -95,13 +89,8 @@ class View:
                 for uuid, section in sections
                 for place, chart in enumerate(section.charts)
             ]
-            + [{"uuid": name, "deleted": True, **bars(name)} for name in self._hidden],
+            + [{"uuid": name, "deleted": True, **bars(name)} for name in sorted(set(self.metrics) - charted)],
         }
-
-    @property
-    def _hidden(self) -> list[str]:
-        shown = {chart.get("metricKey") for section in self.sections for chart in section.charts}
-        return sorted(set(self.metrics) - shown)
 
     def encoded(self) -> str:
         """The value of the tag: deflated JSON in base 64."""
@@ -117,9 +106,6 @@ def address(page: str, experiment: str, view: View) -> str:
         experiment: The experiment's id.
         view: The view.
 
-    Returns:
-        The address.
-
     Example:
         >>> address("http://127.0.0.1:5000", "1", View("truth", "", "", "metrics.dice", [], []))
         'http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=truth&compareRunsMode=CHART'
@@ -128,14 +114,7 @@ def address(page: str, experiment: str, view: View) -> str:
 
 
 def bars(metric: str) -> Chart:
-    """A bar chart with one bar per run that has the metric.
-
-    Args:
-        metric: The metric's name.
-
-    Returns:
-        The chart.
-    """
+    """A bar chart with one bar per run that has the metric."""
     return {"type": "BAR", "metricKey": metric}
 
 
@@ -153,27 +132,13 @@ def parallel(params: Iterable[str], metrics: Iterable[str]) -> Chart:
 
 
 def scatter(x: str, y: str) -> Chart:
-    """A scatter chart with one point per run that has both metrics.
-
-    Args:
-        x: The metric on the horizontal axis.
-        y: The metric on the vertical axis.
-
-    Returns:
-        The chart.
-    """
+    """A scatter chart with one point per run that has both metrics."""
     axes = {name: {"key": key, "type": "METRIC"} for name, key in (("xaxis", x), ("yaxis", y))}
     return {"type": "SCATTER", **axes}
 
 
 def canonical(column: str) -> str:
-    """The page's name of a column.
-
-    Args:
-        column: `params.NAME`, `metrics.NAME`, `tags.NAME` or `attributes.NAME`.
-
-    Returns:
-        The column, with NAME in backticks unless it is an attribute.
+    """The page's name of a column KIND.NAME: NAME is in backticks, unless KIND is `attributes`.
 
     Example:
         >>> canonical("params.stream.overlap")

@@ -37,7 +37,7 @@ def control_scores(
         generator: Randomness of the random control.
 
     Returns:
-        Columns source, target, metric, score, reason, seconds; seconds are 0.
+        The columns `SCORE_COLUMNS`; seconds are 0.
 
     Raises:
         ValueError: A source of a pool has no row in `sources`.
@@ -70,15 +70,7 @@ def with_controls(
 ) -> pd.DataFrame:
     """The scores of metrics and controls in one frame, with the column `kind`, "metric" or "control".
 
-    Args:
-        pools: The pools to score.
-        others: The pools that the static leaderboard may use.
-        scores: The metrics' scores.
-        sources: The frame of the sources.
-        generator: Randomness of the random control.
-
-    Returns:
-        Columns source, target, metric, score, reason, seconds, kind.
+    Args as in `control_scores`; `scores` are those of the metrics, with the columns `SCORE_COLUMNS`.
     """
     controls = control_scores(pools, sources, others=others, generator=generator)
     metrics = scores[list(SCORE_COLUMNS)]

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from analysis.agreement.corrections import corrected
-from analysis.agreement.measure_table import LARGE_POOL
 from analysis.evaluation.controls import SCORE_COLUMNS
 from analysis.evaluation.evaluate import Missing, gap_table
 from analysis.evaluation.pool_stability import COLUMNS as STABILITY
@@ -20,7 +19,6 @@ from analysis.truth.seed_case_bootstrap import with_cases
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
 RESAMPLES = 2000  # with these, the ends of a 95% interval vary by about 0.01 between seeds
-MOST_OF_MANY = 1000  # maximum for a large pool, whose intervals are narrow and vary less than that
 
 
 def correlate(
@@ -42,7 +40,7 @@ def correlate(
         scores: Columns source, target, metric, score, reason, seconds: one row per score; NaN with its reason.
         sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
             source_cases: one row per source.
-        resamples: The number of bootstrap draws and permutations; at most 1,000 for more than 100 sources.
+        resamples: The number of bootstrap draws and permutations.
         seed: The seed of all draws.
         scans: Target -> the scan that its cases come from; if given, means by scan are added to means by target.
         missing: "nan": a metric without a score for a source of a pool has no agreement on that target;
@@ -64,8 +62,7 @@ def correlate(
     tune = main_tune(every)
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
-    drawn = min(resamples, MOST_OF_MANY) if len(names) > LARGE_POOL else resamples
-    settings = Settings(scores, sources, tune, dict(scans or {}), missing, drawn)
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples)
     generators = np.random.default_rng(seed).spawn(3)
     found = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
@@ -89,7 +86,7 @@ def _study(
     return Study(
         tune=settings.tune,
         pools=main,
-        beside=tuple(pool for pool in every if pool.tune != settings.tune),
+        other_pools=tuple(pool for pool in every if pool.tune != settings.tune),
         scores=found[0].scores,
         sources=settings.sources,
         agreement=corrected(pd.DataFrame([row for rows in found for row in rows.agreement])),

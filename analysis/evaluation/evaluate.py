@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from analysis.agreement.measure_table import PEARSON
 from analysis.agreement.rank_measures import why_undefined
-from analysis.evaluation.prepared_truth import Agreement, Yardstick
+from analysis.evaluation.prepared_truth import Agreement, PreparedTruth
 from analysis.truth.pools import Pool
 
 Array = NDArray[np.float64]
@@ -53,22 +53,20 @@ class Evaluation:
     agreement: Agreement
 
 
-def evaluate(
-    pool: Pool, scores: pd.DataFrame, *, metric: str, yardstick: Yardstick, missing: Missing = "nan"
-) -> Evaluation:
+def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing: Missing = "nan") -> Evaluation:
     """Agreement of one metric with the truth of one pool.
 
     Args:
-        pool: The truth.
+        truth: The truth of the pool and its draws.
         scores: The rows of this metric and target, indexed by source; columns score, reason, seconds. A source without
             a row has no score.
         metric: The name of the metric.
-        yardstick: The pool's Dice and its draws.
         missing: How scores that are not finite are handled, see the module.
 
     Returns:
         The evaluation.
     """
+    pool = truth.pool
     rows = scores.reindex(pool.sources)
     x, y = rows["score"].to_numpy(dtype=np.float64), pool.mean
     finite = np.isfinite(x)
@@ -86,19 +84,14 @@ def evaluate(
         dice_ties=tied_share(y[finite]),
         seconds=float(rows["seconds"].astype(float).mean()),
         reason="; ".join(dict.fromkeys(filter(None, (undefined, gaps)))),
-        agreement=yardstick.undefined() if undefined else yardstick.only(kept).agreement(x[kept]),
+        agreement=truth.undefined() if undefined else truth.only(kept).agreement(x[kept]),
     )
 
 
 def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
-    """Average one metric over targets (or over means of targets), draw by draw.
+    """Average one metric over targets (or over means of targets), draw by draw, with `name` as target.
 
-    Args:
-        parts: The evaluations of one metric, one per target.
-        name: The name of the mean in the target column.
-
-    Returns:
-        The mean; NaN with the reason if any part is NaN.
+    The mean is NaN with the reason if any part is NaN.
     """
     undefined = [part.target for part in parts if np.isnan(part.agreement.value[PEARSON.name])]
     incomplete = [part.target for part in parts if part.counted < part.sources]
@@ -142,10 +135,7 @@ def tied_share(values: Array) -> float:
     """The share of pairs with exactly equal values.
 
     Args:
-        values: (n,) float64.
-
-    Returns:
-        A number in [0, 1]; NaN for fewer than two values.
+        values: (n,) float64; NaN for fewer than two.
 
     Example:
         >>> tied_share(np.array([1.0, 1.0, 2.0]))
@@ -164,10 +154,10 @@ def _mean(parts: Sequence[Agreement]) -> Agreement:
         resampled=_means([part.resampled for part in parts]),
         null=_means([part.null for part in parts]),
         jackknife=_means([part.jackknife for part in parts]),
-        luck={
-            kind: _means([part.luck[kind] for part in parts])
-            for kind in first.luck
-            if all(kind in part.luck for part in parts)
+        redrawn={
+            kind: _means([part.redrawn[kind] for part in parts])
+            for kind in first.redrawn
+            if all(kind in part.redrawn for part in parts)
         },
     )
 

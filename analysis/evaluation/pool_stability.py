@@ -36,9 +36,6 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
         sources: Columns source, arch, width, length, parameters.
         names: The sources of all pools.
 
-    Returns:
-        (family, name) -> its sources.
-
     Example:
         >>> frame = pd.DataFrame({"source": list("abcd"), "arch": "unet", "width": 8, "length": "long",
         ...                       "parameters": [10, 20, 20, 30]})
@@ -64,14 +61,7 @@ def stability(
 ) -> list[Row]:
     """The mean agreement of every metric and control on every sub-pool except `one_source`.
 
-    Args:
-        pools: The pools of the main study.
-        scores: The metrics' scores: source, target, metric, score, reason, seconds.
-        sources: The frame of the sources.
-        generator: Randomness of the random control.
-
-    Returns:
-        Rows with the columns `COLUMNS`.
+    Args as in `analysis.evaluation.controls.with_controls`; rows with the columns `COLUMNS`.
     """
     names = {name for pool in pools for name in pool.sources}
     rows: list[Row] = []

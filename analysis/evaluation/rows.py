@@ -21,15 +21,6 @@ def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) 
     For each measure M: M, M_low, M_high; for primary measures also M_p (one-sided, by permutation), M_ceiling and
     M_share (of the ceiling; NaN if that is 0), and the intervals over test cases and fine-tuning seeds: M_cases_low,
     M_cases_high, M_seeds_low, M_seeds_high. score_ties and dice_ties are the shares of tied pairs of sources.
-
-    Args:
-        found: The evaluation of one metric.
-        truth: The quality of the truth of the same target.
-        subset: The name of the sub-pool.
-        kind: "metric" or "control".
-
-    Returns:
-        Column -> value.
     """
     row: Row = {"subset": subset, "target": found.target, "tune": found.tune, "metric": found.metric, "kind": kind}
     row |= {"targets": found.targets, "sources": found.sources, "counted": found.counted}
@@ -40,20 +31,12 @@ def agreement_row(found: Evaluation, truth: Quality, *, subset: str, kind: str) 
         row[f"{measure.name}_p"] = permutation_p(value, found.agreement.null[measure.name])
         row[f"{measure.name}_ceiling"] = top
         row[f"{measure.name}_share"] = value / top if top > 0 else float("nan")
-    row |= _luck(found) | {"score_ties": found.score_ties, "dice_ties": found.dice_ties}
+    row |= _redrawn(found) | {"score_ties": found.score_ties, "dice_ties": found.dice_ties}
     return row | {"seconds": found.seconds, "reason": found.reason}
 
 
 def reliability_row(truth: Quality, *, subset: str) -> Row:
-    """One row of the table of reliability: for each primary measure M: M, M_low, M_high and M_ceiling.
-
-    Args:
-        truth: The quality of the truth.
-        subset: The name of the sub-pool.
-
-    Returns:
-        Column -> value.
-    """
+    """One row of the table of reliability, with M, M_low, M_high and M_ceiling for each primary measure M."""
     row: Row = {"subset": subset, "target": truth.target, "tune": truth.tune}
     row |= {"targets": truth.targets, "sources": truth.sources, "seeds": truth.seeds}
     row |= {"spread": truth.spread, "seed_sd": truth.seed_sd}
@@ -65,15 +48,7 @@ def reliability_row(truth: Quality, *, subset: str) -> Row:
 
 
 def measured(found: Evaluation, measure: Measure) -> dict[str, float]:
-    """One measure with its interval: M, M_low and M_high.
-
-    Args:
-        found: The evaluation of one metric.
-        measure: M.
-
-    Returns:
-        Column -> value.
-    """
+    """One measure with its interval: the columns M, M_low and M_high."""
     name, interval = measure.name, interval_of(found, measure)
     return {name: found.agreement.value[name], f"{name}_low": interval.low, f"{name}_high": interval.high}
 
@@ -83,13 +58,6 @@ def interval_of(found: Evaluation, measure: Measure) -> Interval:
 
     Fisher's z for Pearson on one target, BCa for its mean over targets, percentiles for all other measures, expanded
     for the measures that need it.
-
-    Args:
-        found: The evaluation of one metric.
-        measure: The measure.
-
-    Returns:
-        The interval.
     """
     value, resampled = found.agreement.value[measure.name], found.agreement.resampled[measure.name]
     if measure is not PEARSON:
@@ -99,12 +67,12 @@ def interval_of(found: Evaluation, measure: Measure) -> Interval:
     return bca_interval(value, resampled, found.agreement.jackknife[measure.name])
 
 
-def _luck(found: Evaluation) -> dict[str, float]:
+def _redrawn(found: Evaluation) -> dict[str, float]:
     """M_cases_low, M_cases_high, M_seeds_low and M_seeds_high for the primary measures; NaN if unknown."""
     row: dict[str, float] = {}
     for kind in ("cases", "seeds"):
-        drawn = found.agreement.luck.get(kind, {})
+        drawn = found.agreement.redrawn.get(kind, {})
         for measure in PRIMARY:
-            interval = percentile_interval(drawn[measure.name]) if kind in found.agreement.luck else UNKNOWN
+            interval = percentile_interval(drawn[measure.name]) if kind in found.agreement.redrawn else UNKNOWN
             row |= {f"{measure.name}_{kind}_low": interval.low, f"{measure.name}_{kind}_high": interval.high}
     return row

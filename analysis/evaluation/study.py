@@ -24,7 +24,7 @@ class Study:
     Attributes:
         tune: What was fine-tuned in the main study.
         pools: The truth of each target, tuned that way.
-        beside: The truth of pools with another choice of what is tuned; they have their own rows and enter no mean.
+        other_pools: The truth of pools with another choice of what is tuned; they have own rows and enter no mean.
         scores: Columns source, target, metric, score, reason, seconds, kind ("metric" or "control").
         sources: The frame of the sources, as given.
         agreement: One row per subset, target (or `mean`, `mean_by_scan`), tune and metric;
@@ -44,7 +44,7 @@ class Study:
 
     tune: str
     pools: tuple[Pool, ...]
-    beside: tuple[Pool, ...]
+    other_pools: tuple[Pool, ...]
     scores: pd.DataFrame
     sources: pd.DataFrame
     agreement: pd.DataFrame
@@ -60,14 +60,9 @@ class Study:
     truth_from: str = FINE_TUNING
 
     def agreement_of(self, target: str = MEAN, *, subset: str = ALL) -> pd.DataFrame:
-        """The rows of one target or mean in the main study, indexed by metric, metrics before controls.
+        """The rows of one target or mean in the main study, indexed by metric.
 
-        Args:
-            target: A target, or `mean`, or `mean_by_scan`.
-            subset: `all` or `without_weak`.
-
-        Returns:
-            The rows, in descending order of weighted Kendall within metrics and within controls, NaN last.
+        Metrics come before controls, both in descending order of weighted Kendall, NaN last.
         """
         rows = self.agreement
         rows = rows[(rows["target"] == target) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
@@ -75,28 +70,13 @@ class Study:
         return rows.set_index("metric")
 
     def agreement_targets(self, metric: str, *, subset: str = ALL) -> pd.DataFrame:
-        """The rows of one metric on the targets of the main study, without means, indexed by target.
-
-        Args:
-            metric: A metric or control.
-            subset: `all` or `without_weak`.
-
-        Returns:
-            The rows, targets in the order of the pools.
-        """
+        """The rows of one metric or control on the targets of the main study, indexed by target, in pool order."""
         rows = self.agreement
         rows = rows[(rows["metric"] == metric) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
         return rows[~rows["target"].isin(MEANS)].set_index("target")
 
     def reliability_of(self, target: str = MEAN, *, subset: str = ALL) -> "pd.Series[float]":
-        """The reliability of one target or mean in the main study.
-
-        Args:
-            target: A target, or `mean`, or `mean_by_scan`.
-            subset: `all` or `without_weak`.
-
-        Returns:
-            The row; its columns are those of `analysis.evaluation.rows.reliability_row`.
+        """The row of `reliability` of one target or mean in the main study.
 
         Raises:
             ValueError: There is no such row.
@@ -110,17 +90,7 @@ class Study:
     def comparison(
         self, metric: str, other: str, *, target: str = MEAN, measure: str = "weighted_kendall", subset: str = ALL
     ) -> "pd.Series[float]":
-        """The comparison of one metric with another in the main study.
-
-        Args:
-            metric: The metric.
-            other: The metric it is compared with: ccfv or static_leaderboard.
-            target: A target, or `mean`, or `mean_by_scan`.
-            measure: pearson, kendall or weighted_kendall.
-            subset: `all` or `without_weak`.
-
-        Returns:
-            The row, see `analysis.evaluation.compare.comparisons`.
+        """The row of `comparisons` of one metric with another, ccfv or static_leaderboard, in the main study.
 
         Raises:
             ValueError: There is no such row.

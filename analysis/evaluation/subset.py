@@ -1,7 +1,8 @@
 """All rows of one sub-pool: the main study with its means, then every other choice of what is tuned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,14 +13,15 @@ from analysis.evaluation.compare import comparisons
 from analysis.evaluation.controls import with_controls
 from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_evaluation
 from analysis.evaluation.pool_stability import without_one_source
-from analysis.evaluation.prepared_truth import Yardstick
+from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import Row, agreement_row, reliability_row
 from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN
 from analysis.truth.pools import Pool
 from analysis.truth.quality import Quality, mean_quality, quality
-from analysis.truth.seed_case_bootstrap import luck
+from analysis.truth.seed_case_bootstrap import redrawn_dice
 
-LUCK_DRAWS = 300  # with these, the ends of an interval over cases or seeds vary by about 0.02 between seeds
+Item = TypeVar("Item", Evaluation, Quality)
+REDRAWS = 300  # with these, the ends of an interval over cases or seeds vary by about 0.02 between seeds
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,10 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
         chosen = [pool for pool in every if pool.tune == tune]
         table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
-        found = _by_metric(chosen, table, settings, draws, generator, truth_luck=subset == ALL)
+        found = _by_metric(chosen, table, settings, draws, generator, redraw=subset == ALL)
         if tune == settings.tune:
-            qualities += _mean_qualities(qualities, settings.scans)
-            for items in found.values():
-                items.extend(_mean_evaluations(items, settings.scans))
+            qualities = _with_means(qualities, mean_quality, settings.scans)
+            found = {metric: _with_means(items, mean_evaluation, settings.scans) for metric, items in found.items()}
             rows = replace(rows, scores=table)
         kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
         rows = rows.plus(_rows(found, qualities, subset, kinds))
@@ -124,17 +125,16 @@ def _by_metric(
     draws: SourceDraws,
     generator: np.random.Generator,
     *,
-    truth_luck: bool,
+    redraw: bool,
 ) -> dict[str, list[Evaluation]]:
     """Metric -> its evaluations, one per target; pool by pool, so that only one pool's draws are in memory."""
     found: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
     here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
     for pool in chosen:
-        lucky = luck(pool, draws=LUCK_DRAWS, generator=generator) if truth_luck else {}
-        yardstick = Yardstick(pool.sources, pool.mean, draws, lucky)
+        truth = PreparedTruth(pool, draws, redrawn_dice(pool, draws=REDRAWS, generator=generator) if redraw else {})
         for metric, items in found.items():
             scores = here.get((metric, pool.target), _NO_ROWS)
-            items.append(evaluate(pool, scores, metric=metric, yardstick=yardstick, missing=settings.missing))
+            items.append(evaluate(truth, scores, metric=metric, missing=settings.missing))
     return found
 
 
@@ -158,27 +158,13 @@ def _mean(items: Sequence[Evaluation]) -> Evaluation:
     return next(item for item in items if item.target == MEAN)
 
 
-def _mean_evaluations(found: Sequence[Evaluation], scans: Mapping[str, str]) -> list[Evaluation]:
-    means = [mean_evaluation(found, name=MEAN)]
+def _with_means(items: Sequence[Item], average: Callable[..., Item], scans: Mapping[str, str]) -> list[Item]:
+    """The items of all targets, their mean, and with `scans` the mean over scans of the mean over their targets."""
+    means = [average(items, name=MEAN)]
     if scans:
-        groups = _by_scan([item.target for item in found], scans)
-        parts = [mean_evaluation([found[i] for i in group], name=scan) for scan, group in groups.items()]
-        means.append(mean_evaluation(parts, name=MEAN_BY_SCAN))
-    return means
-
-
-def _mean_qualities(found: Sequence[Quality], scans: Mapping[str, str]) -> list[Quality]:
-    means = [mean_quality(found, name=MEAN)]
-    if scans:
-        groups = _by_scan([item.target for item in found], scans)
-        parts = [mean_quality([found[i] for i in group], name=scan) for scan, group in groups.items()]
-        means.append(mean_quality(parts, name=MEAN_BY_SCAN))
-    return means
-
-
-def _by_scan(targets: Sequence[str], scans: Mapping[str, str]) -> dict[str, list[int]]:
-    """Scan -> the indices of its targets; a target without an entry counts as its own scan."""
-    groups: dict[str, list[int]] = {}
-    for place, target in enumerate(targets):
-        groups.setdefault(scans.get(target, target), []).append(place)
-    return groups
+        groups: dict[str, list[Item]] = {}
+        for item in items:  # a target without an entry counts as its own scan
+            groups.setdefault(scans.get(item.target, item.target), []).append(item)
+        parts = [average(group, name=scan) for scan, group in groups.items()]
+        means.append(average(parts, name=MEAN_BY_SCAN))
+    return [*items, *means]

@@ -1,4 +1,4 @@
-"""Comparisons of metrics: the critical-difference diagram, and agreement against cost."""
+"""Comparisons of metrics: bars of a measure, the critical-difference diagram, and agreement against cost."""
 
 from typing import Any
 
@@ -10,18 +10,41 @@ from matplotlib.figure import Figure
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.study import MEAN, Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
+from analysis.tables.study_tables import LABELS
 
 STEP = 0.22  # inches per name
+
+
+def bars(study: Study, *, measure: str = "weighted_kendall", target: str = MEAN) -> Figure:
+    """Plot one measure of every metric and control as bars with 95% intervals, and the ceiling as a line.
+
+    Metrics come above controls, best first; undefined values are labelled and have no bar.
+    """
+    rows = study.agreement_of(target)
+    figure, panel = blank(7.0, 1.4 + 0.22 * len(rows))
+    place = np.arange(len(rows))[::-1]
+    value = rows[measure].to_numpy(dtype=float)
+    ends = rows[[f"{measure}_low", f"{measure}_high"]].to_numpy(dtype=float)
+    colours = [BLUE if kind == "metric" else GREY for kind in rows["kind"]]
+    panel.barh(place, np.nan_to_num(value), color=colours, height=0.7)
+    drawn = np.isfinite(value) & np.isfinite(ends).all(axis=1)
+    panel.hlines(place[drawn], *ends[drawn].T, color="black", linewidth=1.2)
+    for at in place[~np.isfinite(value)]:
+        panel.text(0.01, at, "undefined", va="center", fontsize=SMALL)
+    ceiling = float(study.reliability_of(target)[f"{measure}_ceiling"])
+    if np.isfinite(ceiling):
+        panel.axvline(ceiling, color=ORANGE, linestyle="--", label=f"ceiling {ceiling:.2f}")
+        figure.legend(loc="outside upper right", frameon=False, fontsize=SMALL)
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_yticks(place, [str(name) for name in rows.index], fontsize=SMALL)
+    panel.set_xlabel(f"{LABELS[measure]}, {target.replace('_', ' ')} (tuned: {study.tune}); bars with 95% intervals")
+    return figure
 
 
 def rank_diagram(found: CriticalDifference) -> Figure:
     """Plot the critical-difference diagram: mean ranks on a line, a bar over each group that does not differ.
 
-    Args:
-        found: The result of `critical_difference`, with a defined difference.
-
-    Returns:
-        The figure; names of the better half on the left, of the worse half on the right.
+    Names of the better half are on the left, of the worse half on the right.
 
     Raises:
         ValueError: The difference is undefined.
@@ -31,11 +54,8 @@ def rank_diagram(found: CriticalDifference) -> Figure:
     names, values = list(found.ranks), np.array(list(found.ranks.values()))
     k, cliques, half = len(names), found.cliques, (len(names) + 1) // 2
     figure, panel = blank(7.5, 1.0 + STEP * (half + len(cliques)))
-    panel.set_ylim(-half - len(cliques) - 0.6, 0)
-    panel.set_xlim(1 - 0.55 * k, k + 0.55 * k)
+    panel.set(ylim=(-half - len(cliques) - 0.6, 0), xlim=(1 - 0.55 * k, k + 0.55 * k), xticks=[], yticks=[])
     panel.spines[["left", "bottom"]].set_visible(False)
-    panel.set_xticks([])
-    panel.set_yticks([])
     _ruler(panel, k, found.difference)
     for line, clique in enumerate(cliques):
         ends = found.ranks[clique[0]] - 0.06, found.ranks[clique[-1]] + 0.06
@@ -53,12 +73,8 @@ def rank_diagram(found: CriticalDifference) -> Figure:
 def cost_plot(study: Study) -> Figure:
     """Plot agreement against cost, one point per metric with its 95% interval, and the Pareto front.
 
-    Args:
-        study: The result of `correlate`.
-
-    Returns:
-        The figure; the static leaderboard, which costs nothing, is a dashed line. Metrics without a defined agreement
-        or cost are left out.
+    The static leaderboard, which costs nothing, is a dashed line. Metrics without a defined agreement or cost are left
+    out.
     """
     rows = study.agreement_of(MEAN)
     drawn = rows[(rows["kind"] == "metric") & rows["weighted_kendall"].notna() & (rows["seconds"] > 0)]
@@ -67,15 +83,10 @@ def cost_plot(study: Study) -> Figure:
     panel.vlines(x, drawn["weighted_kendall_low"], drawn["weighted_kendall_high"], color=GREY, linewidth=0.7, alpha=0.6)
     panel.plot(x, y, linestyle="none", marker="o", color=BLUE, markersize=5)
     front = pareto(drawn)
-    ring: dict[str, Any] = {
-        "marker": "o",
-        "markersize": 7,
-        "markerfacecolor": "none",
-        "linewidth": 1.5,
-        "drawstyle": "steps-post",
-    }
+    ring: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": "none"}
     label = "no other metric is both cheaper and better"
-    panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, label=label, **ring)
+    line: dict[str, Any] = {"color": ORANGE, "linewidth": 1.5, "drawstyle": "steps-post", "label": label}
+    panel.plot(front["seconds"], front["weighted_kendall"], **line, **ring)
     static = float(rows["weighted_kendall"].get("static_leaderboard", np.nan))
     if np.isfinite(static):
         panel.axhline(static, color="black", linestyle="--", linewidth=0.9, label=f"static leaderboard {static:.2f}")

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from analysis.evaluation.study import Study
 from analysis.plots.panels import score_table
-from analysis.plots.style import MOST_PANELS, SMALL, TINY, Margins, grid
+from analysis.plots.style import MOST_PANELS, SMALL, TINY, grid
 from analysis.truth.pools import Pool
 
 MOST_NAMED = 60  # maximum number of sources with readable names and values
@@ -21,11 +21,7 @@ ACROSS = 5  # maps in a row
 def heat_map(study: Study) -> Figure:
     """Plot the mean Dice of every source on every target; blank if the source is not in the pool.
 
-    Args:
-        study: The result of `correlate`.
-
-    Returns:
-        The figure; sources in descending order of mean (Dice - pool mean); cells show the Dice for up to 60 sources.
+    Sources come in descending order of mean (Dice - pool mean); cells show the Dice for up to 60 sources.
     """
     table = dice_table(study.pools)
     rows, columns = table.shape
@@ -44,12 +40,7 @@ def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
 
     A metric that agrees with the truth has a similar map. Ranks are shown because raw scores have no common scale.
 
-    Args:
-        study: The result of `correlate`.
-        metrics: The metrics or controls to draw, 1 to 59.
-
-    Returns:
-        The figure; rank 1 (best) is bright; blank if there is no score.
+    Rank 1 (best) is bright; a cell without a score is blank.
 
     Raises:
         ValueError: There are no metrics, or more than 59.
@@ -66,9 +57,8 @@ def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
     down = -(-len(tables) // across)
     named = len(truth) <= MOST_NAMED
     letters = max(len(str(name)) for name in truth.index) if named else 0
-    margins = Margins(left=0.3 + 0.065 * letters, right=0.9, bottom=0.9, gap=(0.12, 0.3))
-    size = (1.25, min(2.2, 0.13 * len(truth)))
-    figure, axes = grid(down, across, size=size, margins=margins)
+    size, left = (1.25, min(2.2, 0.13 * len(truth))), 0.3 + 0.065 * letters
+    figure, axes = grid(down, across, size=size, left=left, right=0.9, bottom=0.9, gap=(0.12, 0.3))
     for place, (panel, (name, table)) in enumerate(zip(axes.flat, tables.items(), strict=False)):
         image = _map(panel, _ranks(table), lowest=0.0, highest=1.0)
         panel.set_title(name, fontsize=SMALL, fontweight="bold" if name == "truth" else "normal")
@@ -84,12 +74,6 @@ def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
 
 def dice_table(pools: Sequence[Pool]) -> pd.DataFrame:
     """Source x target mean Dice, NaN outside a pool; sources in descending order of mean (Dice - pool mean).
-
-    Args:
-        pools: The pools, one per target.
-
-    Returns:
-        The table.
 
     Example:
         >>> pool = Pool("liver", "last", ("a", "b"), (0,), np.array([[0.25], [0.75]]))

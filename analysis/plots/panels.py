@@ -1,4 +1,4 @@
-"""Scatter plots of score against Dice: one panel per metric and target, or one per metric with means over targets."""
+"""Scatter plots of score against Dice, by metric and target or as means over targets, and of the terms of CC-FV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,27 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from analysis.evaluation.study import MEAN, Study
-from analysis.plots.style import KINDS, MOST_PANELS, MOST_VECTORS, OTHER_KIND, SMALL, TINY, Margins, bare, grid
+from analysis.evaluation.layer_parts import TERMS
+from analysis.evaluation.study import Study
+from analysis.plots.style import (
+    BLUE,
+    GREEN,
+    KINDS,
+    MOST_PANELS,
+    MOST_VECTORS,
+    ORANGE,
+    OTHER_KIND,
+    SMALL,
+    TINY,
+    bare,
+    blank,
+    grid,
+)
 
 Array = NDArray[np.float64]
 ACROSS = 6  # panels per row of `mean_scatter`
+COLOURS = {"consistency": ORANGE, "variety": GREEN, "both": BLUE}
+MARKERS = {"consistency": "v", "variety": "^", "both": "o"}
 
 
 @dataclass(frozen=True)
@@ -41,12 +57,9 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
     Error bars are the standard deviation of the Dice between seeds.
 
     Args:
-        study: The result of `correlate`.
+        study: The study.
         metrics: The metrics or controls to draw.
         targets: The targets to draw; None for all targets of the main study.
-
-    Returns:
-        The figure.
 
     Raises:
         ValueError: There would be no panel, or more than 60.
@@ -56,7 +69,7 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
         raise ValueError(
             f"`metrics` and `targets` must make 1 to {MOST_PANELS} panels, got {len(metrics)} times {len(names)}"
         )
-    figure, axes = grid(len(metrics), len(names), size=(1.9, 1.6), margins=Margins())
+    figure, axes = grid(len(metrics), len(names), size=(1.9, 1.6))
     scores = score_table(study)
     for row, metric in zip(axes, metrics, strict=True):
         found = study.agreement_targets(metric)["weighted_kendall"]
@@ -77,13 +90,6 @@ def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
     different targets have no common scale; the Dice is centred by the target's pool mean. Error bars are the standard
     error of the mean over targets.
 
-    Args:
-        study: The result of `correlate`.
-        metrics: The metrics or controls to draw, 1 to 60.
-
-    Returns:
-        The figure.
-
     Raises:
         ValueError: There would be no panel, or more than 60.
     """
@@ -91,14 +97,13 @@ def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
         raise ValueError(f"`metrics` must be 1 to {MOST_PANELS}, got {len(metrics)}")
     across = min(ACROSS, len(metrics))
     down = -(-len(metrics) // across)
-    figure, axes = grid(down, across, size=(1.55, 1.4), margins=Margins(gap=(0.4, 0.45)))
-    scores, means = score_table(study), study.agreement_of(MEAN)["weighted_kendall"]
+    figure, axes = grid(down, across, size=(1.55, 1.4), gap=(0.4, 0.45))
+    scores, means = score_table(study), study.agreement_of()["weighted_kendall"]
     for panel, metric in zip(axes.flat, metrics, strict=False):
         cloud = mean_cloud(study, scores, metric=metric)
         _draw(panel, cloud, study)
         panel.set_title(_title(metric, float(means.get(metric, np.nan)), cloud.x), fontsize=SMALL)
-        panel.set_xlim(-0.05, 1.05)
-        panel.set_xticks([0, 0.5, 1])
+        panel.set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
         panel.sharey(axes[0, 0])
     for panel in axes.flat[len(metrics) :]:
         panel.set_axis_off()
@@ -145,15 +150,9 @@ def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
         here = (kinds == kind) & np.isfinite(cloud.x)
         if here.any():
             marker, colour = KINDS.get(kind, OTHER_KIND)
-            style: dict[str, Any] = {
-                "marker": marker,
-                "color": colour,
-                "markersize": 2 if many else 4,
-                "elinewidth": 0.8,
-            }
-            drawn = panel.errorbar(
-                cloud.x[here], cloud.y[here], yerr=cloud.error[here], linestyle="none", label=kind, **style
-            )
+            style: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 2 if many else 4}
+            x, y, error = cloud.x[here], cloud.y[here], cloud.error[here]
+            drawn = panel.errorbar(x, y, yerr=error, linestyle="none", elinewidth=0.8, label=kind, **style)
             for part in drawn.get_children():
                 part.set_rasterized(many)
     bare(panel)
@@ -172,3 +171,59 @@ def _title(name: str, value: float, x: Array) -> str:
     gaps = int((~np.isfinite(x)).sum())
     missing = f", {gaps} without score" if gaps else ""
     return f"{name}: τw {value:.2f}{missing}" if np.isfinite(value) else f"{name}: τw undefined{missing}"
+
+
+def term_dots(agreement: pd.DataFrame) -> Figure:
+    """Plot the agreement of each term of each layer: small marks are targets, large marks means over targets.
+
+    Args:
+        agreement: The result of `analysis.evaluation.layer_parts.term_agreement`, with at least one row; layers are
+            drawn from coarse (top) to fine.
+    """
+    layers = sorted(agreement["layer"].unique())
+    rows = [(layer, term) for layer in layers for term in TERMS]
+    figure, panel = blank(7.0, 1.0 + 0.27 * len(rows))
+    groups = agreement.groupby(["layer", "term"])["weighted_kendall"]
+    for place, (layer, term) in enumerate(rows):
+        height = -(place + 0.6 * layers.index(layer))
+        values = groups.get_group((layer, term)).to_numpy(dtype=float)
+        style: dict[str, Any] = {"color": COLOURS[term], "marker": MARKERS[term], "linestyle": "none"}
+        panel.plot(values, np.full(len(values), height), markersize=4, alpha=0.45, **style)
+        panel.plot(values.mean(), height, markersize=9, markeredgecolor="black", **style)
+    heights = [-(place + 0.6 * layers.index(layer)) for place, (layer, _) in enumerate(rows)]
+    panel.set_yticks(heights, [f"layer {layer}: {TERMS[term]}" for layer, term in rows], fontsize=SMALL)
+    panel.axvline(0, color="black", linewidth=0.8)
+    panel.set_xlabel("weighted Kendall with the Dice; small: target, large: mean over targets", fontsize=SMALL)
+    return figure
+
+
+def term_scatter(study: Study, terms: pd.DataFrame) -> Figure:
+    """Plot consistency against variety, one panel per layer, one point per source and target, coloured by Dice.
+
+    Bright points are pairs whose Dice is above the target's pool mean.
+
+    Args:
+        study: The study.
+        terms: The result of `analysis.evaluation.layer_parts.layer_terms`, with at least one row.
+    """
+    pairs = [
+        (pool.target, source, dice)
+        for pool in study.pools
+        for source, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True)
+    ]
+    truth = pd.DataFrame(pairs, columns=["target", "source", "dice"])
+    rows = terms.merge(truth, on=["target", "source"])
+    layers = sorted(rows["layer"].unique())
+    figure = Figure(figsize=(1.0 + 2.3 * len(layers), 2.8), layout="constrained")
+    axes = figure.subplots(1, len(layers), squeeze=False)[0]
+    limit = float(rows["dice"].abs().max())
+    for panel, layer in zip(axes, layers, strict=True):
+        here = rows[rows["layer"] == layer]
+        drawn = panel.scatter(here["consistency"], here["variety"], c=here["dice"], cmap="cividis", s=14,
+                              vmin=-limit, vmax=limit, rasterized=len(here) > MOST_VECTORS)  # fmt: skip
+        panel.set_title(f"layer {layer}", fontsize=SMALL)
+        panel.set_xlabel(TERMS["consistency"], fontsize=SMALL)
+        bare(panel)
+    axes[0].set_ylabel(TERMS["variety"], fontsize=SMALL)
+    figure.colorbar(drawn, ax=list(axes), label="Dice above the pool's mean", shrink=0.9)
+    return figure

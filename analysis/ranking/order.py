@@ -8,7 +8,8 @@ estimate predicts the Dice after fine-tuning is measured by the study (`analysis
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -55,10 +56,8 @@ class Ranking:
         agreement: Kendall's tau-b between the scores of each pair of metrics, including the standing.
         level: The sources that cannot be told apart from the first, including the first.
         verdict: The result in words.
-        kind: How the resamples were made.
-        cases: The number of cases.
         draws: The number of resamples of `by`.
-        metrics: The metrics.
+        scores: The scores that were ranked.
     """
 
     by: str
@@ -66,10 +65,8 @@ class Ranking:
     agreement: pd.DataFrame
     level: Sequence[str]
     verdict: str
-    kind: str
-    cases: int
     draws: int
-    metrics: Sequence[str] = field(default_factory=tuple)
+    scores: Scores
 
     @property
     def first(self) -> str:
@@ -83,9 +80,6 @@ def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
     Args:
         scores: The scores of all sources by all metrics.
         by: "standing" or a metric.
-
-    Returns:
-        The ranking.
 
     Raises:
         ValueError: `by` is not "standing" or a metric, or there is no source.
@@ -110,18 +104,9 @@ def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
     order = np.argsort(-np.nan_to_num(values[by], nan=-np.inf), kind="stable")
     table = pd.DataFrame(columns).iloc[order].reset_index(drop=True)
     table.insert(0, "place", _places(values[by][order]))
-    level = _level(np.asarray(order), values[by], draws.get(by), scores.sources)
-    return Ranking(
-        by,
-        table,
-        _agreement(values),
-        level,
-        _verdict(table, level, by, scores, len(draws.get(by, ()))),
-        scores.kind,
-        scores.cases,
-        len(draws.get(by, ())),
-        tuple(scores.metrics),
-    )
+    level, number = _level(np.asarray(order), values[by], draws.get(by), scores.sources), len(draws.get(by, ()))
+    verdict = _verdict(table, level, by, scores, number)
+    return Ranking(by, table, _agreement(values), level, verdict, number, scores)
 
 
 def standing(values: Array) -> Array:
@@ -172,22 +157,21 @@ def share_first(drawn: Array) -> Array:
 
 def _drawn_standing(scores: Scores, draws: Mapping[str, Array]) -> Array:
     """The standing in each resample common to all resampled metrics; metrics without resamples keep their scores."""
-    number = min(len(drawn) for drawn in draws.values())
-    rows = [draws[name][:number] if name in draws else np.tile(values, (number, 1))
-            for name, values in scores.metrics.items()]  # fmt: skip
-    return standing(np.array(rows))
+    number = min(map(len, draws.values()))
+    rows = {name: np.tile(values, (number, 1)) for name, values in scores.metrics.items()}
+    rows |= {name: drawn[:number] for name, drawn in draws.items()}
+    return standing(np.array(list(rows.values())))
 
 
 def _columns(name: str, values: Array, drawn: Array | None, kind: str) -> dict[str, Array]:
-    low, high, first = (np.full(len(values), np.nan) for _ in range(3))
+    ends, first = np.full((2, len(values)), np.nan), np.full(len(values), np.nan)
     if drawn is not None:
-        range_of_all = kind == "leave-one-out"
-        rows = np.vstack([drawn, values]) if range_of_all else drawn
-        tail = 0.0 if range_of_all else (1 - LEVEL) / 2
-        for place in np.flatnonzero(np.isfinite(drawn).any(axis=0)):
-            low[place], high[place] = np.nanquantile(rows[:, place], [tail, 1 - tail])
+        # leaving one case out gives few resamples: their range, with the score itself
+        rows, tail = (np.vstack([drawn, values]), 0.0) if kind == "leave-one-out" else (drawn, (1 - LEVEL) / 2)
+        defined = np.isfinite(drawn).any(axis=0)
+        ends[:, defined] = np.nanquantile(rows[:, defined], [tail, 1 - tail], axis=0)
         first = share_first(drawn)
-    return {name: values, f"{name}_low": low, f"{name}_high": high, f"{name}_first": first}
+    return {name: values, f"{name}_low": ends[0], f"{name}_high": ends[1], f"{name}_first": first}
 
 
 def _places(ordered: Array) -> list[int | None]:
@@ -234,9 +218,8 @@ def _verdict(table: pd.DataFrame, level: Sequence[str], by: str, scores: Scores,
 def _agreement(values: Mapping[str, Array]) -> pd.DataFrame:
     names = [STANDING, *(name for name in values if name != STANDING)]
     table = pd.DataFrame(np.nan, index=names, columns=names)
-    for a in names:
-        for b in names:
-            known = np.isfinite(values[a]) & np.isfinite(values[b])
-            x, y = values[a][known], values[b][known]
-            table.loc[a, b] = np.nan if why_undefined(x, y) else kendall(x, y)
+    for a, b in product(names, names):
+        known = np.isfinite(values[a]) & np.isfinite(values[b])
+        x, y = values[a][known], values[b][known]
+        table.loc[a, b] = np.nan if why_undefined(x, y) else kendall(x, y)
     return table

@@ -1,6 +1,5 @@
 """A ranking as one self-contained HTML file: the figure, the tables, and a case with its labels."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -8,30 +7,27 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from analysis.plots.style import BLUE, GREY, ORANGE
+from analysis.plots.style import BLUE, GREY, ORANGE, data_uri
 from analysis.ranking.order import STANDING, Ranking
 from analysis.ranking.tables import Account, ranking_tables
 
 
 def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:
-    """Render the page of a ranking.
+    """Render the page of a ranking, with embedded pictures.
 
     Args:
         ranking: The ranking.
         account: Costs, notes and reasons to show with it.
         case: A PNG of a case with its labels.
         case_name: The case's name.
-
-    Returns:
-        HTML with embedded pictures.
     """
     environment = Environment(loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("rank.html.j2").render(
         task=account.task,
         verdict=ranking.verdict,
-        picture=embedded(png(ranking_figure(ranking))),
+        picture=data_uri(png(ranking_figure(ranking)), "png"),
         tables=ranking_tables(ranking, account, intervals=True),
-        case=embedded(case) if case else "",
+        case=data_uri(case, "png") if case else "",
         case_name=case_name,
     )
 
@@ -39,14 +35,10 @@ def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = Non
 def ranking_figure(ranking: Ranking) -> Figure:
     """Plot the standing and each metric with intervals, and the share of resamples in which each source ranks first.
 
-    Args:
-        ranking: The ranking.
-
-    Returns:
-        The figure; sources best first, from the top.
+    Sources come best first, from the top.
     """
     table = ranking.table
-    names: Sequence[str] = (STANDING, *ranking.metrics)
+    names: Sequence[str] = (STANDING, *ranking.scores.metrics)
     panels = len(names) + (1 if ranking.draws else 0)
     columns = min(4, panels)
     rows = -(-panels // columns)
@@ -78,8 +70,3 @@ def png(figure: Figure) -> bytes:
     content = BytesIO()
     figure.savefig(content, format="png", dpi=130)
     return content.getvalue()
-
-
-def embedded(content: bytes) -> str:
-    """Encode a PNG as a data URI."""
-    return f"data:image/png;base64,{b64encode(content).decode('ascii')}"

@@ -1,9 +1,9 @@
 """Write a ranking as tables for the terminal and the page, as CSV and as JSON."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.ranking.order import STANDING, Ranking
-from analysis.tables.tables import UNDEFINED, Table
+from analysis.tables.number_format import UNDEFINED, counted, duration, percent, significant, strict_json, with_interval
+from analysis.tables.tables import Column, Table, table_of
 
 CAUTION = (
     "Intervals and shares show how much the order depends on these cases. They do not show how well an estimate "
@@ -66,25 +67,25 @@ def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = Fals
 
 def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) -> Table:
     """The sources, best first; arguments as in `ranking_tables`."""
-    names = (STANDING, *ranking.metrics)
-    shown = ranking.by if ranking.draws else None
-    columns = ["place", "source", *([f"first ({ranking.by})"] if shown else []), *names]
-    rows = [
-        (
-            UNDEFINED if pd.isna(line["place"]) else f"{int(line['place'])}",
-            str(line["source"]),
-            *([_percent(line[f"{ranking.by}_first"])] if shown else []),
-            *(_cell(line, name) if intervals or name == ranking.by else _number(float(line[name])) for name in names),
-        )
-        for _, line in ranking.table.iterrows()
+    columns = [
+        Column("place", lambda row: UNDEFINED if pd.isna(row["place"]) else f"{int(row['place'])}"),
+        Column("source", "source"),
     ]
+    if ranking.draws:
+        columns.append(Column(f"first ({ranking.by})", lambda row: _first_share(row[f"{ranking.by}_first"])))
+    for name in (STANDING, *ranking.scores.metrics):
+        whole = partial(with_interval, name=name, form=significant)
+        columns.append(Column(name, whole if intervals or name == ranking.by else name, significant))
     notes = [ranking.verdict, account.resampling]
     notes += _grouped((f"{metric}: {why}", source) for (source, metric), why in account.reasons.items())
     notes += _grouped((note, source) for source, own in account.notes.items() for note in own)
     notes += _grouped((f"skipped: {why}", source) for source, why in account.skipped.items())
-    counts = f"{counted(len(rows), 'source')} by {ranking.by}, {counted(ranking.cases, 'case')}"
-    title = f"{account.task}: {counts}"
-    return Table(title, tuple(columns), (tuple(rows),), (*notes, *account.search, CAUTION))
+    counts = f"{counted(len(ranking.table), 'source')} by {ranking.by}, {counted(ranking.scores.cases, 'case')}"
+    return table_of(f"{account.task}: {counts}", columns, [ranking.table], (*notes, *account.search, CAUTION))
+
+
+def _first_share(share: float) -> str:
+    return "" if np.isnan(share) else percent(share)
 
 
 def agreement_table(ranking: Ranking) -> Table:
@@ -93,11 +94,11 @@ def agreement_table(ranking: Ranking) -> Table:
     title = "agreement of the estimates about the order (Kendall's tau-b)"
     if not np.isfinite(agreement.to_numpy(dtype=float)).any():
         return Table(title, (), (), (_no_agreement(len(ranking.table)),))
-    rows = [(str(name), *(_number(value) for value in agreement.loc[name])) for name in agreement.index]
+    columns = [Column("", "index"), *(Column(str(name), name, significant) for name in agreement.columns)]
     note = (
         "The standing is the mean over the metrics; NaN: fewer than three sources have both scores, or all are equal."
     )
-    return Table(title, ("", *map(str, agreement.columns)), (tuple(rows),), (note,))
+    return table_of(title, columns, [agreement.reset_index()], [note])
 
 
 def _no_agreement(sources: int) -> str:
@@ -106,35 +107,32 @@ def _no_agreement(sources: int) -> str:
     return "Undefined: no two estimates have different scores for at least three sources."
 
 
+COST_COLUMNS = (
+    Column("source", "source"),
+    Column("architecture", "architecture"),
+    Column("weights", "parameters", lambda count: f"{count / 1e6:.2f} M"),
+    Column("window", "window"),
+    Column("forward passes", "seconds", duration),
+    Column("peak memory", "peak_memory_mb", lambda size: f"{size:.0f} MB"),
+    Column("fine-tuning, estimated", "fine_tuning_seconds", duration),
+)
+
+
 def cost_table(account: Account) -> Table:
     """The cost of scoring, and the estimated cost of fine-tuning."""
-    rows = [
-        (
-            str(line["source"]),
-            str(line["architecture"]),
-            f"{line['parameters'] / 1e6:.2f} M",
-            str(line["window"]),
-            duration(float(line["seconds"])),
-            f"{line['peak_memory_mb']:.0f} MB",
-            duration(float(line["fine_tuning_seconds"])),
-        )
-        for _, line in account.costs.iterrows()
-    ]
-    total = ("all", "", "", "", duration(float(account.costs["seconds"].sum())), "", _total_tuning(account.costs))
-    columns = ("source", "architecture", "weights", "window", "forward passes", "peak memory", "fine-tuning, estimated")
-    unknown = _grouped(
-        (f"the cost of fine-tuning is not known: {line['fine_tuning_reason']}", str(line["source"]))
-        for _, line in account.costs.iterrows()
-        if line.get("fine_tuning_reason")
-    )
-    return Table("cost", columns, (tuple(rows), (total,)), (*unknown, account.fine_tuning, account.where))
+    costs = account.costs
+    total = dict.fromkeys(costs.columns, "") | {"source": "all", "seconds": costs["seconds"].sum()}
+    reasons = zip(costs["fine_tuning_reason"], costs["source"], strict=True) if "fine_tuning_reason" in costs else ()
+    unknown = _grouped((f"the cost of fine-tuning is not known: {why}", str(name)) for why, name in reasons if why)
+    total |= {"fine_tuning_seconds": _total_tuning(costs)}
+    return table_of("cost", COST_COLUMNS, [costs, [total]], (*unknown, account.fine_tuning, account.where))
 
 
 def _total_tuning(costs: pd.DataFrame) -> str:
     """The estimated fine-tuning time of all sources that have an estimate."""
     known = costs["fine_tuning_seconds"].dropna()
     if not len(known):
-        return duration(math.nan)
+        return duration(np.nan)
     total = duration(float(known.sum()))
     return total if len(known) == len(costs) else f"{total} ({len(known)} of {len(costs)} sources)"
 
@@ -154,8 +152,8 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -
         "by": ranking.by,
         "verdict": ranking.verdict,
         "cannot_be_told_apart": list(ranking.level),
-        "cases": ranking.cases,
-        "resamples": {"kind": ranking.kind, "number": ranking.draws, "told": account.resampling},
+        "cases": ranking.scores.cases,
+        "resamples": {"kind": ranking.scores.kind, "number": ranking.draws, "told": account.resampling},
         "ranking": ranking.table.to_dict("records"),
         "agreement": ranking.agreement.to_dict(),
         "costs": account.costs.to_dict("records"),
@@ -168,47 +166,7 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -
         "where": account.where,
         **facts,
     }
-    return json.dumps(_strict(content), indent=1, allow_nan=False)
-
-
-def counted(number: int, noun: str) -> str:
-    """Join a number and its noun, in the plural if needed.
-
-    Example:
-        >>> counted(1, "case"), counted(4, "case")
-        ('1 case', '4 cases')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in seconds for readers.
-
-    Example:
-        >>> duration(75.0), duration(7200.0), duration(200000.0), duration(float("nan"))
-        ('1 min 15 s', '2.0 h', '2.3 days', 'not known')
-    """
-    if math.isnan(seconds):
-        return "not known"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
-
-
-def _cell(line: "pd.Series[Any]", name: str) -> str:
-    value, low, high = (float(line[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    interval = "" if math.isnan(low) else f" [{_number(low)}, {_number(high)}]"
-    return f"{_number(value)}{interval}"
-
-
-def _number(value: float) -> str:
-    return "NaN" if math.isnan(value) else f"{value:.3g}"
-
-
-def _percent(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.0%}"
+    return json.dumps(strict_json(content), indent=1, allow_nan=False)
 
 
 def _grouped(notes: Iterable[tuple[str, str]]) -> list[str]:
@@ -217,13 +175,3 @@ def _grouped(notes: Iterable[tuple[str, str]]) -> list[str]:
     for note, source in notes:
         sources_of.setdefault(note, []).append(source)
     return [f"{', '.join(sources)}: {note}" for note, sources in sources_of.items()]
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _strict(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)) else value

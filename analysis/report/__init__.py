@@ -5,9 +5,8 @@
 """
 
 from analysis.report.evidence import ReportEvidence, gather
-from analysis.report.files import PAGE, restore_report, write_report
+from analysis.report.files import PAGE, page, restore_report, template_digest, write_report
 from analysis.report.gallery import Drawing, drawings
-from analysis.report.html import page, template_digest
 
 __all__ = [
     "PAGE",

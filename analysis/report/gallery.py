@@ -1,34 +1,31 @@
-"""The figures of the report in reading order, each with a caption and an alternative text."""
+"""The figures of the report in reading order, each with a caption and an alternative text.
+
+If there are too many panels to show, the page draws those of one metric on demand, from the points of `clouds`.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from analysis.agreement.critical_difference import CriticalDifference, critical_difference
 from analysis.evaluation.layer_parts import TERMS, term_agreement
-from analysis.evaluation.study import ALL, MEANS, Study
-from analysis.plots import (
-    MOST_PANELS,
-    bars,
-    cost_plot,
-    dice_table,
-    heat_map,
-    mean_scatter,
-    rank_diagram,
-    scatter,
-    score_maps,
-    term_dots,
-    term_scatter,
-)
-from analysis.report.clouds import MOST_POINTS
+from analysis.evaluation.study import Study
+from analysis.plots.comparison import bars, cost_plot, rank_diagram
+from analysis.plots.heat import dice_table, heat_map, score_maps
+from analysis.plots.panels import cloud_of, mean_scatter, scatter, score_table, term_dots, term_scatter
+from analysis.plots.style import KINDS, MOST_PANELS, OTHER_KIND
 from analysis.report.evidence import ReportEvidence
+from analysis.tables.study_tables import target_rows
 
 Section = Literal["agreement", "scatter", "ranks", "maps", "cost", "layers"]
 NOT_COMPARED = "best_in_hindsight"  # it uses the truth
+MOST_POINTS = 25_000  # 0.3 MB of text; above that only the CSV has them
+DIGITS = 5  # of a point's coordinates
 
 
 @dataclass(frozen=True)
@@ -53,28 +50,22 @@ class Drawing:
 
 
 def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
-    """Make the figures one after another.
-
-    Args:
-        study: The result of `correlate`.
-        evidence: What the report shows in addition to the study.
-
-    Yields:
-        The figures, without those whose data are missing.
-    """
-    metrics = [str(name) for name in study.agreement_of().index]
+    """Make the figures one after another, without those whose data are missing."""
+    rows = study.agreement_of()
+    metrics = list(map(str, rows.index))
     yield Drawing(
         "agreement",
         "agreement",
         bars(study),
-        "Bars of weighted Kendall, mean over targets. " + _listed(study.agreement_of()["weighted_kendall"]),
+        "Bars of weighted Kendall, mean over targets. " + _listed(rows["weighted_kendall"]),
         "Blue: estimates; grey: controls. Lines are 95% intervals; the dashed line is the ceiling, the expected "
         "agreement of a perfect predictor. Estimates whose intervals overlap are not ranked by this figure.",
     )
     yield from _panels(study, metrics)
-    found = ranks(study)
-    if not found.reason:
-        yield Drawing("critical_difference", "ranks", rank_diagram(found), _ranks_alt(found), _ranks_caption(found))
+    difference = ranks(study)
+    if not difference.reason:
+        alt = "Critical-difference diagram. Mean ranks: " + _listed(pd.Series(dict(difference.ranks)))
+        yield Drawing("critical_difference", "ranks", rank_diagram(difference), alt, _ranks_caption(difference))
     table = dice_table(study.pools)
     yield Drawing(
         "dice",
@@ -84,16 +75,15 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
         + ", ".join(f"{target} {column.idxmax()} ({column.max():.2f})" for target, column in table.items()),
         "Mean Dice over the fine-tuning seeds. Blank: the source is not in that target's pool.",
     )
-    for start in range(0, len(metrics), MOST_PANELS - 1):
+    for place, some in _batches(metrics, MOST_PANELS - 1):
         yield Drawing(
-            f"ranks_{start // (MOST_PANELS - 1) + 1}",
+            f"ranks_{place}",
             "maps",
-            score_maps(study, metrics=metrics[start : start + MOST_PANELS - 1]),
+            score_maps(study, metrics=some),
             "Heat maps of the ranks that the truth and each metric give the sources of each target.",
             "Sources in the order of the map above. A metric that agrees with the truth has a similar map; horizontal "
             "stripes mean the same ranking on every target, as for the static leaderboard.",
         )
-    rows = study.agreement_of()
     if bool(((rows["seconds"] > 0) & rows["weighted_kendall"].notna() & (rows["kind"] == "metric")).any()):
         yield Drawing(
             "cost",
@@ -108,10 +98,10 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
 
 def ranks(study: Study) -> CriticalDifference:
     """The critical difference of all metrics and controls except `best_in_hindsight`."""
-    rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
-    rows = rows[~rows["target"].isin(MEANS) & (rows["metric"] != NOT_COMPARED)]
+    rows = target_rows(study)
+    compared = rows[rows["metric"] != NOT_COMPARED]
     return critical_difference(
-        rows.pivot_table(index="metric", columns="target", values="weighted_kendall", dropna=False)
+        compared.pivot_table(index="metric", columns="target", values="weighted_kendall", dropna=False)
     )
 
 
@@ -120,42 +110,78 @@ def all_panels(study: Study) -> bool:
     return len(study.agreement_of()) * len(study.pools) <= MOST_PANELS
 
 
+def clouds(study: Study) -> dict[str, Any]:
+    """Score against Dice of every metric and target.
+
+    Returns:
+        `targets` (name, sources, kinds, dice, error), `metrics` (name, scores and agreement per target), `colours` of
+        the kinds; empty for more than 25,000 points.
+    """
+    metrics = [str(name) for name in study.agreement_of().index]
+    if len(metrics) * sum(len(pool.sources) for pool in study.pools) > MOST_POINTS:
+        return {}
+    length = dict(zip(study.sources["source"], study.sources["length"], strict=True))
+    scores = score_table(study)
+    names = [pool.target for pool in study.pools]
+    points = {metric: [cloud_of(study, scores, metric=metric, target=name) for name in names] for metric in metrics}
+    agreement = {metric: study.agreement_targets(metric)["weighted_kendall"] for metric in metrics}
+    return {
+        "targets": [
+            {
+                "name": name,
+                "sources": list(cloud.sources),
+                "kinds": [str(length.get(source, "other")) for source in cloud.sources],
+                "dice": _short(cloud.y),
+                "error": _short(cloud.error),
+            }
+            for name, cloud in zip(names, points[metrics[0]], strict=True)
+        ],
+        "metrics": [
+            {
+                "name": metric,
+                "scores": [_short(cloud.x) for cloud in points[metric]],
+                "agreement": _short(agreement[metric].reindex(names).to_numpy(dtype=np.float64)),
+            }
+            for metric in metrics
+        ],
+        "colours": {kind: colour for kind, (_, colour) in KINDS.items()} | {"other": OTHER_KIND[1]},
+    }
+
+
+def _short(values: NDArray[np.float64]) -> list[float | None]:
+    """Round to five digits; None (null in JSON) for values that are not finite."""
+    return [float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None for value in values]
+
+
 def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
-    if not all_panels(study):
-        for start in range(0, len(metrics), MOST_PANELS):
-            some = metrics[start : start + MOST_PANELS]
-            yield Drawing(
-                f"scatter_means_{start // MOST_PANELS + 1}",
-                "scatter",
-                mean_scatter(study, metrics=some),
-                "Mean rank by the score against mean Dice above the pool's mean, a panel each for " + ", ".join(some),
-                "Each point is the mean of a source over targets; bars are standard errors over targets. Scores of "
-                "different targets have no common scale and are replaced by their ranks.",
-            )
-        yield from _for_print(study, metrics)
+    """A panel for every metric and target; if they are too many, means on the page, and all panels for print.
+
+    With too many points, print has only the means, too.
+    """
+    if all_panels(study):
+        for metric in metrics:
+            agreement = _listed(study.agreement_targets(metric)["weighted_kendall"])
+            alt = f"{metric} against Dice on each target. Weighted Kendall: {agreement}"
+            yield Drawing(f"scatter_{metric}", "scatter", scatter(study, metrics=[metric]), alt, metric)
         return
-    for metric in metrics:
-        found = study.agreement_targets(metric)["weighted_kendall"]
+    for place, some in _batches(metrics, MOST_PANELS):
         yield Drawing(
-            f"scatter_{metric}",
+            f"scatter_means_{place}",
             "scatter",
-            scatter(study, metrics=[metric]),
-            f"{metric} against Dice on each target. Weighted Kendall: {_listed(found)}",
-            metric,
+            mean_scatter(study, metrics=some),
+            "Mean rank by the score against mean Dice above the pool's mean, a panel each for " + ", ".join(some),
+            "Each point is the mean of a source over targets; bars are standard errors over targets. Scores of "
+            "different targets have no common scale and are replaced by their ranks.",
         )
+    if sum(len(pool.sources) for pool in study.pools) * len(metrics) <= MOST_POINTS:
+        for place, some in _batches(metrics, MOST_PANELS // len(study.pools)):
+            text = "Score against Dice on each target: " + ", ".join(some)
+            yield Drawing(f"scatter_{place}", "scatter", scatter(study, metrics=some), text, text, on_page=False)
 
 
-def _for_print(study: Study, metrics: list[str]) -> Iterator[Drawing]:
-    """Pages of the PDF with a panel for every metric and target, unless there are too many points."""
-    points = sum(len(pool.sources) for pool in study.pools)
-    if points * len(metrics) > MOST_POINTS:
-        return
-    most = MOST_PANELS // len(study.pools)
-    for start in range(0, len(metrics), most):
-        some = metrics[start : start + most]
-        text = "Score against Dice on each target: " + ", ".join(some)
-        figure = scatter(study, metrics=some)
-        yield Drawing(f"scatter_{start // most + 1}", "scatter", figure, text, text, on_page=False)
+def _batches(names: list[str], most: int) -> Iterator[tuple[int, list[str]]]:
+    """At most `most` names at a time, numbered from 1."""
+    return enumerate((names[start : start + most] for start in range(0, len(names), most)), start=1)
 
 
 def _layers(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
@@ -189,15 +215,11 @@ def _listed(values: "pd.Series[float]") -> str:
     )
 
 
-def _ranks_alt(found: CriticalDifference) -> str:
-    return "Critical-difference diagram. Mean ranks: " + _listed(pd.Series(dict(found.ranks)))
-
-
-def _ranks_caption(found: CriticalDifference) -> str:
+def _ranks_caption(test: CriticalDifference) -> str:
     text = (
-        f"Mean rank by weighted Kendall over {found.targets} targets; 1 is best. Friedman's test of equal ranks: "
-        f"p = {found.p:.2g}. A bar joins those that do not differ by Nemenyi's test at 0.05 (difference below "
-        f"{found.difference:.1f} ranks). The critical difference is large because targets are few; the test assumes "
+        f"Mean rank by weighted Kendall over {test.targets} targets; 1 is best. Friedman's test of equal ranks: "
+        f"p = {test.p:.2g}. A bar joins those that do not differ by Nemenyi's test at 0.05 (difference below "
+        f"{test.difference:.1f} ranks). The critical difference is large because targets are few; the test assumes "
         "independent targets, and targets that share a scan are not."
     )
-    return text + (f" Not defined on every target: {', '.join(found.left_out)}." if found.left_out else "")
+    return text + (f" Not defined on every target: {', '.join(test.left_out)}." if test.left_out else "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,47 @@ from matplotlib.figure import Figure
 from analysis.evaluation.study import MEAN, MEANS
 from analysis.plots.style import BLUE, GREY
 from analysis.sensitivity.variants import DEFAULT, MEASURED
-from analysis.tables.render import markdown, terminal
-from analysis.tables.tables import LABELS, UNDEFINED, Table
+from analysis.tables.number_format import percent, with_interval
+from analysis.tables.study_tables import LABELS
+from analysis.tables.tables import Column, Table, markdown, table_of
+from analysis.tables.terminal import TerminalTable
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
+from benchmark.storage.files import write_text
 from benchmark.tracking import Store
+from benchmark.tracking.records import REASON
 
 FIGURES = (
     *(f"{name}{end}" for name in MEASURED for end in ("", "_low", "_high")),
     "same_ranking",
     "forwarded",
     "seconds",
+)
+MEASURES = tuple(Column(f"{LABELS[name]} [95%]", partial(with_interval, name=name)) for name in MEASURED)
+SCORE_COLUMNS = (
+    Column("metric", "metric"),
+    Column("variant", "variant"),
+    *MEASURES,
+    Column(
+        "same ranking",
+        "same_ranking",
+        note="same ranking: Kendall's tau between the variant's scores and the default's, 1 if no source changes its "
+        "rank.",
+    ),
+    Column("windows", "forwarded", percent, "windows: share of windows that were forwarded."),
+    Column("cost [s]", "seconds"),
+)
+TRUTH_COLUMNS = (
+    Column("tuned", "variant"),
+    Column("reliability", "reliability", note="reliability: split-half, Kendall."),
+    Column("spread", "spread"),
+    Column(
+        "same ranking",
+        "same_ranking",
+        note="same ranking: Kendall's tau between this truth's mean Dice and the first's.",
+    ),
+    Column("metric", "metric"),
+    *MEASURES,
 )
 
 
@@ -63,19 +94,12 @@ def report(found: Findings, store: Store, *, key: str, suite: str, config: Mappi
                 run.file(path)
     console = wide_console()
     for table in tables:
-        console.print(terminal(table))
+        console.print(TerminalTable(table))
     console.print(f"tables and figure: {folder}", highlight=False)
 
 
 def study_tables(found: Findings) -> list[Table]:
-    """The tables of each part, with one row per metric and variant.
-
-    Args:
-        found: The results.
-
-    Returns:
-        The tables, in the order of the parts.
-    """
+    """The tables of each part in order, with one row per metric and variant."""
     tables = []
     scored = set(found.scores["part"]) if len(found.scores) else set()
     for part, asks in found.asks.items():
@@ -92,7 +116,7 @@ def write_files(found: Findings, tables: Sequence[Table], folder: Path) -> list[
     texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": found.scores.to_csv(index=False)}
     texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in found.truths.items()}
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     paths = [folder / name for name in texts]
     if len(found.scores):
         variants_figure(_means(found.scores)).savefig(folder / "variants.png", dpi=110)
@@ -106,9 +130,6 @@ def variants_figure(rows: pd.DataFrame, *, measure: str = "weighted_kendall") ->
     Args:
         rows: Mean rows of `compare_scores`.
         measure: One of `MEASURED`.
-
-    Returns:
-        The figure.
     """
     parts = [(str(part), group) for part, group in rows.groupby("part", sort=False)]
     heights = [len(group) + 2 for _, group in parts]
@@ -133,66 +154,20 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score_table(title: str, rows: pd.DataFrame) -> Table:
-    columns = (
-        "metric",
-        "variant",
-        *(f"{LABELS[name]} [95%]" for name in MEASURED),
-        "same ranking",
-        "windows",
-        "cost [s]",
-    )
-    groups = [
-        tuple(
-            (
-                str(metric) if place == 0 else "",
-                str(row["variant"]),
-                *(_interval(row, name) for name in MEASURED),
-                _number(row["same_ranking"]),
-                f"{100 * row['forwarded']:.0f}%",
-                _number(row["seconds"]),
-            )
-            for place, row in enumerate(group.to_dict("records"))
-        )
-        for metric, group in _means(rows).groupby("metric", sort=False)
-    ]
-    notes = ["Means over targets. same ranking: Kendall's tau between the variant's scores and the default's, 1 if no "
-             "source changes its rank. windows: share of windows that were forwarded.", *_reasons(rows)]  # fmt: skip
-    return Table(title, columns, tuple(groups), tuple(notes))
+    groups = [_headed(group, ["metric"]) for _, group in _means(rows).groupby("metric", sort=False)]
+    return table_of(title, SCORE_COLUMNS, groups, ("Means over targets.", *_reasons(rows)))
 
 
 def _truth_table(title: str, rows: pd.DataFrame) -> Table:
-    columns = (
-        "tuned",
-        "reliability",
-        "spread",
-        "same ranking",
-        "metric",
-        *(f"{LABELS[name]} [95%]" for name in MEASURED),
-    )
-    groups = []
-    for variant, group in rows.groupby("variant", sort=False):
-        lines = []
-        for place, row in enumerate(group.to_dict("records")):
-            facts = (_number(row[name]) for name in ("reliability", "spread", "same_ranking"))
-            head = (str(variant), *facts) if place == 0 else ("", "", "", "")
-            lines.append((*head, str(row["metric"]), *(_interval(row, name) for name in MEASURED)))
-        groups.append(tuple(lines))
-    notes = [
-        f"Target {rows['target'].iloc[0]}. same ranking: Kendall's tau between this truth's mean Dice and the first's. "
-        "reliability: split-half, Kendall.",
-        *_reasons(rows),
-    ]
-    return Table(title, columns, tuple(groups), tuple(notes))
+    head = ["variant", "reliability", "spread", "same_ranking"]
+    groups = [_headed(group, head) for _, group in rows.groupby("variant", sort=False)]
+    return table_of(title, TRUTH_COLUMNS, groups, (f"Target {rows['target'].iloc[0]}.", *_reasons(rows)))
 
 
-def _interval(row: Mapping[Any, Any], name: str) -> str:
-    low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
-    ends = "" if np.isnan([low, high]).any() else f" [{low:.2f}, {high:.2f}]"
-    return _number(row[name]) + ends
-
-
-def _number(value: float) -> str:
-    return UNDEFINED if np.isnan(value) else f"{value:.2f}"
+def _headed(group: pd.DataFrame, head: Sequence[str]) -> list[dict[Any, Any]]:
+    """The rows of a group; the fields that they share are left to the first."""
+    first, *rest = group.to_dict("records")
+    return [first, *(row | dict.fromkeys(head, "") for row in rest)]
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
@@ -212,4 +187,4 @@ def _log(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
             tags={"variant": f"{params['part']}/{params['variant']}"},
         )
         if row["reason"]:
-            run.log(tags={f"reason/{params['metric']}": str(row["reason"])})
+            run.log(tags={f"{REASON}{params['metric']}": str(row["reason"])})

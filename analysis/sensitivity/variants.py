@@ -103,8 +103,8 @@ def _part(
     for (metric, name), scores in named.items():
         same = _same_rankings(study.pools, scores, named.get((metric, DEFAULT)))
         head = {"part": own[0].part, "metric": metric, "variant": name, "forwarded": forwarded.get(name, 1.0)}
-        found = _rows(study, f"{metric}/{name}")
-        lines += [head | _measured(row) | {"same_ranking": same.get(row["target"], NAN)} for row in found]
+        measured = _measured(study, f"{metric}/{name}")
+        lines += [head | row | {"same_ranking": same.get(row["target"], NAN)} for row in measured]
     return lines
 
 
@@ -137,8 +137,8 @@ def compare_truths(
             "same_ranking": _tau(_dice(pool), _dice(first)),
         }
         for metric in _metrics(here):
-            found = [row for row in _rows(study, metric) if row["target"] == pool.target]
-            lines += [{"variant": name, "metric": metric} | _measured(row) | facts for row in found]
+            measured = [row for row in _measured(study, metric) if row["target"] == pool.target]
+            lines += [{"variant": name, "metric": metric} | row | facts for row in measured]
     return pd.DataFrame(lines)
 
 
@@ -161,15 +161,12 @@ def _metrics(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name in dict.fromkeys(scores["metric"])]
 
 
-def _rows(study: Study, metric: str) -> list[dict[str, Any]]:
+def _measured(study: Study, metric: str) -> list[dict[Any, Any]]:
+    """The rows of a metric on each target and mean in the main study, with the measures that are compared."""
     rows = study.agreement
-    chosen = rows[(rows["metric"] == metric) & (rows["subset"] == ALL) & (rows["tune"] == study.tune)]
-    return [{str(key): value for key, value in row.items()} for row in chosen.to_dict("records")]
-
-
-def _measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = [f"{measure}{end}" for measure in MEASURED for end in ("", "_low", "_high")]
-    return {name: row[name] for name in ("target", "sources", "counted", *names, "seconds", "reason")}
+    chosen = (rows["metric"] == metric) & (rows["subset"] == ALL) & (rows["tune"] == study.tune)
+    measures = [f"{measure}{end}" for measure in MEASURED for end in ("", "_low", "_high")]
+    return rows.loc[chosen, ["target", "sources", "counted", *measures, "seconds", "reason"]].to_dict("records")
 
 
 def _same_rankings(pools: Sequence[Pool], scores: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, float]:
@@ -180,18 +177,18 @@ def _same_rankings(pools: Sequence[Pool], scores: pd.DataFrame, base: pd.DataFra
     return taus | {MEAN: float(np.mean(list(taus.values())))}
 
 
-def _by_source(scores: pd.DataFrame, pool: Pool) -> dict[str, float]:
-    own = scores[(scores["target"] == pool.target) & scores["source"].isin(pool.sources)]
-    values = {str(name): float(value) for name, value in zip(own["source"], own["score"], strict=True)}
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+def _by_source(scores: pd.DataFrame, pool: Pool) -> "pd.Series[float]":
+    rows = scores[(scores["target"] == pool.target) & scores["source"].isin(pool.sources)]
+    defined = rows[np.isfinite(rows["score"])]
+    return pd.Series(defined["score"].to_numpy(dtype=float), index=defined["source"])
 
 
-def _dice(pool: Pool) -> dict[str, float]:
-    return dict(zip(pool.sources, map(float, pool.mean), strict=True))
+def _dice(pool: Pool) -> "pd.Series[float]":
+    return pd.Series(pool.mean, index=list(pool.sources))
 
 
-def _tau(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+def _tau(first: "pd.Series[float]", second: "pd.Series[float]") -> float:
     """Kendall's tau over the sources that both have; NaN if undefined."""
-    both = sorted(set(first) & set(second))
-    pair = [first[name] for name in both], [second[name] for name in both]
+    both = first.index.intersection(second.index)
+    pair = first[both].to_numpy(dtype=float), second[both].to_numpy(dtype=float)
     return NAN if why_undefined(*pair) else kendall(*pair)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from textwrap import fill
 
 from rich import box
@@ -23,15 +24,11 @@ class TerminalTable:
     """Title, table and notes, fitted to the console that prints them.
 
     A table that is wider than the console is split between columns, and each piece repeats the columns up to the name.
-    A name longer than half the console width is shortened in the middle and stays unique.
-
-    Attributes:
-        table: The table.
-        legend: Whether shortened names are listed in full below the title.
+    A name longer than half the console width is shortened in the middle, stays unique, and is listed in full below the
+    title.
     """
 
     table: Table
-    legend: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield title, table pieces and notes (rich's protocol)."""
@@ -39,9 +36,8 @@ class TerminalTable:
         yield Text(table.title, style="bold")
         if table.columns:
             fitted, short = _with_short_names(table, width) if _width(table, console) > width else (table, {})
-            if self.legend:
-                for name, whole in short.items():
-                    yield Text(f"{name}: {whole}", style="dim")
+            for name, whole in short.items():
+                yield Text(f"{name}: {whole}", style="dim")
             for columns in _pieces(fitted, width, console):
                 yield _drawn(fitted, columns)
         for note in table.notes:
@@ -53,7 +49,7 @@ def shortened(names: Collection[str], most: int) -> dict[str, str]:
 
     Args:
         names: Distinct names.
-        most: Maximum number of characters, at least 8.
+        most: The maximum number of characters, at least 8.
 
     Returns:
         Name that is too long -> its short form.
@@ -67,15 +63,11 @@ def shortened(names: Collection[str], most: int) -> dict[str, str]:
     long = sorted(name for name in names if len(name) > most)
     short = {name: _cut(name, most, "…") for name in long}
     taken = [*short.values(), *(name for name in names if name not in short)]
-    number = 0
+    numbers = count(1)
     for name in long:
-        if taken.count(short[name]) < 2:
-            continue
-        while True:
-            number += 1
-            short[name] = _cut(name, most, f"…{number}…")
-            if short[name] not in taken:
-                break
+        if taken.count(short[name]) > 1:
+            numbered = (_cut(name, most, f"…{number}…") for number in numbers)
+            short[name] = next(form for form in numbered if form not in taken)
     return short
 
 
@@ -87,7 +79,7 @@ def _cut(name: str, most: int, middle: str) -> str:
 def _with_short_names(table: Table, width: int) -> tuple[Table, dict[str, str]]:
     """The table with long names shortened, and short name -> full name."""
     place = _name_column(table)
-    names = dict.fromkeys(row[place] for group in table.groups for row in group)
+    names = dict.fromkeys(row[place] for row in table.rows)
     short = shortened(names, max(int(SHARE * width), 8))
     groups = tuple(
         tuple((*row[:place], short.get(row[place], row[place]), *row[place + 1 :]) for row in group)
@@ -121,11 +113,10 @@ def _width(table: Table, console: Console, columns: Sequence[int] | None = None)
 def _drawn(table: Table, columns: Sequence[int]) -> RenderableType:
     drawn = RichTable(box=box.SIMPLE_HEAD)
     drawn.collapse_padding, drawn.pad_edge = True, False
-    rows = [row for group in table.groups for row in group]
     for place in columns:
         head = table.columns[place]
         # wrap the header between words rather than widen the column
-        width = max((cell_len(text) for text in (*head.split(), *(row[place] for row in rows))), default=1)
+        width = max((cell_len(text) for text in (*head.split(), *(row[place] for row in table.rows))), default=1)
         names = place <= _name_column(table)
         drawn.add_column(
             Text(fill(head, max(width, 1))), justify="left" if names else "right", no_wrap=names, overflow="fold"

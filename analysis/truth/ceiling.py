@@ -32,8 +32,6 @@ from analysis.truth.reliability import split_half_reliability, why_unreliable
 
 Array = NDArray[np.float64]
 DRAWS = 1000  # standard error of the ceiling below 0.01 for 10 sources
-FEWEST_DRAWS = 20  # minimum, for 1,000 sources, whose ceiling varies little between draws
-MANY = 100  # above this number of sources the draws decrease with the square of the number
 
 
 def ceiling(dice: Array, *, measure: Measure, generator: np.random.Generator) -> float:
@@ -73,7 +71,7 @@ def pearson_ceiling(reliability: float) -> float:
 
 
 def simulated_ceiling(
-    dice: Array, *, measure: Measure = WEIGHTED_KENDALL, generator: np.random.Generator, draws: int | None = None
+    dice: Array, *, measure: Measure = WEIGHTED_KENDALL, generator: np.random.Generator, draws: int = DRAWS
 ) -> float:
     """The ceiling of any measure by simulation from the seed variances, see the module.
 
@@ -81,7 +79,7 @@ def simulated_ceiling(
         dice: (n, s) float64, finite, n >= 3 and s >= 2.
         measure: The measure of agreement.
         generator: Source of randomness.
-        draws: The number of simulated truths; by default 1,000 for up to 100 sources, fewer for more.
+        draws: The number of simulated truths.
 
     Returns:
         A number in [0, 1].
@@ -100,7 +98,6 @@ def simulated_ceiling(
     expected = expected_dice(dice)
     if np.ptp(expected) == 0:
         return 0.0
-    draws = draws or min(DRAWS, max(FEWEST_DRAWS, DRAWS * MANY**2 // len(dice) ** 2))
     observed = expected + np.sqrt(noise) * generator.standard_normal((draws, len(dice)))
     return float(measure.of_rows(expected, observed).mean())
 

@@ -1,4 +1,4 @@
-"""Dispersion of the ranks of the sources between targets.
+"""Dispersion of the ranks of the sources between targets, and between a target and a scan of another patient.
 
 If ranks hardly vary, a fixed list of sources suffices for every target (`analysis.evaluation.controls`); if they vary,
 an estimate can do better than a fixed list.
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.agreement.rank_measures import kendall
 from analysis.truth.pools import Pool
+
+OTHER_PATIENT_COLUMNS = ("target", "tune", "sources", "dice", "external_dice", "kendall")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,40 @@ def dispersion(pools: Sequence[Pool]) -> Dispersion:
     """
     size = float(np.mean([len(pool.sources) for pool in pools]))
     return Dispersion(float(_ranks(pools).std(axis=1, ddof=1).mean()), float(np.sqrt((size**2 - 1) / 12)))
+
+
+def external_frame(truth: pd.DataFrame) -> pd.DataFrame:
+    """Compare the truth with the Dice on another patient with the same organ.
+
+    Args:
+        truth: Columns source, target, seed, tune, dice, external_dice (fractions; NaN without another patient).
+
+    Returns:
+        One row per target that has another patient: the number of sources, the mean Dice on its own test cases and on
+        the other patient, and Kendall's tau between the two rankings of the sources.
+
+    Example:
+        >>> rows = [(name, "liver", 0, "all", dice, dice - 0.4) for name, dice in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
+        >>> frame = pd.DataFrame(rows, columns=["source", "target", "seed", "tune", "dice", "external_dice"])
+        >>> external_frame(frame)[["target", "sources", "kendall"]].values.tolist()
+        [['liver', 3, 1.0]]
+    """
+    known = truth[truth["external_dice"].notna()]
+    rows = []
+    for (target, tune), part in known.groupby(["target", "tune"], sort=False):
+        means = part.groupby("source")[["dice", "external_dice"]].mean()
+        tau = kendall(means["dice"].to_numpy(), means["external_dice"].to_numpy())
+        rows.append((target, tune, len(means), means["dice"].mean(), means["external_dice"].mean(), tau))
+    return pd.DataFrame(rows, columns=list(OTHER_PATIENT_COLUMNS))
+
+
+def external_lines(frame: pd.DataFrame) -> list[str]:
+    """The result of `external_frame` in words, one line per target."""
+    return [
+        f"another patient, {row.target} (tuned: {row.tune}): mean Dice {row.external_dice:.2f} against {row.dice:.2f} "
+        f"on its own scan; Kendall's tau between the two rankings of {row.sources} sources: {row.kendall:.2f}"
+        for row in frame.itertuples()
+    ]
 
 
 def _ranks(pools: Sequence[Pool]) -> pd.DataFrame:

@@ -81,15 +81,7 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
 
 
 def mean_quality(parts: Sequence[Quality], *, name: str) -> Quality:
-    """Average over targets (or over means of targets), draw by draw; NaN if any part is NaN.
-
-    Args:
-        parts: The qualities, one per target.
-        name: The name of the mean in the target column.
-
-    Returns:
-        The mean.
-    """
+    """Average over targets (or over means of targets), draw by draw, with `name` as target; NaN if any part is NaN."""
     first = parts[0]
     reasons = [f"{part.target}: {part.reason}" for part in parts if part.reason]
     return Quality(

@@ -20,10 +20,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement.measure_table import KENDALL, LARGE_POOL, Measure
+from analysis.agreement.measure_table import KENDALL, Measure
 from analysis.agreement.rank_measures import FEWEST_SOURCES, UndefinedAgreementWarning
-from analysis.evaluation.large import leave_one_out, linearised
-from analysis.evaluation.ranked import Ranked
 
 Array = NDArray[np.float64]
 MOST_SPLITS = 500  # 12 seeds have 462 splits; of more, evenly spaced splits are used
@@ -74,22 +72,13 @@ def resampled_reliability(dice: Array, counts: NDArray[np.int64], measure: Measu
         measure: The measure of agreement, a correlation.
 
     Returns:
-        (b,) float64, NaN if a split is undefined; linearised for more than 100 sources
-        (`analysis.evaluation.large`).
+        (b,) float64, NaN if a split is undefined.
     """
     total = np.zeros(len(counts))
     halves = splits(dice.shape[1])
     for first in halves:
-        total += _resampled(dice[:, first].mean(axis=1), dice[:, ~first].mean(axis=1), counts, measure)
+        total += measure.of_resamples(dice[:, first].mean(axis=1), dice[:, ~first].mean(axis=1), counts)
     return total / len(halves)
-
-
-def _resampled(first: Array, second: Array, counts: NDArray[np.int64], measure: Measure) -> Array:
-    if len(first) <= LARGE_POOL:
-        return measure.of_resamples(first, second, counts)
-    value = {measure.name: float(measure.of_rows(first, second[None])[0])}
-    leave = {measure.name: leave_one_out(Ranked(first), Ranked(second))[measure.name]}
-    return linearised(value, leave, counts.astype(np.float64) - 1)[measure.name]
 
 
 def splits(seeds: int) -> list[NDArray[np.bool_]]:

@@ -50,7 +50,7 @@ def with_cases(pools: Sequence[Pool], cases: pd.DataFrame) -> tuple[Pool, ...]:
     )
 
 
-def luck(pool: Pool, *, draws: int, generator: np.random.Generator) -> dict[str, Array]:
+def redrawn_dice(pool: Pool, *, draws: int, generator: np.random.Generator) -> dict[str, Array]:
     """The mean Dice of each source on resampled cases, and with resampled seeds.
 
     Args:

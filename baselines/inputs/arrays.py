@@ -1,4 +1,4 @@
-"""Validation of the arrays that estimates take, and undefined scores."""
+"""Validation of the arrays that estimates take, and the reasons for which they allow no score."""
 
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.metric.score import Score
-
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+Booleans: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = NDArray[Any] | Tensor
 
 # Rounding of float16 probabilities, summed over a few hundred classes
@@ -38,15 +37,41 @@ class Samples:
         return int(self.labels.max()) + 1 if len(self.labels) else 0
 
 
+@dataclass(frozen=True)
+class PresentClasses:
+    """The classes of a statistic that have samples.
+
+    Attributes:
+        classes: (k,) int64, the label of each class kept.
+        empty: labels without samples, left out.
+        undefined: why no score can be computed from them, or "".
+    """
+
+    classes: Integers
+    empty: tuple[int, ...]
+    undefined: str
+
+    @property
+    def note(self) -> str:
+        """Note on empty classes, for the reason of a score."""
+        return left_out(self.empty)
+
+
+@dataclass(kw_only=True, eq=False)
+class ClassWeights:
+    """Parameters of the estimates that weight classes.
+
+    Attributes:
+        foreground: leave out class 0.
+        balanced: give every class the same weight.
+    """
+
+    foreground: bool = False
+    balanced: bool = False
+
+
 def read_rows(rows: Array, *, name: str = "features") -> Floats:
-    """Validate a table of numbers and convert it to float64.
-
-    Args:
-        rows: (n, d) real numbers, numpy or torch.
-        name: name of the argument in error messages.
-
-    Returns:
-        (n, d) float64, a view where possible.
+    """Convert a table of real numbers (n, d), called `name` in messages, to float64, without a copy where possible.
 
     Raises:
         ValueError: if the shape is not (n, d) or the numbers are not real.
@@ -63,15 +88,7 @@ def read_rows(rows: Array, *, name: str = "features") -> Floats:
 
 
 def read_labels(labels: Array, n: int, *, name: str = "labels") -> Integers:
-    """Validate labels and convert them to int64.
-
-    Args:
-        labels: (n,) integers, 0 .. k - 1, numpy or torch.
-        n: expected number of labels.
-        name: name of the argument in error messages.
-
-    Returns:
-        (n,) int64.
+    """Convert n labels, called `name` in messages, to int64.
 
     Raises:
         ValueError: if they are not n integers, or a label is negative.
@@ -90,15 +107,7 @@ def read_labels(labels: Array, n: int, *, name: str = "labels") -> Integers:
 
 
 def read_samples(rows: Array, labels: Array, *, name: str = "features") -> Samples:
-    """Validate features (or predictions) with their labels.
-
-    Args:
-        rows: (n, d) real numbers, numpy or torch.
-        labels: (n,) integers, 0 .. k - 1.
-        name: name of `rows` in error messages.
-
-    Returns:
-        The validated samples; `undefined` gives the reason if no score can be computed from them.
+    """Validate rows (n, d), called `name` in messages, with their labels (n,).
 
     Raises:
         ValueError: as `read_rows` and `read_labels`.
@@ -109,18 +118,12 @@ def read_samples(rows: Array, labels: Array, *, name: str = "features") -> Sampl
     """
     table = read_rows(rows, name=name)
     target = read_labels(labels, len(table))
-    return Samples(rows=table, labels=target, undefined=_why_undefined(table, target))
+    some = target[:1] if len(target) and target.min() == target.max() else target
+    return Samples(rows=table, labels=target, undefined=why_undefined(some, finite_columns(table)))
 
 
 def read_softmax(softmax: Array, labels: Array) -> Samples:
-    """Validate a source's softmax with the target's labels.
-
-    Args:
-        softmax: (n, z) probabilities; each row sums to 1.
-        labels: (n,) integers, 0 .. k - 1.
-
-    Returns:
-        The validated samples.
+    """Validate a source's softmax (n, z) with the target's labels (n,).
 
     Raises:
         ValueError: as `read_samples`, or if a probability is negative or a row does not sum to 1.
@@ -143,11 +146,6 @@ def read_softmax(softmax: Array, labels: Array) -> Samples:
     return samples
 
 
-def undefined(reason: str) -> Score:
-    """Undefined score (NaN) with its reason."""
-    return Score(float("nan"), reason=reason)
-
-
 def to_numpy(values: Array) -> NDArray[Any]:
     """Convert an array or tensor to numpy, without a copy where possible."""
     if not isinstance(values, Tensor):
@@ -156,12 +154,31 @@ def to_numpy(values: Array) -> NDArray[Any]:
     return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()  # numpy has no bfloat16
 
 
-def _why_undefined(rows: Floats, labels: Integers) -> str:
-    if len(labels) == 0:
+def present(count: Floats, *, foreground: bool) -> tuple[Integers, tuple[int, ...]]:
+    """Labels (k,) with a count, and those without; class 0 is in neither for `foreground`."""
+    labels = np.arange(1 if foreground else 0, len(count), dtype=np.int64)
+    return labels[count[labels] != 0], tuple(labels[count[labels] == 0].tolist())
+
+
+def left_out(empty: tuple[int, ...]) -> str:
+    """Note that classes have no samples, or "" if all have."""
+    return f"classes without samples left out: {list(empty)}" if empty else ""
+
+
+def finite_columns(rows: Floats) -> Booleans:
+    """Whether all values in each column of rows (n, d) are finite, (d,)."""
+    return np.asarray(np.isfinite(rows).all(axis=0))
+
+
+def not_finite(finite: Booleans, columns: str = "channels") -> str:
+    """Reason that some columns are not finite, or ""."""
+    return "" if finite.all() else f"{int((~finite).sum())} of {len(finite)} {columns} hold NaN or inf"
+
+
+def why_undefined(classes: Integers, finite: Booleans) -> str:
+    """Reason that samples of these classes allow no score, or ""."""
+    if len(classes) == 0:
         return "no samples"
-    if labels.min() == labels.max():
-        return f"only class {labels[0]} has samples: a score needs two classes"
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=0))
-    if not finite.all():
-        return f"{int((~finite).sum())} of {len(finite)} channels hold NaN or inf"
-    return ""
+    if len(classes) == 1:
+        return f"only class {classes[0]} has samples: a score needs two classes"
+    return not_finite(finite)

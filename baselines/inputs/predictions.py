@@ -4,39 +4,46 @@ J (k, z) = mean over samples of onehot(y) p, p the source's softmax (soft joint)
 P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probability, so that such a z is ignored.
 """
 
-from collections.abc import Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from baselines.inputs.arrays import Array, Floats, Integers, Samples, read_softmax, to_numpy
-from benchmark.metric.standalone import JointMetric
+from baselines.inputs.arrays import (
+    Array,
+    ClassWeights,
+    Floats,
+    PresentClasses,
+    Samples,
+    finite_columns,
+    not_finite,
+    present,
+    read_softmax,
+    to_numpy,
+    why_undefined,
+)
+from benchmark.metric.score import Score, undefined
+from benchmark.metric.standalone import JointMetric, StandaloneMetric
+from benchmark.statistics import JointHistogram, JointRequest, Request, SoftmaxRequest, Statistics
+
+Cases: TypeAlias = Iterable[tuple[Array, Array]]  # (n, z) softmax and (n,) labels of each case
+Softmax: TypeAlias = tuple[JointHistogram | None, Cases]  # with their joint, None if it is yet to be computed
 
 
 @dataclass(frozen=True)
-class JointProbability:
+class JointProbability(PresentClasses):
     """Joint distribution over the classes that have samples.
 
     Attributes:
-        classes: (k,) int64, the label of each class kept.
         weight: (k,) float64, share of each class.
         joint: (k, z) float64, sums to 1.
-        empty: labels without samples, left out.
-        undefined: why no score can be computed from it, or "".
     """
 
-    classes: Integers
     weight: Floats
     joint: Floats
-    empty: tuple[int, ...]
-    undefined: str
-
-    @property
-    def note(self) -> str:
-        """Note on empty classes, for the reason of a score."""
-        return f"classes without samples left out: {list(self.empty)}" if self.empty else ""
 
     def conditional(self) -> Floats:
         """P(c given z), (k, z); 0 where z has no probability."""
@@ -45,15 +52,7 @@ class JointProbability:
 
 
 def read_joint(mass: Array, *, foreground: bool = False, balanced: bool = False) -> JointProbability:
-    """Select, weight and normalise the classes of a joint histogram.
-
-    Args:
-        mass: (k, z) sums over samples, soft or hard.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The normalised joint; `undefined` gives the reason if no score can be computed from it.
+    """Select, weight (as `ClassWeights` says) and normalise the classes of sums (k, z) over samples, soft or hard.
 
     Example:
         >>> read_joint(np.array([[3.0, 0.0], [0.0, 1.0]])).joint.tolist()
@@ -63,64 +62,31 @@ def read_joint(mass: Array, *, foreground: bool = False, balanced: bool = False)
     """
     table = to_numpy(mass).astype(np.float64)
     count = table.sum(axis=1)
-    first = 1 if foreground else 0
-    kept = np.array([label for label in range(first, len(count)) if count[label] != 0], dtype=np.int64)
-    empty = tuple(label for label in range(first, len(count)) if count[label] == 0)
+    kept, empty = present(count, foreground=foreground)
     table, count = table[kept], count[kept]
-    if reason := _why_undefined(table, kept):
-        return JointProbability(kept, count, table, empty, reason)
-    weight = np.full(len(kept), 1 / len(kept)) if balanced else count / count.sum()
-    return JointProbability(kept, weight, table / count[:, None] * weight[:, None], empty, "")
+    finite = finite_columns(table)
+    reason = not_finite(finite, "source classes") or why_undefined(kept, finite)
+    weight = count
+    if not reason:
+        weight = np.full(len(kept), 1 / len(kept)) if balanced else count / count.sum()
+        table = table / count[:, None] * weight[:, None]
+    return JointProbability(classes=kept, weight=weight, joint=table, empty=empty, undefined=reason)
 
 
 def joint_mass(samples: Samples, *, hard: bool = False) -> Floats:
-    """Sum predictions over the samples of each class.
-
-    Args:
-        samples: softmax rows with their labels.
-        hard: sum the one-hot argmax instead of the softmax.
-
-    Returns:
-        (k, z) float64.
-    """
+    """Sum the softmax, or its one-hot argmax for `hard`, over the samples of each class, (k, z)."""
     mass = np.zeros((max(samples.k, 1), samples.rows.shape[1]))
     if hard:
         np.add.at(mass, (samples.labels, samples.rows.argmax(axis=1)), 1.0)
-        mass[:, ~np.isfinite(samples.rows).all(axis=0)] = np.nan
+        mass[:, ~finite_columns(samples.rows)] = np.nan
         return mass
     for label in np.unique(samples.labels):
         mass[label] = samples.rows[samples.labels == label].sum(axis=0)
     return mass
 
 
-def softmax_joint(
-    softmax: Array, labels: Array, *, hard: bool = False, foreground: bool = False, balanced: bool = False
-) -> JointProbability:
-    """Compute the joint distribution from arrays.
-
-    Args:
-        softmax: (n, z) probabilities.
-        labels: (n,) integers, 0 .. k - 1.
-        hard: use the one-hot argmax instead of the softmax.
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
-
-    Returns:
-        The normalised joint.
-
-    Raises:
-        ValueError: if a shape or a value is wrong.
-    """
-    mass = joint_mass(read_softmax(softmax, labels), hard=hard)
-    return read_joint(mass, foreground=foreground, balanced=balanced)
-
-
-def rows_of_classes(joint: JointProbability, cases: Iterable[tuple[Array, Array]]) -> Iterator[tuple[int, Floats]]:
+def rows_of_classes(joint: JointProbability, cases: Cases) -> Iterator[tuple[int, Floats]]:
     """Read the softmax that a joint was computed from again, class by class.
-
-    Args:
-        joint: joint distribution of the same samples.
-        cases: (n, z) softmax and (n,) labels of each case.
 
     Yields:
         The index of a class in `joint.classes`, and the (n, z) softmax of its samples in one case.
@@ -131,25 +97,98 @@ def rows_of_classes(joint: JointProbability, cases: Iterable[tuple[Array, Array]
             yield place, rows[target == label].astype(np.float64, copy=False)
 
 
-class WeightedJointMetric(JointMetric):
-    """Base of the estimates computed from the joint, with the options of `read_joint`.
+def read_members(softmaxes: Sequence[Array], labels: Array) -> list[Samples]:
+    """Validate the softmax of each member of an ensemble of sources, at the same samples.
 
-    Args:
-        foreground: leave out class 0.
-        balanced: give every class the same weight.
+    Raises:
+        ValueError: as `read_softmax`, or if there is no member.
+    """
+    if not len(softmaxes):
+        raise ValueError("`softmaxes` must have at least one member, got 0")
+    return [read_softmax(softmax, labels) for softmax in softmaxes]
+
+
+@dataclass(kw_only=True, eq=False)
+class WeightedJointMetric(ClassWeights, JointMetric):
+    """Base of the estimates computed from the joint; subclasses define `name` and `_estimate(joint)`.
+
+    Attributes:
+        hard: whether the joint is that of the argmax.
     """
 
-    def __init__(self, *, foreground: bool = False, balanced: bool = False) -> None:
-        super().__init__()
-        self.options: dict[str, Any] = {"foreground": foreground, "balanced": balanced}
+    hard = False
+
+    @abstractmethod
+    def _estimate(self, joint: JointProbability) -> Score:
+        """Compute the score of at least two classes, in finite numbers."""
+
+    def _score(self, samples: JointHistogram) -> Score:
+        return self._of_mass(samples.hard if self.hard else samples.soft)
+
+    def _of_softmax(self, softmax: Array, labels: Array) -> Score:
+        return self._of_mass(joint_mass(read_softmax(softmax, labels), hard=self.hard))
+
+    def _of_mass(self, mass: Array) -> Score:
+        joint = read_joint(mass, foreground=self.foreground, balanced=self.balanced)
+        return undefined(joint.undefined) if joint.undefined else self._estimate(joint)
 
 
-def _why_undefined(table: Floats, classes: Integers) -> str:
-    if len(classes) == 0:
-        return "no samples"
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(table).all(axis=0))
-    if not finite.all():
-        return f"{int((~finite).sum())} of {len(finite)} source classes hold NaN or inf"
-    if len(classes) == 1:
-        return f"only class {classes[0]} has samples: a score needs two classes"
-    return ""
+@dataclass(kw_only=True, eq=False)
+class SecondLookMetric(ClassWeights, StandaloneMetric[Softmax]):
+    """Base of the estimates that read the softmax twice; subclasses define `name` and `_estimate(joint, cases)`.
+
+    The network runs once: the second read uses the softmax that the pass stored on disk as float16.
+    """
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """The joint histogram, and the softmax of every voxel."""
+        return JointRequest(), SoftmaxRequest()
+
+    @abstractmethod
+    def _estimate(self, joint: JointProbability, cases: Cases) -> Score:
+        """Compute the score from a joint of at least two classes and the samples that it was computed from."""
+
+    def update(self, softmax: Array, labels: Array) -> None:
+        """Add samples; all of them are kept in memory.
+
+        Args:
+            softmax: (n, z) source probabilities, n at least 1.
+            labels: (n,) integers in 0 .. k - 1.
+
+        Raises:
+            ValueError: if a shape, a type or a value is wrong, or z differs from before.
+        """
+        samples = read_softmax(softmax, labels)
+        if len(samples.labels):
+            self._add((None, [(torch.as_tensor(samples.rows), torch.as_tensor(samples.labels))]))
+
+    def _from_pass(self, statistics: Statistics) -> Softmax:
+        joint, softmax = self.requires
+        return statistics[joint], ((block.softmax, block.labels) for block in statistics[softmax].rows())
+
+    def _union(self, a: Softmax, b: Softmax) -> Softmax:
+        cases = [*a[1], *b[1]]
+        z = cases[0][0].shape[1]
+        if other := [softmax.shape[1] for softmax, _ in cases if softmax.shape[1] != z]:
+            raise ValueError(f"`softmax` must have {z} columns, got {other[0]}")
+        return None, cases
+
+    def _score(self, samples: Softmax) -> Score:
+        histogram, cases = samples
+        return self._of_mass((_histogram(cases) if histogram is None else histogram).soft, cases)
+
+    def _of_samples(self, samples: Samples) -> Score:
+        return self._of_mass(joint_mass(samples), [(samples.rows, samples.labels)])
+
+    def _of_mass(self, mass: Array, cases: Cases) -> Score:
+        joint = read_joint(mass, foreground=self.foreground, balanced=self.balanced)
+        return undefined(joint.undefined) if joint.undefined else self._estimate(joint, cases)
+
+
+def _histogram(cases: Cases) -> JointHistogram:
+    shapes = [(int(labels.max()) + 1, softmax.shape[1]) for softmax, labels in cases]
+    histogram = JointHistogram(max(k for k, _ in shapes), shapes[0][1])
+    for softmax, labels in cases:
+        histogram.add(softmax, labels)
+    return histogram

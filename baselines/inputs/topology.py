@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from baselines.inputs.arrays import Floats, Integers
+from baselines.inputs.arrays import Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class SpanningTree:
     ends: Integers
     lengths: Floats
 
-    def crossing(self, labels: Integers) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def crossing(self, labels: Integers) -> Booleans:
         """Whether each edge joins two classes, (n - 1,)."""
         return np.asarray(labels[self.ends[:, 0]] != labels[self.ends[:, 1]])
 
@@ -32,9 +32,6 @@ def spanning_tree(distances: Floats) -> SpanningTree:
 
     Args:
         distances: (n, n) symmetric, finite, n at least 1.
-
-    Returns:
-        The tree.
 
     Example:
         >>> tree = spanning_tree(pairwise_distances(np.array([[0.0], [0.0], [3.0], [4.0]])))

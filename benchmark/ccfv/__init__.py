@@ -1,16 +1,17 @@
 """CC-FV, the metric that this project studies: by the paper's formula and as released, with the distances both use."""
 
 from benchmark.ccfv.layers import class_consistency, feature_variety, layer_distances
-from benchmark.ccfv.metrics import CCFV, CCFVReleased
-from benchmark.ccfv.paper import ccfv_from_layers, ccfv_score
+from benchmark.ccfv.paper import CCFV, ccfv_from_layers, ccfv_resampled, ccfv_score
 from benchmark.ccfv.released import (
+    CCFVReleased,
     ccfv_released_from_layers,
+    ccfv_released_resampled,
     ccfv_released_score,
     released_distance,
     released_variety,
 )
 from benchmark.ccfv.wasserstein import gaussian_wasserstein2, gaussian_wasserstein2_from_moments
-from benchmark.statistics.layer_samples import LayerSamples
+from benchmark.statistics import LayerSamples
 
 __all__ = [
     "CCFV",
@@ -18,7 +19,9 @@ __all__ = [
     "LayerSamples",
     "ccfv_from_layers",
     "ccfv_released_from_layers",
+    "ccfv_released_resampled",
     "ccfv_released_score",
+    "ccfv_resampled",
     "ccfv_score",
     "class_consistency",
     "feature_variety",

@@ -1,25 +1,55 @@
-"""Class consistency and feature variety of one layer."""
+"""Class consistency and feature variety of one layer, and the base class of both metrics."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from benchmark.core.energy import riesz_energy
 from benchmark.core.wasserstein import Factor, factor_samples, pairwise_wasserstein2
-from benchmark.statistics.layer_samples import Array, LayerSamples
+from benchmark.metric.score import Score
+from benchmark.metric.standalone import StandaloneMetric, require_choice
+from benchmark.statistics import CasePointsRequest, LayerSamples, Statistics
+from benchmark.statistics.protocol import Array
 
 Missing: TypeAlias = Literal["undefined", "skip"]
 Space: TypeAlias = Literal["unit", "raw"]
 Reduction: TypeAlias = Literal["mean", "sum"]
 Terms: TypeAlias = Literal["both", "consistency", "variety"]
-TERMS = ("both", "consistency", "variety")
 
 # A mean distance below this share of the features' size is float32 rounding, not a difference between cases.
 CONSTANT = 1e-6
+
+
+@dataclass(kw_only=True, eq=False)
+class CcfvOptions:
+    """Choices that the paper leaves open.
+
+    Attributes:
+        space: compute the energy on features scaled to unit length ("unit"; a zero vector stays 0) or not ("raw").
+        energy: "mean" over pairs, or "sum" over ordered pairs.
+        s: exponent of the energy.
+        floor: smallest distance of the energy.
+        missing: "undefined": a class without a counted pair makes the score NaN; "skip": it is left out.
+        terms: "both", as in the paper; only "consistency", the mean of -log C_l; or only "variety", that of log V_l.
+    """
+
+    space: Space = "unit"
+    energy: Reduction = "mean"
+    s: int = 1
+    floor: float = 1e-3
+    missing: Missing = "undefined"
+    terms: Terms = "both"
+
+    def __post_init__(self) -> None:
+        require_choice("space", self.space, Space)
+        require_choice("energy", self.energy, Reduction)
+        require_choice("missing", self.missing, Missing)
+        require_choice("terms", self.terms, Terms)
 
 
 @dataclass(frozen=True)
@@ -38,14 +68,9 @@ class Consistency:
 
 
 def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
-    """Compute W2 between all pairs of cases, for each foreground class of one layer.
+    """Compute W2 between all pairs of cases, (m, m) float64, for each foreground label of one layer.
 
-    Args:
-        layer: sampled features of m cases.
-
-    Returns:
-        (m, m) float64 by label: 0 on the diagonal; NaN for a case with fewer than 2 points of the class, or if they
-        contain NaN or inf.
+    It is 0 on the diagonal, and NaN for a case with fewer than 2 points of the class, or if they contain NaN or inf.
 
     Example:
         >>> case = {1: torch.tensor([[0.0], [2.0]])}
@@ -59,24 +84,17 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
     """Class consistency C_l: the sum over foreground classes of the mean W2 over pairs of cases.
 
     A pair counts if both cases have at least 2 points of the class; each class is averaged over its own counted pairs.
-
-    Args:
-        layer: sampled features of m cases.
-        missing: "undefined": a class without a counted pair makes C_l NaN; "skip": it is left out.
-
-    Returns:
-        The value, the pairs counted, and what was left out.
+    `missing` as in `CcfvOptions`.
 
     Raises:
         ValueError: if `missing` is unknown.
 
     Example:
-        >>> one, two = {1: torch.tensor([[0.0], [2.0]])}, {1: torch.tensor([[3.0], [5.0]])}
-        >>> class_consistency(LayerSamples([one, two], [torch.zeros(2, 1)] * 2)).value
+        >>> near, far = {1: torch.tensor([[0.0], [2.0]])}, {1: torch.tensor([[3.0], [5.0]])}
+        >>> class_consistency(LayerSamples([near, far], [torch.zeros(2, 1)] * 2)).value
         3.0
     """
-    if missing not in ("undefined", "skip"):
-        raise ValueError(f'`missing` must be "undefined" or "skip", got {missing!r}')
+    require_choice("missing", missing, Missing)
     means: dict[int, float] = {}
     pairs: dict[int, int] = {}
     size = 0.0
@@ -88,7 +106,8 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
         pairs[label] = len(known) * (len(known) - 1) // 2
         size = max([size, *(_size(gaussian) for gaussian in known)])
         if pairs[label]:
-            means[label] = float(_upper(pairwise_wasserstein2(known)).mean())
+            upper = torch.triu_indices(len(known), len(known), offset=1)
+            means[label] = float(pairwise_wasserstein2(known)[tuple(upper)].mean())
     absent = [label for label in pairs if label not in means]
     if not means or (absent and missing == "undefined"):
         return Consistency(math.nan, pairs, f"class {absent or 'none'}: no two cases with at least 2 points each")
@@ -97,17 +116,12 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
     return Consistency(sum(means.values()), pairs, _left_out(absent, pairs, layer.n_cases))
 
 
-def feature_variety(
-    scenes: Iterable[Array], *, space: Space = "unit", energy: Reduction = "mean", s: int = 1, floor: float = 1e-3
-) -> float:
+def feature_variety(scenes: Iterable[Array], **options: Any) -> float:
     """Feature variety V_l: the mean over cases of the inverse hyperspherical energy of their voxels.
 
     Args:
         scenes: for each case, (n, d) features at voxels of the whole image.
-        space: "unit" scales each feature vector to unit length (a zero vector stays 0); "raw" does not.
-        energy: "mean" over pairs, or "sum" over ordered pairs.
-        s: exponent of the energy.
-        floor: smallest distance of the energy.
+        options: `space`, `energy`, `s` and `floor` as in `CcfvOptions`.
 
     Returns:
         The mean over the cases with at least 2 voxels; NaN if there is none, or if a feature is NaN or inf.
@@ -119,46 +133,117 @@ def feature_variety(
         >>> feature_variety([torch.tensor([[1.0, 0.0], [-7.0, 0.0]])])
         2.0
     """
-    inverses = inverse_energies(scenes, space=space, energy=energy, s=s, floor=floor)
-    known = [inverse for inverse in inverses if inverse is not None]
+    known = [inverse for inverse in inverse_energies(scenes, CcfvOptions(**options)) if inverse is not None]
     return sum(known) / len(known) if known else math.nan
 
 
-def inverse_energies(
-    scenes: Iterable[Array], *, space: Space = "unit", energy: Reduction = "mean", s: int = 1, floor: float = 1e-3
-) -> list[float | None]:
-    """Inverse hyperspherical energy of each case's voxels; the arguments are those of `feature_variety`.
-
-    Returns:
-        A value for each case: NaN if a feature is NaN or inf, None for fewer than 2 voxels.
-    """
-    if space not in ("unit", "raw"):
-        raise ValueError(f'`space` must be "unit" or "raw", got {space!r}')
+def inverse_energies(scenes: Iterable[Array], options: CcfvOptions) -> list[float | None]:
+    """Inverse hyperspherical energy of each case's voxels: NaN if a feature is NaN or inf, None for fewer than 2."""
     inverses: list[float | None] = []
     for scene in scenes:
         rows = torch.as_tensor(scene).double()
         if rows.shape[0] < 2:
             inverses.append(None)
             continue
-        points = _on_sphere(rows) if space == "unit" else rows
-        inverses.append(1 / riesz_energy(points, s=s, floor=floor, reduction=energy))
+        norms = rows.norm(dim=1, keepdim=True)
+        points = rows / torch.where(norms > 0, norms, 1.0) if options.space == "unit" else rows
+        inverses.append(1 / riesz_energy(points, s=options.s, floor=options.floor, reduction=options.energy))
     return inverses
 
 
-def _on_sphere(rows: Tensor) -> Tensor:
-    norms = rows.norm(dim=1, keepdim=True)
-    return rows / torch.where(norms > 0, norms, 1.0)
+def pair_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean over pairs of different cases in resamples of the cases.
+
+    A resample is given by how often each case was drawn, c; all ones are the original cases. It contains a pair of
+    different cases (i, j) c_i c_j times. A case drawn twice also forms a pair with its own copy, whose W2 is 0; no new
+    case would give that, so such pairs are left out, and the mean is over the pairs kept:
+
+        sum_{i<j} c_i c_j v_ij / sum_{i<j} c_i c_j
+
+    Args:
+        values: (m, m) float64, symmetric; NaN for a pair that does not count.
+        weights: (b, m) float64, how often each resample draws each case.
+
+    Returns:
+        (b,) float64; NaN if no pair counts.
+
+    Example:
+        >>> pairs = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]]).double()
+        >>> pair_mean(pairs, torch.tensor([[1, 1, 1], [2, 1, 1], [2, 0, 0]]).double()).tolist()
+        [2.3333333333333335, 2.4, nan]
+    """
+    known = (~values.isnan()).double()
+    known.fill_diagonal_(0.0)
+    filled = torch.where(known > 0, values, 0.0)
+    return ((weights @ filled) * weights).sum(dim=1) / ((weights @ known) * weights).sum(dim=1)
+
+
+@dataclass(kw_only=True, eq=False)
+class LayerMetric(StandaloneMetric[Iterable[LayerSamples]]):
+    """Base of both metrics: samples of layers, from a pass or given to `update`.
+
+    Attributes:
+        counts: points per class and case, for each tapped layer, coarse to fine.
+        seed: seed of the sampling.
+    """
+
+    empty = "no cases"
+
+    counts: Sequence[int] = (100, 200, 400)
+    seed: int = 0
+
+    @abstractmethod
+    def _resampled(self, layers: Iterable[LayerSamples], counts: Tensor) -> Tensor: ...
+
+    @property
+    def _points(self) -> CasePointsRequest:
+        return CasePointsRequest(counts=tuple(self.counts), seed=self.seed)
+
+    def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
+        """Compute the score of each resample of the cases.
+
+        Args:
+            statistics: the statistics named by `requires`.
+            counts: (b, m) integers, how often each case was drawn; cases sorted by name.
+
+        Returns:
+            (b,) float64, NaN where undefined.
+        """
+        return self._resampled(self._from_pass(statistics) or (), counts)
+
+    def compute(self, statistics: Statistics | None = None) -> Score:
+        """Compute the score as other metrics do; the reason notes if the network has fewer layers than `counts`."""
+        score = super().compute(statistics)
+        if statistics is None or len(statistics.taps) >= len(self.counts):
+            return score
+        fewer = f"{len(statistics.taps)} layers instead of {len(self.counts)}"
+        return replace(score, reason="; ".join(filter(None, [fewer, score.reason])))
+
+    def update(self, layers: Sequence[LayerSamples]) -> None:
+        """Add cases.
+
+        Args:
+            layers: the same layers in every call, with new cases.
+
+        Raises:
+            ValueError: if the number of layers differs from before.
+        """
+        self._add(list(layers))
+
+    def _union(self, a: Iterable[LayerSamples], b: Iterable[LayerSamples]) -> Iterable[LayerSamples]:
+        before, added = list(a), list(b)
+        if len(before) != len(added):
+            raise ValueError(f"`layers` must have {len(before)} layers as before, got {len(added)}")
+        return [
+            LayerSamples([*old.classes, *new.classes], [*old.scenes, *new.scenes])
+            for old, new in zip(before, added, strict=True)
+        ]
 
 
 def _gaussians(layer: LayerSamples, label: int) -> list[Factor | None]:
     """Gaussian of a class in each case; None for fewer than 2 points."""
     samples = (case.get(label) for case in layer.classes)
     return [None if rows is None or len(rows) < 2 else factor_samples(torch.as_tensor(rows)) for rows in samples]
-
-
-def _upper(matrix: Tensor) -> Tensor:
-    rows, columns = torch.triu_indices(len(matrix), len(matrix), offset=1)
-    return matrix[rows, columns]
 
 
 def _size(gaussian: Factor) -> float:

@@ -15,33 +15,34 @@ computes; it is a separate metric.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from benchmark.ccfv.layers import TERMS, Missing, Reduction, Space, Terms, class_consistency, feature_variety
-from benchmark.metric.score import Score, value_or_warn
-from benchmark.statistics.layer_samples import LayerSamples
+import torch
+from torch import Tensor
+
+from benchmark.ccfv.layers import (
+    CcfvOptions,
+    LayerMetric,
+    Missing,
+    class_consistency,
+    feature_variety,
+    inverse_energies,
+    layer_distances,
+    pair_mean,
+)
+from benchmark.errors import InputError
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.statistics import LayerSamples, Request, ScenePointsRequest, Statistics
 
 
-def ccfv_score(
-    layers: Iterable[LayerSamples],
-    *,
-    space: Space = "unit",
-    energy: Reduction = "mean",
-    s: int = 1,
-    floor: float = 1e-3,
-    missing: Missing = "undefined",
-    terms: Terms = "both",
-) -> float:
+def ccfv_score(layers: Iterable[LayerSamples], **options: Any) -> float:
     """CC-FV of sampled features.
 
     Args:
         layers: sampled features of each layer, in any order.
-        space: compute the energy on features scaled to the unit sphere ("unit") or as they are ("raw").
-        energy: "mean" over pairs, or "sum" over ordered pairs.
-        s: exponent of the energy.
-        floor: smallest distance of the energy.
-        missing: "undefined": a class without a counted pair makes the score NaN; "skip": it is left out.
-        terms: "both", as in the paper; only "consistency", the mean of -log C_l; or only "variety", that of log V_l.
+        options: parameters of `CcfvOptions`.
 
     Returns:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
@@ -58,50 +59,117 @@ def ccfv_score(
         >>> ccfv_score([near]) > ccfv_score([far])
         True
     """
-    return value_or_warn(
-        ccfv_from_layers(layers, space=space, energy=energy, s=s, floor=floor, missing=missing, terms=terms)
-    )
+    return value_or_warn(ccfv_from_layers(layers, **options))
 
 
-def ccfv_from_layers(
-    layers: Iterable[LayerSamples],
-    *,
-    space: Space = "unit",
-    energy: Reduction = "mean",
-    s: int = 1,
-    floor: float = 1e-3,
-    missing: Missing = "undefined",
-    terms: Terms = "both",
-) -> Score:
-    """CC-FV with its parts; the arguments are those of `ccfv_score`.
+def ccfv_from_layers(layers: Iterable[LayerSamples], **options: Any) -> Score:
+    """CC-FV of layers, coarse to fine, which are read once; arguments as in `ccfv_score`.
+
+    The score has parts consistency_1, variety_1 and pairs_1 for the first layer, and so on.
+    """
+    return CCFV.of_samples(**options)._score(layers)
+
+
+def ccfv_resampled(layers: Iterable[LayerSamples], counts: Tensor, **options: Any) -> Tensor:
+    """CC-FV of each resample of the cases, from one set of distances and energies.
+
+        C_l = sum over classes of the `pair_mean` of W2,      V_l = sum_i c_i / E_i / sum_i c_i
+
+    Counts of all ones give the score itself.
 
     Args:
-        layers: sampled features of each layer, coarse to fine; read once.
-        space: "unit" or "raw".
-        energy: "mean" or "sum".
-        s: exponent of the energy.
-        floor: smallest distance of the energy.
-        missing: "undefined" or "skip".
-        terms: "both", "consistency" or "variety".
+        layers: sampled features of each layer; read once.
+        counts: (b, m) integers, how often each case was drawn.
+        options: parameters of `CcfvOptions`; `missing` applies to each resample.
 
     Returns:
-        The score, with parts consistency_1, variety_1 and pairs_1 for the first layer, and so on.
+        (b,) float64; NaN for a resample whose score is undefined.
+
+    Example:
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> rows = [torch.randn(50, 4, generator=draw) + i for i in range(3)]
+        >>> layer = LayerSamples([{1: row} for row in rows], rows)
+        >>> ccfv_resampled([layer], torch.tensor([[1, 1, 1], [2, 1, 0], [3, 0, 0]])).isnan().tolist()
+        [False, False, True]
     """
-    if terms not in TERMS:
-        raise ValueError(f"`terms` must be one of {', '.join(TERMS)}, got {terms!r}")
-    logs: list[float] = []
-    reasons: list[str] = []
-    parts: dict[str, float] = {}
-    for place, layer in enumerate(layers, start=1):
-        consistency = class_consistency(layer, missing=missing)
-        variety = feature_variety(layer.scenes, space=space, energy=energy, s=s, floor=floor)
-        parts[f"consistency_{place}"], parts[f"variety_{place}"] = consistency.value, variety
-        parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
-        numerator = 1.0 if terms == "consistency" else variety
-        logs.append(math.log(numerator / (1.0 if terms == "variety" else consistency.value)))
-        note = "" if terms == "variety" else consistency.reason
-        reason = note or ("variety: no case with 2 finite voxels" if math.isnan(numerator) else "")
-        reasons += [f"layer {place}: {reason}"] if reason else []
-    if not logs:
-        return Score(math.nan, reason="no layers")
-    return Score(sum(logs) / len(logs), reason="; ".join(reasons), parts=parts)
+    return CCFV.of_samples(**options)._resampled(layers, counts)
+
+
+@dataclass(kw_only=True, eq=False)
+class CCFV(CcfvOptions, LayerMetric):
+    """CC-FV by the paper's formula.
+
+    Attributes:
+        scene_count: points per case, uniform over its voxels, for the variety.
+        places: indices of the layers in `counts` that are scored, 0 the coarsest; None for all.
+    """
+
+    name = "ccfv"
+
+    scene_count: int = 1000
+    places: Sequence[int] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self._places or not self._places <= set(range(len(self.counts))):
+            raise InputError(f"places must be indices of counts, 0 to {len(self.counts) - 1}, got {self.places}")
+
+    @property
+    def _places(self) -> set[int]:
+        return set(range(len(self.counts)) if self.places is None else self.places)
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """Points per class and case, and points per case."""
+        return self._points, ScenePointsRequest(count=self.scene_count, layers=len(self.counts), seed=self.seed)
+
+    def _from_pass(self, statistics: Statistics) -> Iterable[LayerSamples]:
+        points, scenes = (statistics[request] for request in self.requires)
+        chosen = {place - len(self.counts) for place in self._places}
+        for layer in sorted(chosen & set(range(-points.n_layers, 0))):
+            yield LayerSamples(points.classes(layer), scenes.scenes(layer))
+
+    def _score(self, samples: Iterable[LayerSamples]) -> Score:
+        logs: list[float] = []
+        reasons: list[str] = []
+        parts: dict[str, float] = {}
+        for place, layer in enumerate(samples, start=1):
+            consistency = class_consistency(layer, missing=self.missing)
+            variety = feature_variety(layer.scenes, space=self.space, energy=self.energy, s=self.s, floor=self.floor)
+            parts[f"consistency_{place}"], parts[f"variety_{place}"] = consistency.value, variety
+            parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
+            numerator = 1.0 if self.terms == "consistency" else variety
+            logs.append(math.log(numerator / (1.0 if self.terms == "variety" else consistency.value)))
+            note = "" if self.terms == "variety" else consistency.reason
+            reason = note or ("variety: no case with 2 finite voxels" if math.isnan(numerator) else "")
+            reasons += [f"layer {place}: {reason}"] if reason else []
+        if not logs:
+            return undefined("no layers")
+        return Score(sum(logs) / len(logs), reason="; ".join(reasons), parts=parts)
+
+    def _resampled(self, layers: Iterable[LayerSamples], counts: Tensor) -> Tensor:
+        weights = counts.double()
+        logs = []
+        for layer in layers:
+            means = [pair_mean(distances, weights) for distances in layer_distances(layer).values()]
+            variety = _mean(inverse_energies(layer.scenes, self), weights)
+            consistency = _total(means, weights, self.missing)
+            numerator = torch.ones_like(variety) if self.terms == "consistency" else variety
+            logs.append(torch.log(numerator / (1.0 if self.terms == "variety" else consistency)))
+        return torch.stack(logs).mean(dim=0) if logs else torch.full((len(weights),), math.nan, dtype=torch.float64)
+
+
+def _total(means: list[Tensor], weights: Tensor, missing: Missing) -> Tensor:
+    """Sum over classes, (b,); NaN for a class without pairs, which "skip" leaves out if another class has pairs."""
+    if not means:
+        return torch.full((len(weights),), math.nan, dtype=torch.float64)
+    table = torch.stack(means)
+    total = table.nansum(dim=0) if missing == "skip" else table.sum(dim=0)
+    return torch.where(total > 0, total, math.nan)
+
+
+def _mean(values: list[float | None], weights: Tensor) -> Tensor:
+    """Mean over the cases that have a value, (b,)."""
+    known = [place for place, value in enumerate(values) if value is not None]
+    known_values = torch.tensor([values[place] for place in known], dtype=torch.float64)
+    return weights[:, known] @ known_values / weights[:, known].sum(dim=1)

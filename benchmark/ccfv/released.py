@@ -24,9 +24,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmark.ccfv.layers import class_consistency, layer_distances
-from benchmark.metric.score import Score, value_or_warn
-from benchmark.statistics.layer_samples import Array, LayerSamples
+from benchmark.ccfv.layers import LayerMetric, class_consistency, layer_distances, pair_mean
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.statistics import LayerSamples, Request, Statistics
+from benchmark.statistics.protocol import Array
 
 # Added under the square root, as released; it makes the score depend on the scale of the features
 EPSILON = 1e-3
@@ -42,22 +43,15 @@ def ccfv_released_score(layers: Iterable[LayerSamples]) -> float:
         The score; NaN with an `UndefinedScoreWarning` where undefined.
 
     Example:
-        >>> one, two = torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [5.0]])
-        >>> round(ccfv_released_score([LayerSamples([{1: one}, {1: two}], [one, two])]), 4)  # log(1 / 3 / 4.5)
+        >>> near, far = torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [5.0]])
+        >>> round(ccfv_released_score([LayerSamples([{1: near}, {1: far}], [near, far])]), 4)  # log(1 / 3 / 4.5)
         -2.6027
     """
     return value_or_warn(ccfv_released_from_layers(layers))
 
 
 def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
-    """CC-FV as released, with its parts.
-
-    Args:
-        layers: as in `ccfv_released_score`; read once.
-
-    Returns:
-        The score, with parts w_1 and var_f_1 for the first layer, and so on.
-    """
+    """CC-FV as released, of layers that are read once, with parts w_1 and var_f_1 for the first layer, and so on."""
     total = 0.0
     reasons: list[str] = []
     parts: dict[str, float] = {}
@@ -71,8 +65,51 @@ def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
         reason = consistency.reason or ("a case without finite voxels" if math.isnan(variety) else "")
         reasons += [f"layer {place}: {reason}"] if reason else []
     if not parts:
-        return Score(math.nan, reason="no layers")
+        return undefined("no layers")
     return Score(total, reason="; ".join(reasons), parts=parts)
+
+
+def ccfv_released_resampled(layers: Iterable[LayerSamples], counts: Tensor) -> Tensor:
+    """CC-FV as released, of each resample; arguments and result as in `ccfv_resampled`.
+
+    The released sum over pairs grows with their number; here the sum over the pairs kept is scaled to the number of
+    pairs of the original cases.
+    """
+    weights = counts.double()
+    m = weights.shape[1]
+    score = torch.zeros(len(weights), dtype=torch.float64)
+    for layer in layers:
+        distances = layer_distances(layer)
+        w = torch.zeros_like(score)
+        for label in sorted(distances):
+            pairs = float((~distances[label].isnan()).triu(diagonal=1).sum())
+            w = (w + pairs * pair_mean(distances[label], weights)) * (1 + 2 / (m**2 * len(distances)))
+        means = torch.stack([torch.as_tensor(scene).double().mean(dim=0) for scene in layer.scenes])
+        kernel = (torch.cdist(means, means).square() + EPSILON).rsqrt()
+        score = score + torch.log(pair_mean(kernel, weights) / w)
+    return score
+
+
+class CCFVReleased(LayerMetric):
+    """CC-FV as released; `g_i` is the mean of the points of all classes of a case, background included."""
+
+    name = "ccfv_released"
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """Points per class and case."""
+        return (self._points,)
+
+    def _from_pass(self, statistics: Statistics) -> Iterable[LayerSamples]:
+        points = statistics[self._points]
+        for layer in range(-points.n_layers, 0):
+            yield LayerSamples(points.classes(layer), points.scenes(layer))
+
+    def _score(self, samples: Iterable[LayerSamples]) -> Score:
+        return ccfv_released_from_layers(samples)
+
+    def _resampled(self, layers: Iterable[LayerSamples], counts: Tensor) -> Tensor:
+        return ccfv_released_resampled(layers, counts)
 
 
 def released_distance(distances: dict[int, Tensor]) -> float:

@@ -6,17 +6,11 @@ Covariances have the denominator n - 1. Reference: Dowson, Landau, "The Fréchet
 distributions", J. Multivariate Anal. 12, 1982, doi 10.1016/0047-259X(82)90077-X.
 """
 
-import math
-from typing import Any, TypeAlias
-
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmark.core.wasserstein import Factor, factor_moments, factor_samples, pairwise_wasserstein2
-from benchmark.metric.score import Score, value_or_warn
-
-Array: TypeAlias = NDArray[Any] | Tensor
+from benchmark.metric.score import Score, undefined, value_or_warn
+from benchmark.statistics.protocol import Array
 
 
 def gaussian_wasserstein2(a: Array, b: Array) -> float:
@@ -42,7 +36,7 @@ def gaussian_wasserstein2(a: Array, b: Array) -> float:
         if rows.ndim != 2 or rows.shape[1] == 0:
             raise ValueError(f"`{name}` must be real numbers of shape (n, d), got {rows.dtype} {tuple(rows.shape)}")
         if rows.shape[0] < 2:
-            return value_or_warn(Score(math.nan, reason=f"`{name}` has {rows.shape[0]} rows: a covariance needs 2"))
+            return value_or_warn(undefined(f"`{name}` has {rows.shape[0]} rows: a covariance needs 2"))
     return _distance(*(factor_samples(rows) for rows in sets))
 
 

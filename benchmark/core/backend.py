@@ -16,9 +16,6 @@ def resolve_backend(backend: str, device: torch.device | str) -> Resolved:
         backend: "auto" (Triton on CUDA where Triton is installed, else torch), "torch" or "triton".
         device: device of the data.
 
-    Returns:
-        "torch" or "triton".
-
     Raises:
         ValueError: if the name is unknown, or "triton" cannot run on the device.
 

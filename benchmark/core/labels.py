@@ -7,14 +7,7 @@ IGNORED = 255  # label of voxels without annotation; statistics, losses and Dice
 
 
 def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove the ignored rows and labels.
-
-    Args:
-        rows: (n, ...) of any type.
-        labels: (n,) integers, IGNORED for unannotated voxels.
-
-    Returns:
-        The remaining rows and labels; the same tensors if none is ignored.
+    """Remove the ignored ones of n rows (n, ...) and labels (n,); the same tensors if none is ignored.
 
     Example:
         >>> counted(torch.tensor([[1.0], [2.0]]), torch.tensor([IGNORED, 1]))
@@ -26,11 +19,6 @@ def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def check_labels(labels: Tensor, n: int, k: int) -> None:
     """Check that labels are n integers in 0 .. k - 1.
-
-    Args:
-        labels: (n,) integers.
-        n: expected number of labels.
-        k: number of classes.
 
     Raises:
         ValueError: if they are not.

@@ -34,9 +34,10 @@ def three_slices(image: Tensor, labels: Tensor, prediction: Tensor | None = None
     panels = []
     for axis in range(3):
         panel = np.repeat(_slice(grey, axis, middle)[..., None], 3, axis=2)
-        outlines = [(labels, LABEL_COLOUR)] + ([(prediction, PREDICTION_COLOUR)] if prediction is not None else [])
-        for volume, colour in outlines:
-            panel[_outline(_slice(volume.numpy(), axis, middle))] = colour
+        for volume, colour in ((labels, LABEL_COLOUR), (prediction, PREDICTION_COLOUR)):
+            if volume is not None:
+                plane = _slice(volume.numpy(), axis, middle)
+                panel[ndimage.grey_dilation(plane, size=3) != plane] = colour
         panels.append(panel)
     rows = max(panel.shape[0] for panel in panels)
     return np.concatenate([np.pad(p, ((0, rows - p.shape[0]), (0, ZOOM), (0, 0))) for p in panels], axis=1)
@@ -58,8 +59,3 @@ def write_picture(picture: NDArray[np.float64], path: Path) -> None:
 def _slice(volume: NDArray[np.generic], axis: int, middle: NDArray[np.int64]) -> NDArray[np.float64]:
     plane = np.take(volume, int(middle[axis]), axis=axis).T
     return np.kron(plane, np.ones((ZOOM, ZOOM)))
-
-
-def _outline(plane: NDArray[np.float64]) -> NDArray[np.bool_]:
-    edge: NDArray[np.bool_] = ndimage.grey_dilation(plane, size=3) != plane
-    return edge

@@ -1,8 +1,9 @@
 """One pass of cases through a network, accumulated window by window into the requested statistics."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.features.taps import Taps
 from benchmark.features.window_selection import WindowPolicy, choose, covered
-from benchmark.features.windows import Grid, Place, Window, crop, pad
+from benchmark.features.windows import Grid, Place, Window, batches
 from benchmark.statistics import PassContext, Request, Statistic, Statistics, feature_request
 from benchmark.statistics.collection import Forwarded, start
 
@@ -53,9 +54,6 @@ def reduce_stream(
         head: whether there is a trained segmentation head; if not, z is 0 and requests for predictions are skipped.
         folder: folder for data that do not fit in memory; must outlive the statistics.
 
-    Returns:
-        The statistics, by request.
-
     Raises:
         ValueError: if an argument is invalid, there are no cases, or a name appears twice.
 
@@ -73,61 +71,38 @@ def reduce_stream(
     if batch < 1:
         raise ValueError(f"`batch` must be positive, got {batch}")
     with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
-        ran = resolve_backend(backend, device)
-        patch, where = tuple(patch_size), torch.device(device)
-        forward = _Forward(network, captured, patch, overlap, batch, windows, where, amp, head, ran)
-        scene = PassContext(classes, 0, captured.names, folder, ran)
-        return _reduce(forward, cases, [request for request in requests if head or feature_request(request)], scene)
+        context = PassContext(classes, 0, captured.names, folder, resolve_backend(backend, device))
+        wanted = [request for request in requests if head or feature_request(request)]
+        forward = partial(_windows, network, captured, batch=batch, device=device, amp=amp, head=head)
+        patch = tuple(patch_size)
+        return _reduce(cases, wanted, context, patch=patch, overlap=overlap, policy=windows, forward=forward)
 
 
-@dataclass(frozen=True)
-class _Forward:
-    """Forward passes over the windows of a case; the fields are the arguments of `reduce_stream`."""
-
-    network: nn.Module
-    captured: Taps
-    patch: tuple[int, ...]
-    overlap: float
-    batch: int
-    policy: WindowPolicy
-    device: torch.device
-    amp: torch.dtype | None
-    head: bool
-    backend: Backend
-
-    def grid(self, case: Case) -> Grid:
-        """Window grid of a case."""
-        return Grid(tuple(case.labels.shape), self.patch, self.overlap)
-
-    def windows(self, case: Case, places: Sequence[Place]) -> Iterator[Window]:
-        """Forward the chosen windows of a case in batches."""
-        image = pad(case.image, self.grid(case))
-        for first in range(0, len(places), self.batch):
-            chosen = places[first : first + self.batch]
-            views = torch.stack([crop(image, place, self.patch) for place in chosen])
-            logits = _logits(self.network, views.to(self.device), self.amp)
-            logits = logits if self.head else logits[:, :0]
-            maps = self.captured.take()
-            for row, place in enumerate(chosen):
-                own = [layer[row] for layer in maps]
-                yield Window(case.name, place, case.labels, output=logits[row], maps=own, backend=self.backend)
-
-
-def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], scene: PassContext) -> Statistics:
+def _reduce(
+    cases: Iterable[Case],
+    requests: list[Request],
+    context: PassContext,
+    *,
+    patch: tuple[int, ...],
+    overlap: float,
+    policy: WindowPolicy,
+    forward: Callable[..., Iterator[Window]],
+) -> Statistics:
     """Accumulate statistics, which are created at the first window, when the number of source classes is known."""
     names: list[str] = []
     statistics: dict[Request, Statistic] = {}
-    forwarded = total = 0
+    passed = Forwarded()
     for case in cases:
-        _check_case(case, names, len(forward.patch), scene.k)
-        every = forward.grid(case).places
-        places = choose(every, case.labels, forward.policy)
+        _check_case(case, names, len(patch), context.k)
+        grid = Grid(tuple(case.labels.shape), patch, overlap)
+        every = grid.places
+        places = choose(every, case.labels, policy)
         seen = covered(places, case.labels) if len(places) < len(every) else None
-        forwarded, total = forwarded + len(places), total + len(every)
-        for at, window in enumerate(forward.windows(case, places)):
+        passed += Forwarded(len(places), len(every))
+        for at, window in enumerate(forward(case, grid, places, backend=context.backend)):
             if not names and at == 0:
-                scene = replace(scene, z=len(window.logits))
-                statistics = start(requests, scene)
+                context = replace(context, z=len(window.logits))
+                statistics = start(requests, context)
             for statistic in statistics.values():
                 if at == 0:
                     statistic.begin(case.name, case.labels, seen=seen)
@@ -137,10 +112,38 @@ def _reduce(forward: _Forward, cases: Iterable[Case], requests: list[Request], s
         names.append(case.name)
     if not names:
         raise ValueError("`cases` must contain at least one case, got 0")
-    passed = Forwarded(forwarded, total)
     return Statistics(
-        statistics, k=scene.k, z=scene.z, taps=scene.taps, cases=tuple(names), backend=scene.backend, windows=passed
+        statistics,
+        k=context.k,
+        z=context.z,
+        taps=context.taps,
+        cases=tuple(names),
+        backend=context.backend,
+        windows=passed,
     )
+
+
+def _windows(
+    network: nn.Module,
+    captured: Taps,
+    case: Case,
+    grid: Grid,
+    places: Sequence[Place],
+    *,
+    batch: int,
+    device: torch.device | str,
+    amp: torch.dtype | None,
+    head: bool,
+    backend: Backend,
+) -> Iterator[Window]:
+    """Forward the chosen windows of a case in batches."""
+    for chosen, views in batches(case.image, grid, places, batch):
+        logits = _logits(network, views.to(device), amp)
+        logits = logits if head else logits[:, :0]
+        maps = captured.take()
+        for row, place in enumerate(chosen):
+            own = [layer[row] for layer in maps]
+            yield Window(case.name, place, case.labels, output=logits[row], maps=own, backend=backend)
 
 
 def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:

@@ -1,8 +1,8 @@
 """Taps: capture the outputs of named modules during forward passes by temporary hooks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from types import TracebackType
+from functools import partial
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -41,15 +41,14 @@ class Taps:
         self._captured: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._handles = [module.register_forward_hook(self._capture(name)) for name, module in self._modules.items()]
+        self._handles = [
+            module.register_forward_hook(partial(self._capture, name)) for name, module in self._modules.items()
+        ]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles = []
         self._captured = {}
 
     @property
@@ -76,8 +75,5 @@ class Taps:
                 raise TypeError(f"`taps` must name modules that return tensors, got {kind} from {name!r}")
         return [captured[name].unsqueeze(2) if captured[name].ndim == 4 else captured[name] for name in self._modules]
 
-    def _capture(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            self._captured[name] = output
-
-        return hook
+    def _capture(self, name: str, module: nn.Module, inputs: object, output: object) -> None:
+        self._captured[name] = output

@@ -55,15 +55,7 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
 
 
 def covered(places: Sequence[Place], labels: Tensor) -> Tensor:
-    """Mark the voxels that windows own.
-
-    Args:
-        places: windows.
-        labels: (D, H, W) of the case.
-
-    Returns:
-        (D, H, W) bool.
-    """
+    """Mark the voxels of a case with `labels` (D, H, W) that windows own, (D, H, W) bool."""
     seen = torch.zeros(labels.shape, dtype=torch.bool)
     for place in places:
         seen[box(place.start, place.shape)] = True

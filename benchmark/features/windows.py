@@ -4,7 +4,7 @@ Windows overlap; each voxel is counted once, in the window whose centre is neare
 windows form a grid, so the nearest centre is the nearest along each axis, and each window owns a box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
@@ -90,31 +90,22 @@ def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[
 
 
 def pad(image: Tensor, grid: Grid) -> Tensor:
-    """Pad a volume with zeros to at least the size of a window.
-
-    Args:
-        image: (c, *shape).
-        grid: grid of the volume.
-
-    Returns:
-        (c, *padded).
-    """
+    """Pad a volume (c, *shape) with zeros to at least the size of a window, (c, *padded)."""
     widths = [width for pair in reversed(grid.padding) for width in pair]
     return torch.nn.functional.pad(image, widths) if any(widths) else image
 
 
 def crop(image: Tensor, place: Place, patch: Sequence[int]) -> Tensor:
-    """Crop a window from a padded volume.
+    """Crop the window of size `patch` at a place from a padded volume (c, *padded), (c, *patch)."""
+    return image[(slice(None), *box(place.first, patch))]
 
-    Args:
-        image: (c, *padded).
-        place: position of the window.
-        patch: size of the window.
 
-    Returns:
-        (c, *patch).
-    """
-    return image[(slice(None), *(slice(a, a + n) for a, n in zip(place.first, patch, strict=True)))]
+def batches(image: Tensor, grid: Grid, places: Sequence[Place], size: int) -> Iterator[tuple[Sequence[Place], Tensor]]:
+    """Stack the windows at some places of a volume (c, *shape) into batches of up to `size`, (b, c, *patch) each."""
+    padded = pad(image, grid)
+    for first in range(0, len(places), size):
+        chosen = places[first : first + size]
+        yield chosen, torch.stack([crop(padded, place, grid.patch) for place in chosen])
 
 
 class Window:
@@ -129,7 +120,6 @@ class Window:
         backend: "auto", "torch" or "triton", for gathering features at points.
 
     Attributes:
-        case: name of the case.
         start: first owned voxel in the volume.
         labels: (D, H, W) of the owned box, on the device of the output.
     """
@@ -149,6 +139,7 @@ class Window:
         self.labels = labels[box(place.start, place.shape)].to(output.device)
         self._place = place
         self._output = output
+        self._size = tuple(output.shape[1:])
         self._maps = maps
         self._backend: Backend = backend
         self._dense: dict[int, Tensor] = {}
@@ -164,35 +155,19 @@ class Window:
         return self.logits.softmax(dim=0)
 
     def dense(self, layer: int) -> Tensor:
-        """Features of a layer at every owned voxel, interpolated trilinearly if the layer is coarser.
+        """Features (n, d) float32 of a tapped layer at every owned voxel in raster order, cached.
 
-        Args:
-            layer: tapped layer; -1 is the finest.
-
-        Returns:
-            (n, d) float32 in raster order, cached.
+        A layer that is coarser than the window is interpolated trilinearly.
         """
         if layer not in self._dense:
-            box = interpolate_box(self._maps[layer], self._place.offset, self._place.shape, self._size)
-            self._dense[layer] = box.flatten(1).T
+            values = interpolate_box(self._maps[layer], self._place.offset, self._place.shape, self._size)
+            self._dense[layer] = values.flatten(1).T
         return self._dense[layer]
 
     def at(self, layer: int, points: Tensor) -> Tensor:
-        """Features of a layer at some owned voxels.
-
-        Args:
-            layer: tapped layer; -1 is the finest.
-            points: (n, 3) int64 coordinates in the volume.
-
-        Returns:
-            (n, d) float32.
-        """
+        """Features (n, d) float32 of a tapped layer at owned voxels (n, 3), int64 coordinates in the volume."""
         local = points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)
         return gather(self._maps[layer], local, self._size, backend=self._backend)
-
-    @property
-    def _size(self) -> Triple:
-        return tuple(self._output.shape[1:])
 
 
 def box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from benchmark.errors import InputError
 from benchmark.jobs.former_names import with_current_names
@@ -30,6 +32,8 @@ FINISHED_WITH_FAILURES = 3  # exit code
 SETTINGS = ("trainer", "stream", "layers", "preparation", "metric")
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # disk errors, which may name no file
 
+ENTRIES = ("pretrained", "further_pretrained")  # parts of a suite that define sources
+CHOICES = {"task": "/task@task", "arch": "override /arch@arch"}  # settings of such a source that name a yaml
 FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # flag -> Hydra override
 
 log = logging.getLogger(__name__)
@@ -46,9 +50,9 @@ def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool =
         limited: Whether `time_limit` and `stop_file` apply; False for a command that launches jobs.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
-    prepare_config()
     sys.argv[1:] = _overrides(sys.argv[1:])
     try:
+        prepare_config(_config_dir(sys.argv[1:]))
         error = _through_hydra(name, partial(run_job, task, limited=limited))
     except Exception as raised:
         error = raised
@@ -59,6 +63,11 @@ def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool =
         raise error
     sys.stderr.write(f"error: {line}\n")
     sys.exit(BAD_INPUT)
+
+
+def entry_point(name: str, task: Callable[[DictConfig], Any], *, limited: bool = True) -> Callable[[], None]:
+    """The `main` of a command's module; arguments as in `run_command`."""
+    return partial(run_command, name, task, limited=limited)
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -76,6 +85,12 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
         else:
             overrides.append(override + value)
     return overrides + ([pending] if pending else [])
+
+
+def _config_dir(arguments: Sequence[str]) -> Path:
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", default=CONF)  # Hydra's flag for a folder of the user's own configs
+    return Path(parser.parse_known_args(arguments)[0].config_dir).resolve()
 
 
 def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | None:
@@ -99,27 +114,73 @@ def message_of(error: BaseException) -> str | None:
     """One line that explains bad input to the user; None for a programming error, which needs its traceback."""
     if isinstance(error, OverrideParseException):
         return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error)}"
-    if isinstance(error, InputError | HydraException | OmegaConfBaseException):
+    if isinstance(error, InputError | HydraException | OmegaConfBaseException | YAMLError):
         return one_line(error)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
         return f"cannot read or write {error.filename or 'a file'}: {error.strerror}"
     return None
 
 
-def prepare_config() -> None:
-    """Register the resolvers, the default metrics, and the tasks of `conf/task` as choices of `target`."""
-    OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
-    OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
+def prepare_config(config_dir: Path = CONF) -> None:
+    """Register the resolvers and the choices that no yaml of their own defines.
+
+    These are the default metrics, the tasks as choices of `target`, and the pre-trained sources of all suites.
+
+    Args:
+        config_dir: A folder of the user's own configs, in addition to conf.
+
+    Raises:
+        InputError: Two sources have the same name, or a source's entry is not a mapping.
+    """
+    _register_resolvers()
     store = ConfigStore.instance()
-    for path in sorted((CONF / "task").glob("[!_]*.yaml")):
+    for path in _yamls("task", config_dir):
         store.store(group="target", name=path.stem, node={"defaults": [{"/task@_here_": path.stem}, "_self_"]})
+    for name, settings in suite_sources(config_dir).items():
+        store.store(group="source", name=name, node=_source_node(name, settings))
     store.store(name="_metrics", node={"defaults": [{"metric": one_pass_metrics()}]})
+
+
+def names_in(group: str) -> list[str]:
+    """Names that a command can choose from a group of conf/, including the sources of the suites."""
+    registered = ConfigStore.instance().repo.get(group, ())
+    return sorted({path.stem for path in _yamls(group)} | {Path(name).stem for name in registered})
+
+
+def _yamls(group: str, config_dir: Path = CONF) -> list[Path]:
+    folders = dict.fromkeys([CONF, config_dir])
+    return [path for folder in folders for path in sorted((folder / group).glob("[!_]*.yaml"))]
+
+
+def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, Any]]:
+    """Source -> its settings in a suite; an entry without settings names a source that is defined elsewhere."""
+    homes = {path.stem: path for path in _yamls("source", config_dir)}
+    sources: dict[str, dict[str, Any]] = {}
+    for path in _yamls("suite", config_dir):
+        suite: Any = OmegaConf.to_container(OmegaConf.load(path))
+        entries = [entry for part in ENTRIES for entry in (suite.get(part) or {}).items() if entry[1] is not None]
+        for name, settings in entries:
+            if not isinstance(settings, dict):
+                raise InputError(f"{path}: the settings of source {name} must be a mapping, got {settings!r}")
+            if name in homes:
+                raise InputError(f"{path}: source {name} is already defined in {homes[name]}; "
+                                 "choose another name, or set it to null to use that source")  # fmt: skip
+            homes[name], sources[name] = path, settings
+    return sources
+
+
+def _source_node(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a source, like a yaml in conf/source that is based on `base`."""
+    node: dict[str, Any] = {"name": name, "base": "_pool", **settings}
+    base, choices = node.pop("base"), [{key: node.pop(part)} for part, key in CHOICES.items() if part in node]
+    if "width" in node:
+        node["arch"] = {"width": node.pop("width")}
+    return {"defaults": [base, *choices, "_self_"], **node}
 
 
 def one_pass_metrics() -> list[str]:
     """Names of the metrics in conf/metric, without those that need an extra pass (`# needs: source` in the yaml)."""
-    files = sorted((CONF / "metric").glob("[!_]*.yaml"))
-    return [path.stem for path in files if "\n# needs:" not in path.read_text(encoding="utf-8")]
+    return [path.stem for path in _yamls("metric") if "\n# needs:" not in path.read_text(encoding="utf-8")]
 
 
 def composed(root: str, overrides: Sequence[str]) -> DictConfig:
@@ -134,9 +195,6 @@ def resolved(node: Any) -> Any:
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
     """The settings of a job as params of its run, which distinguish the jobs of a sweep.
-
-    Args:
-        config: The resolved parts of the job's config.
 
     Returns:
         Dotted name (`stream.overlap`, `trainer.tune`) -> value, for the parts in SETTINGS and for every setting that
@@ -164,15 +222,10 @@ def one_line(error: BaseException) -> str:
 
 
 def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool = True) -> Any:
-    """Run a job under any launcher: set torch's threads, apply the limits, and log the reason of a failure.
-
-    Args:
-        task: The job.
-        cfg: Its config.
-        limited: Whether `time_limit` and `stop_file` apply; False for a command that launches jobs.
-    """
-    prepare_config()  # a launcher's worker does not call run_command
+    """Run a job under any launcher: set torch's threads, apply the limits, and log the reason of a failure."""
     import torch
+
+    _register_resolvers()  # a launcher's worker does not call run_command
 
     try:
         with_current_names(cfg)
@@ -193,8 +246,13 @@ def _positive(threads: object) -> int:
     return threads
 
 
+def _register_resolvers() -> None:
+    OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
+    OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
+
+
 def _source_name(path: str) -> str:
-    named = get_method("benchmark.sources.readers.recognise.source_name")  # a top-level import would load every reader
+    named = get_method("benchmark.sources.readers.candidates.source_name")  # a top-level import would load torch
     return str(named(path))
 
 

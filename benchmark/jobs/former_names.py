@@ -11,54 +11,59 @@ log = logging.getLogger(__name__)
 # former module -> current module
 FORMER = {
     "analysis.dashboard": "analysis.dashboards.refresh",
+    "analysis.report.speed": "analysis.report.large_study",
     "analysis.report_speed": "analysis.report.large_study",
+    "benchmark.ccfv.metrics": "benchmark.ccfv",
     "benchmark.data.decathlon": "benchmark.data.tasks.msd_layout",
     "benchmark.data.derive": "benchmark.data.embedded.deformation",
-    "benchmark.data.msd": "benchmark.data.tasks.msd",
+    "benchmark.data.embedded.synthetic": "benchmark.data.embedded.scans",
+    "benchmark.data.msd": "benchmark.data.tasks.own",
     "benchmark.data.nnunet": "benchmark.data.tasks.nnunet",
     "benchmark.data.normalise": "benchmark.data.preprocessing.normalise",
     "benchmark.data.own": "benchmark.data.tasks.own",
     "benchmark.data.packages": "benchmark.data.embedded.packages",
     "benchmark.data.planning": "benchmark.data.preprocessing.planning",
     "benchmark.data.preparation": "benchmark.data.preprocessing.preparation",
-    "benchmark.data.preprocessed": "benchmark.data.tasks.preprocessed",
-    "benchmark.data.resampling": "benchmark.data.preprocessing.resampling",
+    "benchmark.data.preprocessed": "benchmark.data.tasks.nnunet",
+    "benchmark.data.resampling": "benchmark.data.preprocessing.preparation",
     "benchmark.data.scans": "benchmark.data.embedded.scans",
-    "benchmark.data.schemes": "benchmark.data.preprocessing.schemes",
-    "benchmark.data.synthetic": "benchmark.data.embedded.synthetic",
-    "benchmark.job_cost": "benchmark.performance.job_cost",
-    "benchmark.passes": "benchmark.scoring.extra_passes",
-    "benchmark.perf_rows.class_statistics": "benchmark.performance.class_statistics",
+    "benchmark.data.schemes": "benchmark.data.preprocessing.normalise",
+    "benchmark.data.synthetic": "benchmark.data.embedded.scans",
+    "benchmark.data.tasks.msd": "benchmark.data.tasks.own",
+    "benchmark.data.tasks.preprocessed": "benchmark.data.tasks.nnunet",
+    "benchmark.job_cost": "benchmark.performance.threshold",
+    "benchmark.passes": "benchmark.scoring.passes",
+    "benchmark.perf_rows.class_statistics": "benchmark.performance.operations",
     "benchmark.perf_rows.growth": "benchmark.performance.scaling",
     "benchmark.perf_rows.logme": "benchmark.performance.logme",
-    "benchmark.perf_rows.point_features": "benchmark.performance.point_features",
+    "benchmark.perf_rows.point_features": "benchmark.performance.operations",
     "benchmark.perf_rows.score": "benchmark.performance.score",
     "benchmark.perf_rows.scoring": "benchmark.performance.scoring",
-    "benchmark.perf_rows.w2_pairs": "benchmark.performance.wasserstein",
+    "benchmark.perf_rows.w2_pairs": "benchmark.performance.operations",
     "benchmark.perf_rows.within": "benchmark.performance.threshold",
+    "benchmark.performance.class_statistics": "benchmark.performance.operations",
+    "benchmark.performance.job_cost": "benchmark.performance.threshold",
+    "benchmark.performance.point_features": "benchmark.performance.operations",
+    "benchmark.performance.wasserstein": "benchmark.performance.operations",
+    "benchmark.scoring.extra_passes": "benchmark.scoring.passes",
     "benchmark.sources.architecture": "benchmark.sources.networks.architecture",
     "benchmark.sources.artifact": "benchmark.sources.readers.mlflow",
+    "benchmark.sources.budget": "benchmark.sources.pretrained",
     "benchmark.sources.bundle": "benchmark.sources.readers.bundle",
     "benchmark.sources.factory": "benchmark.sources.readers.factory",
     "benchmark.sources.file": "benchmark.sources.readers.own_format",
     "benchmark.sources.nnunet": "benchmark.sources.readers.nnunet",
     "benchmark.sources.pool": "benchmark.sources.pretrained",
     "benchmark.sources.state_dict": "benchmark.sources.readers.state_dict",
-    "benchmark.tracking.fetching": "benchmark.tracking.artifacts",
+    "benchmark.tracking.artifacts": "benchmark.tracking.outbox",
+    "benchmark.tracking.fetching": "benchmark.tracking.outbox",
     "benchmark.training.nnunet": "benchmark.training.nnunet.trainer",
     "benchmark.training.nnunet_source": "benchmark.training.nnunet.pretraining",
 }
 
 
 def with_current_names(cfg: DictConfig) -> DictConfig:
-    """Replace former names under `_target_`, in place.
-
-    Args:
-        cfg: Any config.
-
-    Returns:
-        The same config.
-    """
+    """Replace former names under `_target_` in place, and return the same config."""
     with flag_override(cfg, "readonly", False), open_dict(cfg):
         _rename(cfg)
     return cfg

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,14 +72,16 @@ def _inputs_only(settings: Any) -> Any:
 class _Unworded(ast.NodeTransformer):
     """Removes text that is only shown to people and never stored in a result."""
 
-    def visit_Module(self, node: ast.Module) -> ast.Module:
-        return self._without_docstring(node)
+    def visit_Module(self, node: Documented) -> Documented:
+        if ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        self.generic_visit(node)
+        return node
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
-        return self._without_docstring(node)
+    visit_ClassDef = visit_Module  # noqa: N815 - the names are those of NodeTransformer
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        self._without_docstring(node)
+        self.visit_Module(node)
         read = {name.id for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Load)}
         for inner in ast.walk(node):
             for field in ("body", "orelse", "finalbody"):
@@ -97,20 +99,13 @@ class _Unworded(ast.NodeTransformer):
             node.value.args, node.value.keywords = [], []
         return node
 
-    def _without_docstring(self, node: Documented) -> Documented:
-        if ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-        self.generic_visit(node)
-        return node
-
 
 def _unread_text(line: ast.stmt, read: set[str]) -> bool:
     """Whether a statement only assigns a text that nothing reads after error messages are removed."""
     if not isinstance(line, ast.Assign) or not isinstance(line.targets[0], ast.Name):
         return False
-    is_text = isinstance(line.value, ast.JoinedStr) or (
-        isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
-    )
+    value = line.value
+    is_text = isinstance(value, ast.JoinedStr) or (isinstance(value, ast.Constant) and isinstance(value.value, str))
     return is_text and line.targets[0].id not in read
 
 
@@ -119,9 +114,7 @@ def targets(settings: Any) -> list[str]:
     if isinstance(settings, Mapping):
         own = [str(settings["_target_"]).rpartition(".")[0]] if "_target_" in settings else []
         return own + [name for value in settings.values() for name in targets(value)]
-    if isinstance(settings, list | tuple):
-        return [name for value in settings for name in targets(value)]
-    return []
+    return [name for value in settings for name in targets(value)] if isinstance(settings, list | tuple) else []
 
 
 def _path(name: str) -> Path | None:
@@ -135,15 +128,12 @@ def _path(name: str) -> Path | None:
 
 
 def _imports(tree: ast.AST, name: str, *, is_package: bool) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
+    package = name if is_package else name.rpartition(".")[0]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = name.split(".")
-                parts = parts[: len(parts) - node.level + is_package]
-                base = ".".join([*parts, *([node.module] if node.module else [])])
-            found += [base, *[f"{base}.{alias.name}" for alias in node.names]]
-    return found
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            names += [base, *[f"{base}.{alias.name}" for alias in node.names]]
+    return names

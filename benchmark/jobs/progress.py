@@ -16,11 +16,13 @@ class Reporter:
     Attributes:
         path: The file, or None to report nothing.
         job: The job's readable name.
+        key: The job's key.
         total: Number of steps of the job.
     """
 
-    path: Path | None
+    path: str | Path | None
     job: str
+    key: str
     total: int
     _last: float = field(default=0.0, init=False)
 
@@ -30,14 +32,14 @@ class Reporter:
         if now - self._last < PAUSE and done < self.total:
             return
         self._last = now
-        self._append({"job": self.job, "pid": os.getpid(), "done": done, "total": self.total})
+        self._append({"job": self.job, "key": self.key, "done": done, "total": self.total})
 
-    def finish(self, key: str) -> None:
-        """Report that the job with this key is finished."""
-        self._append({"finished": key, "pid": os.getpid()})
+    def finish(self) -> None:
+        """Report that the job is finished."""
+        self._append({"finished": self.key})
 
     def _append(self, entry: dict[str, object]) -> None:
         if self.path is None:
             return
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        with Path(self.path).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({**entry, "time": round(time.time(), 2), "pid": os.getpid()}) + "\n")

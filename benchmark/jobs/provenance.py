@@ -21,13 +21,7 @@ PACKAGES = ("torch", "monai", "nnunetv2", "hydra-core", "mlflow", "numpy", "scip
 
 @dataclass(frozen=True)
 class Provenance:
-    """Provenance of this process.
-
-    Attributes:
-        tags: Short facts to filter runs by.
-        details: Package versions, hardware and the command line.
-        diff: Output of `git diff` for uncommitted changes; empty without changes.
-    """
+    """Provenance of this process: facts to filter runs by, versions, hardware and command, and uncommitted changes."""
 
     tags: dict[str, str]
     details: dict[str, object]
@@ -39,9 +33,8 @@ def provenance() -> Provenance:
     """Collect git commit, uncommitted changes, package versions, machine and command; cached."""
     commit = _git("rev-parse", "HEAD") or "unknown"
     diff = _git("diff", "HEAD")
-    dirty = bool(diff)
     return Provenance(
-        {"git_commit": commit, "git_dirty": str(dirty).lower(), "host": platform.node()},
+        {"git_commit": commit, "git_dirty": str(bool(diff)).lower(), "host": platform.node()},
         {
             "python": platform.python_version(),
             "packages": {name: number for name in PACKAGES if (number := _version(name))},

@@ -1,5 +1,8 @@
 """Job keys of every stage, computed from its config; used by the stages and the planner."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
@@ -33,38 +36,15 @@ def source_key(node: DictConfig) -> str:
 
 
 def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> dict[int, str]:
-    """The key of each seed's fine-tuning.
-
-    Args:
-        cfg: The command's config.
-        pretrained: The source's key, if already known.
-        data: The target's digest, if already known.
-    """
-    settings = {name: resolved(cfg[name]) for name in ("target", "trainer", "preparation")}
-    inputs = settings | {
-        "source": pretrained or source_key(cfg.source),
-        "data": data or instantiate(cfg.target).digest(),
-    }
-    code = targets(settings)
+    """The key of each seed's fine-tuning; the source's key and the digest of the target's data may be known already."""
+    inputs = _pair(cfg, ("target", "trainer", "preparation"), pretrained, data)
+    code = targets(inputs)
     return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
 
 
 def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | None = None) -> tuple[str, str]:
-    """The job's key, and the key of the pass whose statistics it reads.
-
-    Args:
-        cfg: The command's config.
-        pretrained: The source's key, if already known.
-        data: The target's digest, if already known.
-    """
-    inputs = {
-        "source": pretrained or source_key(cfg.source),
-        "target": resolved(cfg.target),
-        "data": data or instantiate(cfg.target).digest(),
-        "stream": resolved(cfg.stream),
-        "preparation": resolved(cfg.preparation),
-        "amp": cfg.device.amp,
-    }
+    """The job's key, and the key of the pass whose statistics it reads; arguments as in `truth_keys`."""
+    inputs = _pair(cfg, ("target", "stream", "preparation"), pretrained, data) | {"amp": cfg.device.amp}
     code = targets(inputs["target"])
     streamed = job_key("score", "benchmark.features.stream", inputs, code=[*code, "benchmark.sources.pairing"])
     metrics = resolved(cfg.metric)
@@ -72,3 +52,11 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
     wanted |= {"variant": cfg.variant} if cfg.variant else {}
     return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
+
+
+def _pair(cfg: DictConfig, parts: Sequence[str], pretrained: str | None, data: str | None) -> dict[str, Any]:
+    """The inputs of a job that moves a source to a target, with the given parts of its config."""
+    return {name: resolved(cfg[name]) for name in parts} | {
+        "source": pretrained or source_key(cfg.source),
+        "data": data or instantiate(cfg.target).digest(),
+    }

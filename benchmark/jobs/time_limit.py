@@ -15,13 +15,10 @@ AGAIN = 0.01  # seconds until a limit that was raised where Python drops excepti
 
 @contextmanager
 def within(minutes: float | None) -> Iterator[None]:
-    """Raise TimeLimitError if the block takes longer than a limit.
+    """Limit the time of a block; None for no limit.
 
     The limit uses a signal, which only the main thread of a process receives; every launcher runs jobs there. A long
     call of a compiled library is not interrupted until it returns.
-
-    Args:
-        minutes: The limit; None for no limit.
 
     Raises:
         InputError: The limit is not a positive number.
@@ -62,11 +59,8 @@ def within(minutes: float | None) -> Iterator[None]:
 def failing_fast(stop: Path | None) -> Iterator[None]:
     """Run the block unless another job has failed; if it fails, jobs that have not started are not run.
 
-    Args:
-        stop: A file that all jobs of a bench share; None turns fail-fast off.
-
     Raises:
-        NotStartedError: Another job has failed.
+        NotStartedError: Another job has created `stop`, a file that all jobs of a bench share; None turns this off.
     """
     if stop is not None and stop.exists():
         raise NotStartedError("not started because another job failed")

@@ -4,11 +4,10 @@ An estimate consists of one Python file and one yaml. It declares the statistics
 pure function of them. Higher is always better.
 """
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, runtime_checkable
 
-from benchmark.metric.score import Score
+from benchmark.metric.score import Score, undefined
 from benchmark.statistics import Request, Statistics, feature_request
 
 
@@ -21,11 +20,9 @@ class Metric(Protocol):
     @property
     def requires(self) -> tuple[Request, ...]:
         """The statistics that `compute` requires."""
-        ...
 
     def compute(self, statistics: Statistics) -> Score:
         """Compute the score as a pure function of the statistics."""
-        ...
 
 
 def reads_prediction(metric: object) -> bool:
@@ -37,7 +34,7 @@ def reads_prediction(metric: object) -> bool:
 def score_of(metric: Metric, statistics: Statistics, **passes: Statistics | None) -> Score:
     """Compute a metric's score from all its passes; NaN if it needs predictions and the source has no head."""
     if statistics.z == 0 and reads_prediction(metric):
-        return Score(math.nan, reason="the source has no segmentation head, whose prediction this estimate needs")
+        return undefined("the source has no segmentation head, whose prediction this estimate needs")
     return metric.compute(statistics, **passes)
 
 
@@ -47,7 +44,6 @@ class PoolMetric(Metric, Protocol):
 
     def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
         """Compute the final score of each source from the `parts` of all sources."""
-        ...
 
 
 @runtime_checkable
@@ -67,8 +63,6 @@ class ExtraPassMetric(Protocol):
     @property
     def requires(self) -> tuple[Request, ...]:
         """The statistics that `compute` requires from every pass."""
-        ...
 
     def compute(self, statistics: Statistics, **passes: Statistics | None) -> Score:
         """Compute the score from the pass over the target and the extra passes, by name."""
-        ...

@@ -34,28 +34,18 @@ class Score:
             raise ValueError("`reason` must say why `value` is NaN, got ''")
 
 
+def undefined(reason: str) -> Score:
+    """Undefined score (NaN) with its reason."""
+    return Score(math.nan, reason=reason)
+
+
 def value_or_warn(score: Score, *, stacklevel: int = 3) -> float:
-    """Return the value of a score, with a warning if it is NaN.
-
-    Args:
-        score: score to unpack.
-        stacklevel: stack level of the warning, by default that of the caller's caller.
-
-    Returns:
-        The score's value.
-    """
+    """Value of a score; NaN is warned of at `stacklevel`, by default the line of the caller's caller."""
     if math.isnan(score.value):
         warnings.warn(score.reason, UndefinedScoreWarning, stacklevel=stacklevel)
     return score.value
 
 
 def needed(metrics: Iterable[object]) -> list[str]:
-    """List the extra passes that metrics need in addition to the pass over the target.
-
-    Args:
-        metrics: metrics, or their classes.
-
-    Returns:
-        Distinct names, sorted.
-    """
+    """Names of the passes, sorted, that metrics (or their classes) need in addition to the pass over the target."""
     return sorted({name for metric in metrics for name in getattr(metric, "needs", ())})

@@ -1,15 +1,14 @@
 """Base classes of estimates that can also be used on arrays, outside the pipeline."""
 
-import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
 
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from benchmark.metric.score import Score
+from benchmark.metric.score import Score, undefined
 from benchmark.statistics import (
+    Array,
     ClassMoments,
     ClassMomentsRequest,
     JointHistogram,
@@ -18,29 +17,84 @@ from benchmark.statistics import (
     Statistics,
 )
 
-Array: TypeAlias = NDArray[Any] | Tensor
+Samples = TypeVar("Samples")
+Accumulated = TypeVar("Accumulated", ClassMoments, JointHistogram)
+
+# Parameters of the sampling of a pass, without effect on samples that are given
+PASS_SETTINGS = {"count", "counts", "layer", "places", "scene_count", "seed"}
 
 
-class _SampleMetric(ABC):
-    """Common base: accumulates a statistic from arrays, outside the pipeline."""
+@dataclass(kw_only=True, eq=False)
+class StandaloneMetric(ABC, Generic[Samples]):
+    """Base of the estimates that accept samples outside the pipeline; a dataclass whose fields are the parameters.
+
+    Attributes:
+        name: name of the metric.
+        invariances: changes of the samples that leave the score as it is; checked by the shared tests.
+        exempt: properties of other estimates that this one lacks; a comment says why.
+        empty: reason of the score of no samples.
+    """
 
     name: ClassVar[str]
+    invariances: ClassVar[frozenset[str]] = frozenset()
+    exempt: ClassVar[frozenset[str]] = frozenset()
+    empty: ClassVar[str] = "no samples"
+    _samples: Samples | None = field(default=None, init=False, repr=False)
 
-    def __init__(self) -> None:
-        self._statistic: Any = None
+    @classmethod
+    def of_samples(cls, **options: Any) -> Self:
+        """Metric for samples that are given.
+
+        Raises:
+            TypeError: if an option is unknown, or sets how a pass samples.
+            ValueError: if an option is invalid.
+        """
+        if unused := sorted(PASS_SETTINGS & options.keys()):
+            raise TypeError(f"`{unused[0]}` sets how a pass samples and has no effect on samples that are given")
+        return cls(**options)
 
     @property
     @abstractmethod
     def requires(self) -> tuple[Request, ...]:
-        """The single statistic that `compute` requires."""
+        """The statistics that `compute` requires."""
 
     @abstractmethod
-    def _score(self, statistic: Any) -> Score:
-        """Compute the score from the statistic."""
+    def _score(self, samples: Samples) -> Score:
+        """Compute the score."""
 
     @abstractmethod
-    def _reduce(self, rows: Tensor, labels: Tensor, k: int) -> Any:
-        """Compute the statistic of arrays."""
+    def _from_pass(self, statistics: Statistics) -> Samples | None:
+        """Samples in the statistics of a pass; None if there are none."""
+
+    @abstractmethod
+    def _union(self, a: Samples, b: Samples) -> Samples:
+        """Merge two sets of samples."""
+
+    def compute(self, statistics: Statistics | None = None) -> Score:
+        """Compute the score from the statistics of a pass, or from the samples given to `update`.
+
+        Args:
+            statistics: the statistics named by `requires`; None to use the samples given to `update`.
+        """
+        samples = self._samples if statistics is None else self._from_pass(statistics)
+        return undefined(self.empty) if samples is None else self._score(samples)
+
+    def merge(self, other: Self) -> Self:
+        """Add the samples of another metric of the same class, and return this one."""
+        if other._samples is not None:
+            self._add(other._samples)
+        return self
+
+    def reset(self) -> None:
+        """Remove all samples."""
+        self._samples = None
+
+    def _add(self, fresh: Samples) -> None:
+        self._samples = fresh if self._samples is None else self._union(self._samples, fresh)
+
+
+class _StatisticMetric(StandaloneMetric[Accumulated]):
+    """Base of the estimates computed from one statistic that needs no samples at hand."""
 
     def update(self, rows: Array, labels: Array, *, k: int | None = None) -> None:
         """Add samples.
@@ -55,70 +109,34 @@ class _SampleMetric(ABC):
         """
         targets = torch.as_tensor(labels)
         classes = k if k is not None else (int(targets.max()) + 1 if len(targets) else 1)
-        fresh = self._reduce(torch.as_tensor(rows), targets, classes)
-        self._statistic = fresh if self._statistic is None else _union(self._statistic, fresh)
+        statistic: Any = self.requires[0].kind
+        self._add(statistic.from_samples(torch.as_tensor(rows), targets, classes))
 
-    def merge(self, other: Self) -> Self:
-        """Add the samples of another metric.
+    def _from_pass(self, statistics: Statistics) -> Accumulated:
+        return cast("Accumulated", statistics[self.requires[0]])
 
-        Args:
-            other: a metric of the same class; not changed.
-
-        Returns:
-            This metric.
-        """
-        if other._statistic is not None:
-            added = other._statistic
-            self._statistic = added if self._statistic is None else _union(self._statistic, added)
-        return self
-
-    def reset(self) -> None:
-        """Remove all samples."""
-        self._statistic = None
-
-    def compute(self, statistics: Statistics | None = None) -> Score:
-        """Compute the score from the statistics of a pass, or from the samples given to `update`.
-
-        Args:
-            statistics: the statistics named by `requires`; None to use the samples given to `update`.
-
-        Returns:
-            The score.
-        """
-        if statistics is not None:
-            return self._score(statistics[self.requires[0]])
-        if self._statistic is None:
-            return Score(math.nan, reason="no samples")
-        return self._score(self._statistic)
+    def _union(self, a: Accumulated, b: Accumulated) -> Accumulated:
+        k = max(a.k, b.k)
+        return a.widened(k).merge(b.widened(k))
 
 
-def _union(a: Any, b: Any) -> Any:
-    """Merge two statistics, padded to the larger number of classes."""
-    k = max(a.k, b.k)
-    return a.widened(k).merge(b.widened(k))
-
-
-class MomentMetric(_SampleMetric):
+@dataclass(kw_only=True, eq=False)
+class MomentMetric(_StatisticMetric[ClassMoments]):
     """Base of the estimates computed from class moments of one layer; subclasses define `name` and `_score(moments)`.
 
-    Args:
+    Attributes:
         layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
-    def __init__(self, *, layer: int = -1) -> None:
-        super().__init__()
-        self.layer = layer
+    layer: int = -1
 
     @property
     def requires(self) -> tuple[Request, ...]:
         """Class moments of the layer."""
         return (ClassMomentsRequest(layer=self.layer),)
 
-    def _reduce(self, rows: Tensor, labels: Tensor, k: int) -> ClassMoments:
-        return ClassMoments.from_samples(rows, labels, k)
 
-
-class JointMetric(_SampleMetric):
+class JointMetric(_StatisticMetric[JointHistogram]):
     """Base of the estimates computed from the joint histogram; subclasses define `name` and `_score(histogram)`."""
 
     @property
@@ -126,5 +144,33 @@ class JointMetric(_SampleMetric):
         """The joint histogram of labels and predictions."""
         return (JointRequest(),)
 
-    def _reduce(self, rows: Tensor, labels: Tensor, k: int) -> JointHistogram:
-        return JointHistogram.from_samples(rows, labels, k)
+
+def require(name: str, value: object, rule: str, kept: bool) -> None:
+    """Check that the parameter `name` keeps to its rule.
+
+    Raises:
+        ValueError: if it does not.
+
+    Example:
+        >>> require("k", 0, "be at least 1", 0 >= 1)
+        Traceback (most recent call last):
+        ValueError: `k` must be at least 1, got 0
+    """
+    if not kept:
+        raise ValueError(f"`{name}` must {rule}, got {value!r}")
+
+
+def require_choice(name: str, value: object, choices: Any) -> None:
+    """Check that the parameter `name` is a member of a Literal type.
+
+    Raises:
+        ValueError: if it is not.
+
+    Example:
+        >>> from typing import Literal
+        >>> require_choice("tail", "left", Literal["bot", "top"])
+        Traceback (most recent call last):
+        ValueError: `tail` must be "bot" or "top", got 'left'
+    """
+    *others, last = (f'"{choice}"' for choice in get_args(choices))
+    require(name, value, f"be {', '.join(others)} or {last}", value in get_args(choices))

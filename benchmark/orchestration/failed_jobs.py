@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmark.errors import InputError
+from benchmark.jobs.cli import message_of, one_line
+from benchmark.orchestration.planner import Job
 from benchmark.storage.files import read_json, write_json
 
 FILE = "failed.json"
@@ -15,7 +17,6 @@ class FailedJob:
     """A job that did not finish.
 
     Attributes:
-        stage: Its stage.
         job: Its overrides.
         keys: The keys of its runs.
         error: The first line of its error.
@@ -36,13 +37,15 @@ class FailedJob:
         return f"{self.stage} {self.job}: {self.error} (key: {keys}; log: {self.log})"
 
 
-def write_failed(failed: Iterable[FailedJob], folder: Path) -> None:
-    """Write the list to a file; an empty list means that nothing failed.
+def failed_job(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
+    """Describe a job that raised; of a programming error, only the first line is kept."""
+    bad_input = message_of(error) is not None
+    line = one_line(error) if bad_input else one_line(error).partition("; ")[0]
+    return FailedJob(stage, " ".join(job.overrides), job.keys, line, log, bad_input)
 
-    Args:
-        failed: The failed jobs.
-        folder: The folder that all benches share.
-    """
+
+def write_failed(failed: Iterable[FailedJob], folder: Path) -> None:
+    """Write the list to the folder that all benches share; an empty list means that nothing failed."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / FILE, [asdict(job) for job in failed])
 

@@ -1,19 +1,20 @@
 """Runs the stages of a bench in order, launches their jobs and reports how it ended."""
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.data.tasks.prepared import cutting_code
+from benchmark.data.tasks.opening import cutting_code
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed, message_of, one_line
-from benchmark.orchestration.failed_jobs import FailedJob
+from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed, one_line
+from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.launcher import launch
 from benchmark.orchestration.planner import Job, Planner
 from benchmark.orchestration.progress_display import Board, watch
@@ -30,23 +31,24 @@ class Bench:
 
     Attributes:
         cfg: The bench's config.
-        store: The store of finished jobs.
-        launcher: Overrides that choose and set up the launcher.
-        folder: Where the jobs' logs go.
-        failures: The jobs that failed.
+        folder: Where the jobs' logs go: a new folder, named by the time, in the folder that was given.
         only: The keys to run again with retry=failed; None for all.
+        failures: The jobs that failed.
         ran: Number of launched jobs.
+        store: The store of finished jobs.
+        board: The progress of its jobs.
     """
 
     cfg: DictConfig
-    store: Store
-    launcher: list[str]
     folder: Path
-    failures: list[FailedJob] = field(default_factory=list)
     only: set[str] | None = None
+    failures: list[FailedJob] = field(default_factory=list)
     ran: int = 0
 
     def __post_init__(self) -> None:
+        self.store: Store = instantiate(self.cfg.tracking)
+        self.store.prepare()
+        self.folder /= time.strftime("%Y-%m-%d_%H-%M-%S")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.board = Board(self.folder / "progress.jsonl")
 
@@ -70,54 +72,40 @@ class Bench:
             f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}",
             *self.cfg.overrides.all,
         ]
-        experiment = [f"experiment={chosen['experiment']}"]
-        return {
-            stage: [*shared, *(experiment if stage != "prepare" else [f"suite={chosen['suite']}"]),
-                    *self.cfg.overrides.get(stage, [])]
-            for stage in (*STAGES, "correlate")
-        }  # fmt: skip
+        choices = dict.fromkeys((*STAGES, "correlate"), f"experiment={chosen['experiment']}")
+        choices["prepare"] = f"suite={chosen['suite']}"
+        return {stage: [*shared, choice, *self.cfg.overrides.get(stage, [])] for stage, choice in choices.items()}
 
-    def expect(self, jobs: Sequence[Job], done: set[str]) -> None:
+    def expect(self, stage: str, jobs: Sequence[Job], done: set[str]) -> None:
         """Add unfinished runs to the work that the remaining time is estimated from."""
-        self.board.work |= {key: job.work / len(job.keys) for job in jobs for key in job.keys if key not in done}
+        left = self._unfinished(stage, jobs, done)
+        work = {key: job.work / len(job.keys) for job in left for key in job.keys if key not in done}
+        self.board.remaining.expect(stage, work)
 
-    def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str]) -> None:
-        """Run the unfinished jobs of a stage."""
-        only = self.only if name != "prepare" else None  # later stages need the data of every task
-        left = [job for job in jobs if not set(job.keys) <= done and (only is None or only & set(job.keys))]
+    def _unfinished(self, stage: str, jobs: Sequence[Job], done: set[str]) -> list[Job]:
+        only = self.only if stage != "prepare" else None  # later stages need the data of every task
+        return [job for job in jobs if not set(job.keys) <= done and (only is None or only & set(job.keys))]
+
+    def stage(self, name: str, jobs: Sequence[Job], overrides: Sequence[str], done: set[str], label: str = "") -> None:
+        """Run the unfinished jobs of a stage; `label` names it where a stage of that name has already run."""
+        label, left = label or name, self._unfinished(name, jobs, done)
         if not left:
-            self.say(f"{name}: all {len(jobs)} jobs already finished" if self.only is None else f"{name}: no jobs")
+            self.say(f"{label}: all {len(jobs)} jobs already finished" if self.only is None else f"{label}: no jobs")
             return
         self.ran += len(left)
-        with watch(self.board, name, {key for job in left for key in job.keys}):
+        with watch(self.board, label, {key for job in left for key in job.keys}):
             failed = launch_all(self, name, left, overrides)
         self.failures += failed
-        self.say(f"{name}: {len(left)} jobs run, {len(jobs) - len(left)} already finished")
+        self.say(f"{label}: {len(left)} jobs run, {len(jobs) - len(left)} already finished")
 
 
 def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence[str]) -> list[FailedJob]:
-    """Launch the jobs of a stage; if the launcher itself fails (a killed worker), launch the remaining jobs again.
-
-    Args:
-        bench: The bench.
-        name: The stage.
-        jobs: Its unfinished jobs.
-        overrides: Overrides of every job.
-
-    Returns:
-        The jobs that failed.
-    """
+    """Launch the jobs of a stage; if the launcher itself fails (a killed worker), launch the remaining jobs again."""
     left = list(jobs)
     for attempt in range(len(jobs) + 1):
         try:
-            failures = launch(
-                name,
-                get_method(f"benchmark.{name}.run"),
-                [job.overrides for job in left],
-                shared=overrides,
-                launcher=bench.launcher,
-                folder=str(bench.folder / name) + (f"_{attempt + 1}" if attempt else ""),
-            )
+            folder = str(bench.folder / name) + (f"_{attempt + 1}" if attempt else "")
+            return launch(name, left, shared=overrides, launcher=launcher_overrides(), folder=folder)
         except InputError:
             raise
         except Exception as error:
@@ -125,27 +113,13 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
             rest = [job for job in left if not set(job.keys) <= finished]
             bench.say(f"{name}: the launcher failed ({one_line(error)[:200]}); {len(rest)} jobs left")
             if len(rest) == len(left):
-                return [_failed(name, job, error, str(bench.folder / name)) for job in rest]
+                return [failed_job(name, job, error, str(bench.folder / name)) for job in rest]
             left = rest
-        else:
-            known = {" ".join(job.overrides): job for job in left}
-            return [_failed(name, known[failure.job], failure.error, failure.log) for failure in failures]
     return []
 
 
-def _failed(stage: str, job: Job, error: BaseException, log: str) -> FailedJob:
-    bad_input = message_of(error) is not None
-    line = one_line(error) if bad_input else one_line(error).partition("; ")[0]
-    return FailedJob(stage, " ".join(job.overrides), job.keys, line, log, bad_input)
-
-
 def run_stages(bench: Bench, planner: Planner, finished: set[str]) -> Mapping[str, Sequence[Job]] | None:
-    """Run the unfinished jobs of every stage.
-
-    Args:
-        bench: The bench.
-        planner: The planner of its jobs.
-        finished: Keys of the jobs that were finished before this bench.
+    """Run the jobs of every stage whose keys are not among the finished ones.
 
     Returns:
         Stage -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
@@ -153,13 +127,13 @@ def run_stages(bench: Bench, planner: Planner, finished: set[str]) -> Mapping[st
     overrides = planner.overrides
     tasks = planner.prepare()
     prepared = {key for job in tasks for key in job.keys if is_prepared(overrides["prepare"], job)} & finished
-    bench.board.work |= {key: job.work for job in tasks for key in job.keys if key not in prepared}
+    bench.expect("prepare", tasks, prepared)
     bench.stage("prepare", tasks, overrides["prepare"], prepared)
     if bench.failures:
         return None
     plan = planner.after_prepare()
-    for jobs in plan.values():
-        bench.expect(jobs, finished)
+    for stage, jobs in plan.items():
+        bench.expect(stage, jobs, finished)
     for stage, jobs in plan.items():
         bench.stage(stage, jobs, overrides[stage], finished)
     return plan
@@ -188,7 +162,8 @@ def launcher_overrides() -> list[str]:
 def interrupted(bench: Bench, command: str) -> NoReturn:
     """Report the state of a bench after Ctrl-C, and exit."""
     bench.board.read()
-    done, total = len(bench.board.finished & set(bench.board.work)), len(bench.board.work)
+    keys = {key for stage in bench.board.remaining.stages.values() for key in stage.work}
+    done, total = len(bench.board.finished & keys), len(keys)
     bench.say(f"interrupted: {done} of {total} runs are finished and kept; run again to resume")
     _sum_up(bench, command)
     sys.exit(INTERRUPTED)
@@ -196,6 +171,8 @@ def interrupted(bench: Bench, command: str) -> NoReturn:
 
 def _sum_up(bench: Bench, command: str) -> None:
     bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
+    if line := bench.board.write_shown():
+        bench.say(line)
     if bench.failures:
         retry = ", or with `--retry failed` to run only these" if command == "bench" else ""
         bench.say(f"{len(bench.failures)} jobs failed; finished jobs are kept; run again to resume{retry}:")

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -41,85 +42,73 @@ class Planner:
     overrides: Mapping[str, Sequence[str]]
     fine_tuned: bool = True
 
-    def prepare(self) -> list[Job]:
-        """One job per task."""
-        return [
-            Job((f"task={task}",), (prepare_key(self._compose("prepare", f"task={task}").task),), 6.0)
-            for task in self.suite.tasks
-        ]
+    @cached_property
+    def sources(self) -> dict[str, DictConfig]:
+        """Source -> its config."""
+        return {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
 
-    def pretrain(self) -> list[Job]:
-        """One job per source, the longest first, so that no core waits for a long job at the end."""
-        jobs = []
-        for name in self.suite.sources:
-            source = self._compose("pretrain", f"source={name}").source
-            jobs.append(Job((f"source={name}",), (pretrain_key(source),), 2.0 + _training(source, source.budget)))
-        return sorted(jobs, key=lambda job: -job.work)
+    @cached_property
+    def pretrained(self) -> dict[str, str]:
+        """Source -> the key of its pre-training, which needs the data of `prepare`."""
+        return {name: pretrain_key(node) for name, node in self.sources.items()}
 
+    @cached_property
     def pools(self) -> dict[str, list[str]]:
         """Target -> the sources of its pool."""
-        sources = {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
-        labels = {name: _classes(instantiate(node.task)) if node.task else set() for name, node in sources.items()}
+        labels = {name: _classes(instantiate(node.task)) for name, node in self.sources.items()}
+        same = self.suite.pool == "include_same_class"
         pools = {}
         for target in self.suite.targets:
             own = _classes(instantiate(self._compose("truth", f"target={target}").target))
-            same = self.suite.pool == "include_same_class"
             pools[target] = [
                 name
-                for name, node in sources.items()
+                for name, node in self.sources.items()
                 if not (node.task and node.task.name == target) and (same or not labels[name] & own)
             ]
         return pools
 
+    def prepare(self) -> list[Job]:
+        """One job per task."""
+        nodes = {task: self._compose("prepare", f"task={task}").task for task in self.suite.tasks}
+        return [Job((f"task={task}",), (prepare_key(node),), 6.0) for task, node in nodes.items()]
+
     def after_prepare(self) -> dict[str, list[Job]]:
         """Stage -> its jobs, for the stages that need the data of `prepare`, in order."""
-        sources = self.pretrain()
-        pretrained = {job.overrides[0].partition("=")[2]: job.keys[0] for job in sources}
-        pools = self.pools()
-        truth = {"truth": self.truth(pools, pretrained)} if self.fine_tuned else {}
-        return {"pretrain": sources, **truth, "score": self.score(pools, pretrained)}
+        truth = {"truth": self.truth()} if self.fine_tuned else {}
+        return {"pretrain": self.pretrain(), **truth, "score": self.score()}
 
-    def truth(self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str]) -> list[Job]:
+    def pretrain(self) -> list[Job]:
+        """One job per source, the longest first, so that no core waits for a long job at the end."""
+        work = {name: 2.0 + _training(node, node.budget) for name, node in self.sources.items()}
+        jobs = [Job((f"source={name}",), (key,), work[name]) for name, key in self.pretrained.items()]
+        return sorted(jobs, key=lambda job: -job.work)
+
+    def truth(self) -> list[Job]:
         """One job per source and target, with all seeds, then the further truths of `suite.beside`."""
-        main = [(target, self.suite.seeds, ()) for target in pools]
+        main = [(target, self.suite.seeds, ()) for target in self.pools]
         further = [(node.target, node.seeds, tuple(node.overrides)) for node in self.suite.beside]
-        return [
-            job
-            for target, seeds, other in [*main, *further]
-            for job in self.tuned(target, seeds, other, {name: pretrained[name] for name in pools[target]})
-        ]
+        return [job for target, seeds, other in [*main, *further] for job in self.tuned(target, seeds, other)]
 
-    def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str], pool: Mapping[str, str]) -> list[Job]:
-        """One job per source of one target, with all seeds.
-
-        Args:
-            target: The target.
-            seeds: The fine-tuning seeds.
-            other: Further overrides of these jobs.
-            pool: Source -> key of its pre-training.
-        """
+    def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str] = ()) -> list[Job]:
+        """One job per source of one target, with all seeds and further overrides."""
         jobs = []
-        listed = ",".join(str(seed) for seed in seeds)
-        overrides = (f"target={target}", f"seeds=[{listed}]", *other)
+        overrides = (f"target={target}", f"seeds=[{','.join(map(str, seeds))}]", *other)
         cfg = self._compose("truth", *overrides)
         data = instantiate(cfg.target).digest()
-        for source, pretrained in pool.items():
-            keys = truth_keys(cfg, pretrained=pretrained, data=data)
-            node = self._compose("pretrain", f"source={source}").source
-            work = 2.0 + len(keys) * (0.5 + _training(node, cfg.trainer.budget))
+        for source in self.pools[target]:
+            keys = truth_keys(cfg, pretrained=self.pretrained[source], data=data)
+            work = 2.0 + len(keys) * (0.5 + _training(self.sources[source], cfg.trainer.budget))
             jobs.append(Job((f"source={source}", *overrides), tuple(keys.values()), work))
         return jobs
 
-    def score(
-        self, pools: Mapping[str, Sequence[str]], pretrained: Mapping[str, str], other: Sequence[str] = ()
-    ) -> list[Job]:
-        """One job per source and target, with optional further overrides."""
+    def score(self, other: Sequence[str] = ()) -> list[Job]:
+        """One job per source and target, with further overrides."""
         jobs = []
-        for target, sources in pools.items():
+        for target, sources in self.pools.items():
             cfg = self._compose("score", f"target={target}", *other)
             data = instantiate(cfg.target).digest()
             for source in sources:
-                key, _ = score_keys(cfg, pretrained=pretrained[source], data=data)
+                key, _ = score_keys(cfg, pretrained=self.pretrained[source], data=data)
                 jobs.append(Job((f"source={source}", f"target={target}", *other), (key,), 4.0))
         return jobs
 

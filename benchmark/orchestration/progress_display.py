@@ -7,31 +7,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmark.orchestration.remaining_time import RemainingTime, readable
+
 REFRESH = 0.5  # seconds
 PLAIN_EVERY = 15.0  # seconds between two plain lines
+JUDGED_FROM = 0.2  # share of the bench's time from which its shown remaining times are judged
 
 
 @dataclass
 class Board:
-    """Progress read from the file that jobs append to.
+    """Progress of a bench, read from the file that its jobs append to, and the remaining time that was shown.
 
     Attributes:
         path: The file.
         console: Where progress is shown.
         start: time.monotonic() when the bench began.
-        work: Key of each run of this bench -> its work, in any unit.
+        remaining: The work of the stages of this bench.
+        finished: Keys of finished runs.
+        shares: Key -> share of the run's steps that are done, 1 for a finished run.
+        current: The last step that a job reported.
+        shown: Seconds since the start, and the remaining seconds that were shown then.
     """
 
     path: Path
     console: Console = field(default_factory=Console)
     start: float = field(default_factory=time.monotonic)
-    work: dict[str, float] = field(default_factory=dict)
+    remaining: RemainingTime = field(default_factory=RemainingTime)
     finished: set[str] = field(default_factory=set)
-    current: dict[str, object] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    current: dict[str, Any] = field(default_factory=dict)
+    shown: list[tuple[float, float]] = field(default_factory=list)
     _position: int = 0
 
     def read(self) -> None:
@@ -45,25 +56,39 @@ class Board:
                 entry = json.loads(line)
                 if "finished" in entry:
                     self.finished.add(entry["finished"])
+                    self.shares[entry["finished"]] = 1.0
                 else:
                     self.current = entry
+                    self.shares[entry["key"]] = entry["done"] / entry["total"]
+        self.remaining.parallel = max(self.remaining.parallel, len(self.shares.keys() - self.finished))
 
     def elapsed(self) -> float:
         """Seconds since the start."""
         return time.monotonic() - self.start
 
-    def share(self) -> float:
-        """Finished share of the known work."""
-        total = sum(self.work.values())
-        return sum(self.work.get(key, 0.0) for key in self.finished) / total if total else 0.0
+    def left(self) -> str:
+        """Describe the remaining time, and record what was shown at most every 15 seconds."""
+        now = self.elapsed()
+        seconds = self.remaining.seconds(self.shares, now)
+        if not self.shown or now - self.shown[-1][0] >= PLAIN_EVERY - REFRESH:
+            self.shown.append((now, seconds))
+        return readable(seconds)
 
+    def write_shown(self) -> str | None:
+        """Write the remaining times shown beside those that were true to `remaining_time.csv`.
 
-def remaining(share: float, elapsed: float) -> str:
-    """Describe the remaining time at the pace so far."""
-    if share <= 0.0:
-        return "remaining time not known yet"
-    left = max(0.0, elapsed * (1.0 - share) / share)  # shares may exceed 1 by rounding
-    return f"about {int(left // 60)} min {int(left % 60):02d} s left"
+        Returns:
+            A line that says how far off they were; None if none was shown after a fifth of the bench's time.
+        """
+        whole = self.elapsed()
+        rows = pd.DataFrame(self.shown, columns=["elapsed", "shown"]).assign(took=lambda row: whole - row["elapsed"])
+        rows.round(1).to_csv(self.path.with_name("remaining_time.csv"), index=False)
+        late = rows[rows["elapsed"] >= JUDGED_FROM * whole].dropna()
+        if late.empty:
+            return None
+        off = (late["shown"] / late["took"] - 1.0).abs()
+        return (f"remaining time shown from {JUDGED_FROM:.0%} of the time on: off by {off.median():.0%} in the median, "
+                f"{off.max():.0%} at most")  # fmt: skip
 
 
 @contextmanager
@@ -78,12 +103,14 @@ def watch(board: Board, stage: str, keys: set[str]) -> Iterator[None]:
     stop = threading.Event()
     show = _live if board.console.is_terminal else _plain
     thread = threading.Thread(target=show, args=(board, stage, keys, stop), daemon=True)
+    board.remaining.begin(stage, board.elapsed())
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+        board.remaining.end(stage, board.elapsed())
 
 
 def _live(board: Board, stage: str, keys: set[str], stop: threading.Event) -> None:
@@ -95,11 +122,10 @@ def _live(board: Board, stage: str, keys: set[str], stop: threading.Event) -> No
         while True:
             over = stop.wait(REFRESH)
             board.read()
-            left = remaining(board.share(), board.elapsed())
-            progress.update(whole, completed=len(board.finished & keys), left=left)
+            progress.update(whole, completed=len(board.finished & keys), left=board.left())
             if board.current:
                 entry = board.current
-                progress.update(job, description=f"  {entry['job']}", completed=entry["done"], total=entry["total"])  # type: ignore[arg-type]
+                progress.update(job, description=f"  {entry['job']}", completed=entry["done"], total=entry["total"])
             if over:
                 return
 
@@ -110,7 +136,6 @@ def _plain(board: Board, stage: str, keys: set[str], stop: threading.Event) -> N
         board.read()
         done = len(board.finished & keys)
         if not over or done:
-            left = remaining(board.share(), board.elapsed())
-            board.console.print(f"{stage}: {done} of {len(keys)} runs done, {left}", highlight=False)
+            board.console.print(f"{stage}: {done} of {len(keys)} runs done, {board.left()}", highlight=False)
         if over:
             return

@@ -12,16 +12,14 @@ arXiv 2102.11005.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.metric.score import Score
-from benchmark.performance.measurement import Check, Measurement
-from benchmark.performance.timing import time_both
+from benchmark.metric.standalone import MomentMetric
+from benchmark.performance.measurement import Check, Measurement, TimedRow
 
 Floats = NDArray[np.float64]
 
@@ -31,24 +29,8 @@ SETTLED = 1e-9  # relative change of t
 MOST_STEPS = 1000
 
 
-class SampleMetric(Protocol):
-    """A metric that takes arrays outside the pipeline."""
-
-    def update(self, rows: Tensor, labels: Tensor) -> None:
-        """Add samples."""
-        ...
-
-    def reset(self) -> None:
-        """Remove all samples."""
-        ...
-
-    def compute(self) -> Score:
-        """Compute the score of all samples."""
-        ...
-
-
 @dataclass(frozen=True)
-class LogMELarge:
+class LogMELarge(TimedRow):
     """LogME of n samples with a common offset.
 
     Attributes:
@@ -57,17 +39,14 @@ class LogMELarge:
         d: feature dims.
         classes: k.
         offset: added to every feature.
-        repeats: number of timed runs of each.
-        bound: minimum speed-up over the reference.
     """
 
-    metric: SampleMetric
+    rule = "at least"
+    metric: MomentMetric
     n: int
     d: int
     classes: int
     offset: float
-    repeats: int
-    bound: float
 
     def measure(self, device: str) -> Measurement:
         """Time both and compare the scores."""
@@ -76,22 +55,13 @@ class LogMELarge:
         means = torch.randn(self.classes, self.d, generator=generator)
         features = torch.randn(self.n, self.d, generator=generator).add_(means[labels]).add_(self.offset)
         placed, targets = features.to(device), labels.to(device)
-        timed = time_both(
+        timed = self._time(
             lambda: self._from_moments(placed, targets),
             lambda: logme_directly(features.numpy(), labels.numpy(), self.classes),
-            repeats=self.repeats,
-            device=device,
-        )
-        error = abs(timed.found - timed.expected) / abs(timed.expected)
-        return Measurement(
-            timed.ours,
-            timed.reference,
-            "at least",
-            self.bound,
             device,
-            checks={"relative": Check(error, TOLERANCE)},
-            details={"score": timed.found},
         )
+        checks = {"relative": Check(abs(timed.result - timed.expected) / abs(timed.expected), TOLERANCE)}
+        return self._measurement(timed, device, checks=checks, details={"score": timed.result})
 
     def _from_moments(self, features: Tensor, labels: Tensor) -> float:
         self.metric.reset()
@@ -100,16 +70,7 @@ class LogMELarge:
 
 
 def logme_directly(features: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> float:
-    """Compute LogME from a singular value decomposition of all features.
-
-    Args:
-        features: (n, d).
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of classes.
-
-    Returns:
-        Mean over classes of evidence / n.
-    """
+    """LogME, the mean over k classes of evidence / n, from a singular value decomposition of all features (n, d)."""
     left, singular, _ = np.linalg.svd(features.astype(np.float64), full_matrices=False)
     squares = singular**2
     n, d = features.shape

@@ -4,7 +4,6 @@ Each point runs in a fresh process that scores synthetic cases with a network of
 cost of statistics and metrics dominates.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -12,12 +11,9 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import nn
 
-from benchmark.jobs.memory import peak_memory, reset_peak_memory
-from benchmark.metric.protocol import Metric, PoolMetric
-from benchmark.metric.score import Score
-from benchmark.performance.phantoms import phantom_cases
-from benchmark.performance.processes import in_fresh_process
-from benchmark.performance.scoring import Scoring, warm_up
+from benchmark.metric.protocol import Metric
+from benchmark.performance.measurement import in_fresh_process
+from benchmark.performance.scoring import Scoring, use_of_scoring
 from benchmark.sources.networks.architecture import Architecture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # from the colour-blind safe palette of Okabe and Ito
@@ -89,40 +85,14 @@ class Growth:
 
     def measure(self, device: str) -> list[Cost]:
         """Measure all points of all curves."""
-        return [
-            in_fresh_process(cost_of_scoring, self, axis, replace(self.base, **{axis: value}), device)
-            for axis, values in self.axes.items()
-            for value in values
-        ]
+        loads = [(axis, replace(self.base, **{axis: value})) for axis, values in self.axes.items() for value in values]
+        return [self._cost(axis, load, device) for axis, load in loads]
 
-
-def cost_of_scoring(growth: Growth, axis: str, load: Load, device: str) -> Cost:
-    """Score a load in this process.
-
-    Args:
-        growth: metrics and window.
-        axis: curve that the point belongs to.
-        load: load to score.
-        device: device of the networks.
-
-    Returns:
-        Time and memory.
-    """
-    arch = Architecture("pointwise", partial(_pointwise, dims=load.dims), ("0",), (), (), ("1",), load.dims, 1)
-    scoring = Scoring(arch, growth.metrics, load.classes, growth.window, overlap=0.0, batch=1)
-    network = scoring.build(device)
-    warm_up(scoring, network, device)
-    reset_peak_memory(device)
-    before = peak_memory(device)
-    start = time.perf_counter()
-    pool: dict[str, Mapping[str, Score]] = {}
-    for source in range(load.sources):
-        cases = phantom_cases(load.cases, size=load.size, classes=load.classes)
-        pool[str(source)] = scoring.score(network, cases, device)
-    for name, metric in growth.metrics.items():
-        if isinstance(metric, PoolMetric):
-            metric.combine({source: scores[name] for source, scores in pool.items()})
-    return Cost(axis, load, time.perf_counter() - start, peak_memory(device) - before)
+    def _cost(self, axis: str, load: Load, device: str) -> Cost:
+        arch = Architecture("pointwise", partial(_pointwise, dims=load.dims), ("0",), (), (), ("1",), load.dims, 1)
+        scoring = Scoring(arch, self.metrics, load.classes, self.window, overlap=0.0, batch=1)
+        used = in_fresh_process(use_of_scoring, scoring, load.cases, load.size, device, load.sources)
+        return Cost(axis, load, used.seconds, used.peak - used.before)
 
 
 def _pointwise(*, in_channels: int, out_channels: int, dims: int) -> nn.Module:
@@ -130,14 +100,7 @@ def _pointwise(*, in_channels: int, out_channels: int, dims: int) -> nn.Module:
 
 
 def growth_figure(costs: Sequence[Cost]) -> Figure:
-    """Plot time (top) and memory (bottom), one column per axis; all axes but that of memory are logarithmic.
-
-    Args:
-        costs: result of `Growth.measure`.
-
-    Returns:
-        The figure.
-    """
+    """Plot time (top) and memory (bottom), one column per axis; all axes but that of memory are logarithmic."""
     axes = list(dict.fromkeys(cost.axis for cost in costs))
     figure = Figure(figsize=(2.4 * len(axes), 4.4), layout="constrained")
     panels = figure.subplots(2, len(axes), squeeze=False, sharey="row", sharex="col")
@@ -153,7 +116,6 @@ def growth_figure(costs: Sequence[Cost]) -> Figure:
         for panel in (above, below):
             panel.grid(visible=True, alpha=0.3)
     panels[0][0].set_ylabel("seconds")
-    panels[1][0].set_ylabel("megabytes")
-    panels[1][0].set_ylim(bottom=0)
+    panels[1][0].set(ylabel="megabytes", ylim=(0, None))
     figure.suptitle("Scoring: time and memory against its load")
     return figure

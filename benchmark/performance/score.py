@@ -3,65 +3,37 @@
 import math
 from dataclasses import dataclass
 
-from benchmark.jobs.memory import peak_memory, reset_peak_memory
-from benchmark.performance.measurement import Check, Measurement
-from benchmark.performance.phantoms import phantom_cases
-from benchmark.performance.processes import in_fresh_process
-from benchmark.performance.scoring import Scoring, warm_up
-from benchmark.performance.timing import time_both
+from benchmark.performance.measurement import Check, Measurement, TimedRow, in_fresh_process
+from benchmark.performance.scoring import Scoring, phantom_cases, use_of_scoring
 
 
 @dataclass(frozen=True)
-class ScoreOverForward:
+class ScoreOverForward(TimedRow):
     """All metrics from one pass, compared with bare forward passes.
 
     Attributes:
         scoring: network and metrics.
         cases: number of cases.
         size: voxels of a case along each axis.
-        repeats: number of timed runs of each.
-        bound: maximum ratio to the time of the forward passes.
     """
 
+    rule = "at most"
     scoring: Scoring
     cases: int
     size: int
-    repeats: int
-    bound: float
 
     def measure(self, device: str) -> Measurement:
         """Time both; checks that no metric is undefined, since that would take no time."""
         network = self.scoring.build(device)
         cases = list(phantom_cases(self.cases, size=self.size, classes=self.scoring.classes))
-        timed = time_both(
+        timed = self._time(
             lambda: self.scoring.score(network, cases, device),
             lambda: self.scoring.forward(network, cases, device),
-            repeats=self.repeats,
-            device=device,
-        )
-        undefined = sum(math.isnan(score.value) for score in timed.found.values())
-        return Measurement(
-            timed.ours,
-            timed.reference,
-            "at most",
-            self.bound,
             device,
-            checks={"undefined": Check(undefined, 0)},
-            details={"metrics": len(timed.found)},
         )
-
-
-@dataclass(frozen=True)
-class Peak:
-    """Memory of a process in megabytes.
-
-    Attributes:
-        before: after imports, building the network and a small first pass.
-        highest: peak from then on.
-    """
-
-    before: float
-    highest: float
+        undefined = sum(math.isnan(score.value) for score in timed.result.values())
+        checks = {"undefined": Check(undefined, 0)}
+        return self._measurement(timed, device, checks=checks, details={"metrics": len(timed.result)})
 
 
 @dataclass(frozen=True)
@@ -85,11 +57,11 @@ class ScoreMemory:
     def measure(self, device: str) -> Measurement:
         """Compare the peaks of two processes; the details give the increase during the pass."""
         few, many = (
-            in_fresh_process(peak_of_scoring, self.scoring, cases, self.size, device)
+            in_fresh_process(use_of_scoring, self.scoring, cases, self.size, device)
             for cases in (self.cases, self.cases * self.times)
         )
-        passes = {"few_above_start": few.highest - few.before, "many_above_start": many.highest - many.before}
-        return Measurement(many.highest, few.highest, "at most", self.bound, device, unit="MB", details=passes)
+        passes = {"few_above_start": few.peak - few.before, "many_above_start": many.peak - many.before}
+        return Measurement(many.peak, few.peak, "at most", self.bound, device, unit="MB", details=passes)
 
 
 @dataclass(frozen=True)
@@ -110,26 +82,6 @@ class ScoreLargeCase:
 
     def measure(self, device: str) -> Measurement:
         """Score the case in a fresh process."""
-        peak = in_fresh_process(peak_of_scoring, self.scoring, 1, self.size, device)
-        started = {"above_start": peak.highest - peak.before}
-        return Measurement(peak.highest, self.limit, "at most", self.bound, device, unit="MB", details=started)
-
-
-def peak_of_scoring(scoring: Scoring, cases: int, size: int, device: str) -> Peak:
-    """Score generated cases and measure the memory used.
-
-    Args:
-        scoring: network and metrics.
-        cases: number of cases.
-        size: voxels of a case along each axis.
-        device: device of the network.
-
-    Returns:
-        Memory of the process.
-    """
-    network = scoring.build(device)
-    warm_up(scoring, network, device)
-    reset_peak_memory(device)
-    before = peak_memory(device)
-    scoring.score(network, phantom_cases(cases, size=size, classes=scoring.classes), device)
-    return Peak(before, peak_memory(device))
+        used = in_fresh_process(use_of_scoring, self.scoring, 1, self.size, device)
+        started = {"above_start": used.peak - used.before}
+        return Measurement(used.peak, self.limit, "at most", self.bound, device, unit="MB", details=started)

@@ -1,20 +1,23 @@
 """Scoring of one source and one target as in `benchmark.score`, without reading files or tracking."""
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.features.stream import reduce_stream
-from benchmark.features.windows import Grid, crop, pad
-from benchmark.metric.protocol import Metric
+from benchmark.features.windows import Grid, batches
+from benchmark.metric.protocol import Metric, PoolMetric
 from benchmark.metric.score import Score
-from benchmark.performance.phantoms import phantom_cases
+from benchmark.performance.measurement import Used, use
 from benchmark.sources.networks.architecture import Architecture
+
+NOISE = 0.1  # standard deviation of a generated case; its classes are 1 / k apart
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,7 @@ class Scoring:
         return self.arch.build(channels=1, classes=self.classes, seed=0, device=device).eval()
 
     def score(self, network: nn.Module, cases: Iterable[Case], device: str) -> dict[str, Score]:
-        """Run one pass over the cases and compute all metrics.
-
-        Args:
-            network: result of `build`.
-            cases: cases with distinct names.
-            device: device of the network.
-
-        Returns:
-            Scores by name of the metric.
-        """
+        """Run one pass of a network from `build` over the cases and compute all metrics, by name."""
         requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
         with tempfile.TemporaryDirectory() as folder:
             statistics = reduce_stream(
@@ -68,35 +62,64 @@ class Scoring:
             )
             return {name: metric.compute(statistics) for name, metric in self.metrics.items()}
 
-    def forward(self, network: nn.Module, cases: Iterable[Case], device: str) -> Tensor | None:
-        """Run only the forward passes over the windows that `score` uses.
-
-        Args:
-            network: result of `build`.
-            cases: cases as in `score`.
-            device: device of the network.
-
-        Returns:
-            Logits (b, z, *window) of the last pass; None without cases.
-        """
-        logits: Tensor | None = None
+    def forward(self, network: nn.Module, cases: Iterable[Case], device: str) -> None:
+        """Run only the forward passes over the windows that `score` uses."""
         with torch.no_grad():
             for case in cases:
                 grid = Grid(tuple(case.labels.shape), tuple(self.window), self.overlap)
-                image, places = pad(case.image, grid), grid.places
-                for first in range(0, len(places), self.batch):
-                    chosen = places[first : first + self.batch]
-                    views = torch.stack([crop(image, place, self.window) for place in chosen])
-                    logits = network(views.to(device))
-        return logits
+                for _, views in batches(case.image, grid, grid.places, self.batch):
+                    network(views.to(device))
 
 
-def warm_up(scoring: Scoring, network: nn.Module, device: str) -> None:
-    """Score two small cases first, so that imports and set-up are not measured.
+def use_of_scoring(scoring: Scoring, cases: int, size: int, device: str, sources: int = 1) -> Used:
+    """Score generated cases with a number of sources in this process and measure the time and memory that it takes.
+
+    Imports, building the network and a small first pass are not measured.
 
     Args:
         scoring: network and metrics.
-        network: result of `scoring.build`.
+        cases: number of cases.
+        size: voxels of a case along each axis.
         device: device of the network.
+        sources: number of networks that are scored and, for pool metrics, combined.
     """
+    network = scoring.build(device)
     scoring.score(network, phantom_cases(2, size=min(scoring.window), classes=scoring.classes), device)
+
+    def work() -> None:
+        generated = partial(phantom_cases, cases, size=size, classes=scoring.classes)
+        pool = {str(source): scoring.score(network, generated(), device) for source in range(sources)}
+        for name, metric in scoring.metrics.items():
+            if isinstance(metric, PoolMetric):
+                metric.combine({source: scores[name] for source, scores in pool.items()})
+
+    return use(work, device)
+
+
+def phantom_cases(count: int, *, size: int, classes: int, seed: int = 0) -> Iterator[Case]:
+    """Generate cases of one channel, a block of each class plus noise, one at a time to save memory.
+
+    Args:
+        count: number of cases.
+        size: voxels along each axis, at least `classes`.
+        classes: k, background included; every case contains every class.
+        seed: seed of positions and noise.
+
+    Raises:
+        ValueError: if `size` is less than `classes`.
+
+    Example:
+        >>> [case.labels.unique().tolist() for case in phantom_cases(2, size=16, classes=3)]
+        [[0, 1, 2], [0, 1, 2]]
+    """
+    if size < classes:
+        raise ValueError(f"`size` must be at least `classes`, {classes}, got {size}")
+    generator = torch.Generator().manual_seed(seed)
+    thick, wide = size // classes, (size + 1) // 2
+    for index in range(count):
+        labels = torch.zeros(size, size, size, dtype=torch.uint8)
+        for label in range(1, classes):
+            y, z = torch.randint(size - wide + 1, (2,), generator=generator).tolist()
+            labels[label * thick : (label + 1) * thick, y : y + wide, z : z + wide] = label
+        noise = torch.randn(1, size, size, size, generator=generator)
+        yield Case(f"phantom_{index:03d}", labels[None] / classes + NOISE * noise, labels, (1.0, 1.0, 1.0))

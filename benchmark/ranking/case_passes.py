@@ -1,6 +1,5 @@
-"""A source's pass over the target's cases, one case at a time: what is finished is on disk, so a killed run goes on."""
+"""A source's pass over the target's cases; each finished case is on disk, so that a killed run resumes."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -12,15 +11,15 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
-from benchmark.jobs.memory import peak_memory, reset_peak_memory
-from benchmark.ranking.attempts import attempt
-from benchmark.ranking.source_errors import ForwardWatch, blamed_on_source, own_files
+from benchmark.jobs.resources import peak_memory, reset_peak_memory
+from benchmark.ranking.source_errors import attempt, blamed_on_source, own_files
 from benchmark.sources.model import Model
+from benchmark.sources.pairing import Pair
 from benchmark.statistics import Request, SoftmaxRequest, Statistics
-from benchmark.storage.files import write_json
+from benchmark.storage.files import read_json, write_json
 
 KILLS = 2  # in one case, after which a source is skipped; the first may have been somebody's wish
 SLICES = 8  # slices that go through a network of two dimensions where one window goes through one of three
@@ -46,53 +45,51 @@ class StreamSettings:
 
 
 @dataclass(frozen=True)
-class CasePasses:
-    """What a pass came to.
+class OpenedSource:
+    """A source that is paired with the target.
 
     Attributes:
-        cases: The statistics of each case, sorted by name.
-        seconds: What the forward passes of all cases took, those of an earlier run included.
-        peak_memory_mb: The most memory that a case took.
+        pair: The adapted model and the preparation of its cases.
+        network: Its network, on the device.
+        cases: Of the target as it sees them; read when indexed.
+        window: (3,) voxels of its window for the first case.
     """
 
-    cases: list[Statistics]
-    seconds: float
-    peak_memory_mb: float
+    pair: Pair
+    network: nn.Module
+    cases: Sequence[Case]
+    window: tuple[int, ...]
 
 
 def window_of(model: Model, shape: Sequence[int], stream: StreamSettings) -> tuple[int, ...]:
-    """The window of a source: its own patch, or else the setting, no larger than the case; made to fit the network.
-
-    Args:
-        model: The source.
-        shape: (3,) voxels of a case.
-        stream: The settings.
-    """
+    """The window of a source: its own patch, or else the setting, at most a case's (3,) shape; fit to the network."""
     if model.patch is not None:
         return model.arch.fit(model.patch)
     return model.arch.fit([min(side, size) for side, size in zip(stream.window, shape, strict=True)])
 
 
-def try_window(model: Model, network: nn.Module, window: Sequence[int], stream: StreamSettings) -> None:
+def try_window(opened: OpenedSource, stream: StreamSettings) -> None:
     """Forward one empty window.
 
     Raises:
         SourceError: The network raised an exception.
         SkipPair: It returned something else than logits of the window's shape.
     """
-    views = torch.zeros(1, model.channels, *window, device=stream.device)
-    doing = f"in its forward pass of one empty window of {sides(window)} voxels"
+    model = opened.pair.model
+    views = torch.zeros(1, model.channels, *opened.window, device=stream.device)
+    doing = f"in its forward pass of one empty window of {sides(opened.window)} voxels"
     with blamed_on_source(doing, advice=_advice(model, 1)), torch.no_grad():
-        logits = network(views)
+        logits = opened.network(views)
     if not isinstance(logits, torch.Tensor) or logits.shape[2:] != views.shape[2:]:
-        got = f"{_shape(logits)} for a window of {tuple(views.shape)}"
-        raise SkipPair(f"{model.arch.name} does not return logits of its window's shape, but {got}")
+        got = str(tuple(logits.shape)) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise SkipPair(
+            f"{model.arch.name} does not return logits of its window's shape, but {got} for a window of "
+            f"{tuple(views.shape)}"
+        )
 
 
 def pass_over(
-    model: Model,
-    network: nn.Module,
-    cases: Sequence[Case],
+    opened: OpenedSource,
     names: Sequence[str],
     requests: Sequence[Request],
     *,
@@ -100,18 +97,18 @@ def pass_over(
     classes: int,
     folder: Path,
     report: Callable[[str], None] = lambda case: None,
-) -> CasePasses:
-    """The statistics of every case, read from the folder or streamed and kept there.
+) -> tuple[list[Statistics], dict[str, float]]:
+    """The statistics of every case, sorted by name, read from the folder or streamed and kept there; and the cost.
+
+    The cost is `seconds`, of all forward passes with those of an earlier run, and `peak_memory_mb`, of any case.
 
     Args:
-        model: The source.
-        network: Its network, on the device.
-        cases: Read when indexed.
-        names: Of the cases, in their order.
+        opened: The source.
+        names: Of its cases, in their order.
         requests: What to accumulate.
         stream: How windows go through.
         classes: k, the target's classes with background.
-        folder: Of this source and these cases; made if it is not there.
+        folder: Of this source and these cases; created if missing.
         report: Called with the name of each case that is done.
 
     Raises:
@@ -121,28 +118,37 @@ def pass_over(
         WriteError: The statistics cannot be written.
     """
     done: dict[str, Statistics] = {}
-    with own_files(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     for index, name in enumerate(names):
-        place = folder / quote(name, safe="")
-        found = kept(place, requests)
-        if found is None:
+        place = _place(folder, name)
+        statistics = _stored(place, requests)
+        if statistics is None:
             with attempt(place.with_name(f"{place.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):
                 with blamed_on_source(f"while case {name} was read and prepared for it"):
-                    case = cases[index]
-                _stream_case(model, network, case, requests, stream=stream, classes=classes, place=place)
-            found = Statistics.load(place, requests)
-        done[name] = found
+                    case = opened.cases[index]
+                _stream_case(opened, case, requests, stream=stream, classes=classes, place=place)
+            statistics = Statistics.load(place, requests)
+        done[name] = statistics
         report(name)
-    costs = [json.loads(_cost(folder / quote(name, safe="")).read_text(encoding="utf-8")) for name in names]
-    return CasePasses(
-        [done[name] for name in sorted(done)],
-        sum(cost["seconds"] for cost in costs),
-        max(cost["peak_memory_mb"] for cost in costs),
-    )
+    costs = [read_json(_cost(_place(folder, name))) for name in names]
+    seconds, peak = sum(cost["seconds"] for cost in costs), max(cost["peak_memory_mb"] for cost in costs)
+    return [done[name] for name in sorted(done)], {"seconds": seconds, "peak_memory_mb": peak}
 
 
-def kept(place: Path, requests: Sequence[Request]) -> Statistics | None:
+def drop_softmax(folder: Path, names: Sequence[str]) -> None:
+    """Delete the softmax of every voxel, by far the largest of what a pass leaves, once it was used."""
+    for name in names:
+        Statistics.load(_place(folder, name)).save(_place(folder, name), skip=[SoftmaxRequest()])
+
+
+def _place(folder: Path, case: str) -> Path:
+    return folder / quote(case, safe="")
+
+
+def _cost(place: Path) -> Path:
+    return place.with_name(f"{place.name}.cost.json")
+
+
+def _stored(place: Path, requests: Sequence[Request]) -> Statistics | None:
     """The statistics of a case that an earlier run left; None where they are not all there, or cannot be read."""
     try:
         return Statistics.load(place, requests) if _cost(place).is_file() else None
@@ -150,16 +156,8 @@ def kept(place: Path, requests: Sequence[Request]) -> Statistics | None:
         return None
 
 
-def drop_softmax(folder: Path, names: Sequence[str]) -> None:
-    """Let go of the softmax of every voxel, by far the largest of what a pass leaves, once it was looked at."""
-    for name in names:
-        place = folder / quote(name, safe="")
-        Statistics.load(place).save(place, skip=[SoftmaxRequest()])
-
-
 def _stream_case(
-    model: Model,
-    network: nn.Module,
+    opened: OpenedSource,
     case: Case,
     requests: Sequence[Request],
     *,
@@ -167,6 +165,7 @@ def _stream_case(
     classes: int,
     place: Path,
 ) -> None:
+    model = opened.pair.model
     window = window_of(model, case.labels.shape, stream)
     batch = stream.batch * (SLICES if window[0] == 1 else 1)
     windows = f"{batch} window{'s' if batch > 1 else ''} of {sides(window)} voxels at a time"
@@ -175,12 +174,11 @@ def _stream_case(
     start = time.perf_counter()
     with (
         blamed_on_source(doing, advice=_advice(model, batch)),
-        ForwardWatch(network) as watch,
-        own_files(place.parent, watch),
+        own_files(place.parent, opened.network),
         tempfile.TemporaryDirectory(dir=place.parent, prefix=".spill-") as spill,
     ):
         statistics = reduce_stream(
-            network,
+            opened.network,
             model.arch.taps,
             [case],
             requests,
@@ -209,17 +207,8 @@ def sides(window: Sequence[int]) -> str:
 
 
 def _advice(model: Model, batch: int) -> str:
-    """What to do where memory ran out."""
     if batch > 1:
         return "a smaller stream.batch takes less"
     return (
         "a smaller stream.window takes less" if model.patch is None else "its own patch needs more memory than there is"
     )
-
-
-def _cost(place: Path) -> Path:
-    return place.with_name(f"{place.name}.cost.json")
-
-
-def _shape(logits: object) -> str:
-    return str(tuple(logits.shape)) if isinstance(logits, torch.Tensor) else type(logits).__name__

@@ -6,32 +6,17 @@ they are plain values, handed on as `given.task` and `given.source`.
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import CONF, composed
+from benchmark.jobs.cli import CONF, composed, names_in, resolved
 
-PLAIN = ("task", "source")
-
-
-@dataclass
-class GivenSources:
-    """The pool that a user named.
-
-    Attributes:
-        nodes: Name -> the source's config.
-        left: What looks like a source and is not taken -> why.
-        other_files: How many other files the named folders hold.
-        notes: What was counted and what was not searched, one line each.
-    """
-
-    nodes: dict[str, DictConfig]
-    left: dict[str, str] = field(default_factory=dict)
-    other_files: int = 0
-    notes: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    from benchmark.sources.readers.recognise import FoundSources
 
 
 def as_values(arguments: Iterable[str]) -> list[str]:
@@ -43,22 +28,16 @@ def as_values(arguments: Iterable[str]) -> list[str]:
         >>> as_values(["task=/data/Task09_Spleen", "source=/a b/one,two", "device=cuda"])
         ['given.task="/data/Task09_Spleen"', 'given.source=["/a b/one","two"]', 'device=cuda']
     """
-    found = []
+    values = []
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key not in PLAIN or not value:
-            found.append(argument)
-            continue
-        found.append(f"given.{key}={_listed(value) if key == 'source' else _quoted(value)}")
-    return found
+        plain = f"given.{key}={_list_of(value) if key == 'source' else _quoted(value)}"
+        values.append(plain if key in {"task", "source"} and value else argument)
+    return values
 
 
 def task_node(text: str | None, *, overrides: Sequence[str]) -> DictConfig:
-    """The config of the task at a path, or of that name in conf/task.
-
-    Args:
-        text: A folder or a name.
-        overrides: What else decides a named task, such as `data_dir=...`.
+    """The config of the task at a path, or of that name in conf/task under overrides such as `data_dir=...`.
 
     Raises:
         InputError: Nothing is named, or the path holds no task.
@@ -68,13 +47,13 @@ def task_node(text: str | None, *, overrides: Sequence[str]) -> DictConfig:
     if not Path(text).exists() and text in names_in("task"):
         node: DictConfig = composed("prepare", [*overrides, f"task={text}"]).task
         return node
-    from benchmark.data.tasks.recognise import recognise_task
+    from benchmark.data.tasks.opening import recognise_task
 
     return OmegaConf.create(recognise_task(Path(text)) | {"test_share": 0.0})  # nothing is tuned: all cases are scored
 
 
-def source_nodes(texts: Sequence[str] | None, *, trust: bool, overrides: Sequence[str]) -> GivenSources:
-    """The configs of all sources named: files, folders of one or of many, patterns, addresses, names in conf/source.
+def source_nodes(texts: Sequence[str] | None, *, trust: bool, overrides: Sequence[str]) -> "FoundSources":
+    """All sources named: files, folders of one or of many, patterns, addresses, names in conf/source or of a suite.
 
     Args:
         texts: What was named; a path that exists comes before a name.
@@ -86,38 +65,29 @@ def source_nodes(texts: Sequence[str] | None, *, trust: bool, overrides: Sequenc
     """
     if not texts:
         raise InputError(f"source must be a folder of checkpoints, paths or names of {CONF / 'source'}, got none")
-    named = [text for text in dict.fromkeys(texts) if text in names_in("source") and not _exists(text)]
-    nodes: dict[str, DictConfig] = {text: composed("pretrain", [*overrides, f"source={text}"]).source for text in named}
+    from benchmark.sources.readers.recognise import FoundSources, recognise_pool
+
+    known = names_in("source")
+    named = [text for text in dict.fromkeys(texts) if text in known and not _exists(text)]
+    nodes = {text: resolved(composed("pretrain", [*overrides, f"source={text}"]).source) for text in named}
     paths = [text for text in texts if text not in named]
-    if not paths:
-        return GivenSources(nodes)
-    from benchmark.sources.readers.recognise import recognise_pool
-
-    pool = recognise_pool(paths, trust=trust, taken=named)
-    nodes |= {name: OmegaConf.create(node) for name, node in pool.nodes.items()}
-    return GivenSources(nodes, pool.left, pool.other_files, pool.notes)
+    pool = recognise_pool(paths, trust=trust, taken=named) if paths else FoundSources({}, {})
+    return replace(pool, nodes=nodes | pool.nodes)
 
 
-def names_in(group: str) -> list[str]:
-    """The names that a group of conf/ offers."""
-    return sorted(path.stem for path in (CONF / group).glob("[!_]*.yaml"))
-
-
-def _listed(text: str) -> str:
+def _list_of(text: str) -> str:
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") and not _exists(text) else text
     return "[" + ",".join(_quoted(part) for part in _separated(inner) if part.strip()) + "]"
 
 
 def _separated(text: str) -> list[str]:
     """The parts between commas; parts that together are a path that exists stay together."""
-    parts = text.split(",")
-    found = []
-    while parts:
-        joined = (",".join(parts[:count]) for count in range(len(parts), 1, -1))
-        part = next((path for path in joined if _exists(path)), parts[0])
-        found.append(part)
-        del parts[: part.count(",") + 1]
-    return found
+    pieces, parts = text.split(","), []
+    while pieces:
+        joined = (",".join(pieces[:count]) for count in range(len(pieces), 1, -1))
+        parts.append(next((path for path in joined if _exists(path)), pieces[0]))
+        del pieces[: parts[-1].count(",") + 1]
+    return parts
 
 
 def _exists(text: str) -> bool:
@@ -127,6 +97,4 @@ def _exists(text: str) -> bool:
 def _quoted(text: str) -> str:
     """A value that Hydra's grammar takes as it is."""
     bare = text.strip()
-    if bare[:1] in {'"', "'"}:
-        return bare
-    return '"' + bare.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return bare if bare[:1] in {'"', "'"} else '"' + bare.replace("\\", "\\\\").replace('"', '\\"') + '"'

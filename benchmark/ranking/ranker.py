@@ -4,22 +4,25 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from omegaconf import DictConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from benchmark.data.files.case import Case
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError, SkipPair
+from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
+from benchmark.jobs.stage_keys import source_key
 from benchmark.metric.protocol import Metric
-from benchmark.ranking.attempts import attempt
-from benchmark.ranking.case_bootstrap import Resamples
+from benchmark.ranking.case_bootstrap import CaseResamples
 from benchmark.ranking.case_passes import (
     KILLS,
-    CasePasses,
+    OpenedSource,
     StreamSettings,
     drop_softmax,
     pass_over,
@@ -29,13 +32,43 @@ from benchmark.ranking.case_passes import (
 )
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import SourceOutcome, estimate
-from benchmark.ranking.global_settings import restored_settings
-from benchmark.ranking.source_errors import SourceError, SourceLogs, blamed_on_source, own_files
+from benchmark.ranking.source_errors import (
+    SourceError,
+    SourceLogs,
+    attempt,
+    blamed_on_source,
+    own_files,
+    restored_settings,
+)
 from benchmark.sources.model import Model
-from benchmark.sources.pairing import Pair, paired
-from benchmark.statistics import SoftmaxRequest, feature_request
+from benchmark.sources.opening import open_source
+from benchmark.sources.pairing import paired
+from benchmark.sources.pretrained import PoolSource
+from benchmark.sources.weights.checkpoint import Checkpoint
+from benchmark.statistics import SoftmaxRequest, Statistics, feature_request
+from benchmark.tracking import Store
+from benchmark.tracking.records import Stage
 
 FAULTS = (InputError, SkipPair, SourceError)  # of a source; some InputErrors stop the command, which `reason` sees
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """Settings of a ranking.
+
+    Attributes:
+        settings: Resolved configs of task, stream, preparation, metric and amp: what a key is made of.
+        stream: How windows go through a network.
+        split: The cases that are scored.
+        point_draws: Most resamples of a metric that reads sampled points.
+        output: Where the ranking is written, and passes, outcomes and checkpoints are kept.
+    """
+
+    settings: Mapping[str, Any]
+    stream: StreamSettings
+    split: str
+    point_draws: int
+    output: Path
 
 
 @dataclass(frozen=True)
@@ -45,30 +78,33 @@ class Ranker:
     Attributes:
         target: The task that they are ranked for.
         data: Its digest.
-        split: The cases that are scored.
-        settings: Resolved configs of task, stream, preparation, amp and metric: what a key is made of.
-        stream: How windows go through a network.
         metrics: Name -> metric.
         resamples: Of the cases.
-        most_point_draws: Most resamples of a metric that reads sampled points.
-        folder: Where passes and outcomes are kept.
-        source_key: What identifies a source.
-        open_source: Reads it.
-        logs: Where the traceback of a source's exception goes.
+        store: Where those lie that a suite pre-trains itself; not opened for others.
+        options: The settings.
     """
 
     target: Task
     data: str
-    split: str
-    settings: Mapping[str, Any]
-    stream: StreamSettings
     metrics: Mapping[str, Metric]
-    resamples: Resamples
-    most_point_draws: int
-    folder: Path
-    source_key: Callable[[DictConfig], str]
-    open_source: Callable[[DictConfig], Model]
-    logs: SourceLogs
+    resamples: CaseResamples
+    store: Store
+    options: RankOptions
+
+    @property
+    def names(self) -> list[str]:
+        """The cases that are scored."""
+        return list(self.target.names(self.options.split))
+
+    @property
+    def folder(self) -> Path:
+        """Where the ranking of the target is written, with the tracebacks of sources' exceptions."""
+        return self.options.output / "rank" / quote(self.target.name, safe="")
+
+    @property
+    def logs(self) -> SourceLogs:
+        """The tracebacks of sources' exceptions."""
+        return SourceLogs(self.folder / "logs")
 
     def outcome(self, name: str, node: DictConfig, report: Callable[[str], None] = lambda case: None) -> SourceOutcome:
         """Score a source, or read what an earlier run found; a source that cannot be scored is skipped with its reason.
@@ -82,7 +118,7 @@ class Ranker:
 
         Raises:
             CaseError: A case of the target cannot be read.
-            WriteError: What is found cannot be kept.
+            WriteError: The outcome cannot be kept.
         """
         self.logs.clear(name)
         try:
@@ -92,64 +128,54 @@ class Ranker:
             return SourceOutcome(name, skipped=self.logs.reason(name, error))
 
     def _outcome(self, name: str, node: DictConfig, report: Callable[[str], None]) -> SourceOutcome:
+        cache = self.options.output.absolute() / "rank" / "cache"  # a source's code may change the working directory
         with blamed_on_source("while its files were read"):
-            passed = self._pass_key(node)
-        path = self.folder / "outcomes" / f"{self._outcome_key(passed, node)}.json"
-        folder = self.folder / "passes" / passed[:16]
-        opened: _Opened | None = None
+            key = self._pass_key(node)
+        path = cache / "outcomes" / f"{self._outcome_key(key, node)}.json"
+        folder = cache / "passes" / key[:16]
+        opened: OpenedSource | None = None
         if path.is_file():
-            found = replace(SourceOutcome.load(path), name=name)
+            outcome = replace(SourceOutcome.load(path), name=name)
         else:
             opened = self._open(node, folder)
-            found = self._score(name, opened, folder, report)
+            outcome = self._score(name, opened, folder, report)
             with own_files(path.parent):
-                found.save(path)
-            self._drop_softmax(folder)
-        if math.isnan(found.facts.get("step_seconds", math.nan)):
-            found = self._with_cost(found, path, lambda: opened or self._open(node, folder))
-        return found
+                outcome.save(path)
+            if any(request == SoftmaxRequest() for metric in self.metrics.values() for request in metric.requires):
+                with own_files(folder):
+                    drop_softmax(folder, self.names)
+        if math.isnan(outcome.facts.get("step_seconds", math.nan)):
+            outcome = self._with_cost(outcome, path, lambda: opened or self._open(node, folder))
+        return outcome
 
-    def _open(self, node: DictConfig, passes: Path) -> "_Opened":
-        """Open a source, unless that killed the process too often.
+    def _open(self, node: DictConfig, passes: Path) -> OpenedSource:
+        """Open a source, unless that killed the process too often; a marker lies next to the folder of its passes."""
+        marker = passes.with_name(f"{passes.name}.attempt")
+        with attempt(marker, "while it was opened and forwarded one window", most=KILLS):
+            with blamed_on_source("while it was opened"):
+                model = _model(node, self.store, self.options.output)
+            if not model.arch.taps:
+                raise SkipPair(f"{model.arch.name}: no layer was found that feeds its segmentation head")
+            with blamed_on_source("while it and a case of the target were brought together"):
+                pair = paired(model, self.target, **self.options.settings["preparation"])
+                cases = self.target.cases(self.options.split, pair.preparation)
+                window = window_of(pair.model, cases[0].labels.shape, self.options.stream)
+            with blamed_on_source("while its network was made"):
+                network = pair.model.network(device=self.options.stream.device)
+            if corrupt := _not_finite(network):
+                raise SkipPair(f"its weights hold NaN or inf in {corrupt}")
+            opened = OpenedSource(pair, network, cases, window)
+            try_window(opened, self.options.stream)
+            return opened
 
-        Args:
-            node: The source's config.
-            passes: The folder of its passes, beside which it is marked that it is being opened.
-        """
-        with own_files(passes.parent):
-            passes.parent.mkdir(parents=True, exist_ok=True)
-        with attempt(
-            passes.with_name(f"{passes.name}.attempt"), "while it was opened and forwarded one window", most=KILLS
-        ):
-            return self._tried(node)
-
-    def _tried(self, node: DictConfig) -> "_Opened":
-        with blamed_on_source("while it was opened"):
-            model = self.open_source(node)
-        if not model.arch.taps:
-            raise SkipPair(f"{model.arch.name}: no layer was found that feeds its segmentation head")
-        with blamed_on_source("while it and a case of the target were brought together"):
-            pair = paired(model, self.target, **self.settings["preparation"])
-            cases = self.target.cases(self.split, pair.preparation)
-            window = window_of(pair.model, cases[0].labels.shape, self.stream)
-        with blamed_on_source("while its network was made"):
-            network = pair.model.network(device=self.stream.device)
-        if spoilt := _not_finite(network):
-            raise SkipPair(f"its weights hold NaN or inf in {spoilt}")
-        try_window(pair.model, network, window, self.stream)
-        return _Opened(pair, network, cases, window)
-
-    def _score(self, name: str, opened: "_Opened", folder: Path, report: Callable[[str], None]) -> SourceOutcome:
-        model, names = opened.pair.model, self.target.names(self.split)
-        asked = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
-        requests = [request for request in asked if model.head or feature_request(request)]
-        passed = pass_over(
-            model,
-            opened.network,
-            opened.cases,
-            names,
-            requests,
-            stream=self.stream,
+    def _score(self, name: str, opened: OpenedSource, folder: Path, report: Callable[[str], None]) -> SourceOutcome:
+        model = opened.pair.model
+        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
+        cases, cost = pass_over(
+            opened,
+            self.names,
+            [request for request in requests if model.head or feature_request(request)],
+            stream=self.options.stream,
             classes=self.target.classes,
             folder=folder,
             report=report,
@@ -163,26 +189,18 @@ class Ranker:
                 return self.logs.reason(name, fault)
 
         with blamed_on_source("while its scores were computed"):
-            estimates = estimate(
-                self.metrics,
-                passed.cases,
-                self.resamples.counts,
-                most_point_draws=self.most_point_draws,
-                failed=failed,
-            )
-        return SourceOutcome(name, estimates, facts=_facts(opened, passed), notes=(*model.notes, *self._notes(opened)))
+            draws = self.options.point_draws
+            estimates = estimate(self.metrics, cases, self.resamples.counts, point_draws=draws, failed=failed)
+        return SourceOutcome(
+            name, estimates, facts=_facts(opened, cases) | cost, notes=(*model.notes, *self._notes(opened))
+        )
 
-    def _drop_softmax(self, folder: Path) -> None:
-        if any(request == SoftmaxRequest() for metric in self.metrics.values() for request in metric.requires):
-            with own_files(folder):
-                drop_softmax(folder, self.target.names(self.split))
-
-    def _with_cost(self, found: SourceOutcome, path: Path, opening: Callable[[], "_Opened"]) -> SourceOutcome:
+    def _with_cost(self, outcome: SourceOutcome, path: Path, opening: Callable[[], OpenedSource]) -> SourceOutcome:
         """The outcome with the seconds of a training step, kept; one that cannot be measured is NaN with its reason.
 
         Only a number is kept: the next run measures again what failed.
         """
-        doing = f"in a training step with one window of {sides(found.facts['window'])} voxels"
+        doing = f"in a training step with one window of {sides(outcome.facts['window'])} voxels"
         try:
             with attempt(path.with_suffix(".attempt"), doing, most=1):
                 opened = opening()
@@ -191,17 +209,17 @@ class Ranker:
                         opened.network,
                         channels=opened.pair.model.channels,
                         window=opened.window,
-                        device=self.stream.device,
+                        device=self.options.stream.device,
                     )
         except FAULTS as error:
-            reason = self.logs.reason(found.name, error)
-            return replace(found, facts={**found.facts, "step_seconds": math.nan, "step_reason": reason})
-        found = replace(found, facts={**found.facts, "step_seconds": step, "step_reason": ""})
+            reason = self.logs.reason(outcome.name, error)
+            return replace(outcome, facts={**outcome.facts, "step_seconds": math.nan, "step_reason": reason})
+        outcome = replace(outcome, facts={**outcome.facts, "step_seconds": step, "step_reason": ""})
         with own_files(path.parent):
-            found.save(path)
-        return found
+            outcome.save(path)
+        return outcome
 
-    def _notes(self, opened: "_Opened") -> list[str]:
+    def _notes(self, opened: OpenedSource) -> list[str]:
         """What was done to the target for this source's sake."""
         own, chosen = self.target.preparation, opened.pair.preparation
         notes = []
@@ -213,38 +231,55 @@ class Ranker:
         return notes
 
     def _pass_key(self, node: DictConfig) -> str:
-        inputs = {part: self.settings[part] for part in ("task", "stream", "preparation", "amp")}
-        inputs |= {"source": self.source_key(node), "data": self.data, "split": self.split}
-        code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(self.settings["task"]))
-        return job_key("rank", "benchmark.ranking.case_passes", inputs, code=code)
+        settings = self.options.settings
+        inputs = {part: settings[part] for part in ("task", "stream", "preparation", "amp")}
+        inputs |= {"source": identity(node), "data": self.data, "split": self.options.split}
+        code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(settings["task"]))
+        return job_key(Stage.RANK, "benchmark.ranking.case_passes", inputs, code=code)
 
     def _outcome_key(self, passed: str, node: DictConfig) -> str:
-        metrics = self.settings["metric"]
-        counts = hashlib.sha256(self.resamples.counts.tobytes()).hexdigest()
-        inputs = {"pass": passed, "metric": metrics, "counts": counts, "point_draws": self.most_point_draws}
-        inputs["place"] = str(node.get("path", ""))  # notes name the file, and two files may hold the same weights
-        return job_key("rank", "benchmark.ranking.estimates", inputs, code=targets(metrics))
+        metrics = self.options.settings["metric"]
+        inputs = {
+            "pass": passed,
+            "metric": metrics,
+            "counts": hashlib.sha256(self.resamples.counts.tobytes()).hexdigest(),
+            "point_draws": self.options.point_draws,
+            "place": str(node.get("path", "")),  # notes name the file, and two files may hold the same weights
+        }
+        return job_key(Stage.RANK, "benchmark.ranking.estimates", inputs, code=targets(metrics))
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A source that the target can be shown to."""
+def identity(node: DictConfig) -> str:
+    """The key of a source, whatever its name: a name changes with what else is in the pool."""
+    source, settings = instantiate(node), resolved(node)
+    if not isinstance(source, PoolSource):
+        return source_key(OmegaConf.create({**settings, "name": ""}))
+    if source.budget.steps:
+        return source_key(node)
+    return job_key("source", "benchmark.sources.pretrained", {"source": settings}, code=targets(settings))
 
-    pair: Pair
-    network: nn.Module
-    cases: Sequence[Case]
-    window: tuple[int, ...]
+
+def _model(node: DictConfig, store: Store, cache: Path) -> Model:
+    """A source's model; one that is never trained, such as `scratch`, needs no store.
+
+    Raises:
+        InputError: It is not pre-trained yet, or cannot be read.
+    """
+    source = instantiate(node)
+    if not isinstance(source, PoolSource) or source.budget.steps:
+        return open_source(node, store, cache)
+    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
+    return source.model(Checkpoint(network.state_dict(), {}))
 
 
 def _not_finite(network: nn.Module) -> str:
     """The first weight that is NaN or infinite, or buffer that is NaN; empty where all are sound."""
-    for name, weight in network.named_parameters():
-        if not bool(weight.isfinite().all()):
-            return name
-    return next((name for name, buffer in network.named_buffers() if bool(buffer.isnan().any())), "")
+    weights = ((name, weight.isfinite()) for name, weight in network.named_parameters())
+    buffers = ((name, ~buffer.isnan()) for name, buffer in network.named_buffers())
+    return next((name for name, sound in chain(weights, buffers) if not sound.all()), "")
 
 
-def _facts(opened: _Opened, passed: CasePasses) -> dict[str, Any]:
+def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, Any]:
     """What the pass knows of a source; what the source says of itself stays apart, as its words may be the same."""
     model = opened.pair.model
     return {
@@ -253,11 +288,9 @@ def _facts(opened: _Opened, passed: CasePasses) -> dict[str, Any]:
         "dims": model.arch.dims,
         "channels": model.channels,
         "source_classes": model.classes if model.head else 0,
-        "taps": list(passed.cases[0].taps),
+        "taps": list(cases[0].taps),
         "window": list(opened.window),
-        "cases": len(passed.cases),
-        "seconds": passed.seconds,
-        "peak_memory_mb": passed.peak_memory_mb,
-        "backend": passed.cases[0].backend,
+        "cases": len(cases),
+        "backend": cases[0].backend,
         "source": {key: value for key, value in model.facts.items() if isinstance(value, str | int | float)},
     }

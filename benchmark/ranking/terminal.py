@@ -1,8 +1,5 @@
-"""How a ranking shows where it stands: a bar with the remaining time, or plain lines where there is no terminal."""
+"""How a ranking shows its progress: a bar with the remaining time, or plain lines where there is no terminal."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -11,25 +8,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @dataclass
 class Screen:
-    """Where a ranking prints.
+    """Where a ranking prints, and the bar of its cases, which is shown while `bar` is entered.
 
     Attributes:
+        total: Sources times cases.
         console: The terminal or file.
     """
 
+    total: int
     console: Console = field(default_factory=Console)
 
-    def say(self, line: str) -> None:
-        """Print a line."""
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-    @contextmanager
-    def progress(self, total: int) -> Iterator["Steps"]:
-        """Show the cases that are done while the block runs.
-
-        Args:
-            total: Sources times cases.
-        """
+    def __post_init__(self) -> None:
         columns = (
             TextColumn("{task.description}", markup=False),  # a source's name may hold a bracket
             BarColumn(),
@@ -38,28 +27,12 @@ class Screen:
             TextColumn("left:"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
-            yield Steps(self, bar, total)
-
-
-@dataclass
-class Steps:
-    """A pool that is under way.
-
-    Attributes:
-        screen: Where it shows.
-        bar: The live bar.
-        total: Steps in all.
-    """
-
-    screen: Screen
-    bar: Progress
-    total: int
-
-    def __post_init__(self) -> None:
-        self._start = time.monotonic()
-        self._done = 0
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self._task = self.bar.add_task("", total=self.total)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def begin(self, name: str) -> None:
         """A source begins."""
@@ -67,19 +40,10 @@ class Steps:
 
     def step(self, case: str) -> None:
         """A case is done."""
-        self._done += 1
-        self.bar.update(self._task, completed=self._done)
+        self.bar.advance(self._task)
 
-    def end(self, name: str, told: str, *, done: int) -> None:
-        """A source is done, or was skipped.
-
-        Args:
-            name: Its name.
-            told: What became of it.
-            done: The steps that are done with it.
-        """
-        self._done = done
+    def end(self, name: str, message: str, *, done: int) -> None:
+        """Print what became of a source, with which `done` cases of the pool are finished."""
         self.bar.update(self._task, completed=done)
-        elapsed = time.monotonic() - self._start
-        left = elapsed * (self.total - done) / done
-        self.screen.say(f"{name}: {told}" + (f"; about {left:.0f} s left" if done < self.total else ""))
+        left = (self.bar.tasks[0].elapsed or 0.0) * (self.total - done) / done
+        self.say(f"{name}: {message}" + (f"; about {left:.0f} s left" if done < self.total else ""))

@@ -1,8 +1,8 @@
-"""An opened source: its network, its weights and their metadata."""
+"""Sources: the protocol of a checkpoint, and an opened source with its network, weights and metadata."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -54,3 +54,23 @@ class Model:
             detail = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
             raise InputError(f"source {self.name}: weights do not match {self.arch.name}: {detail}") from error
         return network.eval()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """An existing checkpoint, with the settings to read it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def digest(self) -> str:
+        """SHA-256 over the files that decide its weights and its network."""
+        ...
+
+    def open(self) -> Model:
+        """Read the checkpoint.
+
+        Raises:
+            InputError: A file is missing, unreadable or refused, or the weights do not match the network.
+        """
+        ...

@@ -19,12 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def open_source(node: DictConfig, store: Store, cache: Path) -> Model:
-    """Open a source's model.
-
-    Args:
-        node: The source's config.
-        store: The store with the runs of sources pre-trained here.
-        cache: The folder of their checkpoints.
+    """Open a source from its config; those pre-trained here are in a run of the store, or in the cache of checkpoints.
 
     Raises:
         InputError: The source is not pre-trained yet, or cannot be read.

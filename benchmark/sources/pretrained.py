@@ -1,10 +1,9 @@
-"""A source model that the benchmark pre-trains itself."""
+"""A source model that the benchmark pre-trains itself, and its training budget."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmark.data.tasks.task import Task
-from benchmark.sources.budget import Budget
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.weights.checkpoint import Checkpoint
@@ -12,6 +11,27 @@ from benchmark.sources.weights.checkpoint import Checkpoint
 SOURCE_SPLITS = ("source_train", "source_validation")
 TARGET_SPLITS = ("train", "test")
 SCRATCH_CLASSES = 2  # the width of the head of an untrained network, which has no label set
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The training budget of a network: steps, batches and learning rate.
+
+    Attributes:
+        steps: Optimiser steps; 0 leaves the weights unchanged.
+        batch: Patches per step.
+        patch: (3,) voxels of a patch.
+        lr: Largest learning rate; it rises over the first tenth of the steps and falls to 0 along a cosine.
+        weight_decay: Weight decay of AdamW.
+        augment: Whether to flip patches and change their intensities, in addition to the random crop.
+    """
+
+    steps: int
+    batch: int = 2
+    patch: tuple[int, int, int] = (32, 32, 32)
+    lr: float = 3e-3
+    weight_decay: float = 1e-4
+    augment: bool = True
 
 
 @dataclass(frozen=True)

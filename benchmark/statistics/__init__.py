@@ -1,13 +1,11 @@
 """Mergeable statistics accumulated over a stream of windows; they can be split and merged in any order."""
 
-from benchmark.statistics.case_points import CasePoints
-from benchmark.statistics.case_requests import CasePointsRequest, ScenePointsRequest
+from benchmark.statistics.case_points import CasePoints, CasePointsRequest, LayerSamples, ScenePointsRequest
 from benchmark.statistics.collection import Forwarded, Statistics
 from benchmark.statistics.joint import JointHistogram, JointRequest
-from benchmark.statistics.layer_samples import LayerSamples
 from benchmark.statistics.moments import ClassMoments, ClassMomentsRequest
 from benchmark.statistics.points import BalancedPointsRequest, PointSample
-from benchmark.statistics.protocol import OwnedWindow, PassContext, Request, Statistic
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Request, Statistic
 from benchmark.statistics.softmax import SoftmaxRequest, StoredSoftmax
 
 
@@ -17,6 +15,7 @@ def feature_request(request: Request) -> bool:
 
 
 __all__ = [
+    "Array",
     "BalancedPointsRequest",
     "CasePoints",
     "CasePointsRequest",

@@ -1,23 +1,77 @@
-"""CasePoints: features at sampled voxels of each case, stored on disk in one file per case."""
+"""Features at sampled voxels of each case, for estimates that compare cases, such as CC-FV."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-from urllib.parse import quote
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from benchmark.statistics.case_files import CaseClasses, Lazy, OpenCase, read_layer, write_layers
-from benchmark.statistics.protocol import OwnedWindow
+from benchmark.statistics.case_storage import LAYER, CaseClasses, CaseRows, CaseStorage
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic
 from benchmark.statistics.voxel_sampling import draw_voxels, inside
-from benchmark.storage.files import link_or_copy, read_json, write_json, write_tensors
-
-MANIFEST = "case_points.json"
+from benchmark.storage.files import write_tensors
 
 
-class CasePoints:
-    """Features of the last layers at sampled voxels, by case; memory does not grow with the number of cases.
+@dataclass(frozen=True)
+class LayerSamples:
+    """Features of one layer at sampled voxels; both sequences list the same cases in the same order.
+
+    Attributes:
+        classes: for each case, (n, d) features by label; may include class 0, the background.
+        scenes: for each case, (n, d) features at voxels of the whole image.
+
+    Example:
+        >>> cases = [{1: torch.zeros(5, 8)}, {1: torch.zeros(4, 8)}]
+        >>> LayerSamples(classes=cases, scenes=[torch.zeros(9, 8)] * 2).foreground
+        (1,)
+        >>> LayerSamples(classes=[{}], scenes=[])
+        Traceback (most recent call last):
+        ValueError: `scenes` must have as many cases as `classes`, 1, got 0
+    """
+
+    classes: Sequence[Mapping[int, Array]]
+    scenes: Sequence[Array]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) != len(self.scenes):
+            raise ValueError(
+                f"`scenes` must have as many cases as `classes`, {len(self.classes)}, got {len(self.scenes)}"
+            )
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases."""
+        return len(self.classes)
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """Labels above 0 that occur in any case, sorted."""
+        return tuple(sorted({label for case in self.classes for label in case if label > 0}))
+
+
+@dataclass
+class OpenCase:
+    """The case that is currently streamed.
+
+    Attributes:
+        positions: (n, 3) int64 sampled voxels, sorted by group, then priority.
+        rows: for each layer, the indices into `positions` that it uses.
+        sizes: (groups,) int64, number of voxels in each group.
+        features: for each layer, (n, d) float32; empty until a window owns a sampled voxel.
+        missing: number of features that no window has given yet.
+    """
+
+    positions: Tensor
+    rows: list[Tensor]
+    sizes: Tensor
+    features: list[Tensor]
+    missing: int
+
+
+class CasePoints(CaseStorage):
+    """Features of the last layers at sampled voxels, by case, in one file per case.
 
     Voxels are grouped by class, or form one group for the whole image. Each layer uses the voxels of smallest priority
     in each group, up to its count (see `voxel_sampling`): those of a coarse layer are a subset of those of a finer one.
@@ -29,154 +83,120 @@ class CasePoints:
         folder: folder for the files of the cases.
     """
 
-    def __init__(
-        self, *, counts: Sequence[int], groups: Sequence[int | None], seed: int = 0, folder: Path | None = None
-    ) -> None:
+    settings = ("counts", "groups", "seed")
+    manifest = "case_points.json"
+    suffixes = (".safetensors",)
+
+    def __init__(self, *, counts: Sequence[int], groups: Sequence[int | None], seed: int = 0, folder: Path) -> None:
+        super().__init__(folder=folder)
         self.counts = tuple(counts)
         self.groups = tuple(groups)
         self.seed = seed
-        self.folder = folder
-        self._files: dict[str, Path] = {}
-        self._open: OpenCase | None = None
 
     @property
     def n_layers(self) -> int:
         """Number of layers sampled."""
         return len(self.counts)
 
-    @property
-    def cases(self) -> tuple[str, ...]:
-        """Names of the cases, sorted."""
-        return tuple(sorted(self._files))
-
     def classes(self, layer: int) -> Sequence[Mapping[int, Tensor]]:
-        """Features by class for each case, in the order of `cases`; read from disk on access.
-
-        Args:
-            layer: index of the layer; -1 is the finest.
-
-        Returns:
-            For each case, (n, d) float32 by label.
-        """
-        paths = [self._files[case] for case in self.cases]
-        return Lazy(len(self._files), lambda at: CaseClasses(paths[at], layer, self.groups, self.counts[layer]))
+        """Features (n, d) float32 of a layer by label for each case, in the order of `cases`; read on access."""
+        labels = [group for group in self.groups if group is not None]
+        return [CaseClasses(path, layer, labels, self.counts[layer]) for path in self._files()]
 
     def scenes(self, layer: int) -> Sequence[Tensor]:
-        """Features of all groups together for each case, in the order of `cases`; read from disk on access.
-
-        Args:
-            layer: index of the layer; -1 is the finest.
-
-        Returns:
-            For each case, (n, d) float32.
-        """
-        paths = [self._files[case] for case in self.cases]
-        return Lazy(len(self._files), lambda at: read_layer(paths[at], layer))
+        """Features (n, d) float32 of a layer in all groups for each case, in the order of `cases`; read on access."""
+        return CaseRows(self._files(), layer)
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
-        """Sample the voxels of a case.
-
-        Args:
-            case: name of the case.
-            labels: (D, H, W) integers.
-            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
-
-        Raises:
-            ValueError: if the case was added before.
-        """
-        if case in self._files:
-            raise ValueError(f"`case` must be new, got {case!r} twice")
+        """Sample the voxels of a case."""
+        super().begin(case, labels)
         draws = [
             draw_voxels(labels, group, max(self.counts), seed=self.seed, case=case, seen=seen).positions
             for group in self.groups
         ]
         ranks = torch.cat([torch.arange(len(draw)) for draw in draws])
         rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]
-        self._open = OpenCase(torch.cat(draws), rows, sizes=torch.tensor([len(draw) for draw in draws]))
+        sizes = torch.tensor([len(draw) for draw in draws])
+        self._open = OpenCase(torch.cat(draws), rows, sizes, [torch.zeros(0, 0)] * len(rows), sum(map(len, rows)))
 
     def update(self, window: OwnedWindow) -> None:
-        """Store the features of the sampled voxels that a window owns.
-
-        Args:
-            window: a window of the current case.
-        """
-        opened = self._opened()
+        """Store the features of the sampled voxels that a window owns."""
+        opened: OpenCase = self._opened()
         owned = inside(opened.positions, window.start, tuple(window.labels.shape))
         for place, rows in enumerate(opened.rows):
             at = torch.nonzero(owned[rows]).squeeze(1)
-            if len(at):
-                features = window.at(place - self.n_layers, opened.positions[rows[at]])
-                opened.put(place, at, features.float().cpu())
+            if not len(at):
+                continue
+            features = window.at(place - self.n_layers, opened.positions[rows[at]]).float().cpu()
+            if not opened.features[place].numel():
+                opened.features[place] = features.new_zeros(len(rows), features.shape[1])
+            opened.features[place][at] = features
+            opened.missing -= len(at)
 
     def end(self, case: str) -> None:
         """Write the file of the current case.
 
-        Args:
-            case: name of the current case.
-
         Raises:
             RuntimeError: if no window covered a sampled voxel.
         """
-        opened, self._open = self._opened(), None
-        missing = sum(len(rows) - count for rows, count in zip(opened.rows, opened.filled, strict=True))
-        if missing:
-            raise RuntimeError(f"case {case!r}: {missing} sampled voxels were covered by no window")
-        if self.folder is None:
-            raise RuntimeError("CasePoints needs a `folder` to store cases")
+        opened: OpenCase = self._opened()
+        super().end(case)
+        if opened.missing:
+            raise RuntimeError(f"case {case!r}: {opened.missing} sampled voxels were covered by no window")
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{quote(case, safe='')}.safetensors"
-        common = {"positions": opened.positions, "sizes": opened.sizes}
-        write_tensors(path, write_layers(opened.features) | common)
-        self._files[case] = path
+        layers = {LAYER.format(place - self.n_layers): rows for place, rows in enumerate(opened.features)}
+        (path,) = self._paths(case, self.folder)
+        write_tensors(path, layers | {"positions": opened.positions, "sizes": opened.sizes})
+        self._add({case: self.folder})
 
-    def merge(self, other: Self) -> Self:
-        """Merge the points of two sets of cases.
+    def _files(self) -> list[Path]:
+        return [path for case in self.cases for path in self._paths(case, self._folders[case])]
 
-        Args:
-            other: points of other cases, sampled with the same settings.
 
-        Returns:
-            A new statistic on the same files.
+@dataclass(frozen=True)
+class CasePointsRequest:
+    """Requests features at points of each class, background included, in each case.
 
-        Raises:
-            ValueError: if the sampling settings differ, or a case is in both.
-        """
-        if (self.counts, self.groups, self.seed) != (other.counts, other.groups, other.seed):
-            raise ValueError("`other` must be sampled with the same counts, groups and seed")
-        if both := sorted(set(self._files) & set(other._files)):
-            raise ValueError(f"`other` must not share cases, got {both} in both")
-        merged = type(self)(counts=self.counts, groups=self.groups, seed=self.seed, folder=self.folder)
-        merged._files = self._files | other._files
-        return merged
+    Attributes:
+        counts: maximum number of points per class for each layer, coarse to fine; the last is tap -1. A network with
+            fewer taps uses the last counts.
+        seed: seed of the sampling.
+    """
 
-    def save(self, folder: Path) -> None:
-        """Write the files of the cases and a manifest to a folder.
+    kind: ClassVar[type[Statistic]] = CasePoints
+    counts: tuple[int, ...] = (100, 200, 400)
+    seed: int = 0
 
-        Args:
-            folder: an existing folder.
-        """
-        for path in self._files.values():
-            link_or_copy(path, folder / path.name)
-        files = {case: path.name for case, path in self._files.items()}
-        values = {"counts": self.counts, "groups": self.groups, "seed": self.seed, "files": files}
-        write_json(folder / MANIFEST, values)
+    def __post_init__(self) -> None:
+        if not self.counts or min(self.counts) < 1:
+            raise ValueError(f"`counts` must be positive and not empty, got {self.counts}")
 
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
+    def start(self, context: PassContext) -> CasePoints:
+        """An empty statistic for the k classes."""
+        counts = self.counts[-len(context.taps) :]
+        return CasePoints(counts=counts, groups=tuple(range(context.k)), seed=self.seed, folder=context.folder)
 
-        Args:
-            folder: folder with the manifest.
 
-        Returns:
-            The statistic, on the files of that folder.
-        """
-        values = read_json(folder / MANIFEST)
-        points = cls(counts=values["counts"], groups=values["groups"], seed=values["seed"], folder=folder)
-        points._files = {case: folder / name for case, name in values["files"].items()}
-        return points
+@dataclass(frozen=True)
+class ScenePointsRequest:
+    """Requests features at points sampled uniformly over the voxels of each case.
 
-    def _opened(self) -> OpenCase:
-        if self._open is None:
-            raise RuntimeError("CasePoints: `begin` must be called before `update` and `end`")
-        return self._open
+    Attributes:
+        count: maximum number of points per case.
+        layers: maximum number of taps, counted from the finest.
+        seed: seed of the sampling.
+    """
+
+    kind: ClassVar[type[Statistic]] = CasePoints
+    count: int = 1000
+    layers: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.layers < 1:
+            raise ValueError(f"`count` and `layers` must be positive, got {self.count} and {self.layers}")
+
+    def start(self, context: PassContext) -> CasePoints:
+        """An empty statistic for the whole image."""
+        counts = (self.count,) * min(self.layers, len(context.taps))
+        return CasePoints(counts=counts, groups=(None,), seed=self.seed, folder=context.folder)

@@ -1,25 +1,21 @@
 """ClassMoments: moments of the features of each class, for all metrics based on class Gaussians."""
 
-from dataclasses import dataclass, fields
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.core.backend import Backend
 from benchmark.core.labels import counted
 from benchmark.core.moments import Moments, class_moments, merge_moments
-from benchmark.statistics.protocol import OwnedWindow, PassContext
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic
 from benchmark.storage.files import read_tensors, write_tensors
 
-Array: TypeAlias = NDArray[Any] | Tensor
 
-FIELDS = tuple(field.name for field in fields(Moments))
-
-
-class ClassMoments:
+class ClassMoments(Statistic):
     """Count, mean, scatter, cubes and quartics of k classes over any number of voxels, in float64.
 
     Stores k (d^2 + 2 d) numbers. `merge` equals one pass over both up to float64 rounding.
@@ -29,6 +25,13 @@ class ClassMoments:
         layer: tap that `update` reads; -1 is the finest.
         backend: "auto", "torch" or "triton".
 
+    Attributes:
+        count: (k,) int64, number of rows of each class.
+        mean: (k, d) float64, 0 for a class without rows.
+        scatter: (k, d, d) float64, sum of (x - mean)(x - mean)'.
+        cubes: (k, d) float64, sum of |x - mean|^2 (x - mean).
+        quartics: (k,) float64, sum of |x - mean|^4.
+
     Example:
         >>> moments = ClassMoments(2)
         >>> moments.add(torch.tensor([[1.0], [3.0]]), torch.tensor([0, 0]))
@@ -37,26 +40,20 @@ class ClassMoments:
         ([3, 1], [4.0, 4.0], [26.0, 0.0])
     """
 
+    count: Tensor
+    mean: Tensor
+    scatter: Tensor
+    cubes: Tensor
+    quartics: Tensor
+
     def __init__(self, k: int, *, layer: int = -1, backend: Backend = "auto") -> None:
         self.layer = layer
         self.backend: Backend = backend
-        self._moments = _empty(k, 0)
+        self._store(_empty(k, 0))
 
     @classmethod
     def from_samples(cls, features: Array, labels: Array, k: int) -> Self:
-        """Compute the moments of arrays.
-
-        Args:
-            features: (n, d) real numbers, numpy or torch.
-            labels: (n,) integers in 0 .. k - 1.
-            k: number of classes.
-
-        Returns:
-            The moments.
-
-        Raises:
-            ValueError: if a shape, a type or a label is invalid.
-        """
+        """Compute the moments of arrays; `features` and `labels` as in `add`, `k` classes."""
         moments = cls(k)
         moments.add(features, labels)
         return moments
@@ -64,42 +61,17 @@ class ClassMoments:
     @property
     def k(self) -> int:
         """Number of classes."""
-        return self._moments.mean.shape[0]
+        return self.mean.shape[0]
 
     @property
     def d(self) -> int:
         """Feature dimensions; 0 before any rows are added."""
-        return self._moments.mean.shape[1]
+        return self.mean.shape[1]
 
     @property
     def n(self) -> int:
         """Number of rows over all classes."""
         return int(self.count.sum())
-
-    @property
-    def count(self) -> Tensor:
-        """Number of rows of each class, (k,) int64."""
-        return self._moments.count
-
-    @property
-    def mean(self) -> Tensor:
-        """Class means, (k, d) float64; 0 for a class without rows."""
-        return self._moments.mean
-
-    @property
-    def scatter(self) -> Tensor:
-        """Sum of (x - mean)(x - mean)', (k, d, d) float64."""
-        return self._moments.scatter
-
-    @property
-    def cubes(self) -> Tensor:
-        """Sum of |x - mean|^2 (x - mean), (k, d) float64."""
-        return self._moments.cubes
-
-    @property
-    def quartics(self) -> Tensor:
-        """Sum of |x - mean|^4, (k,) float64."""
-        return self._moments.quartics
 
     def add(self, features: Array, labels: Array) -> None:
         """Add rows.
@@ -113,95 +85,63 @@ class ClassMoments:
         """
         rows = torch.as_tensor(features)
         rows = rows if rows.is_floating_point() else rows.double()
-        self._take(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k, backend=self.backend))
-
-    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
-        """Nothing to prepare for a case."""
+        self._add(class_moments(rows, torch.as_tensor(labels, device=rows.device), self.k, backend=self.backend))
 
     def update(self, window: OwnedWindow) -> None:
-        """Add all voxels that a window owns, except ignored ones.
-
-        Args:
-            window: a window of any case.
-        """
+        """Add all voxels that a window owns, except ignored ones."""
         self.add(*counted(window.dense(self.layer), window.labels.reshape(-1)))
 
-    def end(self, case: str) -> None:
-        """Nothing to finish for a case."""
-
     def merge(self, other: Self) -> Self:
-        """Merge two sets of moments.
-
-        Args:
-            other: moments with the same k and, unless either is empty, the same d.
-
-        Returns:
-            A new statistic.
+        """Merge two sets of moments into a new one.
 
         Raises:
-            ValueError: if k or d differ.
+            ValueError: if k differs, or d differs and neither is empty.
         """
-        merged = type(self)(self.k, layer=self.layer, backend=self.backend)
-        merged._moments = self._moments
-        merged._take(other._moments)
+        merged = copy(self)
+        merged._add(other._moments())
         return merged
 
     def widened(self, k: int) -> Self:
-        """Append empty classes.
-
-        Args:
-            k: new number of classes, not smaller than the current one.
-
-        Returns:
-            A new statistic.
-        """
-        wider = type(self)(k, layer=self.layer)
-        empty = _empty(k - self.k, self.d)
-        joined = (torch.cat([getattr(self._moments, name), getattr(empty, name)]) for name in FIELDS)
-        wider._moments = Moments(*joined)
+        """Append empty classes, up to `k` of them in total, in a new statistic."""
+        wider = copy(self)
+        empty = vars(_empty(k - self.k, self.d))
+        wider._store(Moments(**{name: torch.cat([own, empty[name]]) for name, own in vars(self._moments()).items()}))
         return wider
 
     def total(self) -> Self:
-        """Merge all classes into one, k = 1.
-
-        Returns:
-            A new statistic.
-        """
+        """Merge all classes into one, k = 1, in a new statistic."""
         pooled = type(self)(1, layer=self.layer)
+        fields = vars(self._moments()).items()
         for label in range(self.k):
-            pooled._take(_slice(self._moments, label))
+            pooled._add(Moments(**{name: tensor[label : label + 1] for name, tensor in fields}))
         return pooled
 
     def save(self, folder: Path) -> None:
-        """Write `moments.safetensors`.
-
-        Args:
-            folder: an existing folder.
-        """
-        tensors = {name: getattr(self._moments, name) for name in FIELDS}
-        write_tensors(folder / "moments.safetensors", tensors | {"layer": torch.tensor(self.layer)})
+        """Write `moments.safetensors`."""
+        tensors = vars(self._moments()) | {"layer": torch.tensor(self.layer)}
+        write_tensors(folder / "moments.safetensors", tensors)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
-
-        Args:
-            folder: folder with `moments.safetensors`.
-
-        Returns:
-            The statistic.
-        """
+        """Read what `save` wrote."""
         tensors = read_tensors(folder / "moments.safetensors")
         moments = cls(len(tensors["count"]), layer=int(tensors.pop("layer")))
-        moments._moments = Moments(**tensors)
+        moments._store(Moments(**tensors))
         return moments
 
-    def _take(self, other: Moments) -> None:
-        arrived = Moments(*(getattr(other, name).cpu() for name in FIELDS))
+    def _moments(self) -> Moments:
+        return Moments(self.count, self.mean, self.scatter, self.cubes, self.quartics)
+
+    def _store(self, moments: Moments) -> None:
+        for name, tensor in vars(moments).items():
+            setattr(self, name, tensor)
+
+    def _add(self, other: Moments) -> None:
+        arrived = Moments(**{name: tensor.cpu() for name, tensor in vars(other).items()})
         if self.d == 0:
-            self._moments = merge_moments(_empty(self.k, arrived.mean.shape[1]), arrived)
+            self._store(merge_moments(_empty(self.k, arrived.mean.shape[1]), arrived))
         elif arrived.mean.shape != (self.k, 0):
-            self._moments = merge_moments(self._moments, arrived)
+            self._store(merge_moments(self._moments(), arrived))
 
 
 @dataclass(frozen=True)
@@ -212,30 +152,14 @@ class ClassMomentsRequest:
         layer: tapped layer; -1 is the input of the finest segmentation head.
     """
 
-    kind: ClassVar[type] = ClassMoments
+    kind: ClassVar[type[Statistic]] = ClassMoments
     layer: int = -1
 
-    def start(self, scene: PassContext) -> ClassMoments:
-        """An empty statistic.
-
-        Args:
-            scene: context of the pass.
-
-        Returns:
-            An empty statistic for the k classes.
-        """
-        return ClassMoments(scene.k, layer=self.layer, backend=scene.backend)
+    def start(self, context: PassContext) -> ClassMoments:
+        """An empty statistic for the k classes."""
+        return ClassMoments(context.k, layer=self.layer, backend=context.backend)
 
 
 def _empty(k: int, d: int) -> Moments:
-    return Moments(
-        count=torch.zeros(k, dtype=torch.int64),
-        mean=torch.zeros(k, d, dtype=torch.float64),
-        scatter=torch.zeros(k, d, d, dtype=torch.float64),
-        cubes=torch.zeros(k, d, dtype=torch.float64),
-        quartics=torch.zeros(k, dtype=torch.float64),
-    )
-
-
-def _slice(moments: Moments, label: int) -> Moments:
-    return Moments(*(getattr(moments, name)[label : label + 1] for name in FIELDS))
+    zeros = (torch.zeros(k, *shape, dtype=torch.float64) for shape in ((d,), (d, d), (d,), ()))
+    return Moments(torch.zeros(k, dtype=torch.int64), *zeros)

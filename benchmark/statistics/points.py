@@ -1,22 +1,63 @@
 """PointSample: a class-balanced sample of voxels over all cases, with features and the source's logits."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.statistics.point_table import PointTable
-from benchmark.statistics.protocol import OwnedWindow, PassContext
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, check_mergeable
 from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary
 from benchmark.storage.files import read_json, read_tensors, write_json, write_tensors
 
-Array: TypeAlias = NDArray[Any] | Tensor
+
+@dataclass(frozen=True)
+class PointTable:
+    """Sampled voxels, sorted by class and priority.
+
+    Attributes:
+        features: (n, d) float32.
+        logits: (n, z) float32, of the source; (n, 0) without a head.
+        labels: (n,) int64.
+        cases: (n,) int64, indices into the sample's cases.
+        positions: (n, 3) int64 voxel coordinates.
+        boundary: (n,) bool, whether a face neighbour has another class.
+        priorities: (n,) float64.
+    """
+
+    features: Tensor
+    logits: Tensor
+    labels: Tensor
+    cases: Tensor
+    positions: Tensor
+    boundary: Tensor
+    priorities: Tensor
+
+    def take(self, rows: Tensor) -> Self:
+        """Select rows (n,), int64 or bool."""
+        return type(self)(*(column[rows] for column in vars(self).values()))
+
+    def joined(self, other: Self) -> Self:
+        """Append the rows of a table with the same d and z."""
+        return type(self)(
+            *(torch.cat(columns) for columns in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
+
+    def smallest(self, quota: int, k: int) -> Self:
+        """Keep up to `quota` rows of smallest priority in each of k classes, sorted by class and priority."""
+        ordered = self.take(torch.argsort(self.priorities, stable=True))
+        kept = [torch.nonzero(ordered.labels == label).squeeze(1)[:quota] for label in range(k)]
+        return ordered.take(torch.cat(kept) if kept else torch.zeros(0, dtype=torch.int64))
+
+    def limits(self, quota: int, k: int) -> Tensor:
+        """Priority below which a row would enter the table, (k,) float64; inf for a class with fewer than `quota`."""
+        classes = [self.priorities[self.labels == label] for label in range(k)]
+        return torch.stack([own.max() if len(own) >= quota else own.new_tensor(torch.inf) for own in classes])
 
 
-class PointSample:
+class PointSample(Statistic):
     """Up to `quota` voxels of each class, sampled uniformly over all voxels of that class in all cases.
 
     Only the sample is kept in memory. It does not depend on windows, order of cases or merges (see `voxel_sampling`).
@@ -29,17 +70,17 @@ class PointSample:
 
     Attributes:
         table: the sampled voxels; None before the first.
-        names: names of the cases.
+        cases: names of the cases.
     """
+
+    settings = ("k", "quota", "layer", "seed")
 
     def __init__(self, *, k: int, quota: int, layer: int = -1, seed: int = 0) -> None:
         self.k = k
         self.quota = quota
         self.layer = layer
         self.seed = seed
-        self.names: tuple[str, ...] = ()
         self.table: PointTable | None = None
-        self._open: PointTable | None = None
 
     @classmethod
     def from_samples(cls, features: Array, labels: Array, *, logits: Array | None = None) -> Self:
@@ -49,9 +90,6 @@ class PointSample:
             features: (n, d) real numbers.
             labels: (n,) integers in 0 .. k - 1.
             logits: (n, z) logits of the source.
-
-        Returns:
-            The sample.
 
         Raises:
             ValueError: if the lengths differ.
@@ -69,8 +107,8 @@ class PointSample:
         sample = cls(k=int(targets.max()) + 1 if n else 0, quota=n)
         places = torch.arange(n)
         positions, boundary = torch.zeros(n, 3, dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
-        everything = PointTable(rows, scores, targets, places * 0, positions, boundary, places.double())
-        sample.names, sample.table = ("",), everything.smallest(n, sample.k)
+        sample._add(PointTable(rows, scores, targets, places * 0, positions, boundary, places.double()))
+        sample.cases = ("",)
         return sample
 
     @property
@@ -89,28 +127,13 @@ class PointSample:
         return self._rows().logits
 
     @property
-    def softmax(self) -> Tensor:
-        """Softmax of the source, (n, z) float32."""
-        return self._rows().logits.softmax(dim=1)
-
-    @property
     def boundary(self) -> Tensor:
         """Whether a face neighbour of the voxel has another class, (n,) bool."""
         return self._rows().boundary
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
-        """Choose the voxels of a case that may enter the sample.
-
-        Args:
-            case: name of the case.
-            labels: (D, H, W) integers.
-            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
-
-        Raises:
-            ValueError: if the case was added before.
-        """
-        if case in self.names:
-            raise ValueError(f"`case` must be new, got {case!r} twice")
+        """Choose the voxels of a case that may enter the sample."""
+        super().begin(case, labels)
         draws = [
             draw_voxels(labels, label, self.quota, seed=self.seed, case=case, seen=seen) for label in range(self.k)
         ]
@@ -119,88 +142,54 @@ class PointSample:
         chosen = PointTable(
             features=torch.zeros(n, 0),
             logits=torch.zeros(n, 0),
-            labels=torch.repeat_interleave(
-                torch.arange(self.k), torch.tensor([len(draw.priorities) for draw in draws])
-            ),
-            cases=torch.full((n,), len(self.names)),
+            labels=torch.cat([torch.full((len(draw.priorities),), label) for label, draw in enumerate(draws)]),
+            cases=torch.full((n,), len(self.cases)),
             positions=positions,
             boundary=on_boundary(labels.cpu(), positions),
             priorities=torch.cat([draw.priorities for draw in draws]),
         )
-        self.names += (case,)
-        self._open = chosen if self.table is None else self._below_limits(chosen)
+        if self.table is not None:
+            limits = self.table.limits(self.quota, self.k)
+            chosen = chosen.take(chosen.priorities < limits[chosen.labels])
+        self.cases += (case,)
+        self._open = chosen
 
     def update(self, window: OwnedWindow) -> None:
-        """Add the chosen voxels that a window owns.
-
-        Args:
-            window: a window of the current case.
-        """
-        if self._open is None:
-            raise RuntimeError("PointSample: `begin` must be called before `update`")
-        owned = inside(self._open.positions, window.start, tuple(window.labels.shape))
-        arrived = self._open.take(owned)
+        """Add the chosen voxels that a window owns."""
+        chosen: PointTable = self._opened()
+        arrived = chosen.take(inside(chosen.positions, window.start, tuple(window.labels.shape)))
         if len(arrived.labels):
             local = arrived.positions - torch.tensor(window.start)
             logits = window.logits[(slice(None), *local.to(window.logits.device).T)].T.float().cpu()
             features = window.at(self.layer, arrived.positions).float().cpu()
-            self._take(replace(arrived, features=features, logits=logits))
-
-    def end(self, case: str) -> None:
-        """Discard the remaining chosen voxels of the current case.
-
-        Args:
-            case: name of the current case.
-        """
-        self._open = None
+            self._add(replace(arrived, features=features, logits=logits))
 
     def merge(self, other: Self) -> Self:
-        """Merge two samples.
-
-        Args:
-            other: sample of other cases, drawn with the same settings.
-
-        Returns:
-            A new statistic.
+        """Merge two samples into a new one.
 
         Raises:
             ValueError: if the sampling settings differ, or a case is in both.
         """
-        if (self.k, self.quota, self.layer, self.seed) != (other.k, other.quota, other.layer, other.seed):
-            raise ValueError("`other` must be sampled with the same k, quota, layer and seed")
-        if both := sorted(set(self.names) & set(other.names)):
-            raise ValueError(f"`other` must not share cases, got {both} in both")
-        merged = type(self)(k=self.k, quota=self.quota, layer=self.layer, seed=self.seed)
-        merged.names, merged.table = self.names + other.names, self.table
+        check_mergeable(self, other, self.settings)
+        merged = copy(self)
         if other.table is not None:
-            merged._take(replace(other.table, cases=other.table.cases + len(self.names)))
+            merged._add(replace(other.table, cases=other.table.cases + len(self.cases)))
+        merged.cases += other.cases
         return merged
 
     def save(self, folder: Path) -> None:
-        """Write the sampled voxels and the sampling settings.
-
-        Args:
-            folder: an existing folder.
-        """
-        values = {"k": self.k, "quota": self.quota, "layer": self.layer, "seed": self.seed, "names": self.names}
+        """Write the sampled voxels and the sampling settings."""
         write_tensors(folder / "points.safetensors", {} if self.table is None else vars(self.table))
-        write_json(folder / "points.json", values)
+        write_json(folder / "points.json", self._values() | {"names": self.cases})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote.
-
-        Args:
-            folder: folder with `points.safetensors` and `points.json`.
-
-        Returns:
-            The statistic.
-        """
+        """Read what `save` wrote."""
         values = read_json(folder / "points.json")
-        names = tuple(values.pop("names"))
+        cases = tuple(values.pop("names"))
         sample = cls(**values)
         tensors = read_tensors(folder / "points.safetensors")
-        sample.names, sample.table = names, PointTable(**tensors) if tensors else None
+        sample.cases, sample.table = cases, PointTable(**tensors) if tensors else None
         return sample
 
     def _rows(self) -> PointTable:
@@ -208,11 +197,7 @@ class PointSample:
             raise ValueError("the sample is empty")
         return self.table
 
-    def _below_limits(self, chosen: PointTable) -> PointTable:
-        limits = self._rows().limits(self.quota, self.k)
-        return chosen.take(chosen.priorities < limits[chosen.labels])
-
-    def _take(self, arrived: PointTable) -> None:
+    def _add(self, arrived: PointTable) -> None:
         together = arrived if self.table is None else self.table.joined(arrived)
         self.table = together.smallest(self.quota, self.k)
 
@@ -223,11 +208,11 @@ class BalancedPointsRequest:
 
     Attributes:
         count: maximum number of voxels; each of the k classes contributes up to count // k.
-        layer: tapped layer; -1 is the finest.
+        layer: tapped layer; -1 is the input of the finest segmentation head.
         seed: seed of the sampling.
     """
 
-    kind: ClassVar[type] = PointSample
+    kind: ClassVar[type[Statistic]] = PointSample
     count: int = 2000
     layer: int = -1
     seed: int = 0
@@ -236,13 +221,6 @@ class BalancedPointsRequest:
         if self.count < 1:
             raise ValueError(f"`count` must be positive, got {self.count}")
 
-    def start(self, scene: PassContext) -> PointSample:
-        """An empty statistic.
-
-        Args:
-            scene: context of the pass.
-
-        Returns:
-            An empty sample for the k classes.
-        """
-        return PointSample(k=scene.k, quota=max(self.count // scene.k, 1), layer=self.layer, seed=self.seed)
+    def start(self, context: PassContext) -> PointSample:
+        """An empty sample for the k classes."""
+        return PointSample(k=context.k, quota=max(self.count // context.k, 1), layer=self.layer, seed=self.seed)

@@ -1,16 +1,21 @@
-"""Protocols of statistics, of requests for them, and of the windows that update them.
+"""Statistics, requests for them, and the windows that update them.
 
 A request is a frozen dataclass that says what to accumulate. Equal requests are accumulated once, and a metric looks up
 the result by its request.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.core.backend import Backend
+
+Array: TypeAlias = NDArray[Any] | Tensor
 
 
 class OwnedWindow(Protocol):
@@ -24,12 +29,10 @@ class OwnedWindow(Protocol):
         softmax: (z, D, H, W) float32 of the owned box.
     """
 
-    @property
-    def case(self) -> str: ...  # noqa: D102
-    @property
-    def start(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def labels(self) -> Tensor: ...  # noqa: D102
+    case: str
+    start: tuple[int, ...]
+    labels: Tensor
+
     @property
     def logits(self) -> Tensor: ...  # noqa: D102
     @property
@@ -37,11 +40,9 @@ class OwnedWindow(Protocol):
 
     def dense(self, layer: int) -> Tensor:
         """Features of a layer at every owned voxel in raster order, (n, d) float32."""
-        ...
 
     def at(self, layer: int, points: Tensor) -> Tensor:
         """Features (n, d) float32 of a layer at points (n, 3), integer volume coordinates inside the owned box."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -63,45 +64,85 @@ class PassContext:
     backend: Backend = "auto"
 
 
-class Statistic(Protocol):
-    """A mergeable statistic (a monoid), so that cases can be split freely over windows and processes."""
+class Statistic(ABC):
+    """A mergeable statistic (a monoid), so that cases can be split freely over windows and processes.
+
+    Attributes:
+        settings: names of the attributes that statistics must share to be merged.
+        cases: names of the cases; empty for a statistic that does not keep cases apart.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    cases: tuple[str, ...] = ()
+    _open: Any = None  # what the current case needs until its end
 
     def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
         """Called once before the windows of a case.
 
-        `labels` (D, H, W) covers the whole volume; `seen` (D, H, W) bool marks the voxels that windows will cover, None
-        for all.
-        """
-        ...
+        Args:
+            case: the case's name.
+            labels: (D, H, W) integers of the whole volume.
+            seen: (D, H, W) bool, the voxels that windows will cover; None for all.
 
+        Raises:
+            ValueError: if the case was added before.
+        """
+        if case in self.cases:
+            raise ValueError(f"`case` must be new, got {case!r} twice")
+
+    @abstractmethod
     def update(self, window: OwnedWindow) -> None:
-        """Add the voxels that a window owns."""
-        ...
+        """Add the voxels that a window of the current case owns."""
 
     def end(self, case: str) -> None:
         """Called once after the windows of a case."""
-        ...
+        self._open = None
 
+    @abstractmethod
     def merge(self, other: Self) -> Self:
-        """Merge two statistics; equal to one pass over the cases of both."""
-        ...
+        """Merge two statistics into a new one, equal to one pass over the cases of both.
 
+        Raises:
+            ValueError: if the settings differ, or a case is in both.
+        """
+
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Write to an existing, empty folder."""
-        ...
 
     @classmethod
+    @abstractmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        ...
+
+    def _values(self) -> dict[str, Any]:
+        """The settings by name; a constructor takes them as arguments."""
+        return {name: getattr(self, name) for name in self.settings}
+
+    def _opened(self) -> Any:
+        if self._open is None:
+            raise RuntimeError(f"{type(self).__name__}: `begin` must be called before `update` and `end`")
+        return self._open
 
 
 @runtime_checkable
 class Request(Protocol):
     """A request for one statistic: a frozen dataclass of plain values (int, float, str, tuples of them)."""
 
-    kind: ClassVar[type]
+    kind: ClassVar[type[Statistic]]
 
-    def start(self, scene: PassContext) -> Statistic:
-        """An empty statistic."""
-        ...
+    def start(self, context: PassContext) -> Statistic:
+        """An empty statistic for a pass."""
+
+
+def check_mergeable(ours: Any, theirs: Any, settings: Sequence[str]) -> None:
+    """Check that two statistics, or collections of them, have the same settings and no case in common.
+
+    Raises:
+        ValueError: if not.
+    """
+    for name in settings:
+        if getattr(ours, name) != getattr(theirs, name):
+            raise ValueError(f"`other` must have {name} {getattr(ours, name)}, got {getattr(theirs, name)}")
+    if both := sorted(set(ours.cases) & set(theirs.cases)):
+        raise ValueError(f"`other` must not share cases, got {both} in both")

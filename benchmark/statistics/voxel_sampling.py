@@ -42,9 +42,6 @@ def draw_voxels(
         seen: (D, H, W) bool, the voxels that may be sampled; None for all. It does not change priorities, so a seen
             voxel that is sampled from all voxels is also sampled from the seen ones.
 
-    Returns:
-        The voxels of smallest priority.
-
     Example:
         >>> labels = torch.tensor([[[0, 1], [1, 1]]])
         >>> draw_voxels(labels, 1, 2, seed=0, case="a").positions.shape
@@ -58,9 +55,8 @@ def draw_voxels(
     n = flat.numel() if members is None else members.numel()
     priorities = torch.rand(n, dtype=torch.float64, generator=_generator(seed, case, label))
     if seen is not None:
-        visible = seen.reshape(-1).cpu()
         members = torch.arange(n) if members is None else members
-        visible = visible[members]
+        visible = seen.reshape(-1).cpu()[members]
         members, priorities = members[visible], priorities[visible]
     kept = torch.topk(priorities, min(count, len(priorities)), largest=False, sorted=True)
     chosen = kept.indices if members is None else members[kept.indices]
@@ -73,29 +69,13 @@ def _generator(seed: int, case: str, label: int | None) -> torch.Generator:
 
 
 def inside(positions: Tensor, start: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
-    """Test which positions lie in a box.
-
-    Args:
-        positions: (n, 3) voxel coordinates.
-        start: first voxel of the box.
-        shape: size of the box.
-
-    Returns:
-        (n,) bool.
-    """
+    """Test which positions (n, 3) lie in a box, given by its first voxel and its size; (n,) bool."""
     low = torch.tensor(start)
     return ((positions >= low) & (positions < low + torch.tensor(shape))).all(dim=1)
 
 
 def on_boundary(labels: Tensor, positions: Tensor) -> Tensor:
-    """Test which voxels have a face neighbour of another class.
-
-    Args:
-        labels: (D, H, W) integers.
-        positions: (n, 3) voxel coordinates.
-
-    Returns:
-        (n,) bool.
+    """Test which positions (n, 3) have a face neighbour of another class in `labels` (D, H, W); (n,) bool.
 
     Example:
         >>> on_boundary(torch.tensor([[[0, 0, 1]]]), torch.tensor([[0, 0, 0], [0, 0, 1]])).tolist()

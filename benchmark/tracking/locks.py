@@ -1,27 +1,36 @@
-"""Locks on job keys, so that only one process works on a job.
+"""Locks on job keys, so that only one process works on a job, and retries while a store is unavailable.
 
-The lock is a file lock, which the kernel frees when the process dies, or an advisory lock of a PostgreSQL session,
+A lock is a file lock, which the kernel frees when the process dies, or an advisory lock of a PostgreSQL session,
 which the server frees when the connection ends.
 """
 
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
+from requests.exceptions import RequestException
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from benchmark.errors import InputError
-from benchmark.tracking.retry import patiently
+from benchmark.errors import InputError, one_line
 
 PAUSE = 0.2  # seconds between two attempts
+UNWRITABLE = ("readonly database", "disk is full", "No space left", "Read-only file system", "disk I/O error")
+# a server with no free database connection answers BAD_REQUEST with the last of these texts
+AWAY = ("API request to", "database is locked", "could not connect", "Connection refused", "QueuePool limit")
+Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def claimed(key: str, place: str, *, patience: float = 60.0) -> Iterator[None]:
+def claimed(key: str, place: str, *, patience: float = 60.0) -> AbstractContextManager[None]:
     """Lock a job key for the block, after waiting for its current owner.
 
     Args:
@@ -32,21 +41,15 @@ def claimed(key: str, place: str, *, patience: float = 60.0) -> Iterator[None]:
     Raises:
         InputError: The database does not answer.
     """
-    with _advisory(key, place, patience) if place.startswith("postgresql") else _file(key, Path(place)):
-        yield
+    return _advisory(key, place, patience) if place.startswith("postgresql") else _file(key, Path(place))
 
 
 def claims_place(uri: str, locks: str, outbox: Path) -> str:
     """Choose where the jobs of a store are locked.
 
-    Args:
-        uri: The store's address.
-        locks: The setting `tracking.locks`, a PostgreSQL address or a folder; empty for the default.
-        outbox: The folder of results that wait for delivery.
-
-    Returns:
-        `locks` if given; otherwise the store's PostgreSQL database, a folder next to its sqlite file, or a folder next
-        to the outbox, which only protects machines that share it.
+    This is the setting `tracking.locks`, a PostgreSQL address or a folder, unless it is empty; then the store's
+    PostgreSQL database, a folder next to its sqlite file, or a folder next to the outbox, which only protects machines
+    that share it.
     """
     if locks or uri.startswith("postgresql"):
         return locks or uri
@@ -70,36 +73,70 @@ def _file(key: str, folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_path(key, folder))
     try:
-        lock.acquire(timeout=0)
+        acquired = lock.acquire(timeout=0)
     except Timeout:
         log.info("waiting for another process that is working on %s", key[:16])
-        lock.acquire()
-    try:
+        acquired = lock.acquire()
+    with acquired:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
 def _advisory(key: str, uri: str, patience: float) -> Iterator[None]:
-    from sqlalchemy import create_engine, text
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import NullPool
-
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
-    engine = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    connection = patiently(engine.connect, seconds=patience, hint="cannot reach the database of tracking.locks")
+    connect = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect
+    connection = patiently(connect, seconds=patience, hint="cannot reach the database of tracking.locks")
     try:
-        waited = False
-        while not connection.execute(text("select pg_try_advisory_lock(:n)"), {"n": number}).scalar():
-            if not waited:
+        for attempt in count():
+            if connection.execute(text("select pg_try_advisory_lock(:n)"), {"n": number}).scalar():
+                break
+            if attempt == 0:
                 log.info("waiting for another process that is working on %s", key[:16])
-            waited = True
             time.sleep(PAUSE)
     except SQLAlchemyError as error:
-        raise InputError(f"cannot reach the database of tracking.locks: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot reach the database of tracking.locks: {one_line(error)}") from error
     try:
         yield
     finally:
         with suppress(SQLAlchemyError):  # a stopped server has freed the lock
             connection.close()
+
+
+def patiently(call: Callable[..., Result], *arguments: Any, seconds: float, hint: str) -> Result:
+    """Call a store, and retry with growing pauses while it is unavailable.
+
+    Args:
+        call: The function to call; calling it twice must be harmless.
+        *arguments: Its arguments.
+        seconds: How long to retry.
+        hint: Start of the error message, which the cause follows.
+
+    Raises:
+        InputError: The store is still unavailable, or cannot be written.
+    """
+    tries = Retrying(
+        retry=retry_if_exception(is_away),
+        stop=stop_after_delay(seconds),
+        wait=wait_random_exponential(multiplier=0.2, max=5.0),
+        reraise=True,
+    )
+    try:
+        return tries(call, *arguments)
+    except Exception as error:
+        if not (is_away(error) or is_unwritable(error)):
+            raise
+        raise InputError(f"{hint}: {one_line(error)}") from error
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a retry may help: the server does not answer, or the database is locked or starting."""
+    if is_unwritable(error):
+        return False
+    code = getattr(error, "error_code", "")  # MLflow's
+    known = isinstance(error, RequestException | OperationalError) or code == "TEMPORARILY_UNAVAILABLE"
+    return known or (bool(code) and any(words in str(error) for words in AWAY))
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Whether a disk is full or read-only."""
+    return any(words in str(error) for words in UNWRITABLE)

@@ -1,10 +1,12 @@
 """Outbox: results of jobs on disk until they are delivered to the tracking store.
 
 A running job writes to a draft folder. At its end the draft is fsynced and renamed to a parcel, which is delivered
-once. A job that dies leaves only a draft, which is never read.
+to MLflow once, as a run. A job that dies leaves only a draft, which is never read. Every step of a delivery can be
+repeated: a second attempt continues with the run of the first.
 """
 
 import json
+import math
 import os
 import shutil
 import time
@@ -14,8 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchmark.storage.files import flush, write_json
-from benchmark.tracking.records import Data
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from benchmark.errors import InputError, one_line
+from benchmark.storage.files import flush, read_json, write_json
+from benchmark.tracking.records import Data, Row
 
 ROW = "row.json"
 FILES = "artifacts"
@@ -24,28 +33,15 @@ NOTE = "mlflow.note.content"  # the tag that MLflow shows as a description, in M
 
 @dataclass(frozen=True)
 class Parcel:
-    """A complete result that waits for delivery.
-
-    Attributes:
-        folder: Contains the row and the artifacts.
-    """
+    """A complete result that waits for delivery: a folder with the row and the artifacts."""
 
     folder: Path
 
     @property
     def row(self) -> dict[str, Any]:
         """experiment, key, name, start, end, status, params, metrics, tags, data; state of delivery: tried, run."""
-        row: dict[str, Any] = json.loads((self.folder / ROW).read_text(encoding="utf-8"))
+        row: dict[str, Any] = read_json(self.folder / ROW)
         return row
-
-    @property
-    def files(self) -> Path:
-        """The folder of the artifacts."""
-        return self.folder / FILES
-
-    def belongs(self, key: str, experiment: str) -> bool:
-        """Whether this is the result of a job of an experiment; experiments may share an outbox."""
-        return self.folder.name == key and self.row.get("experiment", experiment) == experiment
 
     def note(self, **facts: Any) -> None:
         """Save the state of delivery, so that a second attempt continues from it."""
@@ -82,23 +78,11 @@ class Draft:
             key: The job's key, which the caller has claimed.
             **row: Known fields of the row: experiment, name, tags.
         """
-        remove_drafts(outbox, key)
+        remove_leftovers(outbox, {key})
         folder = outbox / f".{key}.{os.getpid()}"
         (folder / FILES).mkdir(parents=True)
-        return cls(
-            folder,
-            {
-                "key": key,
-                "start": now(),
-                "params": {},
-                "metrics": [],
-                "tags": {},
-                "data": [],
-                "tried": False,
-                "run": "",
-                **row,
-            },
-        )
+        empty: dict[str, Any] = {"params": {}, "metrics": [], "tags": {}, "data": [], "tried": False, "run": ""}
+        return cls(folder, {"key": key, "start": now(), **empty, **row})
 
     def log(
         self,
@@ -146,11 +130,7 @@ class Draft:
         path.write_text(content, encoding="utf-8")
 
     def seal(self, status: str) -> Parcel:
-        """Turn the draft into a parcel that is ready for delivery.
-
-        Args:
-            status: FINISHED, FAILED or KILLED.
-        """
+        """Turn the draft into a parcel that is ready for delivery; `status` is FINISHED, FAILED or KILLED."""
         for path in self.folder.rglob("*"):
             if path.is_file():
                 flush(path)
@@ -162,10 +142,6 @@ class Draft:
         flush(whole.parent)
         return Parcel(whole)
 
-    def drop(self) -> None:
-        """Delete the draft."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 def waiting(outbox: Path) -> list[Parcel]:
     """Parcels that wait for delivery, oldest first."""
@@ -176,19 +152,82 @@ def waiting(outbox: Path) -> list[Parcel]:
     return [Parcel(path) for _, path in sorted(parcels)]
 
 
-def remove_leftovers(outbox: Path, finished: Container[str]) -> None:
-    """Delete drafts of finished keys, and remains of delivered parcels."""
+def remove_leftovers(outbox: Path, keys: Container[str]) -> None:
+    """Delete drafts of finished or claimed keys, and remains of delivered parcels."""
     for path in outbox.glob(".*"):
-        if path.name[1:].partition(".")[0] in finished or path.name.endswith(".gone"):
+        if path.name[1:].partition(".")[0] in keys or path.name.endswith(".gone"):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_drafts(outbox: Path, key: str) -> None:
-    """Delete drafts of dead jobs with a key, which the caller has claimed."""
-    for path in outbox.glob(f".{key}.*"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def now() -> int:
     """Milliseconds since 1970."""
     return int(time.time() * 1000)
+
+
+def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
+    """Write a parcel to a run of an experiment, given by its id, with the job's status; return the run's identifier."""
+    row = parcel.row
+    run = str(row["run"] or _begin(parcel, client, experiment))
+    client.log_batch(
+        run,
+        [Metric(*values) for values in row["metrics"]],
+        [Param(name, value) for name, value in row["params"].items()],
+        [RunTag(name, value) for name, value in row["tags"].items()],
+    )
+    if inputs := [_input(*facts) for facts in row.get("data", [])]:  # absent in parcels of older versions
+        client.log_inputs(run, inputs)
+    if any((parcel.folder / FILES).iterdir()):
+        client.log_artifacts(run, str(parcel.folder / FILES))
+    client.set_terminated(run, row["status"], row["end"])
+    return run
+
+
+def _begin(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
+    """Create a run, or find the open run of an earlier attempt that was killed before it noted the identifier."""
+    row = parcel.row
+    if row["tried"]:
+        where = f"attributes.status = 'RUNNING' and tags.job_key = '{row['key']}'"
+        if begun := client.search_runs([experiment], where, ViewType.ACTIVE_ONLY, 1):
+            return str(begun[0].info.run_id)
+    parcel.note(tried=True)
+    run = client.create_run(experiment, start_time=row["start"], tags=row["tags"]).info.run_id
+    parcel.note(run=run)
+    return str(run)
+
+
+def _input(name: str, digest: str, folder: str, use: str) -> DatasetInput:
+    data = Dataset(name, digest[:36], "local", json.dumps({"uri": folder}))  # MLflow keeps 36 characters of a digest
+    return DatasetInput(data, [InputTag("mlflow.data.context", use)])
+
+
+def row_of(run: Run) -> Row:
+    """Convert a run to a row."""
+    info, tags = run.info, dict(run.data.tags)
+    return Row(
+        stage=tags.get("stage", ""),
+        key=tags.get("job_key", info.run_id),
+        name=info.run_name or "",
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        run=info.run_id,
+        seconds=(info.end_time - info.start_time) / 1000.0 if info.end_time else math.nan,
+    )
+
+
+def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
+    """Download an artifact of any run or registered model, and return its path.
+
+    Args:
+        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
+        folder: Created if missing.
+        uri: The tracking address; None for MLflow's own setting.
+
+    Raises:
+        InputError: The artifact does not exist, or the store does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise InputError(f"source: cannot download the artifact {path}: {one_line(error)}") from error

@@ -1,16 +1,21 @@
 """Result rows of the commands, and the data frames that the analysis reads."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from benchmark.metric.score import Score
 
-STAGES = ("prepare", "pretrain", "truth", "score", "pair", "agreement", "summary", "rank", "perf", "variant")
+# Kinds of jobs; rows and the store's tag `stage` have these names in lower case
+Stage = StrEnum("Stage", "PREPARE PRETRAIN TRUTH SCORE PAIR AGREEMENT SUMMARY RANK PERF VARIANT")
+# Prefixes of a metric's name, or of `dice`, in the metrics and tags of a run
+PART = "part/"  # a term of a score: part/<metric>/<term>
+SECONDS = "seconds/"  # what a score took
+REASON = "reason/"  # why a value is NaN
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Row:
     """A finished job.
 
     Attributes:
-        stage: One of STAGES.
+        stage: A `Stage`.
         key: The job's key.
         name: Readable name.
         params: Settings of the job: source, target, seed and so on.
@@ -54,107 +59,94 @@ class Row:
     run: str = ""
     seconds: float = math.nan
 
+    @property
+    def scored(self) -> list[str]:
+        """The names of the metrics of a score row."""
+        return self.params["metrics"].split(",")
 
-def truth_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    def score(self, metric: str) -> Score:
+        """The score of a metric, with the parts that a pool combines."""
+        prefix = f"{PART}{metric}/"
+        parts = {name.removeprefix(prefix): value for name, value in self.metrics.items() if name.startswith(prefix)}
+        value = self.metrics.get(metric, math.nan)
+        reason = self.tags.get(f"{REASON}{metric}", "the store holds no value" if math.isnan(value) else "")
+        return Score(value, reason, parts)
+
+
+def truth_frame(rows: Collection[Row]) -> pd.DataFrame:
     """One line per fine-tuning: source, target, seed, tune, dice, external_dice, the reason of a NaN, seconds.
 
     `external_dice` is NaN if there is no other patient.
     """
     return pd.DataFrame(
-        [
-            {
-                "source": row.params["source"],
-                "target": row.params["target"],
-                "seed": int(row.params["seed"]),
-                "tune": row.params["tune"],
-                "dice": row.metrics.get("dice", math.nan),
-                "external_dice": row.metrics.get("external_dice", math.nan),
-                "reason": row.tags.get("reason/dice", ""),
-                "seconds": row.metrics.get("seconds", math.nan),
-            }
-            for row in rows
-        ],
-        columns=["source", "target", "seed", "tune", "dice", "external_dice", "reason", "seconds"],
+        {
+            "source": [row.params["source"] for row in rows],
+            "target": [row.params["target"] for row in rows],
+            "seed": [int(row.params["seed"]) for row in rows],
+            "tune": [row.params["tune"] for row in rows],
+            "dice": [row.metrics.get("dice", math.nan) for row in rows],
+            "external_dice": [row.metrics.get("external_dice", math.nan) for row in rows],
+            "reason": [row.tags.get(f"{REASON}dice", "") for row in rows],
+            "seconds": [row.metrics.get("seconds", math.nan) for row in rows],
+        }
     )
 
 
-def score_frame(rows: Iterable[Row], metrics: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def score_frame(rows: Collection[Row], metrics: Mapping[str, object] | None = None) -> pd.DataFrame:
     """One line per source, target and metric: score, the reason of a NaN, seconds.
 
     Args:
         rows: The rows of the score stage.
         metrics: Name -> metric; scores of metrics that are normalised over a target's pool are combined here.
     """
-    rows = list(rows)
-    pooled = {name: metric for name, metric in (metrics or {}).items() if hasattr(metric, "combine")}
     lines = []
     for target in dict.fromkeys(row.params["target"] for row in rows):
         pool = [row for row in rows if row.params["target"] == target]
-        for name in dict.fromkeys(name for row in pool for name in row.params["metrics"].split(",")):
-            scores = {row.params["source"]: _score(row, name) for row in pool if _holds(row, name)}
-            final = pooled[name].combine(scores) if name in pooled else scores
-            seconds = {row.params["source"]: row.metrics.get(f"seconds/{name}", math.nan) for row in pool}
+        for name in dict.fromkeys(name for row in pool for name in row.scored):
+            scores = {row.params["source"]: row.score(name) for row in pool if name in row.scored}
+            combine = getattr((metrics or {}).get(name), "combine", None)
+            final = combine(scores) if combine else scores
+            seconds = {row.params["source"]: row.metrics.get(f"{SECONDS}{name}", math.nan) for row in pool}
             lines += [(source, target, name, score.value, score.reason, seconds[source])
                       for source, score in final.items()]  # fmt: skip
     return pd.DataFrame(lines, columns=["source", "target", "metric", "score", "reason", "seconds"])
 
 
+def source_frame(rows: Collection[Row]) -> pd.DataFrame:
+    """One line per source: source, task, arch, width, length, parameters, source_dice, source_cases."""
+    return pd.DataFrame(
+        {
+            "source": [row.params["source"] for row in rows],
+            "task": [row.params["task"] for row in rows],
+            "arch": [row.params["arch"] for row in rows],
+            "width": [int(row.params["width"]) for row in rows],
+            "length": [row.params["length"] for row in rows],
+            "parameters": [row.metrics["parameters"] for row in rows],
+            "source_dice": [row.metrics.get("dice", math.nan) for row in rows],
+            "source_cases": [row.metrics["cases"] for row in rows],
+        }
+    )
+
+
 def newest(rows: Iterable[Row]) -> list[Row]:
-    """Keep the newest row of each source, target, seed and `tune`.
+    """Keep the newest row of each source, target, seed and `tune`, of rows that come oldest first.
 
     For score rows the newest value of each metric is kept, so that scoring again with a few metrics does not hide the
     others.
-
-    Args:
-        rows: Rows, oldest first.
     """
     latest: dict[tuple[str | None, ...], Row] = {}
     for row in rows:
         place = tuple(row.params.get(name) for name in ("source", "target", "seed", "tune"))
         older = latest.get(place)
-        latest[place] = _both(older, row) if older is not None and row.stage == "score" else row
+        latest[place] = _both(older, row) if older is not None and row.stage == Stage.SCORE else row
     return list(latest.values())
 
 
 def _both(older: Row, newer: Row) -> Row:
-    names = dict.fromkeys([*older.params["metrics"].split(","), *newer.params["metrics"].split(",")])
-    stale = {f"reason/{name}" for name in newer.params["metrics"].split(",")}
+    stale = {f"{REASON}{name}" for name in newer.scored}
     return replace(
         newer,
-        params={**newer.params, "metrics": ",".join(names)},
+        params={**newer.params, "metrics": ",".join(dict.fromkeys([*older.scored, *newer.scored]))},
         metrics={**older.metrics, **newer.metrics},
         tags={**{tag: value for tag, value in older.tags.items() if tag not in stale}, **newer.tags},
-    )
-
-
-def _holds(row: Row, metric: str) -> bool:
-    return metric in row.params["metrics"].split(",")
-
-
-def _score(row: Row, metric: str) -> Score:
-    """Read the score of a metric from a row, with the parts that a pool combines."""
-    prefix = f"part/{metric}/"
-    parts = {name.removeprefix(prefix): value for name, value in row.metrics.items() if name.startswith(prefix)}
-    value = row.metrics.get(metric, math.nan)
-    reason = row.tags.get(f"reason/{metric}", "the store holds no value" if math.isnan(value) else "")
-    return Score(value, reason, parts)
-
-
-def source_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """One line per source: source, task, arch, width, length, parameters, source_dice, source_cases."""
-    return pd.DataFrame(
-        [
-            {
-                "source": row.params["source"],
-                "task": row.params["task"],
-                "arch": row.params["arch"],
-                "width": int(row.params["width"]),
-                "length": row.params["length"],
-                "parameters": row.metrics["parameters"],
-                "source_dice": row.metrics.get("dice", math.nan),
-                "source_cases": row.metrics["cases"],
-            }
-            for row in rows
-        ],
-        columns=["source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases"],
     )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -9,25 +10,27 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, RunStatus, ViewType
+from mlflow.entities import Experiment, ViewType
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.jobs.provenance import provenance, rerun_command
-from benchmark.tracking.delivery import deliver, fetch, row_of
-from benchmark.tracking.locks import claimed, claims_place, forget
-from benchmark.tracking.outbox import Draft, Parcel, remove_leftovers, waiting
+from benchmark.tracking.locks import Result, claimed, claims_place, forget, patiently
+from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, row_of, waiting
 from benchmark.tracking.records import Row
-from benchmark.tracking.retry import patiently
 
 PAGE = 1000  # rows per query; the limit of MLflow is 50000
-Result = TypeVar("Result")
+ENVIRONMENT = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would break the progress display
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # `patience` limits the retries
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,8 @@ class Store:
         Raises:
             InputError: The store cannot be opened.
         """
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # would break the progress display
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # `patience` limits the retries
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are reported as InputError
         lock: AbstractContextManager[object] = nullcontext()
@@ -72,50 +74,52 @@ class Store:
             path = Path(self.uri.removeprefix("sqlite:///")).absolute()
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{path}.lock")  # two processes that create a store at once corrupt it
-        with lock:
+        with lock, self._opening():
             try:
                 return MlflowClient(self.uri)
             except (MlflowException, SQLAlchemyError) as error:
                 if "out-of-date" not in str(error):
-                    raise self._closed(error) from error
+                    raise
             subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", self.uri], check=False)
-            try:
-                return MlflowClient(self.uri)
-            except (MlflowException, SQLAlchemyError) as error:  # created by a newer MLflow, so an upgrade cannot help
-                raise self._closed(error) from error
+            return MlflowClient(self.uri)  # fails if a newer MLflow created the store, so an upgrade cannot help
 
-    def _closed(self, error: Exception) -> InputError:
-        return InputError(f"cannot open the tracking store {self.uri}: {' '.join(str(error).split())}")
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError) as error:
+            raise InputError(f"cannot open the tracking store {self.uri}: {one_line(error)}") from error
 
     @cached_property
     def _experiment(self) -> Experiment:
-        try:
-            found = self._patiently(self.client.get_experiment_by_name, self.experiment)
-        except MlflowException as error:  # the first request to a server
-            raise self._closed(error) from error
-        if found is None:
+        with self._opening():  # the first request to a server
+            experiment = self._patiently(self.client.get_experiment_by_name, self.experiment)
+        if experiment is None:
             location = None if self.uri.startswith("http") else Path(self.artifacts).absolute().as_uri()
             with suppress(MlflowException):  # another process created it first
                 self.client.create_experiment(self.experiment, artifact_location=location)
-            found = self.client.get_experiment_by_name(self.experiment)
-        if found is None or found.lifecycle_stage != "active":
+            experiment = self.client.get_experiment_by_name(self.experiment)
+        if experiment is None or experiment.lifecycle_stage != "active":
             raise InputError(f"experiment {self.experiment} of {self.uri} is deleted; set another tracking.experiment")
-        return found
+        return experiment
+
+    def mark_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment; MLflow shows `mlflow.note.content` as a description, in Markdown."""
+        for name, value in tags.items():
+            self.client.set_experiment_tag(self.prepare(), name, value)
+
+    def mark_run(self, run: str, *, name: str, tags: Mapping[str, str]) -> None:
+        """Rename a run, given by the store's identifier, and set its tags."""
+        self.client.update_run(run, name=name)
+        for tag, value in tags.items():
+            self.client.set_tag(run, tag, value)
 
     def finished(self, stage: str | None = None) -> dict[str, Row]:
-        """Finished jobs by key; the newest run of each job.
-
-        Args:
-            stage: Return only jobs of this stage.
-        """
+        """Finished jobs, of one stage or of all, by key; the newest run of each job."""
         return {row.key: row for row in self._search(f" and tags.stage = '{stage}'" if stage else "")}
 
-    def find(self, key: str) -> Row | None:
-        """The newest finished run of a job, or None."""
-        return self.find_tag("job_key", key)
-
-    def find_tag(self, tag: str, value: str) -> Row | None:
-        """The newest finished run with this value of a tag, or None."""
+    def find(self, value: str, *, tag: str = "job_key") -> Row | None:
+        """The newest finished run of the job with this key, or with this value of another tag; None without one."""
         return next(reversed(list(self._search(f" and tags.{tag} = '{value}'"))), None)
 
     def _search(self, condition: str) -> Iterator[Row]:
@@ -129,12 +133,19 @@ class Store:
             token = page.token or ""
 
     def download(self, run: str, path: str, folder: Path) -> Path:
-        """Download an artifact, a file or a folder, into `folder` and return its path.
+        """Download an artifact of a run, a file or a folder, into `folder` and return its path.
 
         Raises:
             InputError: The artifact does not exist, or cannot be written.
         """
-        return self._patiently(fetch, self.client, run, path, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        hint = f"cannot download the artifact {path} of run {run} of {self.uri} to {folder}"
+        download = self.client.download_artifacts
+        try:
+            return Path(patiently(download, run, path, str(folder), seconds=self.patience, hint=hint))
+        except MlflowException as error:  # raised for a missing artifact and for a full disk alike
+            free = shutil.disk_usage(folder).free // 2**20
+            raise InputError(f"{hint} ({free} MB free): {one_line(error)}") from error
 
     @contextmanager
     def claim(self, key: str) -> Iterator[Row | None]:
@@ -156,7 +167,11 @@ class Store:
     @contextmanager
     def _locked(self, key: str) -> Iterator[int]:
         with claimed(key, self._locks, patience=self.patience):
-            own = [parcel for parcel in waiting(self._outbox) if parcel.belongs(key, self.experiment)]
+            own = [
+                parcel
+                for parcel in waiting(self._outbox)  # which experiments may share
+                if parcel.folder.name == key and parcel.row.get("experiment", self.experiment) == self.experiment
+            ]
             for parcel in own:
                 self._patiently(self._deliver, parcel)
             yield len(own)
@@ -185,7 +200,7 @@ class Store:
         of the job or of the bench delivers it.
 
         Args:
-            stage: One of records.STAGES.
+            stage: A `Stage` of benchmark.tracking.records.
             key: The job's key.
             name: The run's readable name.
             params: Settings of the job.
@@ -208,23 +223,23 @@ class Store:
         try:
             yield draft
         except KeyboardInterrupt:
-            self._end(draft, RunStatus.KILLED)
+            self._end(draft, "KILLED")
             raise
         except BaseException as error:
             draft.log(tags={"error": f"{type(error).__name__}: {error}"[:4000]})
-            self._end(draft, RunStatus.FAILED)
+            self._end(draft, "FAILED")
             raise
-        draft.run_id = self._patiently(self._deliver, draft.seal(RunStatus.to_string(RunStatus.FINISHED)))
+        draft.run_id = self._patiently(self._deliver, draft.seal("FINISHED"))
 
-    def _end(self, draft: Draft, status: int) -> None:
+    def _end(self, draft: Draft, status: str) -> None:
         """Record an unfinished job without retrying, so that the error of the job itself is raised."""
         with suppress(OSError, MlflowException, RequestException):
-            parcel = draft.seal(RunStatus.to_string(status))
+            parcel = draft.seal(status)
             try:
                 self._deliver(parcel)
             finally:
                 parcel.remove()
-        draft.drop()
+        remove_leftovers(self._outbox, {draft.row["key"]})
 
     def _deliver(self, parcel: Parcel) -> str:
         """Write a parcel to the store, unless its job is already finished there, and delete it."""

@@ -9,7 +9,7 @@ from monai.metrics import compute_dice
 from torch import Tensor, nn
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 
 BATCH = 4  # windows per forward pass
 TOGETHER = 2**22  # voxels of the cases whose logits are in memory at once; a single case may have more
@@ -57,15 +57,12 @@ def _alike(cases: Iterable[Case]) -> Iterator[list[Case]]:
 
 
 def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]:
-    """Dice of each foreground class of one case, without ignored voxels.
+    """Dice of each of the k - 1 foreground classes of a case, without ignored voxels.
 
     Args:
-        predicted: (D, H, W) uint8 labels.
-        labels: (D, H, W) uint8.
+        predicted: (D, H, W) uint8.
+        labels: (D, H, W) uint8; a class that is absent from them has NaN.
         classes: k, including the background.
-
-    Returns:
-        k - 1 values; NaN for a class that is absent from the labels.
     """
     predicted = predicted.masked_fill(labels == IGNORED, 0)
     one_hot = [torch.stack([volume == c for c in range(classes)])[None] for volume in (predicted, labels)]

@@ -8,17 +8,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.tasks.task import Task
-from benchmark.sources.budget import Budget
+from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
-from benchmark.sources.weights.transfer import transfer
+from benchmark.sources.pretrained import Budget
+from benchmark.sources.weights.match import transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
-from benchmark.training.freeze import freeze
-from benchmark.training.loop import train
-from benchmark.training.resume import Keeper
-from benchmark.training.trainer import TrainingOutcome
+from benchmark.training.loop import Keeper, train
+from benchmark.training.trainer import TrainingOutcome, freeze
 
 
 @dataclass(frozen=True)
@@ -55,20 +53,8 @@ class MonaiTrainer:
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
     ) -> TrainingOutcome:
-        """Fine-tune a source on a target with one seed, and measure Dice after the last step.
-
-        The seed sets the new head, the order of batches and the augmentation, equally for every source.
-
-        Args:
-            model: The source.
-            target: The target; trained on the split `train`, measured on `test` and `external`.
-            preparation: How volumes are prepared for the network.
-            seed: The fine-tuning seed.
-            device: Device of the training.
-            report: Called after each step with the step and the loss.
-            folder: Where the state is saved to resume an interrupted training; None saves nothing.
-        """
-        cases = target.cases("train", preparation)
+        """Fine-tune a source on a target; arguments as in `Trainer`."""
+        cases = target.cases(Split.TRAIN, preparation)
         network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
@@ -76,8 +62,8 @@ class MonaiTrainer:
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
         losses = train(network, cases, budget=budget, seed=seed, report=report, keeper=keeper)
         measured = partial(_measured, network, window=model.arch.fit(self.window), overlap=self.overlap)
-        dice, examples = measured(target.cases("test", preparation), classes=target.classes)
-        others = target.cases("external", preparation) if target.has("external") else []
+        dice, examples = measured(target.cases(Split.TEST, preparation), classes=target.classes)
+        others = target.cases(Split.EXTERNAL, preparation) if target.has(Split.EXTERNAL) else []
         external, _ = measured(others, classes=target.classes)
         return TrainingOutcome(dice, external, losses, taken, examples)
 

@@ -1,17 +1,21 @@
-"""Interface of trainers: fine-tune a source on a target and return the outcome."""
+"""What trainers share: their interface, the outcome of a fine-tuning, and the parts of a network that are trained."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Task
+from benchmark.errors import InputError
 from benchmark.sources.model import Model
-from benchmark.sources.weights.transfer import Transfer
+from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.weights.match import Transfer
+
+TUNE = ("all", "decoder", "last", "head")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,38 @@ class Trainer(Protocol):
     ) -> TrainingOutcome:
         """Fine-tune a source on a target with one seed, and measure Dice after the last step.
 
-        An interrupted training resumes from the state saved in `folder`.
+        Args:
+            model: The source.
+            target: The target; trained on the split `train`, measured on `test` and `external`.
+            preparation: How volumes are prepared for the network.
+            seed: Seed of the new head, the order of batches and the augmentation, equally for every source.
+            device: Device of the training.
+            report: Called after each step with the step and the loss.
+            folder: Where the state is saved to resume an interrupted training; None saves nothing.
         """
         ...
+
+
+def freeze(network: nn.Module, architecture: Architecture, *, tune: str) -> list[nn.Parameter]:
+    """Freeze every weight that `tune` does not select, and return the parameters to train.
+
+    Args:
+        network: The network; `requires_grad` of its parameters is set.
+        architecture: The names of its parts.
+        tune: "all", "decoder" (decoder and head), "last" (last decoder stage and head) or "head".
+
+    Raises:
+        InputError: `tune` has another value.
+    """
+    if tune not in TUNE:
+        raise InputError(f"trainer.tune must be one of {', '.join(TUNE)}, got {tune}")
+    parts: Sequence[str] = {
+        "all": ("",),
+        "decoder": (*architecture.decoder, *architecture.head),
+        "last": (*architecture.last, *architecture.head),
+        "head": architecture.head,
+    }[tune]
+    network.requires_grad_(False)
+    for part in parts:
+        network.get_submodule(part).requires_grad_(True)
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -16,6 +16,7 @@ from benchmark.statistics import ClassMoments, PointSample
 ROOT = Path(__file__).parents[2]
 COMMENT = re.compile(r"<!-- estimates: (\w+) -->")
 OPTIONS = "    options:\n      members: false\n      show_root_heading: false\n      show_root_toc_entry: false\n"
+CLASS = "    options:\n      members: false\n"
 ENSEMBLES = "Of an ensemble of sources"
 GROUPS = (
     "From class statistics, one pass over all voxels",
@@ -51,17 +52,18 @@ def methods() -> str:
 
 
 def functions() -> str:
-    """The function of samples of each estimate."""
-    found = []
+    """The function of samples of each estimate, and its class, which documents the parameters."""
+    lines = []
     for name, module in modules().items():
-        own = [one for one, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        found += [f"::: baselines.{name}.{one}" for one in own if one.endswith("_score") and not one.startswith("_")]
-    return "\n".join(found)
+        own = [member for member, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        lines += [f"::: baselines.{name}.{member}" for member in own if member.endswith("_score") and member[0] != "_"]
+        lines += [f"::: baselines.{name}.{member}\n{CLASS}" for member in own if hasattr(vars(module)[member], "name")]
+    return "\n".join(lines)
 
 
 def _groups() -> dict[str, str]:
     """Module -> the group of its metric."""
-    found = {}
+    groups = {}
     for path in sorted((ROOT / "conf" / "metric").glob("[!_]*.yaml")):
         node = yaml.safe_load(path.read_text(encoding="utf-8"))
         package, _, module = str(node["_target_"]).rpartition(".")[0].rpartition(".")
@@ -72,5 +74,5 @@ def _groups() -> dict[str, str]:
         place = (
             3 if getattr(metric, "needs", ()) else 0 if kinds == {ClassMoments} else 2 if PointSample in kinds else 1
         )
-        found[module] = GROUPS[place]
-    return found
+        groups[module] = GROUPS[place]
+    return groups

@@ -67,9 +67,7 @@ def evidence(study):
     """
     from analysis.evaluation.layer_parts import layer_terms
     from analysis.report import ReportEvidence
-    from analysis.report.methods import metric_notes
-    from analysis.report.pictures import Picture
-    from analysis.report.provenance import Facts
+    from analysis.report.evidence import Picture, metric_notes
 
     parts = [
         (source, pool.target, f"part/ccfv/{name}_{layer}", value)
@@ -87,7 +85,7 @@ def evidence(study):
         tasks=(Picture("brain", "Three slices of a brain", "brain: 4 train cases", pixel),),
         predictions=(Picture("liver", "Slices of a liver", "liver, best test case <of> s11: Dice 0.900", pixel),),
         methods=metric_notes({name: {"_target_": target} for name, target in targets.items()}),
-        facts=(Facts("Code", (("commit 0123456789ab", "240 runs"),)),),
+        facts={"Code": (("commit 0123456789ab", "240 runs"),)},
         settings="suite:\n  name: planted\n",
     )
 

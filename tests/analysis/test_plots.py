@@ -8,20 +8,10 @@ import pytest
 
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.layer_parts import term_agreement
-from analysis.plots import (
-    bars,
-    cost_plot,
-    dice_table,
-    heat_map,
-    mean_scatter,
-    pareto,
-    rank_diagram,
-    scatter,
-    score_maps,
-    term_dots,
-    term_scatter,
-)
-from analysis.plots.embed import settle, svg_address, write_pdf
+from analysis.plots.comparison import bars, cost_plot, pareto, rank_diagram
+from analysis.plots.heat import dice_table, heat_map, score_maps
+from analysis.plots.panels import mean_scatter, scatter, term_dots, term_scatter
+from analysis.report.files import settle, svg_address, write_pdf
 
 
 def drawn(figure):

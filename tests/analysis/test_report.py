@@ -11,16 +11,20 @@ import pytest
 from matplotlib import image as mpimg
 
 from analysis.report import ReportEvidence, drawings, page, template_digest
-from analysis.report.clouds import clouds
-from analysis.report.gallery import all_panels, ranks
-from analysis.report.large_study import LargeStudy
-from analysis.report.limits import limits
-from analysis.report.methods import blocks, metric_notes, own_notes
-from analysis.report.overview import overview_table, source_table, tiles
-from analysis.report.pictures import WIDEST, prediction_pictures, task_pictures
-from analysis.report.provenance import provenance_facts, settings_text
-from analysis.report.speed import LargeReport
-from analysis.report.stability import comparison_table, stability_tables
+from analysis.report.evidence import (
+    WIDEST,
+    blocks,
+    metric_notes,
+    own_notes,
+    prediction_pictures,
+    provenance_facts,
+    settings_text,
+    task_pictures,
+)
+from analysis.report.gallery import all_panels, clouds, ranks
+from analysis.report.large_study import LargeReport, LargeStudy
+from analysis.report.sections import comparison_table, limits, source_table, stability_tables, tiles
+from analysis.tables.study_tables import overview_table
 from analysis.tables.verdict import verdict
 from benchmark.tracking.records import Row
 
@@ -150,13 +154,13 @@ def test_the_pool_is_described_best_first(study):
 
 
 def test_limits_are_plain(study, evidence, read):
-    told = limits(study, evidence)
+    told = list(limits(study, evidence))
     assert told[0] == "A planted study."
     assert "2 of 5 targets (liver, spleen) derive from one scan (abdomen)." in told[1]
     assert any(line.startswith("Fine-tuning tuned only: last.") for line in told)
     assert any("2 sources are from scratch or hardly trained (s00, s01)" in line for line in told)
     assert all(" ".join(line.split()) in read.text for line in told)
-    alone = limits(replace(study, scans={}, tune="all"), ReportEvidence(suite="planted"))
+    alone = list(limits(replace(study, scans={}, tune="all"), ReportEvidence(suite="planted")))
     assert not any("derive from one scan" in line for line in alone)
     assert any(line.startswith("Fine-tuning tuned all weights") for line in alone)
 
@@ -194,7 +198,17 @@ def test_every_image_says_what_it_shows(study, read):
 
 def test_all_files_are_there(report, study):
     below = {path.name for path in (report / "study" / "planted").iterdir()}
-    assert below >= {"agreement.csv", "scores.csv", "truth.csv", "comparisons.csv", "stability.csv", "table.md"}
+    assert below >= {
+        "agreement.csv",
+        "scores.csv",
+        "truth.csv",
+        "comparisons.csv",
+        "stability.csv",
+        "table.md",
+        "table.tex",
+    }
+    agreement = pd.read_csv(report / "study" / "planted" / "agreement.csv")
+    np.testing.assert_allclose(agreement["kendall"], study.agreement["kendall"].astype(float))
     assert (report / "figures.pdf").read_bytes().startswith(b"%PDF")
     assert (report / "table1.tex").read_text().startswith(r"\begin{table}")
     truth = pd.read_csv(report / "study" / "planted" / "truth.csv")
@@ -205,7 +219,7 @@ def test_all_files_are_there(report, study):
 
 def test_the_templates_digest_follows_their_text(monkeypatch, tmp_path):
     before = template_digest()
-    monkeypatch.setattr("analysis.report.html.TEMPLATES", tmp_path)
+    monkeypatch.setattr("analysis.report.files.TEMPLATES", tmp_path)
     (tmp_path / "report.css").write_text("body {}")
     assert template_digest() != before
 
@@ -215,8 +229,8 @@ def test_a_page_that_is_too_large_is_told(monkeypatch):
         assert len(study.pools) == 2
         (output / "report.html").write_bytes(bytes(2**18))
 
-    monkeypatch.setattr("analysis.report.speed.write_report", large)
-    small = LargeStudy(sources=4, targets=2, metrics=2, seeds=2, resamples=20)
+    monkeypatch.setattr("analysis.report.large_study.write_report", large)
+    small = LargeStudy(sources=4, targets=2, metrics=2, seeds=2, cases=6, resamples=20)
     with pytest.raises(ValueError, match=r"the page has 0\.2 MB, more than `page_megabytes` \(0\.1 MB\)"):
         LargeReport(small, page_megabytes=0.1)()
 
@@ -274,7 +288,6 @@ def test_above_sixty_panels_any_metric_can_be_chosen(many):
 
 
 def test_too_many_points_stay_in_the_csv(many, monkeypatch):
-    monkeypatch.setattr("analysis.report.clouds.MOST_POINTS", 100)
     monkeypatch.setattr("analysis.report.gallery.MOST_POINTS", 100)
     assert clouds(many) == {}
     assert all(one.on_page for one in drawings(many, ReportEvidence(suite="planted")))
@@ -282,7 +295,7 @@ def test_too_many_points_stay_in_the_csv(many, monkeypatch):
 
 
 def test_a_script_in_a_name_stays_a_name(study, monkeypatch):
-    monkeypatch.setattr("analysis.report.html.all_panels", lambda study: False)
+    monkeypatch.setattr("analysis.report.files.all_panels", lambda study: False)
     names = {"good": "</script><script>alert(1)</script>"}
     spoilt = replace(
         study,
@@ -375,7 +388,7 @@ def test_provenance_names_commits_machines_data_and_seeds(tmp_path):
             for seed, host, run in (("0", "one", "a"), ("10", "two", "b"), ("2", "two", "b"))
         ],
     }
-    told = {group.title: dict(group.rows) for group in provenance_facts(store, rows, tmp_path)}
+    told = {title: dict(facts) for title, facts in provenance_facts(store, rows, tmp_path).items()}
     assert told["Runs"] == {"prepare": "1 runs", "truth": "3 runs, 4.5 min of computing"}
     assert told["Code"]["commit 0123456789ab"] == "3 runs"
     assert told["Packages and hardware, machine 2"]["torch"] == "2.13"

@@ -86,7 +86,7 @@ def test_print_shows_what_is_folded(opened):
 
 
 def test_any_metric_can_be_chosen_where_panels_are_too_many(browser, study, evidence, tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.report.html.all_panels", lambda study: False)
+    monkeypatch.setattr("analysis.report.files.all_panels", lambda study: False)
     path = tmp_path / "many.html"
     path.write_text(page(study, evidence, []), encoding="utf-8")
     complaints(browser)

@@ -3,7 +3,7 @@
 A metric is found by its yaml alone. It says what theory promises of it as data:
 
     invariances  a set of rotation, scale, channel_scale, shift, duplication
-    exempt       property -> why it does not hold, of the properties that all others share
+    exempt       those of the properties that all others share which do not hold
     reads        "features", "softmax" or "logits"; if absent, it follows from what the metric requires
 """
 
@@ -202,7 +202,7 @@ BY_THEORY = (duplication, rotation, scale, channel_scale, shift)
 
 def owed(metric) -> list[Callable[[Make, int], None]]:
     """The properties that a metric has to keep."""
-    exempt, promised = getattr(metric, "exempt", {}), getattr(metric, "invariances", frozenset())
+    exempt, promised = getattr(metric, "exempt", frozenset()), getattr(metric, "invariances", frozenset())
     shared = [check for check in SHARED if check.__name__ not in exempt]
     return shared + [check for check in BY_THEORY if check.__name__ in promised]
 

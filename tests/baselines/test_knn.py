@@ -45,3 +45,10 @@ def test_too_few_samples_are_undefined():
 def test_a_wrong_option_is_named(samples):
     with pytest.raises(ValueError, match="`k` must be at least 1, got 0"):
         knn_score(*samples, k=0)
+
+
+def test_the_sampling_of_a_pass_is_no_option_of_samples(samples):
+    with pytest.raises(TypeError, match="`count` sets how a pass samples and has no effect on samples that are given"):
+        knn_score(*samples, count=10)
+    with pytest.raises(TypeError, match="neighbours"):
+        knn_score(*samples, neighbours=10)

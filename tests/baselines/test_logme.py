@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from baselines import LogME, logme_from_moments, logme_score
+from baselines.logme import maximise_evidence
 from benchmark import ClassMoments
 
 # Both are float64; the direct form inverts matrices
@@ -128,3 +129,35 @@ def test_the_metric_has_the_steps_as_a_part(samples):
 def test_a_wrong_option_is_named(samples, options, message):
     with pytest.raises(ValueError, match=message):
         logme_score(*samples, **options)
+
+
+CONVERGED = LogME(tol=1e-10, max_iter=5000, eps=0)
+
+
+def evidence_at(alpha, beta, s, x, rest):
+    """The evidence per sample of any two precisions, by its formula."""
+    m = beta * np.sqrt(s) * x / (alpha + beta * s)
+    residual = rest + ((x - np.sqrt(s) * m) ** 2).sum()
+    logs = len(s) * np.log(alpha) + 50 * np.log(beta / (2 * np.pi)) - np.log(alpha + beta * s).sum()
+    return (logs - beta * residual - alpha * (m**2).sum()) / 100
+
+
+def test_no_precisions_near_the_fixed_point_are_better():
+    s, x, count = np.array([40.0, 9.0, 2.0]), np.array([3.0, 1.0, 1.5]), 20.0
+    best = maximise_evidence(s, x, count, 50, CONVERGED).value
+    grid = np.exp(np.linspace(-8, 8, 81))
+    found = max(evidence_at(alpha, beta, s, x, count - (x**2).sum()) for alpha in grid for beta in grid)
+    assert found <= best + 1e-12
+    assert found == pytest.approx(best, abs=0.01)
+
+
+def test_a_label_that_no_feature_explains_ends():
+    """The ridge grows without end; the evidence tends to that of noise alone."""
+    found = maximise_evidence(np.array([4.0, 1.0]), np.zeros(2), 25.0, 50, CONVERGED)
+    assert found.value == pytest.approx(-(np.log(2 * np.pi * 0.5) + 1) / 2)
+    assert found.parts["steps"] < CONVERGED.max_iter
+
+
+def test_the_steps_are_capped():
+    options = LogME(tol=0, max_iter=11, eps=1e-5)
+    assert maximise_evidence(np.array([4.0, 1.0]), np.array([2.0, 1.0]), 25.0, 50, options).parts["steps"] == 11

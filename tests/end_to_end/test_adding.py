@@ -1,4 +1,4 @@
-"""Adding a thing is one place: a metric is one file and one yaml, and every list finds it."""
+"""Adding a thing is one place: a metric is one file and one yaml, a source one entry, and every list finds it."""
 
 import os
 import shutil
@@ -36,11 +36,12 @@ class MeanGap(MomentMetric):
     def _score(self, moments):
         return Score(float((moments.mean[1] - moments.mean[0]).norm()))
 '''
+SOURCE = "wide_drop: {task: synthetic_drop, width: 6, lengths: {long: 2}}"
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project with one more metric."""
+    """A copy of the project with one more metric and one more source."""
     root = tmp_path_factory.mktemp("tree")
     for name in ("benchmark", "baselines", "analysis", "conf", "docs"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -50,6 +51,9 @@ def tree(tmp_path_factory):
     (root / "conf" / "metric" / "mean_gap.yaml").write_text(
         "# @package metric.mean_gap\n_target_: baselines.mean_gap.MeanGap\nlayer: -1\n", encoding="utf-8"
     )
+    suite = root / "conf" / "suite" / "synthetic.yaml"
+    text = suite.read_text(encoding="utf-8")
+    suite.write_text(text.replace("pretrained:", f"pretrained:\n  {SOURCE}\n#", 1), encoding="utf-8")
     return root
 
 
@@ -70,7 +74,7 @@ def test_a_metric_is_in_the_documentation(tree):
 
 
 @pytest.mark.slow
-def test_a_metric_is_in_the_bench_and_its_tables(tree):
+def test_a_metric_and_a_source_are_in_the_bench_and_its_tables(tree):
     places = [
         "data_dir=data",
         "output_dir=outputs",
@@ -83,5 +87,6 @@ def test_a_metric_is_in_the_bench_and_its_tables(tree):
     page = (tree / "outputs" / "report.html").read_text(encoding="utf-8")
     assert "mean_gap" in page
     assert "the distance of the foreground" in page
+    assert "wide_drop" in page
     done = subprocess.run([sys.executable, "-c", "from baselines import mean_gap_score"], cwd=tree, check=False)
     assert done.returncode == 0

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from benchmark.core.labels import IGNORED, counted
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.features.stream import reduce_stream
-from benchmark.sources.budget import Budget
+from benchmark.sources.pretrained import Budget
 from benchmark.statistics import (
     BalancedPointsRequest,
     ClassMomentsRequest,
@@ -17,8 +17,7 @@ from benchmark.statistics import (
 )
 from benchmark.statistics.voxel_sampling import on_boundary
 from benchmark.training.dice import case_dice
-from benchmark.training.loop import train
-from benchmark.training.loss import dice_ce
+from benchmark.training.loop import dice_ce, train
 
 SHAPE = (6, 8, 8)
 

@@ -16,14 +16,13 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from benchmark.data.preprocessing.plans import preparation_from_plans
-from benchmark.data.tasks.prepared import cutting_code
+from benchmark.data.preprocessing.planning import preparation_from_plans
+from benchmark.data.tasks.opening import cutting_code
 from benchmark.features.taps import Taps
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
-from benchmark.sources.weights.transfer import transfer
-from benchmark.training.nnunet.dataset import STORED, write_dataset
-from benchmark.training.nnunet.environment import NnunetSpace
+from benchmark.sources.weights.match import transfer
+from benchmark.training.nnunet.dataset import STORED, NnunetSpace, write_dataset
 from benchmark.training.nnunet.pretraining import pretrain
 
 pytestmark = [pytest.mark.nnunet, pytest.mark.slow]

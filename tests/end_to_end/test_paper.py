@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from monai.data import create_test_image_3d
 
 from analysis.published import PUBLISHED
-from benchmark.data.files.read_scan import write_nifti
+from benchmark.data.tasks.msd_layout import write_nifti
 from benchmark.jobs.cli import CONF
 from benchmark.orchestration.planner import Planner
 from benchmark.sources.pretrained import PoolSource
@@ -73,7 +73,7 @@ def test_the_five_tasks_each_with_the_other_four(paper, msd):
     overrides = ["experiment=paper", f"suite.msd={msd}"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        pools = Planner(paper, {"pretrain": overrides, "truth": overrides}).pools()
+        pools = Planner(paper, {"pretrain": overrides, "truth": overrides}).pools
     for target, sources in pools.items():
         assert sources == [name for name in paper.sources if not name.startswith(f"{target}_")]
         assert len(sources) == 16

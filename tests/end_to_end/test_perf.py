@@ -16,7 +16,6 @@ ROWS = {
     "logme_large",
     "logme_offset",
     "class_statistics",
-    "large_study",
     "large_report",
     "job_cost",
 }
@@ -47,7 +46,7 @@ SHRUNK = [
     "rows.class_statistics.d=4",
     "rows.class_statistics.size=16",
     *(
-        f"rows.large_study.work.{name}={size}"
+        f"rows.large_report.work.study.{name}={size}"
         for name, size in {"sources": 6, "targets": 2, "metrics": 2, "resamples": 10}.items()
     ),
     "rows.job_cost.repeats=1",
@@ -68,7 +67,6 @@ UNBOUND = [
     "rows.logme_large.bound=0",
     "rows.logme_offset.bound=0",
     "rows.class_statistics.bound=1e9",
-    "rows.large_study.bound=1e9",
     "rows.large_report.bound=1e9",
     "rows.job_cost.bound=1e9",
 ]

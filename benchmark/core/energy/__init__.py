@@ -59,16 +59,10 @@ def riesz_energy(
     n = points.shape[0]
     if n < 2 or not points.isfinite().all():
         return math.nan
-    total = float(_sum(points, s, floor, backend))
-    return total / (n * (n - 1)) if reduction == "mean" else total
-
-
-def _sum(points: Tensor, s: int, floor: float, backend: Backend) -> Tensor:
     if resolve_backend(backend, points.device) == "triton":
         from benchmark.core.energy import triton_kernel
 
-        return triton_kernel.riesz_energy(points, s=s, floor=floor)
-    return reference.riesz_energy(points, s=s, floor=floor)
-
-
-__all__ = ["riesz_energy"]
+        total = float(triton_kernel.riesz_energy(points, s=s, floor=floor))
+    else:
+        total = float(reference.riesz_energy(points, s=s, floor=floor))
+    return total / (n * (n - 1)) if reduction == "mean" else total

@@ -12,24 +12,14 @@ CLOSE_PAIRS = 4096
 
 
 def riesz_energy(points: Tensor, *, s: float, floor: float) -> Tensor:
-    """Sum over ordered pairs, block by block, using only pairs above the diagonal.
-
-    Args:
-        points: (n, d) real numbers.
-        s: exponent.
-        floor: lower bound of distances.
-
-    Returns:
-        () float64.
-    """
+    """Sum over ordered pairs, () float64, block by block; arguments as in `riesz_energy` of the package."""
     x = points.double()
     x = x - x.mean(dim=0)
     norms = x.square().sum(dim=1)
     total = torch.zeros((), dtype=torch.float64, device=x.device)
     for first in range(0, x.shape[0], BLOCK_ROWS):
         squares = _squares(x[first : first + BLOCK_ROWS], x[first:], norms[first : first + BLOCK_ROWS], norms[first:])
-        terms = squares.clamp(min=floor**2).pow(-s / 2)
-        total += terms.triu(diagonal=1).sum()
+        total += squares.clamp(min=floor**2).pow(-s / 2).triu(diagonal=1).sum()
     return 2 * total
 
 

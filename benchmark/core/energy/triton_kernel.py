@@ -50,16 +50,7 @@ def energy_kernel(
 
 
 def riesz_energy(points: Tensor, *, s: float, floor: float) -> Tensor:
-    """Sum over ordered pairs; the arguments are those of the reference.
-
-    Args:
-        points: (n, d) real numbers.
-        s: exponent.
-        floor: lower bound of distances.
-
-    Returns:
-        () float64.
-    """
+    """Sum over ordered pairs, () float64; arguments as in the reference."""
     x = points if points.is_floating_point() else points.double()
     n, d = x.shape
     blocks = triton.cdiv(n, ROWS)

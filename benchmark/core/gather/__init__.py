@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.gather import reference
+from benchmark.core.gather.reference import interpolate_box as interpolate_box
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int], *, backend: Backend = "auto") -> Tensor:
@@ -39,44 +40,6 @@ def gather(features: Tensor, points: Tensor, size: Sequence[int], *, backend: Ba
             f"`features` must be floating point of shape (d, *map) over {len(size)} axes, "
             f"got {features.dtype} {tuple(features.shape)}"
         )
-    check_points(points, size)
-    if resolve_backend(backend, features.device) == "triton" and features.dtype is not torch.float64:
-        from benchmark.core.gather import triton_kernel
-
-        return triton_kernel.gather(features, points, size)
-    return reference.gather(features, points, size)
-
-
-def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Interpolate features at every voxel of a box, with one small matrix product per axis.
-
-    Args:
-        features: (d, *map) floating point, as in `gather`.
-        start: first voxel of the box.
-        shape: number of voxels of the box along each axis.
-        size: number of voxels of the volume along each axis.
-
-    Returns:
-        (d, *shape) float32 (float64 for a float64 map).
-
-    Example:
-        >>> import torch
-        >>> interpolate_box(torch.tensor([[0.0, 4.0]]), (1,), (2,), (4,)).tolist()
-        [[1.0, 3.0]]
-    """
-    return reference.interpolate_box(features, start, shape, size)
-
-
-def check_points(points: Tensor, size: Sequence[int]) -> None:
-    """Check that points are voxel coordinates inside a volume.
-
-    Args:
-        points: (n, dims) int64.
-        size: number of voxels along each axis.
-
-    Raises:
-        ValueError: if they are not.
-    """
     if points.ndim != 2 or points.shape[1] != len(size) or points.is_floating_point():
         raise ValueError(
             f"`points` must be integers of shape (n, {len(size)}), got {points.dtype} {tuple(points.shape)}"
@@ -84,6 +47,8 @@ def check_points(points: Tensor, size: Sequence[int]) -> None:
     if len(points) and (points.min() < 0 or (points >= points.new_tensor(list(size))).any()):
         low, high = points.amin(dim=0).tolist(), points.amax(dim=0).tolist()
         raise ValueError(f"`points` must lie in a volume of size {tuple(size)}, got {low} to {high}")
+    if resolve_backend(backend, features.device) == "triton" and features.dtype is not torch.float64:
+        from benchmark.core.gather import triton_kernel
 
-
-__all__ = ["gather", "interpolate_box"]
+        return triton_kernel.gather(features, points, size)
+    return reference.gather(features, points, size)

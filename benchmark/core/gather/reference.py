@@ -27,16 +27,7 @@ class Corners:
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
-    """Interpolate features at points from the corners around each point.
-
-    Args:
-        features: (d, *map).
-        points: (n, dims) int64.
-        size: number of voxels of the volume along each axis.
-
-    Returns:
-        (n, d).
-    """
+    """Interpolate features at points from the corners around each point, (n, d); arguments as in the package."""
     grid = tuple(features.shape[1:])
     flat = features.reshape(features.shape[0], -1)
     dtype = torch.promote_types(features.dtype, torch.float32)
@@ -60,16 +51,20 @@ def _weighted(flat: Tensor, points: Tensor, grid: Sequence[int], size: Sequence[
 
 
 def interpolate_box(features: Tensor, start: Sequence[int], shape: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Interpolate features at every voxel of a box: axes without scaling are sliced, others multiplied by weights.
+    """Interpolate features at every voxel of a box, with one small matrix product per axis that is scaled.
 
     Args:
-        features: (d, *map).
+        features: (d, *map) floating point, as in `gather`.
         start: first voxel of the box.
         shape: number of voxels of the box along each axis.
         size: number of voxels of the volume along each axis.
 
     Returns:
-        (d, *shape).
+        (d, *shape) float32 (float64 for a float64 map).
+
+    Example:
+        >>> interpolate_box(torch.tensor([[0.0, 4.0]]), (1,), (2,), (4,)).tolist()
+        [[1.0, 3.0]]
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     box = features

@@ -67,16 +67,7 @@ def gather_kernel(
 
 
 def gather(features: Tensor, points: Tensor, size: Sequence[int]) -> Tensor:
-    """Interpolate features at points, in up to three spatial dimensions; the arguments are those of the reference.
-
-    Args:
-        features: (d, *map) floating point.
-        points: (n, dims) int64.
-        size: number of voxels of the volume along each axis.
-
-    Returns:
-        (n, d) float32.
-    """
+    """Interpolate features at points, in up to three dimensions, (n, d) float32; arguments as in the reference."""
     missing = 3 - len(size)
     volume = features.reshape(features.shape[0], *(1,) * missing, *features.shape[1:]) if missing else features
     where = torch.nn.functional.pad(points.to(features.device, torch.int64), (missing, 0)).contiguous()

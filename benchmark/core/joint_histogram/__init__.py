@@ -58,6 +58,3 @@ def joint_histogram(probabilities: Tensor, labels: Tensor, k: int, *, backend: B
 
         return Joint(*triton_kernel.joint_histogram(probabilities, labels, k))
     return Joint(*reference.joint_histogram(probabilities, labels, k))
-
-
-__all__ = ["Joint", "joint_histogram"]

@@ -7,16 +7,7 @@ BLOCK_ROWS = 65536
 
 
 def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Soft and hard joint, summed in float64 block by block.
-
-    Args:
-        probabilities: (n, z) floating point.
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of target classes.
-
-    Returns:
-        Soft and hard sums, (k, z) float64 each.
-    """
+    """Soft and hard sums, (k, z) float64 each, block by block; arguments as in `joint_histogram` of the package."""
     z = probabilities.shape[1]
     soft = torch.zeros(k, z, dtype=torch.float64, device=probabilities.device)
     hard = torch.zeros(k * z, dtype=torch.int64, device=probabilities.device)

@@ -71,16 +71,7 @@ def argmax_kernel(
 
 
 def class_sums(rows: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Sum the rows of each class.
-
-    Args:
-        rows: (n, z) floating point.
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of classes.
-
-    Returns:
-        (k, z) float64.
-    """
+    """Sum the rows (n, z) of each of k classes, (k, z) float64; `labels` (n,) are integers in 0 .. k - 1."""
     n, z = rows.shape
     programs = min(PROGRAMS, max(triton.cdiv(n, ROWS), 1))
     out = torch.empty(programs, k, z, dtype=torch.float64, device=rows.device)
@@ -92,16 +83,7 @@ def class_sums(rows: Tensor, labels: Tensor, k: int) -> Tensor:
 
 
 def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Soft and hard joint; the arguments are those of the reference.
-
-    Args:
-        probabilities: (n, z) floating point.
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of target classes.
-
-    Returns:
-        Soft and hard sums, (k, z) float64 each.
-    """
+    """Soft and hard sums, (k, z) float64 each; arguments as in the reference."""
     n, z = probabilities.shape
     soft = class_sums(probabilities, labels, k)
     cells = torch.empty(n, dtype=torch.int64, device=probabilities.device)

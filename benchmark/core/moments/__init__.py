@@ -78,13 +78,6 @@ def class_moments(features: Tensor, labels: Tensor, k: int, *, backend: Backend 
 def merge_moments(a: Moments, b: Moments) -> Moments:
     """Merge two sets of moments; equal to one pass over all rows up to float64 rounding.
 
-    Args:
-        a: moments of k classes in d dimensions.
-        b: the same k and d.
-
-    Returns:
-        The merged moments.
-
     Raises:
         ValueError: if k or d differ.
 
@@ -97,8 +90,4 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"`b` must have the (k, d) of `a`, {tuple(a.mean.shape)}, got {tuple(b.mean.shape)}")
-    fields = ("count", "mean", "scatter", "cubes", "quartics")
-    return Moments(*reference.merge([getattr(a, name) for name in fields], [getattr(b, name) for name in fields]))
-
-
-__all__ = ["Moments", "class_moments", "merge_moments"]
+    return Moments(*reference.merge(list(vars(a).values()), list(vars(b).values())))

@@ -11,16 +11,7 @@ BLOCK_ROWS = 8192
 
 
 def class_moments(features: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...]:
-    """Count, mean, scatter, cubes and quartics of each class.
-
-    Args:
-        features: (n, d) floating point.
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of classes.
-
-    Returns:
-        (k,) int64, (k, d), (k, d, d), (k, d) and (k,) float64.
-    """
+    """Fields of `Moments` in their order; arguments as in `class_moments` of the package."""
     classes = [_one_class(features, torch.nonzero(labels == label).squeeze(1)) for label in range(k)]
     return tuple(torch.cat(field) for field in zip(*classes, strict=True))
 
@@ -49,15 +40,7 @@ def _block(rows: Tensor) -> list[Tensor]:
 
 
 def merge(a: Sequence[Tensor], b: Sequence[Tensor]) -> list[Tensor]:
-    """Merge moments: shift both to the common mean, then add them.
-
-    Args:
-        a: count (k,), mean (k, d), scatter (k, d, d), cubes (k, d), quartics (k,).
-        b: the same.
-
-    Returns:
-        The five fields of the union.
-    """
+    """Merge moments, given as the fields of `Moments`: shift both to the common mean, then add them."""
     count = a[0] + b[0]
     share = (b[0].double() / count.clamp(min=1)).unsqueeze(1)
     delta = b[1] - a[1]

@@ -99,16 +99,7 @@ def tails_kernel(
 
 
 def class_moments(features: Tensor, labels: Tensor, k: int) -> tuple[Tensor, ...]:
-    """Count, mean, scatter, cubes and quartics of each class; the arguments are those of the reference.
-
-    Args:
-        features: (n, d) floating point.
-        labels: (n,) integers in 0 .. k - 1.
-        k: number of classes.
-
-    Returns:
-        (k,) int64, (k, d), (k, d, d), (k, d) and (k,) float64.
-    """
+    """Fields of `Moments` in their order; arguments as in the reference."""
     d = features.shape[1]
     targets = labels.to(torch.int64)
     count = torch.bincount(targets, minlength=k)

@@ -25,13 +25,10 @@ CONVERGED = 1e-9
 
 @cache
 def schedule(lowest: float = LOWEST) -> tuple[float, ...]:
-    """Compute the scale of each step.
+    """Compute the scale r of each step.
 
     Args:
         lowest: smallest singular value to bring to 1, relative to an upper end of 1.
-
-    Returns:
-        Scales r in the order of the steps.
 
     Example:
         >>> len(schedule(1e-13)), round(schedule(0.5)[0], 4)
@@ -64,14 +61,7 @@ def polar_factors(matrices: Tensor) -> Tensor:
 
 
 def nuclear_norms(matrices: Tensor) -> Tensor:
-    """Sum of singular values of each matrix, with a relative error of at most 1e-10.
-
-    Args:
-        matrices: (b, r, q) float64, r <= q.
-
-    Returns:
-        (b,) float64.
-    """
+    """Sum of singular values of each matrix, (b, r, q) with r <= q to (b,), with a relative error of at most 1e-10."""
     norms: Tensor = (polar_factors(matrices) * matrices).sum(dim=(1, 2))
     return norms
 

@@ -19,15 +19,11 @@ from benchmark.storage.files import partial_folder
 
 @dataclass(frozen=True)
 class Package:
-    """A pinned package file and the members to unpack from it.
+    """A pinned package on PyPI: its file with a checksum, and the members to unpack from it.
 
     Attributes:
-        name: The package's name on PyPI.
-        version: The exact version.
-        file: The package file's name.
-        sha256: The package file's checksum.
-        members: Files and folders inside the package to unpack.
-        source: Whether to download the source distribution instead of the wheel.
+        members: Files and folders inside the package.
+        source: Whether the file is the source distribution instead of the wheel.
     """
 
     name: str
@@ -41,12 +37,7 @@ class Package:
 def fetch(package: Package, *, cache: Path) -> Path:
     """Unpack a package's members below `cache` and return their folder.
 
-    A complete folder is reused, and a package file that is already cached is not downloaded again, so an interrupted
-    run resumes where it stopped.
-
-    Args:
-        package: The package.
-        cache: The folder for package files and unpacked members.
+    A complete folder is reused, and so is a package file in `cache`: an interrupted run resumes where it stopped.
 
     Returns:
         The folder with the members, at their paths inside the package.
@@ -63,7 +54,9 @@ def fetch(package: Package, *, cache: Path) -> Path:
             return folder
         if not archive.is_file():
             _download(package, archive)
-        _check(package, archive)
+        if (actual := file_digest(archive)) != package.sha256:
+            raise InputError(f"SHA-256 of {archive} is {actual}, expected {package.sha256}; "
+                             "delete the file and run again")  # fmt: skip
         with partial_folder(folder) as partial:
             _unpack(package, archive, partial)
     return folder
@@ -85,33 +78,24 @@ def _download(package: Package, archive: Path) -> None:
         shutil.move(fetched, archive)
 
 
-def _check(package: Package, archive: Path) -> None:
-    actual = file_digest(archive)
-    if actual != package.sha256:
-        raise InputError(f"SHA-256 of {archive} is {actual}, expected {package.sha256}; delete the file and run again")
-
-
 def _unpack(package: Package, archive: Path, target: Path) -> None:
-    unpacked = dict.fromkeys(package.members, False)
+    missing = dict.fromkeys(package.members)
     for path, content in _files(archive):
-        for member in package.members:
-            if path == PurePosixPath(member) or PurePosixPath(member) in path.parents:
-                unpacked[member] = True
-                place = target / path
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(content)
-    missing = [member for member, done in unpacked.items() if not done]
+        members = [member for member in package.members if PurePosixPath(member) in (path, *path.parents)]
+        if members:
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_bytes(content)
+        for member in members:
+            missing.pop(member, None)
     if missing:
-        raise InputError(f"{missing[0]} not found in {archive}")
+        raise InputError(f"{next(iter(missing))} not found in {archive}")
 
 
 def _files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     """Yield each regular file of a wheel or source archive; paths in a source archive omit its top folder."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            for name in wheel.namelist():
-                if not name.endswith("/"):
-                    yield PurePosixPath(name), wheel.read(name)
+            yield from ((PurePosixPath(name), wheel.read(name)) for name in wheel.namelist() if name[-1] != "/")
         return
     with tarfile.open(archive) as tar:
         for item in tar:

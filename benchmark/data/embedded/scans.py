@@ -1,24 +1,26 @@
-"""The embedded suite: tasks cut from real scans that pinned PyPI packages contain.
+"""Embedded tasks: cut from real scans that pinned PyPI packages contain, and synthetic without any download.
 
-Each case is a seeded deformation of one scan, so these tasks serve as a demonstration and for tests. Their results
-say nothing about other patients.
+A case of the former is a seeded deformation of one scan, of the latter MONAI's volume of balls. They serve as a
+demonstration and for tests; their results say nothing about other patients.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monai.data import create_test_image_3d
 
-from benchmark.data.embedded.deformation import Deformation, derive
+from benchmark.data.embedded.deformation import Deformation, Scan, derive, read_scan
 from benchmark.data.embedded.packages import Package, fetch
-from benchmark.data.files.read_scan import Scan, read_scan, write_nifti
-from benchmark.data.tasks.msd_layout import DecathlonTask
+from benchmark.data.tasks.msd_layout import GeneratedTask
+from benchmark.data.tasks.task import Split
 from benchmark.errors import InputError
-from benchmark.storage.files import partial_folder
 
-SPLIT_SEEDS = {"source_train": 1, "source_validation": 2, "train": 3, "test": 4, "external": 5}
+SPLIT_SEEDS = {Split.SOURCE_TRAIN: 1, Split.SOURCE_VALIDATION: 2, Split.TRAIN: 3, Split.TEST: 4, Split.EXTERNAL: 5}
+
+
+SYNTHETIC_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ScanFiles:
 
 
 @dataclass(frozen=True)
-class ScansTask(DecathlonTask):
+class ScansTask(GeneratedTask):
     """A task in MSD layout that is generated from a scan.
 
     Attributes:
@@ -70,31 +72,8 @@ class ScansTask(DecathlonTask):
     external_from: dict[str, list[int]] = field(default_factory=dict)
     external_size: tuple[int, int, int] = (32, 32, 8)
 
-    def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Download the scan and cut the cases, unless they exist; a new folder replaces an old one as a whole.
-
-        Args:
-            cache: The folder of downloaded packages.
-            code: Digest of the code that cuts cases; cases that other code cut are replaced.
-
-        Returns:
-            True if cases were cut, False if they existed.
-
-        Raises:
-            InputError: The scan cannot be downloaded or read, or lacks a class.
-        """
-        folder = Path(self.folder)
-        if self.is_made(code=code):
-            return False
-        with partial_folder(folder) as made:
-            self._cut(made, cache, self.recipe(code))
-        return True
-
-    def is_made(self, *, code: str = "") -> bool:
-        """Whether the cases exist and were cut with these settings by this code."""
-        return super().is_made() and self._follows(self.recipe(code))
-
-    def _cut(self, folder: Path, cache: Path, recipe: str) -> None:
+    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
+        """Download the scans and cut the cases; an InputError says which scan cannot be had, or lacks a class."""
         if self.scan is None:
             raise InputError(f"task {self.name}: `scan` must be set, got None")
         description: dict[str, Any] = {
@@ -109,36 +88,63 @@ class ScansTask(DecathlonTask):
             "recipe": recipe,
         }
         scan = _open(self.scan, self.classes_from, cache)
-        for split, count in self.counts.items():
-            files = self.scan
-            volume, size = scan, self.size
-            if split == "external":
-                if self.external is None:
-                    continue
+        for split in self.counts:
+            if split != Split.EXTERNAL:
+                description[self.splits[split]] = self._cut(folder, split, scan, self.scan.window, self.size)
+            elif self.external is not None:
                 if set(self.external_from) != set(self.classes_from):
                     raise InputError(f"task {self.name}: external_from must name the classes of classes_from "
                                      f"{list(self.classes_from)}, got {list(self.external_from)}")  # fmt: skip
-                files, size = self.external, self.external_size
-                volume = _open(files, {name: self.external_from[name] for name in self.classes_from}, cache)
-            description[self.splits[split]] = self._write(folder, split, count, volume, size, files)
-        description |= {"numTraining": len(description["training"]), "numTest": len(description["test"])}
-        (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+                other = _open(self.external, {name: self.external_from[name] for name in self.classes_from}, cache)
+                entries = self._cut(folder, split, other, self.external.window, self.external_size)
+                description[self.splits[split]] = entries
+        return description | {"numTraining": len(description["training"]), "numTest": len(description["test"])}
 
-    def _write(  # noqa: PLR0917 - a private step with a single call
-        self, folder: Path, split: str, count: int, scan: Scan, size: tuple[int, int, int], files: ScanFiles
+    def _cut(
+        self, folder: Path, split: str, scan: Scan, window: tuple[float, float], size: tuple[int, int, int]
     ) -> list[dict[str, str]]:
-        part = "Ts" if split in {"test", "external"} else "Tr"
+        """Write the cases of a split, and return their entries in dataset.json."""
         entries = []
-        for kind in ("images", "labels"):
-            (folder / f"{kind}{part}").mkdir(exist_ok=True)
-        for index in range(count):
-            seed = np.random.SeedSequence([self.seed, SPLIT_SEEDS[split], index]).generate_state(1)[0]
-            image, labels = derive(scan, size=size, window=files.window, deformation=self.deformation, seed=int(seed))
-            name = f"{self.name}_{split}_{index:02d}.nii.gz"
-            write_nifti(image, folder / f"images{part}" / name, spacing=scan.spacing)
-            write_nifti(labels, folder / f"labels{part}" / name, spacing=scan.spacing)
-            entries.append({"image": f"./images{part}/{name}", "label": f"./labels{part}/{name}"})
+        for index in range(self.counts[split]):
+            seed = np.random.SeedSequence([self.seed, SPLIT_SEEDS[Split(split)], index]).generate_state(1)[0]
+            case = derive(scan, size=size, window=window, deformation=self.deformation, seed=int(seed))
+            entries.append(self.write_case(folder, split, index, case, spacing=scan.spacing))
         return entries
+
+
+@dataclass(frozen=True)
+class SyntheticTask(GeneratedTask):
+    """A task in MSD layout that generates its own volumes.
+
+    Attributes:
+        organs: Class names; the balls of a class share one intensity.
+        size: Voxels per side.
+        counts: Split -> number of cases.
+        seed: Seed of the task.
+        noise: Largest noise, relative to an intensity range of 1.
+    """
+
+    organs: tuple[str, ...] = ("ball",)
+    size: int = 24
+    counts: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    noise: float = 0.3
+
+    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
+        """Generate the volumes; nothing is downloaded."""
+        random = np.random.RandomState(self.seed)  # MONAI's function expects this older generator
+        lists: dict[str, list[dict[str, str]]] = {}
+        for split, count in self.counts.items():
+            for index in range(count):
+                image, labels = create_test_image_3d(
+                    *[self.size] * 3, num_objs=4, rad_max=6, rad_min=3, num_seg_classes=len(self.organs),
+                    noise_max=self.noise, random_state=random,
+                )  # fmt: skip
+                volumes = image.astype(np.float32), labels.astype(np.uint8)
+                entry = self.write_case(folder, split, index, volumes, spacing=SYNTHETIC_MM)
+                lists.setdefault(self.splits[split], []).append(entry)
+        names = {"0": "background"} | {str(value): name for value, name in enumerate(self.organs, 1)}
+        return {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, "recipe": recipe, **lists}
 
 
 def _open(files: ScanFiles, classes: dict[str, list[int]], cache: Path) -> Scan:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import nibabel.affines
-import nibabel.filebasedimages
-import nibabel.spatialimages
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+from nibabel.affines import voxel_sizes
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, ImageDataError, SpatialImage
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
@@ -33,19 +33,9 @@ LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 f
 FLAT_SPACING = (999.0, 1.0, 1.0)  # nnU-Net's spacing for images without any
 TO_RAS = np.diag([-1.0, -1.0, 1.0])  # ITK's directions are left-posterior-superior, NIfTI's right-anterior-superior
 DECIMALS = 6  # of mm: headers store float32, and formats differ in the last bits
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    AssertionError,  # nnU-Net's reader of 2D images raises it for an unknown number of colours
-    SyntaxError,  # Pillow raises it for a broken PNG
-    KeyError,
-    zlib.error,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.spatialimages.ImageDataError,
-)
+NIBABEL_ERRORS = (ImageFileError, HeaderDataError, ImageDataError)
+# AssertionError: nnU-Net's reader of 2D images, for an unknown number of colours; SyntaxError: Pillow, for a broken PNG
+READER_ERRORS = (OSError, EOFError, ValueError, RuntimeError, AssertionError, SyntaxError, KeyError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -76,11 +66,7 @@ def stem(path: Path) -> str:
 
 
 def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
-    """Read a file.
-
-    Args:
-        path: The file; its ending decides how it is read.
-        limit_gib: Largest size of its voxels as float32, GiB, according to the header.
+    """Read a file, as its ending says; by its header its voxels may take up to `limit_gib` as float32.
 
     Raises:
         InputError: The file is missing, unreadable, of an unknown kind or too large, its spacing is not positive, or
@@ -95,7 +81,7 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
         stored = _nifti(path, limit_gib) if kind in NIFTI else _other(path, kind, limit_gib)
     except InputError:
         raise
-    except UNREADABLE as error:
+    except (*NIBABEL_ERRORS, *READER_ERRORS) as error:
         name = "NIfTI" if kind in NIFTI else kind.removeprefix(".").upper()
         raise InputError(f"cannot read {path} as {name}: {_last_line(error)}") from error
     if stored.values.dtype.kind not in REAL:
@@ -107,7 +93,7 @@ def read(path: Path, *, limit_gib: float = LIMIT_GIB) -> Stored:
 
 def _nifti(path: Path, limit_gib: float) -> Stored:
     volume = nib.load(path)
-    if not isinstance(volume, nib.spatialimages.SpatialImage):  # CIFTI, whose rows are not voxels
+    if not isinstance(volume, SpatialImage):  # CIFTI, whose rows are not voxels
         raise InputError(f"cannot read {path}: it is a {type(volume).__name__}, not a NIfTI volume")
     colours = volume.get_data_dtype().names or ()
     _check_size(path, volume.shape, limit_gib, values=max(len(colours), 1))
@@ -115,7 +101,7 @@ def _nifti(path: Path, limit_gib: float) -> Stored:
         raise InputError(f"cannot use {path}: it must have 2 to 4 axes, got shape {tuple(volume.shape)}")
     values = _with_channels(_colours(path, volume) if colours else np.asarray(volume.dataobj).T)
     affine = np.asarray(volume.affine, dtype=np.float64)
-    spacing = tuple(round(float(mm), DECIMALS) for mm in nib.affines.voxel_sizes(affine))[::-1]
+    spacing = tuple(round(float(mm), DECIMALS) for mm in voxel_sizes(affine))[::-1]
     return Stored(values, tuple(volume.shape), spacing, affine)
 
 
@@ -168,13 +154,12 @@ def _stack(path: Path) -> Stored:
         values, axes = stored.series[0].asarray(), stored.series[0].axes
     if "S" in axes and values.ndim == len(axes):  # samples per voxel: its colours
         values = np.moveaxis(values, axes.index("S"), 0)
-    shape = values.shape[-3:][::-1]
     name = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
     sidecars = [file for file in (path.with_name(stem(path) + ".json"), name) if file.is_file()]
     spacing = json.loads(sidecars[0].read_text(encoding="utf-8"))["spacing"] if sidecars else (1.0, 1.0, 1.0)
     if len(spacing) != 3:
         raise InputError(f"{sidecars[0]}: spacing must be three numbers, got {spacing}")
-    return Stored(_with_channels(values), shape, tuple(float(mm) for mm in spacing), None)
+    return Stored(_with_channels(values), values.shape[-3:][::-1], tuple(float(mm) for mm in spacing), None)
 
 
 def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
@@ -185,10 +170,8 @@ def _with_channels(values: NDArray[Any]) -> NDArray[Any]:
 def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float, *, values: int = 1) -> None:
     gib = values * math.prod(int(n) for n in shape) * 4 / 2**30
     if gib > limit_gib or min(shape, default=0) < 1:
-        raise InputError(
-            f"cannot read {path}: it must have a voxel and take at most limit_gib {limit_gib:g} GiB as float32, "
-            f"got shape {tuple(int(n) for n in shape)}"
-        )
+        raise InputError(f"cannot read {path}: it must have a voxel and take at most limit_gib {limit_gib:g} GiB as "
+                         f"float32, got shape {tuple(int(n) for n in shape)}")  # fmt: skip
 
 
 def _last_line(error: BaseException) -> str:

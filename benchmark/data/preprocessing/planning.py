@@ -15,22 +15,24 @@ from typing import Any
 from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.preprocessing.normalise import Normalisation
-from benchmark.data.preprocessing.plans import preparation_from_plans, read_plans
-from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.files.description import read_json
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
+from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line
 from benchmark.storage.digest import files_digest, value_digest
 from benchmark.storage.files import write_bytes
 
+STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 KINDS = ("zscore", "window", "nnunet")
+FOLDERS = ("raw", "preprocessed", "results")  # of nnU-Net, each named by an environment variable
 NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Training:
-    """The training cases of a task, as nnU-Net's planner expects them.
+class RawDataset:
+    """Cases as nnU-Net's dataset.json describes them.
 
     Attributes:
         files: Their files.
@@ -43,6 +45,20 @@ class Training:
     labels: Mapping[str, Any]
     channel_names: Mapping[str, str]
     file_ending: str
+
+    def write(self, folder: Path) -> None:
+        """Write dataset.json into a folder, from which relative paths of files start."""
+        description = {
+            "channel_names": dict(self.channel_names),
+            "labels": dict(self.labels),
+            "numTraining": len(self.files),
+            "file_ending": self.file_ending,
+            "dataset": {  # without this nnU-Net starts a dozen processes to match file names
+                case.name: {"images": [str(path) for path in case.images], "label": str(case.labels)}
+                for case in self.files
+            },
+        }
+        (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -62,11 +78,11 @@ class Plan:
     configuration: str | None = None
     folder: str | Path = "outputs/plans"
 
-    def preparation(self, training: Callable[[], Training]) -> Preparation:
-        """Make the preparation; `training` is only called for the kind `nnunet`.
+    def preparation(self, training: Callable[[], RawDataset]) -> Preparation:
+        """Make the preparation; the `training` cases are only called for if the kind is `nnunet`.
 
         Raises:
-            InputError: A setting is invalid, or nnU-Net cannot plan the cases.
+            InputError: A setting is invalid, or nnU-Net cannot read or plan the cases.
         """
         if self.kind not in KINDS:
             raise InputError(f"plan.kind must be one of {', '.join(KINDS)}, got {self.kind}")
@@ -74,80 +90,155 @@ class Plan:
             raise InputError(f"plan.window must be set for the kind window only, got {self.window} for {self.kind}")
         if self.kind != "nnunet":
             return Preparation(Normalisation((self.window[0], self.window[1]) if self.window else None))
-        plans = nnunet_plans(training(), folder=Path(self.folder))
-        configurations = plans["configurations"]
-        chosen = self.configuration or ("3d_fullres" if "3d_fullres" in configurations else "2d")
-        return preparation_from_plans(plans, chosen)
+        plans = self._nnunet_plans(training())
+        by_default = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
+        return preparation_from_plans(plans, self.configuration or by_default)
+
+    def _nnunet_plans(self, training: RawDataset) -> dict[str, Any]:
+        """Plan training cases with nnU-Net, or read the plans made before."""
+        files = [path for case in training.files for path in (*case.images, case.labels)]
+        settings = [training.labels, training.channel_names, training.file_ending, version("nnunetv2")]
+        path = Path(self.folder) / f"{value_digest([files_digest(files), settings])[:16]}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not path.is_file():
+                with tempfile.TemporaryDirectory() as place:
+                    write_bytes(path, _plan(training, Path(place)))
+        return read_plans(path)
 
 
-def nnunet_plans(training: Training, *, folder: Path) -> dict[str, Any]:
-    """Plan training cases with nnU-Net's fingerprint extractor and planner, or read the plans made before.
-
-    Args:
-        training: The training cases.
-        folder: The folder of the plans.
-
-    Raises:
-        InputError: nnU-Net cannot read or plan the cases.
-    """
-    files = [path for case in training.files for path in (*case.images, case.labels)]
-    settings = [training.labels, training.channel_names, training.file_ending, version("nnunetv2")]
-    key = value_digest([files_digest(files), settings])
-    path = folder / f"{key[:16]}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not path.is_file():
-            with tempfile.TemporaryDirectory() as place, _environment(Path(place)):
-                made = _plan(training, Path(place))
-                write_bytes(path, made.read_bytes())
-    return read_plans(path)
-
-
-def _plan(training: Training, place: Path) -> Path:
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
-    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
-
-    raw = place / "raw" / NAME
+def _plan(training: RawDataset, place: Path) -> bytes:
+    """The content of the plans that nnU-Net makes of training cases in an empty folder."""
+    folders = {name: place / name for name in FOLDERS}
+    raw = folders["raw"] / NAME
     raw.mkdir(parents=True)
-    description = {
-        "channel_names": dict(training.channel_names),
-        "labels": dict(training.labels),
-        "numTraining": len(training.files),
-        "file_ending": training.file_ending,
-        "dataset": {
-            case.name: {"images": [str(path) for path in case.images], "label": str(case.labels)}
-            for case in training.files
-        },
-    }
-    (raw / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
+    training.write(raw)
     output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(output):
-            extractor = DatasetFingerprintExtractor(NAME, num_processes=1)
+        with environment(variables_of(folders)), contextlib.redirect_stdout(output):
+            from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+
+            path = plan_dataset(NAME, folders["preprocessed"], ExperimentPlanner)
+    except (AssertionError, RuntimeError, ValueError, KeyError, IndexError, OSError) as error:
+        raise InputError(f"nnU-Net cannot plan {len(training.files)} cases such as {training.files[0].images[0]} "
+                         f"(plan.kind=nnunet): {one_line(error)}") from error  # fmt: skip
+    log.debug("nnU-Net's planner: %s", output.getvalue())
+    return path.read_bytes()
+
+
+def plan_dataset(name: str, preprocessed: Path, planner: Callable[[str], Any], *, processes: int = 1) -> Path:
+    """Plan a raw dataset with nnU-Net, once, and return the path of the plans.
+
+    Args:
+        name: The dataset's name; it is in the folder that nnU-Net's environment variable names.
+        preprocessed: nnU-Net's folder of preprocessed data, which is named likewise.
+        planner: An experiment planner of nnU-Net, called with the dataset's name.
+        processes: Number of processes that read the cases.
+    """
+    folder = fingerprint(name, preprocessed, processes=processes)
+    with _planning(folder):
+        chosen = planner(name)
+        path = folder / f"{chosen.plans_identifier}.json"
+        if not path.is_file():
+            chosen.plan_experiment()
+    return path
+
+
+def fingerprint(name: str, preprocessed: Path, *, processes: int = 1) -> Path:
+    """Extract a raw dataset's fingerprint, once, and return its folder; arguments as in `plan_dataset`."""
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    folder = preprocessed / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with _planning(folder):
+        if not (folder / "dataset_fingerprint.json").is_file():
+            extractor = DatasetFingerprintExtractor(name, num_processes=processes)
             extractor.show_progress_bar = False
             extractor.run()
-            planner = ExperimentPlanner(NAME)
-            planner.plan_experiment()
-    except (AssertionError, RuntimeError, ValueError, KeyError, IndexError, OSError) as error:
-        detail = one_line(error)
-        raise InputError(f"nnU-Net cannot plan {len(training.files)} cases such as {training.files[0].images[0]} "
-                         f"(plan.kind=nnunet): {detail}") from error  # fmt: skip
-    log.debug("nnU-Net's planner: %s", output.getvalue())
-    return place / "preprocessed" / NAME / f"{planner.plans_identifier}.json"
+    return folder
 
 
 @contextlib.contextmanager
-def _environment(place: Path) -> Iterator[None]:
-    """Set the environment variables from which nnU-Net reads its folders and its number of threads."""
-    ours = {f"nnUNet_{name}": str(place / name) for name in ("raw", "preprocessed", "results")}
-    ours["nnUNet_n_proc_DA"] = "1"  # its planner sets torch's threads to this
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
+def _planning(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, with one augmentation process: nnU-Net's planner uses the number for torch's threads."""
+    with FileLock(f"{folder}.lock"), environment({"nnUNet_n_proc_DA": "1"}):
+        yield
+
+
+def variables_of(folders: Mapping[str, Path]) -> dict[str, str]:
+    """The environment variables from which nnU-Net reads its `FOLDERS`."""
+    return {f"nnUNet_{name}": str(folder.resolve()) for name, folder in folders.items()}
+
+
+@contextlib.contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Run the block with environment variables, and restore them afterwards."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def preparation_from_plans(plans: Mapping[str, Any], configuration: str) -> Preparation:
+    """The preparation that matches nnU-Net's preprocessing by a configuration of its plans, such as 3d_fullres.
+
+    Raises:
+        InputError: The plans lack the configuration or a key, or name code that is not nnU-Net's own.
+    """
+    try:
+        chosen = _configuration(plans, configuration)
+        statistics = next(plans[key] for key in STATISTICS if key in plans)
+        named = zip(chosen["normalization_schemes"], chosen["use_mask_for_norm"], strict=True)
+        schemes = [_scheme(name, masked, statistics.get(str(c), {})) for c, (name, masked) in enumerate(named)]
+        return Preparation(
+            normalisation=ChannelSchemes(tuple(schemes)),
+            spacing=tuple(float(mm) for mm in chosen["spacing"]),
+            transpose=tuple(int(axis) for axis in plans["transpose_forward"]),
+            crop=True,
+            resampling=Resampling(
+                chosen["resampling_fn_data"],
+                settings(chosen["resampling_fn_data_kwargs"]),
+                chosen["resampling_fn_seg"],
+                settings(chosen["resampling_fn_seg_kwargs"]),
+            ),
+        )
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError) as error:
+        detail = error.args[0] if error.args else "no intensity statistics"
+        raise InputError(f"plans: cannot use {configuration} as a configuration of nnU-Net v2: {detail}") from error
+
+
+def read_plans(path: Path) -> dict[str, Any]:
+    """Read a plans file.
+
+    Raises:
+        InputError: The file is missing, or not UTF-8 JSON with configurations.
+    """
+    plans = read_json(path)
+    if not isinstance(plans, dict) or not isinstance(plans.get("configurations"), dict):
+        raise InputError(f"{path} must be a JSON object with the key configurations")
+    return plans
+
+
+def _configuration(plans: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A configuration with its inherited settings, as nnU-Net's plans manager resolves them."""
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    if name not in plans["configurations"]:
+        raise InputError(f"plans: configuration must be one of {', '.join(plans['configurations'])}, got {name}")
+    resolved: Mapping[str, Any] = PlansManager(dict(plans)).get_configuration(name).configuration
+    return resolved
+
+
+def _scheme(name: str, masked: bool, statistics: Mapping[str, float]) -> Scheme:
+    if name != "CTNormalization":
+        return Scheme(name, bool(masked))
+    mean, std, low, high = (float(statistics[key]) for key in ("mean", "std", "percentile_00_5", "percentile_99_5"))
+    return Scheme(name, bool(masked), mean, std, low, high)

@@ -1,18 +1,27 @@
 """Prepare a stored volume for a network: intensities and spacing, by the plan of the target or of the source."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.data.preprocessing.normalise import Normalisation
-from benchmark.data.preprocessing.resampling import Resampling
-from benchmark.data.preprocessing.schemes import ChannelSchemes
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.errors import InputError
 
 FOLLOW = ("source", "target")
+Settings = tuple[tuple[str, Any], ...]
+FUNCTIONS = {
+    "no_resampling_hack": "no_resampling",
+    "resample_data_or_seg_to_shape": "default_resampling",
+    "resample_torch_fornnunet": "resample_torch",
+}
+CUBIC: Settings = (("force_separate_z", None), ("is_seg", False), ("order", 3), ("order_z", 0))
+NEAREST: Settings = (("force_separate_z", None), ("is_seg", True), ("order", 1), ("order_z", 0))
 OUTSIDE = -1  # nnU-Net's label of voxels outside the nonzero region
 
 
@@ -29,6 +38,41 @@ class Volume:
     image: NDArray[np.float32]
     labels: NDArray[np.int16]
     spacing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Resampling of images and labels; the defaults are those of nnU-Net's planner.
+
+    Attributes:
+        image: Name of nnU-Net's function for images.
+        image_settings: Its arguments.
+        labels: Name of nnU-Net's function for labels.
+        labels_settings: Its arguments.
+    """
+
+    image: str = "resample_data_or_seg_to_shape"
+    image_settings: Settings = CUBIC
+    labels: str = "resample_data_or_seg_to_shape"
+    labels_settings: Settings = NEAREST
+
+    def __post_init__(self) -> None:
+        for name in (self.image, self.labels):
+            if name not in FUNCTIONS:
+                raise InputError(f"plans: resampling_fn must be one of {', '.join(FUNCTIONS)}, got {name}")
+
+    def __call__(
+        self, image: NDArray[np.float32], labels: NDArray[np.int16], old: tuple[float, ...], new: tuple[float, ...]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+        """Resample an image (c, D, H, W) and its labels (D, H, W) from the `old` spacing, (3,) mm, to the `new`."""
+        from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+
+        shape = compute_new_shape(image.shape[1:], old, new)
+        if (shape < 1).any():
+            raise InputError(f"spacing must leave a voxel along each axis of {image.shape[1:]}, got {old} to {new} mm")
+        moved = _resampler(self.image, self.image_settings)(image, shape, old, new)
+        classes = _resampler(self.labels, self.labels_settings)(labels[None], shape, old, new)
+        return np.asarray(moved, dtype=np.float32), np.asarray(classes[0], dtype=np.int16)
 
 
 @dataclass(frozen=True)
@@ -51,30 +95,21 @@ class Preparation:
     resampling: Resampling = field(default_factory=Resampling)
 
     def __call__(self, volume: Volume) -> Volume:
-        """Prepare a volume: transpose, crop, normalise, resample.
-
-        Returns:
-            The volume with its axes in the network's order.
-        """
+        """Transpose a volume to the network's axes, crop, normalise and resample it."""
         volume = _transposed(volume, self.transpose)
         image, labels = volume.image, volume.labels
         if self.crop or (isinstance(self.normalisation, ChannelSchemes) and self.normalisation.masked):
             image, labels = _marked(image, labels, crop=self.crop)
-        image = self._normalised(image, labels)
-        spacing = self._spacing(volume.spacing)
+        if isinstance(self.normalisation, ChannelSchemes):
+            image = self.normalisation(image.copy(), labels)
+        else:
+            image = self.normalisation(torch.from_numpy(image)).numpy()
+        spacing = volume.spacing
+        if self.spacing is not None:
+            spacing = (*spacing[: 3 - len(self.spacing)], *self.spacing)
         if spacing != volume.spacing:
             image, labels = self.resampling(image, labels, volume.spacing, spacing)
         return Volume(image, np.where(labels == OUTSIDE, 0, labels).astype(np.int16), spacing)
-
-    def _normalised(self, image: NDArray[np.float32], labels: NDArray[np.int16]) -> NDArray[np.float32]:
-        if isinstance(self.normalisation, ChannelSchemes):
-            return self.normalisation(image.copy(), labels)
-        return self.normalisation(torch.from_numpy(image)).numpy()
-
-    def _spacing(self, stored: tuple[float, ...]) -> tuple[float, ...]:
-        if self.spacing is None:
-            return stored
-        return (*stored[: 3 - len(self.spacing)], *self.spacing)
 
 
 def follow(
@@ -85,28 +120,28 @@ def follow(
     Args:
         source: The source's own preparation; None if unknown, and the target's is used.
         target: The target's own preparation.
-        intensities: "source" or "target".
-        spacing: "source" or "target".
-
-    Raises:
-        InputError: A choice is neither of these.
+        intensities: Whose: "source" or "target".
+        spacing: Whose axes, crop and spacing: "source" or "target".
     """
     for name, choice in (("intensities", intensities), ("spacing", spacing)):
-        _check(name, choice, FOLLOW)
+        if choice not in FOLLOW:
+            raise InputError(f"preparation.{name} must be one of {', '.join(FOLLOW)}, got {choice}")
     known = source or target
-    return replace(
-        known if spacing == "source" else target,
-        normalisation=(known if intensities == "source" else target).normalisation,
-    )
+    by_intensities, by_spacing = (known if choice == "source" else target for choice in (intensities, spacing))
+    return replace(by_spacing, normalisation=by_intensities.normalisation)
+
+
+def settings(arguments: Mapping[str, Any]) -> Settings:
+    """Arguments from plans.json as hashable data."""
+    return tuple(sorted(arguments.items()))
 
 
 def _transposed(volume: Volume, axes: tuple[int, ...] | None) -> Volume:
     if axes is None:
         axes = (0, 1, 2) if volume.labels.shape[0] == 1 else (2, 1, 0)
     image = np.ascontiguousarray(volume.image.transpose(0, *(axis + 1 for axis in axes)))
-    return Volume(
-        image, np.ascontiguousarray(volume.labels.transpose(axes)), tuple(volume.spacing[axis] for axis in axes)
-    )
+    labels = np.ascontiguousarray(volume.labels.transpose(axes))
+    return Volume(image, labels, tuple(volume.spacing[axis] for axis in axes))
 
 
 def _marked(
@@ -123,6 +158,6 @@ def _marked(
     return image, np.where((labels == 0) & ~create_nonzero_mask(image), OUTSIDE, labels).astype(np.int16)
 
 
-def _check(name: str, choice: str, choices: Sequence[str]) -> None:
-    if choice not in choices:
-        raise InputError(f"preparation.{name} must be one of {', '.join(choices)}, got {choice}")
+def _resampler(name: str, arguments: Settings) -> Callable[..., Any]:
+    module = import_module(f"nnunetv2.preprocessing.resampling.{FUNCTIONS[name]}")
+    return partial(getattr(module, name), **dict(arguments))

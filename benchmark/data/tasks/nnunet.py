@@ -1,29 +1,36 @@
-"""Raw data sets of nnU-Net v2: Dataset501_X with imagesTr, labelsTr and dataset.json (Isensee et al. 2021)."""
+"""Data sets of nnU-Net v2, raw or preprocessed (Isensee et al., Nature Methods 2021).
+
+Preprocessed arrays are read as nnU-Net reads them. Its pickles of properties are not opened, since a pickle can run
+code; the spacing, the only property needed, is in the plans.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.files.cases import CaseFiles
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmark.data.files.cases import Case, CaseFiles, of_case
+from benchmark.data.files.description import Labelling, inside, nnunet_labelling, read_description
 from benchmark.data.files.read_image import ENDINGS
-from benchmark.data.tasks.file_task import inside
-from benchmark.data.tasks.labelling import Labelling, nnunet_labelling
-from benchmark.data.tasks.msd_layout import read_json
-from benchmark.data.tasks.own import PlannedTask
-from benchmark.errors import InputError
+from benchmark.data.preprocessing.planning import preparation_from_plans, read_plans
+from benchmark.data.preprocessing.preparation import OUTSIDE, Preparation
+from benchmark.data.tasks.own import OwnTask, PlannedTask
+from benchmark.errors import InputError, SkipPair, one_line
+from benchmark.storage.digest import files_digest
 
 REQUIRED = ("channel_names", "labels", "file_ending")
+UNKNOWN_MM = 1.0  # of the first axis under a 2D plan, whose spacing is only in the pickles
 
 
 @dataclass(frozen=True)
-class NnunetTask(PlannedTask):
-    """A folder such as nnUNet_raw/Dataset501_X; `nnunet_labelling` explains how regions become classes.
-
-    If imagesTs and labelsTs exist, they are the test cases; otherwise training cases are held out.
-    """
+class DescribedTask(OwnTask):
+    """A folder with nnU-Net's dataset.json; `nnunet_labelling` explains how regions become classes."""
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -34,6 +41,19 @@ class NnunetTask(PlannedTask):
     def labelling(self) -> Labelling:
         """Stored values, regions and the ignore label as exclusive classes."""
         return nnunet_labelling(self.description)
+
+    @property
+    def stated_channels(self) -> int:
+        """Number of channels that dataset.json names."""
+        return len(self.description["channel_names"])
+
+
+@dataclass(frozen=True)
+class NnunetTask(DescribedTask, PlannedTask):
+    """A raw data set such as nnUNet_raw/Dataset501_X, with imagesTr and labelsTr.
+
+    If imagesTs and labelsTs exist, they are the test cases; otherwise training cases are held out.
+    """
 
     @property
     def nnunet_labels(self) -> Mapping[str, Any]:
@@ -95,14 +115,72 @@ class NnunetTask(PlannedTask):
         return CaseFiles(name, tuple(files[channel] for channel in sorted(files)), inside(root, path.relative_to(root)))
 
 
+@dataclass(frozen=True)
+class PreprocessedTask(DescribedTask):
+    """A folder such as nnUNet_preprocessed/Dataset501_X with plans and compressed arrays, whose voxels are prepared.
+
+    Attributes:
+        plans: Name of the plans file, without .json.
+        configuration: Configuration of the plans.
+    """
+
+    plans: str = "nnUNetPlans"
+    configuration: str = "3d_fullres"
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """The preparation that the plans applied to the volumes."""
+        return preparation_from_plans(self._plans, self.configuration)
+
+    @cached_property
+    def _plans(self) -> dict[str, Any]:
+        return read_plans(Path(self.folder) / f"{self.plans}.json")
+
+    def digest(self) -> str:
+        """SHA-256 over dataset.json, the plans, every array, and the split of each case."""
+        return files_digest([Path(self.folder) / f"{self.plans}.json"]) + super().digest()
+
+    def labelled_cases(self) -> list[CaseFiles]:
+        """Every case of the configuration's folder."""
+        from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
+
+        self.preparation  # noqa: B018 - reading it checks the configuration
+        identifier = self._plans["configurations"][self.configuration].get("data_identifier")
+        folder = inside(self.folder, str(identifier or f"{self.plans}_{self.configuration}"))
+        if not folder.is_dir():
+            raise InputError(f"folder {folder} of preprocessed cases not found")
+        names = sorted(nnUNetDatasetBlosc2.get_identifiers(str(folder)))
+        return [CaseFiles(name, (folder / f"{name}.b2nd",), folder / f"{name}_seg.b2nd") for name in names]
+
+    def _reader(self, preparation: Preparation) -> Callable[[CaseFiles], Case]:
+        if preparation != self.preparation:
+            raise SkipPair(f"{self.name} is preprocessed by its own plans and cannot follow those of the source")
+        return self._read
+
+    @of_case()
+    def _read(self, files: CaseFiles) -> Case:
+        image, labels = _array(files.images[0]), _array(files.labels)
+        if image.ndim != 4 or labels.shape != (1, *image.shape[1:]):
+            raise InputError(f"cannot use {files.labels}: its shape {labels.shape[1:]} differs from its image's "
+                             f"{image.shape[1:]}")  # fmt: skip
+        if len(image) != self.stated_channels:
+            raise InputError(f"cannot use {files.images[0]}: it has {len(image)} channels, but dataset.json states "
+                             f"{self.stated_channels}")  # fmt: skip
+        stored = np.where(labels[0] == OUTSIDE, 0, labels[0]).astype(np.int16)
+        self.labelling.check(stored, files.labels)
+        if not np.isfinite(image).all():
+            raise InputError(f"cannot use {files.images[0]}: voxels must be finite, got NaN or inf")
+        voxels, classes = torch.from_numpy(image.astype(np.float32)), torch.from_numpy(self.labelling(stored))
+        return Case(files.name, voxels, classes, (UNKNOWN_MM, *(self.preparation.spacing or ()))[-3:])
+
+
 def read_nnunet_description(folder: Path) -> dict[str, Any]:
     """Read a dataset.json of nnU-Net.
 
     Raises:
         InputError: The file is missing, not UTF-8 JSON, lacks a key or has a value of the wrong kind.
     """
-    path = folder / "dataset.json"
-    description = read_json(path)
+    path, description = folder / "dataset.json", read_description(folder)
     if missing := [key for key in REQUIRED if key not in description]:
         raise InputError(f"{path} must have the keys {', '.join(REQUIRED)}, missing: {', '.join(missing)}")
     names, last = description["channel_names"], description["file_ending"]
@@ -111,3 +189,15 @@ def read_nnunet_description(folder: Path) -> dict[str, Any]:
     if last not in ENDINGS:
         raise InputError(f"{path}: file_ending must be one of {', '.join(ENDINGS)}, got {last}")
     return description
+
+
+def _array(path: Path) -> NDArray[Any]:
+    """Read a compressed array; a file that asks for code to be run is refused."""
+    import blosc2  # type: ignore[import-untyped]  # it has no types
+
+    if not path.is_file():
+        raise InputError(f"{path} not found")
+    try:
+        return np.asarray(blosc2.open(urlpath=str(path), mode="r", deserialize=blosc2.DeserializeMode.SAFE)[:])
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        raise InputError(f"cannot read {path} as an array of nnU-Net: {one_line(error)}") from error

@@ -1,23 +1,36 @@
-"""Base classes of tasks of a user's own data: a folder, a split of the labelled cases, a plan."""
+"""Tasks of a user's own data: a folder, a split of the labelled cases, a plan; and folders of MSD as downloaded.
 
+MSD (Antonelli et al., Nature Communications 2022) does not publish the labels of its test cases, so its labelled cases,
+`training`, are split by a seed.
+"""
+
+import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from filelock import FileLock
+
 from benchmark.data.files.cases import CaseFiles
+from benchmark.data.files.description import Labelling, plain_labelling, read_json
 from benchmark.data.files.read_image import LIMIT_GIB, ending
-from benchmark.data.preprocessing.planning import Plan, Training
+from benchmark.data.preprocessing.planning import Plan, RawDataset
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.tasks.file_task import ListedTask
-from benchmark.data.tasks.splitting import Split, fold_split, seeded_split
-from benchmark.errors import InputError
+from benchmark.data.tasks.msd_layout import listed_pairs, read_msd_description
+from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError, one_line
+
+Parted = tuple[list[str], list[str]]  # the names of the training and of the test cases
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OwnTask(ListedTask):
+class OwnTask(Task):
     """Labelled cases in a folder, split by a seed or by a fold of nnU-Net.
 
     Attributes:
@@ -27,7 +40,6 @@ class OwnTask(ListedTask):
         labelled: Largest number of cases for training and scoring; None: all.
         fold: A fold of the folder's splits_final.json, used instead of a seeded split.
         seed: Seed of the split.
-        limit_gib: Largest size of a file's voxels as float32, GiB; larger files are refused by their header.
         splits: Split -> its name in errors.
     """
 
@@ -38,16 +50,11 @@ class OwnTask(ListedTask):
     fold: int | None = None
     seed: int = 0
     limit_gib: float = LIMIT_GIB
-    splits: dict[str, str] = field(init=False, default_factory=lambda: {"train": "training", "test": "test"})
+    splits: dict[str, str] = field(init=False, default_factory=lambda: {Split.TRAIN: "training", Split.TEST: "test"})
 
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", Path(self.folder).resolve().name)
-
-    @property
-    @abstractmethod
-    def description(self) -> Mapping[str, Any]:
-        """The content of dataset.json."""
 
     @abstractmethod
     def labelled_cases(self) -> list[CaseFiles]:
@@ -57,33 +64,12 @@ class OwnTask(ListedTask):
         """The data set's own labelled test cases, if it has any."""
         return []
 
-    def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Check that every case exists; nothing is generated.
-
-        Args:
-            cache: Not used; other tasks download packages into it.
-            code: Not used; no code generates these cases.
-        """
-        for split in self.splits:
-            self.listed(split)
-        return False
-
-    def is_made(self, *, code: str = "") -> bool:
-        """Whether `prepare` has nothing to do."""
-        return (Path(self.folder) / "dataset.json").is_file()
-
-    def has(self, split: str) -> bool:
-        """Whether a split has a case."""
-        return split in self.splits and bool(self.listed(split))
-
-    def listed(self, split: str) -> list[CaseFiles]:
+    def files(self, split: str) -> list[CaseFiles]:
         """The files of the cases of a split, in order."""
-        if split not in self.splits:
-            raise InputError(f"task {self.name}: split must be one of {', '.join(self.splits)}, got {split}")
-        return self._listed[split]
+        return self._parted[split]
 
     @cached_property
-    def _listed(self) -> dict[str, list[CaseFiles]]:
+    def _parted(self) -> dict[str, list[CaseFiles]]:
         cases, own = self.labelled_cases(), self.test_cases()
         if not cases:
             raise InputError(f"{self.folder}/dataset.json: training lists no case")
@@ -91,16 +77,15 @@ class OwnTask(ListedTask):
         names = [case.name for case in (*cases, *own)]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{self.folder}/dataset.json: cases must have distinct names, got {twice[0]}")
-        split = self._split([case.name for case in cases], sorted(case.name for case in own))
-        return {name: [files[case] for case in chosen] for name, chosen in split.items()}
+        train, test = self._split([case.name for case in cases], sorted(case.name for case in own))
+        return {Split.TRAIN: [files[name] for name in train], Split.TEST: [files[name] for name in test]}
 
-    def _split(self, names: list[str], own: list[str]) -> Split:
+    def _split(self, names: list[str], own: list[str]) -> Parted:
         if self.fold is not None:
-            chosen = fold_split(Path(self.folder) / "splits_final.json", self.fold, names)
-            names, own = chosen["train"], chosen["test"]
+            names, own = fold_split(Path(self.folder) / "splits_final.json", self.fold, names)
         share = 0.0 if own else self.test_share
-        split = seeded_split(names, test_share=share, labelled=self.labelled, seed=self.seed)
-        return split | {"test": own} if own else split
+        train, test = seeded_split(names, test_share=share, labelled=self.labelled, seed=self.seed)
+        return train, own or test
 
 
 @dataclass(frozen=True)
@@ -133,6 +118,125 @@ class PlannedTask(OwnTask):
         """The preparation of the plan."""
         return self.plan.preparation(self._training)
 
-    def _training(self) -> Training:
-        files = self.listed("train")
-        return Training(files, self.nnunet_labels, self.channel_names, ending(files[0].labels))
+    def _training(self) -> RawDataset:
+        files = self.listed(Split.TRAIN)
+        return RawDataset(files, self.nnunet_labels, self.channel_names, ending(files[0].labels))
+
+
+@dataclass(frozen=True)
+class MsdTask(PlannedTask):
+    """A folder such as Task09_Spleen.
+
+    Attributes:
+        download: Whether MONAI downloads a missing folder; the archive is verified by its MD5.
+    """
+
+    download: bool = False
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The content of dataset.json."""
+        if self.download:
+            fetch(Path(self.folder))
+        return read_msd_description(Path(self.folder))
+
+    @property
+    def labelling(self) -> Labelling:
+        """The label values of dataset.json, which are the classes."""
+        return plain_labelling(self.description["labels"])
+
+    @property
+    def nnunet_labels(self) -> Mapping[str, Any]:
+        """Name -> value, with the name background for 0."""
+        return {name if value else "background": value for value, name in self.labels.items()}
+
+    @property
+    def channel_names(self) -> Mapping[str, str]:
+        """The modalities of dataset.json."""
+        stated = self.description.get("modality")
+        return {str(channel): str(name) for channel, name in stated.items()} if isinstance(stated, dict) else {}
+
+    def prepare(self, cache: Path, *, code: str = "") -> bool:
+        """Download the folder if it is missing and `download` is set, and check that every case exists."""
+        existed = self.is_made()
+        super().prepare(cache, code=code)
+        return not existed
+
+    def labelled_cases(self) -> list[CaseFiles]:
+        """The cases of `training`, without the hidden files that macOS adds."""
+        pairs = listed_pairs(self.folder, self.description, "training")
+        return [case for case in pairs if not case.name.startswith(".")]
+
+
+def fetch(folder: Path) -> None:
+    """Download an MSD data set and unpack it to its folder, unless the folder exists.
+
+    Raises:
+        InputError: MONAI has no data set of the folder's name, or the download fails.
+    """
+    from monai.apps import DecathlonDataset, download_and_extract
+
+    if (folder / "dataset.json").is_file():
+        return
+    if folder.name not in DecathlonDataset.resource:
+        known = ", ".join(DecathlonDataset.resource)
+        raise InputError(f"the folder must be named one of {known} for download=true, got {folder.name}")
+    url, md5 = DecathlonDataset.resource[folder.name], DecathlonDataset.md5[folder.name]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    archive = folder.parent / f"{folder.name}.tar"
+    with FileLock(f"{archive}.lock"):
+        if (folder / "dataset.json").is_file():
+            return
+        log.info("fetching %s", url)
+        try:
+            download_and_extract(url, archive, folder.parent, hash_val=md5, hash_type="md5", progress=False)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"cannot download {folder} from {url}: {one_line(error)}") from error
+
+
+def seeded_split(names: Sequence[str], *, test_share: float, labelled: int | None, seed: int) -> Parted:
+    """Disjoint training and test cases, independent of the order of `names`.
+
+    Args:
+        names: The labelled cases.
+        test_share: Share of the cases for testing, in [0, 1); at least one case, unless it is 0.
+        labelled: Largest number of training cases; None: all. A smaller number gives a subset of a larger one's.
+        seed: Seed of the shuffle.
+
+    Raises:
+        InputError: A setting breaks its rule, or no case is left to train on.
+
+    Example:
+        >>> seeded_split(["a", "b", "c", "d"], test_share=0.25, labelled=2, seed=0)
+        (['a', 'b'], ['c'])
+    """
+    if not 0 <= test_share < 1:
+        raise InputError(f"test_share must be in [0, 1), got {test_share}")
+    if labelled is not None and labelled < 1:
+        raise InputError(f"labelled must be a positive number of cases, got {labelled}")
+    drawn = [sorted(names)[place] for place in np.random.default_rng(seed).permutation(len(names))]
+    held_out = max(1, round(test_share * len(drawn))) if test_share else 0
+    if len(drawn) <= held_out:
+        few = "1 labelled case is too few: it is" if len(drawn) == 1 else (
+            f"{len(drawn)} labelled cases are too few: all are")  # fmt: skip
+        raise InputError(f"{few} held out for testing and none is left for training; "
+                         "test_share=0 leaves out the test cases")  # fmt: skip
+    return sorted(drawn[held_out:][:labelled]), sorted(drawn[:held_out])
+
+
+def fold_split(path: Path, fold: int, names: Sequence[str]) -> Parted:
+    """The training cases of a fold of nnU-Net's splits_final.json, and its validation cases as test cases.
+
+    Raises:
+        InputError: The file is missing or malformed, names an unknown case or a case twice, or lacks the fold.
+    """
+    folds = read_json(path, hint=f"; fold={fold} needs it")
+    try:
+        train, test = ([str(name) for name in folds[fold][part]] for part in ("train", "val"))
+    except (KeyError, IndexError, TypeError) as error:
+        raise InputError(f"{path} must list folds with train and val, and have fold {fold}, got: {error}") from error
+    if unknown := sorted({*train, *test} - set(names)):
+        raise InputError(f"{path}: {unknown[0]} is not a labelled case")
+    if twice := [name for name in train + test if (train + test).count(name) > 1]:
+        raise InputError(f"{path}: fold {fold} lists {twice[0]} more than once")
+    return train, test

@@ -1,70 +1,156 @@
-"""The protocol of tasks."""
+"""The base class of tasks: labelled data sets whose cases are files in a folder."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case, CaseFiles, Cases, count_channels, read_case
+from benchmark.data.files.description import Labelling
+from benchmark.data.files.read_image import LIMIT_GIB
 from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.errors import InputError
+from benchmark.storage.digest import files_digest, text_digest
 
 
-class Task(Protocol):
+class Split(StrEnum):
+    """The splits that a task may have: for its use as a target, and for training a source on it."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+    EXTERNAL = "external"  # test cases of another patient
+    SOURCE_TRAIN = "source_train"
+    SOURCE_VALIDATION = "source_validation"
+
+
+class Task(ABC):
     """A labelled data set, read case by case.
 
     Attributes:
         name: The task's name.
-        folder: The task's folder.
+        folder: The folder with dataset.json.
         splits: Split -> where the task lists its cases; `train` is used for fine-tuning and scoring, `test` to measure
             the truth.
+        limit_gib: Largest size of a file's voxels as float32, GiB; larger files are refused by their header.
     """
 
+    name: str
+    folder: str | Path
+    splits: dict[str, str]
+    limit_gib: float = LIMIT_GIB
+
     @property
-    def name(self) -> str: ...  # noqa: D102
+    @abstractmethod
+    def description(self) -> Mapping[str, Any]:
+        """The content of dataset.json."""
+
     @property
-    def folder(self) -> str | Path: ...  # noqa: D102
+    @abstractmethod
+    def labelling(self) -> Labelling:
+        """The class of each stored label value."""
+
     @property
-    def splits(self) -> dict[str, str]: ...  # noqa: D102
+    @abstractmethod
+    def preparation(self) -> Preparation:
+        """How volumes become a network's input by default."""
+
+    @property
+    @abstractmethod
+    def stated_channels(self) -> int | None:
+        """Input channels stated in dataset.json; None if it states none."""
+
+    @abstractmethod
+    def files(self, split: str) -> list[CaseFiles]:
+        """The files of the cases of a split that the task has, in order."""
 
     @property
     def labels(self) -> dict[int, str]:
-        """Label value -> class name, 0 (the background) first."""
-        ...
+        """Class -> name, 0 (the background) first."""
+        return dict(enumerate(self.labelling.names))
 
     @property
     def classes(self) -> int:
         """The number of classes k, background included."""
-        ...
+        return len(self.labelling.names)
 
-    @property
+    @cached_property
     def channels(self) -> int:
-        """The number of input channels."""
-        ...
-
-    @property
-    def preparation(self) -> Preparation:
-        """How the task's volumes become a network's input by default."""
-        ...
+        """Input channels: those stated in dataset.json, or else those of the first training case."""
+        if self.stated_channels is not None:
+            return self.stated_channels
+        return count_channels(self.listed(Split.TRAIN)[0], limit_gib=self.limit_gib)
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Generate or check the task's files; True if something was generated."""
-        ...
+        """Generate the task's files, or check that they exist.
+
+        Args:
+            cache: The folder of downloaded packages.
+            code: Digest of the code that generates cases; cases of other code are replaced.
+
+        Returns:
+            True if something was generated or downloaded.
+        """
+        for split in self.splits:
+            self.listed(split)
+        return False
 
     def is_made(self, *, code: str = "") -> bool:
         """Whether `prepare` has nothing to do."""
-        ...
+        return (Path(self.folder) / "dataset.json").is_file()
 
     def digest(self) -> str:
-        """SHA-256 over everything that decides the task's cases."""
-        ...
+        """SHA-256 over dataset.json, every listed file, and the split of each case."""
+        files = {split: self.listed(split) for split in self.splits}
+        paths = [path for cases in files.values() for case in cases for path in (*case.images, case.labels)]
+        split = [f"{name}: {[case.name for case in cases]}" for name, cases in sorted(files.items())]
+        content = files_digest([Path(self.folder) / "dataset.json", *paths])
+        return text_digest("\n".join([content, *split]))
+
+    def listed(self, split: str) -> list[CaseFiles]:
+        """The files of the cases of a split, in order.
+
+        Raises:
+            InputError: The task has no such split.
+        """
+        if split not in self.splits:
+            raise InputError(f"task {self.name}: split must be one of {', '.join(self.splits)}, got {split}")
+        return self.files(split)
 
     def has(self, split: str) -> bool:
         """Whether a split lists a case."""
-        ...
+        return split in self.splits and bool(self.listed(split))
 
     def names(self, split: str) -> list[str]:
         """The names of the cases of a split, in order."""
-        ...
+        return [files.name for files in self.listed(split)]
 
     def cases(self, split: str, preparation: Preparation | None = None) -> Sequence[Case]:
-        """The cases of a split, by default prepared by the task's own preparation."""
-        ...
+        """The cases of a split, each read on access.
+
+        Args:
+            split: The split's name.
+            preparation: How volumes become a network's input; None: the task's own.
+
+        Raises:
+            InputError: The split lists no case, or a case twice. Reading a case also raises the errors of `read_case`,
+                and one if no case of the split has a foreground voxel.
+            SkipPair: The task's voxels are stored as prepared, and `preparation` is another one.
+        """
+        files, names = self.listed(split), self.names(split)
+        if not files:
+            raise InputError(f"{self.folder}/dataset.json: {self.splits[split]} lists no case")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"{self.folder}/dataset.json: {self.splits[split]} lists {twice[0]} more than once")
+        read = self._reader(preparation or self.preparation)
+        return Cases([partial(read, case) for case in files], place=f"{self.folder}: split {split}")
+
+    def _reader(self, preparation: Preparation) -> Callable[[CaseFiles], Case]:
+        """The function that reads a case."""
+        stated = "the first training case has" if self.stated_channels is None else "dataset.json states"
+        return partial(
+            read_case, preparation=preparation, labelling=self.labelling, channels=self.channels, stated=stated,
+            limit_gib=self.limit_gib,
+        )  # fmt: skip

@@ -62,20 +62,15 @@ class Architecture:
         if self.dims == 2:
             network.register_forward_pre_hook(_to_slices)
             network.register_forward_hook(_to_volumes)
-        placed: Any = network.to(device)  # torch's stubs lack memory_format
         layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
-        moved: nn.Module = placed.to(memory_format=layout)
-        return moved
+        return network.to(device).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]  # torch's stubs
 
     def bare(self, *, channels: int, classes: int) -> nn.Module:
         """Build the network without hooks; it takes slices if `dims` is 2."""
         return initial(self.network, channels=channels, classes=classes, seed=0)
 
     def fit(self, window: Sequence[int]) -> Triple:
-        """Enlarge a window to the next size that the network accepts; a fixed `size` replaces it.
-
-        Args:
-            window: (3,) voxels.
+        """Enlarge a window, (3,) voxels, to the next size that the network accepts; a fixed `size` replaces it.
 
         Returns:
             (3,) voxels; the first is 1 for a 2D network.
@@ -103,6 +98,17 @@ def initial(network: Callable[..., nn.Module], *, channels: int, classes: int, s
     if not isinstance(made, nn.Module):
         raise TypeError(f"`network` must return a torch module, got {type(made).__name__}")
     return made
+
+
+def is_within(name: str, parts: Sequence[str]) -> bool:
+    """Whether a dotted name is one of the parts, or the name of something in them."""
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
 
 
 def _triple(sides: Sequence[int]) -> Triple:

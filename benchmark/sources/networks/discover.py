@@ -1,48 +1,79 @@
-"""Discover the parts of a network: taps, decoder, last stage and head, from a small forward pass.
+"""Discover the parts and layers of a network from a small forward pass.
+
+The parts are the taps, the decoder, its last stage and the head.
 
 The head is what changes shape with the number of classes, including the norm and activation before it if they are in
 the same module. The finest tap is the head's input. In a decoder, some module takes a coarse map and returns a finer
 one. The map that it takes is the next coarser tap, and so on down to the bottleneck, which is not a decoder stage.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
 
+import torch
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import Tensor, nn
 
 from benchmark.errors import InputError, one_line
-from benchmark.sources.networks.architecture import Architecture, initial
-from benchmark.sources.networks.trace import Call, Trace, key, run
-from benchmark.sources.weights.match import Shapes, shapes_of
+from benchmark.sources.model import Model
+from benchmark.sources.networks.architecture import Architecture, initial, is_within
+from benchmark.sources.weights.match import shapes_of
 
 STAGES = 3  # CC-FV reads the inputs of the three finest heads
+Key = tuple[int, tuple[int, ...]]  # address and shape of a tensor: an in-place activation returns its input
 SIDES = (32, 64, 96, 128)  # voxels of the volumes that are tried until the network accepts one
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The names of a network's parts, as in Architecture.
+class Call:
+    """A call of a module, with its input and output tensors."""
 
-    Attributes:
-        taps: Decoder stages, coarse to fine.
-        decoder: Modules of the decoder.
-        last: Modules of its last stage.
-        head: Modules of the head.
-        width: Channels of the finest tap.
-        divisor: Voxels of the input per voxel of the coarsest map, along each axis.
+    name: str
+    start: int  # counted over the starts and ends of all calls
+    end: int
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Voxels of the output along each axis."""
+        return tuple(self.output.shape[2:])
+
+    def holds(self, other: "Call") -> bool:
+        """Whether another call happened within this call."""
+        return self.start < other.start and other.end < self.end
+
+
+@dataclass
+class Trace:
+    """The calls of modules that return a map (b, d, *grid), in the order in which they ended.
+
+    The last call is that of the network itself; `grid` has the voxels of the input along each axis.
     """
 
-    taps: tuple[str, ...]
-    decoder: tuple[str, ...]
-    last: tuple[str, ...]
-    head: tuple[str, ...]
-    width: int
-    divisor: tuple[int, ...]
+    grid: tuple[int, ...]
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def logits(self) -> Tensor:
+        """The output of the network."""
+        return self.calls[-1].output
+
+    def producers(self, tensor: Tensor) -> list[Call]:
+        """The first call that returned a tensor and the calls around it, innermost first."""
+        same = [call for call in self.calls if _key(call.output) == _key(tensor)]
+        return [call for call in same if call is same[0] or call.holds(same[0])]
 
 
 def discovered(
-    name: str, network: Callable[..., nn.Module], *, dims: int, channels: int = 1, size: Sequence[int] | None = None
+    name: str,
+    network: Callable[..., nn.Module],
+    *,
+    dims: int,
+    channels: int = 1,
+    size: int | Sequence[int] | None = None,
 ) -> Architecture:
     """Discover the parts of a network and return its architecture.
 
@@ -51,37 +82,51 @@ def discovered(
         network: The factory, `network(in_channels=..., out_channels=...)`.
         dims: 3 or 2.
         channels: Input channels.
-        size: The only patch size that it accepts; None: any that is large enough.
+        size: The only patch size that it accepts, a number for equal sides; None: any that is large enough.
 
     Raises:
         InputError: The network fails on all volumes tried, or has no head that depends on the classes.
     """
+    size = [size] * dims if isinstance(size, int) else size
     built = initial(network, channels=channels, classes=2, seed=0)
-    head = class_modules(built, shapes_of(network, channels=channels, classes=3))
+    wider = shapes_of(network, channels=channels, classes=3)
+    changed = {id(p) for at, p in built.named_parameters() if wider.get(at) != tuple(p.shape)}
+    head = _cover(built, changed)
     if not head:
         raise InputError(f"arch {name}: the network has no head, since out_channels changes none of its weights")
-    trace = _pass(name, built, dims=dims, channels=channels, size=size)
-    parts = find_parts(built, trace, head)
+    only = None if size is None else tuple(size)[-dims:]
+    trace = _pass(name, built, channels, [only] if only else [(side,) * dims for side in SIDES])
+    head = [_with_activation(built, part, trace) for part in head]
+    called = [call for call in trace.calls if call.name and is_within(call.name, head)]
+    outer = [call for call in called if not any(other.holds(call) for other in called)]
+    first = max(outer, key=lambda call: (prod(call.grid), call.start))
+    body = Trace(trace.grid, [call for call in trace.calls if call.name and not is_within(call.name, head)])
+    chain, risers = _descend(body, first.inputs[0], before=first.start)
+    stages = [_stage(built, body, tensor) for tensor in chain]
+    if len(stages) > 1 and not isinstance(built.get_submodule(stages[-1] or ""), SkipConnection):
+        stages = stages[:-1]  # the bottleneck
+    taps = [stage for stage in stages if stage][:STAGES]
+    coarsest = min((call.grid for call in trace.calls), key=prod)
+    starts = [riser.start for riser in risers] or [first.start]
     return Architecture(
         name=name,
         network=network,
-        taps=parts.taps,
-        decoder=parts.decoder,
-        last=parts.last,
-        head=parts.head,
-        width=parts.width,
-        divisor=parts.divisor,
+        taps=tuple(reversed(taps)),
+        decoder=_tuned(built, body, head, since=starts[-1]),
+        last=_tuned(built, body, head, since=starts[0]),
+        head=tuple(head),
+        width=int(chain[0].shape[1]),
+        divisor=tuple(-(-n // c) for n, c in zip(trace.grid, coarsest, strict=True)),
         least=2,  # instance norm needs more than one voxel
-        size=None if size is None else tuple(size)[-dims:],
+        size=only,
         dims=dims,
     )
 
 
-def _pass(name: str, network: nn.Module, *, dims: int, channels: int, size: Sequence[int] | None) -> Trace:
-    grids = [tuple(size)[-dims:]] if size is not None else [(side,) * dims for side in SIDES]
+def _pass(name: str, network: nn.Module, channels: int, grids: Sequence[tuple[int, ...]]) -> Trace:
     for grid in grids:
         try:
-            return run(network, (channels, *grid))
+            return _run(network, (channels, *grid))
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             if isinstance(error, InputError):  # an exceeded time limit
                 raise
@@ -89,15 +134,10 @@ def _pass(name: str, network: nn.Module, *, dims: int, channels: int, size: Sequ
     raise InputError(f"arch {name}: the network fails on a volume of {grids[-1]} voxels: {reason}")
 
 
-def class_modules(network: nn.Module, other: Shapes) -> list[str]:
-    """The largest modules all of whose weights change shape with the number of classes.
-
-    Args:
-        network: The network.
-        other: The shapes of the same network's tensors with another number of classes.
-    """
-    changed = {id(p) for name, p in network.named_parameters() if other.get(name) != tuple(p.shape)}
-    return _cover(network, lambda module: _all_in(module, changed))
+def _cover(network: nn.Module, chosen: set[int]) -> list[str]:
+    """The names of the largest modules all of whose weights are chosen, each module under its first name."""
+    whole = [name for name, module in network.named_modules() if name and _all_in(module, chosen)]
+    return [name for name in whole if not is_within(name.rpartition(".")[0], whole)]
 
 
 def _all_in(module: nn.Module, chosen: set[int]) -> bool:
@@ -106,75 +146,15 @@ def _all_in(module: nn.Module, chosen: set[int]) -> bool:
     return any(id(p) in chosen for p in owned) and all(id(p) in chosen or p.numel() == 1 for p in owned)
 
 
-def _cover(network: nn.Module, rule: Callable[[nn.Module], bool]) -> list[str]:
-    """The names of the largest modules that meet a rule, each module under its first name."""
-    found: list[str] = []
-    first = {id(module): at for at, module in network.named_modules()}
-
-    def walk(at: str, module: nn.Module) -> None:
-        for child_name, child in module.named_children():
-            path = f"{at}.{child_name}".lstrip(".")
-            if first[id(child)] != path:  # listed before under another name
-                continue
-            if rule(child):
-                found.append(path)
-            else:
-                walk(path, child)
-
-    walk("", network)
-    return found
-
-
-def find_parts(network: nn.Module, trace: Trace, head: Sequence[str]) -> Parts:
-    """Find the parts of a network in a trace.
-
-    Args:
-        network: The network.
-        trace: A forward pass through it.
-        head: The modules that change with the classes.
-    """
-    head = [_with_activation(network, name, trace) for name in head]
-    called = [call for call in trace.calls if call.name and _inside(call.name, head)]
-    outer = [call for call in called if not any(other.holds(call) for other in called)]
-    first = max(outer, key=lambda call: (_voxels(call.grid), call.start))
-    body = Trace(trace.grid, [call for call in trace.calls if call.name and not _inside(call.name, head)])
-    chain, risers = _descend(body, first.inputs[0], before=first.start)
-    stages = [_stage(network, body, tensor) for tensor in chain]
-    if len(stages) > 1 and not isinstance(network.get_submodule(stages[-1] or ""), SkipConnection):
-        stages = stages[:-1]  # the bottleneck
-    taps = [name for name in stages if name][:STAGES]
-    coarsest = min((call.grid for call in trace.calls), key=_voxels)
-    starts = [riser.start for riser in risers] or [first.start]
-    return Parts(
-        taps=tuple(reversed(taps)),
-        decoder=_tuned(network, body, head, since=starts[-1]),
-        last=_tuned(network, body, head, since=starts[0]),
-        head=tuple(head),
-        width=int(chain[0].shape[1]),
-        divisor=tuple(-(-n // c) for n, c in zip(trace.grid, coarsest, strict=True)),
-    )
-
-
 def _with_activation(network: nn.Module, name: str, trace: Trace) -> str:
     """The parent of the head if it is a sequence of only norm, activation and head; else the head."""
     parent = name.rpartition(".")[0]
     if not parent or not isinstance(network.get_submodule(parent), nn.Sequential):
         return name
-    outside = [p for at, p in network.get_submodule(parent).named_parameters()
-               if not _inside(f"{parent}.{at}", [name])]  # fmt: skip
-    ends = any(call.name == parent and key(call.output) == key(trace.logits) for call in trace.calls)
+    named = network.get_submodule(parent).named_parameters()
+    outside = [p for at, p in named if not is_within(f"{parent}.{at}", [name])]
+    ends = any(call.name == parent and _key(call.output) == _key(trace.logits) for call in trace.calls)
     return parent if ends and all(p.ndim <= 1 for p in outside) else name
-
-
-def _inside(name: str, parts: Sequence[str]) -> bool:
-    return any(name == part or name.startswith(f"{part}.") for part in parts)
-
-
-def _voxels(grid: Sequence[int]) -> int:
-    product = 1
-    for side in grid:
-        product *= side
-    return product
 
 
 def _descend(trace: Trace, finest: Tensor, *, before: int) -> tuple[list[Tensor], list[Call]]:
@@ -188,7 +168,7 @@ def _descend(trace: Trace, finest: Tensor, *, before: int) -> tuple[list[Tensor]
 
 
 def _coarse(call: Call) -> Tensor:
-    return min(call.inputs, key=lambda tensor: _voxels(tensor.shape[2:]))
+    return min(call.inputs, key=lambda tensor: prod(tensor.shape[2:]))
 
 
 def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
@@ -196,7 +176,7 @@ def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
     rising = [
         call
         for call in trace.calls
-        if call.grid == grid and call.end < before and call.inputs and _voxels(_coarse(call).shape[2:]) < _voxels(grid)
+        if call.grid == grid and call.end < before and call.inputs and prod(_coarse(call).shape[2:]) < prod(grid)
     ]
     steps = [call for call in rising if len({c.grid for c in trace.calls if call.holds(c)} - {grid}) <= 1]
     outer = [call for call in steps if not any(other.holds(call) for other in steps)]
@@ -206,18 +186,12 @@ def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
 def _stage(network: nn.Module, trace: Trace, tensor: Tensor) -> str | None:
     """The outermost module that returns a map and has weights only at the map's grid."""
     producers = trace.producers(tensor)
-    at_grid = [call for call in producers if not _coarser_weights(network, trace, call)]
+    weighted = [call for call in trace.calls if any(True for _ in network.get_submodule(call.name).parameters())]
+    at_grid = [
+        call for call in producers if not any(call.holds(other) and other.grid != call.grid for other in weighted)
+    ]
     chosen = at_grid[-1:] or producers[:1]
     return chosen[0].name if chosen else None
-
-
-def _coarser_weights(network: nn.Module, trace: Trace, call: Call) -> bool:
-    return any(
-        call.holds(inner)
-        and inner.grid != call.grid
-        and any(True for _ in network.get_submodule(inner.name).parameters())
-        for inner in trace.calls
-    )
 
 
 def _tuned(network: nn.Module, body: Trace, head: Sequence[str], *, since: int) -> tuple[str, ...]:
@@ -225,5 +199,94 @@ def _tuned(network: nn.Module, body: Trace, head: Sequence[str], *, since: int) 
     used = {
         id(p) for call in body.calls if call.start >= since for p in network.get_submodule(call.name).parameters(False)
     }
-    names = _cover(network, lambda module: _all_in(module, used))
-    return tuple(name for name in names if not _inside(name, head))
+    return tuple(name for name in _cover(network, used) if not is_within(name, head))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module whose output is a map; of several that return the same map, the outermost or the default tap.
+
+    Attributes:
+        name: The module's name.
+        channels: d.
+        step: Voxels of the input per voxel of the map, along each axis.
+    """
+
+    name: str
+    channels: int
+    step: tuple[int, ...]
+
+
+def layers_of(model: Model) -> list[Layer]:
+    """The layers in the order of a forward pass, without the head.
+
+    Modules inside a block that computes at a single resolution are left out, and so are modules without weights.
+
+    Raises:
+        InputError: The forward pass fails.
+    """
+    arch = model.arch
+    window = arch.fit((32, 32, 32))[-arch.dims :]
+    network = arch.bare(channels=model.channels, classes=model.classes)
+    try:
+        trace = _run(network, (model.channels, *window))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"source {model.name}: the network fails on a volume of {window} voxels: {error}") from error
+    weighted = {name for name, module in network.named_modules() if any(True for _ in module.parameters())}
+    calls = [call for call in trace.calls if call.name in weighted]
+    calls = [
+        call for call in calls if all(side and n % side == 0 for side, n in zip(call.grid, trace.grid, strict=True))
+    ]
+    blocks = [call for call in calls if all(call.grid == inner.grid for inner in calls if call.holds(inner))]
+    layers: dict[object, Layer] = {}
+    for call in calls:
+        place, name = _key(call.output), call.name
+        in_block = any(block.holds(call) for block in blocks) and name not in arch.taps
+        if in_block or place == _key(trace.logits) or is_within(name, arch.head):
+            continue
+        if place not in layers or layers[place].name not in arch.taps:
+            step = tuple(n // side for n, side in zip(trace.grid, call.grid, strict=True))
+            layers[place] = Layer(name, int(call.output.shape[1]), step)
+    return list(layers.values())
+
+
+def _key(tensor: Tensor) -> Key:
+    """A key that identifies a tensor within a trace, which keeps all of its tensors in memory."""
+    return tensor.data_ptr(), tuple(tensor.shape)
+
+
+def _run(network: nn.Module, shape: tuple[int, ...]) -> Trace:
+    """Pass a small volume of noise, (c, *grid), through a network in eval mode and record the calls of its modules.
+
+    Raises:
+        ValueError: The network does not return a single map of its input's grid.
+    """
+    image = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
+    trace = Trace(tuple(shape[1:]))
+    clock = iter(range(10**9))
+    handles = [handle for name, module in network.named_modules() for handle in _watch(name, module, trace, clock)]
+    try:
+        with torch.no_grad():
+            logits = network.eval()(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(logits, Tensor) or logits.shape[2:] != image.shape[2:]:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"`network` must return logits (1, k, *{trace.grid}), got {got}")
+    return trace
+
+
+def _watch(name: str, module: nn.Module, trace: Trace, clock: Iterator[int]) -> list[Any]:
+    started: list[int] = []
+
+    def begin(module: nn.Module, inputs: Any) -> None:
+        started.append(next(clock))
+
+    def end(module: nn.Module, inputs: Any, output: Any) -> None:
+        start = started.pop()
+        if isinstance(output, Tensor) and output.ndim == len(trace.grid) + 2:
+            given = tuple(item for item in inputs if isinstance(item, Tensor) and item.ndim == output.ndim)
+            trace.calls.append(Call(name, start, next(clock), given, output))
+
+    return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]

@@ -6,21 +6,20 @@ network must be one of MONAI's own, and its arguments plain values.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from torch import nn
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import discovered
-from benchmark.sources.weights.corrupt_files import described_by
+from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
 from benchmark.sources.weights.match import fitted
-from benchmark.sources.weights.safe_load import SUFFIXES, read_weights, unwrap
+from benchmark.sources.weights.safe_load import SUFFIXES, literal, monai_class, read_state, reported_as
 from benchmark.sources.weights.swin_merging import (
     ShownMerging,
     dated_digest,
@@ -29,8 +28,9 @@ from benchmark.sources.weights.swin_merging import (
     merging_of_version,
     with_merging,
 )
-from benchmark.sources.weights.trusted_classes import literal, monai_class
 
+METADATA = Path("configs", "metadata.json")
+DEFAULT = "model.pt"
 CONFIGS = ("inference", "train", "evaluate")
 NETWORKS = ("network_def", "network", "net")  # keys of the network in bundles
 OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_channels")
@@ -38,15 +38,12 @@ OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_cha
 
 @dataclass(frozen=True)
 class BundleSource:
-    """A MONAI bundle.
+    """The folder of a MONAI bundle; attributes not listed as in `Reader`.
 
     Attributes:
-        name: The source's name.
-        path: The bundle's folder.
         config: The file in configs/ that names the network; None: inference, else train.
         weights: The file in models/; None: model.pt, or the only weights file.
         settings: Arguments of the network, which override the config's.
-        trust: Evaluate the bundle's expressions and allow classes of any package.
     """
 
     name: str
@@ -56,10 +53,27 @@ class BundleSource:
     settings: Mapping[str, Any] | None = None
     trust: bool = False
 
+    @classmethod
+    def recognises(cls, path: Path) -> Contents | None:
+        """Recognise a bundle's folder; in a pool, each of its weights files is a source."""
+        if not (path / METADATA).is_file():
+            return None
+        place, settings = absolute_path(path), {"path": str(path)}
+        files = [file for file in _weights_files(path) if is_plain_file(file) and not file.parent.is_symlink()]
+        sources = []
+        for file in files:
+            parts = ((file.stem, Path(DEFAULT).stem), (file.name, DEFAULT))
+            ends = ("" if len(files) == 1 or part == default else f"/{part}" for part, default in parts)
+            names = names_below(place.parent, *(f"{place.name}{end}" for end in ends))
+            chosen = {} if file.name == DEFAULT else {"weights": file.name}
+            sources.append(Candidate(cls, settings | chosen, names, file))
+        source = Candidate(cls, settings, names_below(place.parent, place.name))
+        owned = frozenset({*files, *(path / "configs").glob("*")})
+        return Contents(source, tuple(sources), owned, "a MONAI bundle without a weights file in models")
+
     def digest(self) -> str:
         """SHA-256 over metadata, config and weights."""
-        described = (Path(self.path) / "configs" / "metadata.json", self._config_file())
-        return dated_digest(self._weights_file(), *described)
+        return dated_digest(self._weights_file(), Path(self.path) / METADATA, self._config_file())
 
     def open(self) -> Model:
         """Read the bundle.
@@ -67,69 +81,57 @@ class BundleSource:
         Raises:
             InputError: A file or key is missing, code would have to run, or the weights do not match the network.
         """
-        with described_by(self.path):
-            return self._open()
-
-    def _open(self) -> Model:
-        metadata = _read(Path(self.path) / "configs" / "metadata.json")
-        config, weights = self._config_file(), self._weights_file()
-        where = f"{config}: the network"
-        named, settings = (_evaluated if self.trust else _plain)(config, where)
-        settings = {name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN}
-        cls = monai_class(named, where=where, trust=self.trust)
-        settings = with_merging(settings, source=self.name) if cls.__name__ == "SwinUNETR" else settings
-        size = settings.get("img_size")
-        dropped, taken = [], None
-        if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 removed it
-            taken = [size] * 3 if isinstance(size, int) else size
-            size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer accepts, is used as its patch"]
-        state = unwrap(read_weights(weights), weights)
-        merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
-        network: Callable[..., nn.Module] = merged.network
-        image, labels = _described(metadata)
-        dims = int(settings.get("spatial_dims", 3))
-        try:
-            arch = discovered(named.rpartition(".")[2].lower(), network, dims=dims,
-                              size=[size] * dims if isinstance(size, int) else size)  # fmt: skip
-        except (TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{where} does not accept its arguments: {error}") from error
-        fit = fitted(network, state.weights, source=self.name, head=arch.head, decoder=arch.decoder)
-        patch = _sides(image.get("spatial_shape"), dims) or _sides(taken, dims)
-        unread = "its own preprocessing, the transforms of the bundle, is not read"
-        return Model(
-            name=self.name,
-            arch=arch,
-            weights=fit.weights,
-            channels=fit.channels,
-            classes=fit.classes,
-            labels=labels if len(labels) == fit.classes else {},
-            patch=arch.fit(patch) if patch else None,
-            facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))}
-            | ({"assumed": f"merging = {merged.assumed['merging']}"} if merged.assumed else {}),
-            notes=(f"{config.name}, {weights.name}", unread, *dropped, *merged.notes, *state.notes, *fit.notes),
-            head=fit.head,
-        )
+        with reported_as(f"cannot build a network from {self.path}"):
+            metadata = _read(Path(self.path) / METADATA)
+            config, weights = self._config_file(), self._weights_file()
+            where = f"{config}: the network"
+            named, settings = (_evaluated if self.trust else _plain)(config, where)
+            settings = {
+                name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN
+            }
+            cls = monai_class(named, where=where, trust=self.trust)
+            settings = with_merging(cls.__name__, settings, source=self.name)
+            size = settings.get("img_size")
+            dropped, taken = [], None
+            if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 removed it
+                taken = [size] * 3 if isinstance(size, int) else size
+                size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer accepts, is used as its patch"]
+            state = read_state(weights)
+            merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
+            image, labels = _described(metadata)
+            dims = int(settings.get("spatial_dims", 3))
+            with reported_as(f"{where} does not accept its arguments"):
+                arch = discovered(named.rpartition(".")[2].lower(), merged.network, dims=dims, size=size)
+            fit = fitted(arch, state.weights, source=self.name)
+            unread = "its own preprocessing, the transforms of the bundle, is not read"
+            return fit.model(
+                self.name,
+                arch,
+                facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
+                assumed=merged.assumed,
+                labels=labels if len(labels) == fit.classes else {},
+                patch=_sides(image.get("spatial_shape"), dims) or _sides(taken, dims),
+                notes=(f"{config.name}, {weights.name}", unread, *dropped, *merged.notes, *state.notes),
+            )
 
     def _config_file(self) -> Path:
         folder = Path(self.path) / "configs"
         names = [self.config] if self.config else CONFIGS
-        for name in names:
-            for path in (folder / name, *(folder / f"{name}{suffix}" for suffix in (".json", ".yaml", ".yml"))):
-                if path.is_file():
-                    return path
+        paths = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".json", ".yaml", ".yml"))
+        path = next((path for path in paths if path.is_file()), None)
+        if path is not None:
+            return path
         raise InputError(f"no config {' or '.join(names)} (.json, .yaml, .yml) in {folder}")
 
     def _weights_file(self) -> Path:
-        files = bundle_weights(Path(self.path))
-        named = [path for path in files if path.name == (self.weights or "model.pt")]
+        files = _weights_files(Path(self.path))
+        named = [path for path in files if path.name == (self.weights or DEFAULT)]
         chosen = named or ([] if self.weights else files)
         if not files:
             raise InputError(f"no weights file ({', '.join(SUFFIXES)}) in {Path(self.path) / 'models'}")
         if len(chosen) != 1:
             rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
-            raise InputError(f"{rule}, got {self.weights or 'none, and there is no model.pt'}")
+            raise InputError(f"{rule}, got {self.weights or f'none, and there is no {DEFAULT}'}")
         return chosen[0]
 
 
@@ -146,7 +148,7 @@ def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -
     return ShownMerging(form, f"metadata.json names MONAI {version}") if form else merging_of_file(weights, names)
 
 
-def bundle_weights(folder: Path) -> list[Path]:
+def _weights_files(folder: Path) -> list[Path]:
     """The weights files in a bundle's folder `models`, without hidden files."""
     files = [path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()]
     return sorted(files)
@@ -157,7 +159,7 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {path} as JSON or YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot read {path} as JSON or YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} must be a mapping, got {type(content).__name__}")
     return content
@@ -179,9 +181,7 @@ def _is_object(node: Any) -> bool:
 
 def _followed(value: Any, content: Mapping[str, Any]) -> Any:
     """Resolve a reference to a top-level value such as `@spatial_dims`."""
-    if isinstance(value, str) and value.startswith("@"):
-        return content.get(value[1:], value)
-    return value
+    return content.get(value[1:], value) if isinstance(value, str) and value.startswith("@") else value
 
 
 def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
@@ -196,7 +196,7 @@ def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
         settings = {key: parser.get_parsed_content(f"{name}::{key}") for key in parser[name] if key not in OWN}
         return str(parser[name]["_target_"]), settings
     except Exception as error:  # whatever the bundle's own expressions raise
-        raise InputError(f"MONAI's parser cannot evaluate {where}: {' '.join(str(error).split())}") from error
+        raise InputError(f"MONAI's parser cannot evaluate {where}: {one_line(error)}") from error
 
 
 def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:

@@ -1,28 +1,85 @@
-"""Search a folder for sources; unused checkpoints are listed with a reason, other files are counted."""
+"""Search folders for checkpoints of every format; unused ones are listed with a reason, other files are counted."""
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmark.errors import InputError
-from benchmark.sources.readers.candidates import (
-    LINK,
-    Candidate,
-    known_folder,
-    loose_source,
-    source_elsewhere,
-    source_of_file,
-    source_of_fold,
-)
-from benchmark.sources.readers.nnunet_folder import CHECKPOINTS, is_fold, missing_checkpoint
+from benchmark.sources.networks.architecture import listed
+from benchmark.sources.readers.bundle import BundleSource
+from benchmark.sources.readers.candidates import Candidate, Contents, Node, Reader, source_name
+from benchmark.sources.readers.nnunet import NnunetSource
+from benchmark.sources.readers.own_format import FileSource
+from benchmark.sources.readers.state_dict import StateDictSource, formats_of_one_model
 from benchmark.sources.weights.safe_load import SUFFIXES
 
+# in order: the first reader that recognises a path reads it
+READERS: tuple[type[Reader], ...] = (FileSource, BundleSource, NnunetSource, StateDictSource)
 DEPTH = 6  # levels of folders below the named folder
 INSIDE = 2  # levels that are always searched below a folder of a known kind: nnU-Net's folds, a bundle's models
 ENTRIES = 10_000  # files and folders that are searched per path that a user names
 PATTERN = "*?["
+SHOWN = 10  # checkpoints listed in an error
+LINK = "a symbolic link, and links are not followed; name it as a source of its own to have it read"
+
+
+def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = None) -> Node:
+    """Recognise the only source in a folder and return its config.
+
+    Args:
+        folder: A folder of a known format, or a folder with one such folder or one weights file.
+        trust: Allow its files to name classes and expressions of their own.
+        where: Name of the folder in errors.
+
+    Raises:
+        InputError: The folder has no source, or several.
+    """
+    known = contents(folder)
+    if known is not None:
+        return known.source.node(known.source.names[0], trust=trust)
+    where = where or str(folder)
+    result = Search(folder)
+    result.named(folder)
+    places = _outermost(result.run().candidates)
+    if len(places) > 1:
+        names = listed([str(path.relative_to(folder)) for path in places], SHOWN)
+        raise InputError(f"source {where} holds {len(places)} checkpoints: {names}; name one of them")
+    if not places:
+        unused = "; ".join(f"{path.relative_to(folder)}: {why}" for path, why in result.left.items())
+        raise InputError(f"source {where} holds no checkpoint: {unused or nothing_found()}")
+    source = named_source(places[0])
+    return source.node(source_name(folder) if source.is_loose else source.names[0], trust=trust)
+
+
+def contents(path: Path) -> Contents | None:
+    """What the first reader that recognises a path finds there; None if no reader does."""
+    return next((known for reader in READERS if (known := reader.recognises(path))), None)
+
+
+def named_source(path: Path) -> Candidate:
+    """The source of a file or folder that a user names.
+
+    Raises:
+        InputError: No reader recognises it.
+    """
+    known = contents(path)
+    if known is None:
+        raise InputError(
+            f"source {path} is not a weights file: its suffix must be one of {', '.join(SUFFIXES)}, "
+            f"got {path.suffix or 'none'}"
+        )
+    return known.source
+
+
+def _outermost(sources: Sequence[Candidate]) -> list[Path]:
+    """The paths of sources: folders of a known format, and files outside these that are not a copy of another file."""
+    folders = {Path(source.path) for source in sources if not source.is_loose}
+    files = [source.file for source in sources if source.is_loose and source.file]
+    files = [file for file in files if folders.isdisjoint(file.parents)]
+    copies = formats_of_one_model(sorted(files, key=lambda file: file.suffix != ".safetensors"))
+    return sorted(folders | (set(files) - copies.keys()))
 
 
 @dataclass
@@ -31,7 +88,6 @@ class Search:
 
     Attributes:
         base: The folder that is searched; for a pattern, its part without wildcards.
-        trust: Allow a source's files to name classes and expressions of their own.
         candidates: The sources found.
         left: Paths that look like a source but are not used -> reason.
         others: Other files.
@@ -41,60 +97,37 @@ class Search:
     """
 
     base: Path
-    trust: bool = False
     candidates: list[Candidate] = field(default_factory=list)
     left: dict[Path, str] = field(default_factory=dict)
     others: set[Path] = field(default_factory=set)
     hidden: set[Path] = field(default_factory=set)
     too_deep: set[Path] = field(default_factory=set)
     is_cut: bool = False
-
-    def __post_init__(self) -> None:
-        self._owned: set[Path] = set()
-        self._waiting: deque[tuple[Path, int, int]] = deque()
-        self._looked_at = 0
+    _owned: set[Path] = field(default_factory=set, init=False)
+    _waiting: deque[tuple[Path, int, int]] = field(default_factory=deque, init=False)
+    _looked_at: int = field(default=0, init=False)
 
     def named(self, path: Path) -> None:
         """Add a path that a user names; links are followed.
 
         Raises:
-            InputError: The path is a file without the suffix of a weights file.
+            InputError: The path is a file that no reader recognises.
         """
         if path.is_dir():
-            self._named_folder(path, 0)
+            self._folder(path, 0, DEPTH, is_named=True)
         else:
-            self.candidates.append(source_of_file(path, trust=self.trust))
+            self.candidates.append(named_source(path))
 
     def matched(self, path: Path, *, hidden: bool = False) -> None:
-        """Add a path that a pattern matches; it may also be a fold or checkpoint of nnU-Net's results.
-
-        Args:
-            path: The match.
-            hidden: Whether the pattern names hidden files.
-        """
+        """Add a path that a pattern matches, which names hidden files if `hidden`."""
         depth = len(path.relative_to(self.base).parts)
         self._looked_at += 1
         if path.is_symlink() or (path.name.startswith(".") and not hidden):
             self._entry(path, depth, DEPTH)
         elif path.is_dir():
-            self._named_folder(path, depth)
-        elif path.is_file() and path.suffix in SUFFIXES:
-            self.candidates.append(source_of_file(path, trust=self.trust))
+            self._folder(path, depth, max(DEPTH, depth + 1), is_named=True)
         else:
-            self.others.add(path)
-
-    def _named_folder(self, folder: Path, depth: int) -> None:
-        deepest = max(DEPTH, depth + 1)
-        if not is_fold(folder):
-            self._folder(folder, depth, deepest)
-            return
-        source = source_of_fold(folder, trust=self.trust)
-        if source and source.file:
-            self.candidates.append(source)
-        else:
-            self.left[folder] = missing_checkpoint(folder.parent, fold=folder.name.removeprefix("fold_"))
-        self._owned |= {folder / name for name in CHECKPOINTS.values()}
-        self._waiting.append((folder, depth, deepest))
+            self._file(path)
 
     def run(self) -> "Search":
         """Search the queued folders by depth, so that a limit skips the deepest."""
@@ -116,7 +149,7 @@ class Search:
             return
         try:
             with os.scandir(folder) as scan:
-                entries = sorted(scan, key=lambda entry: (_order(entry), entry.name))
+                entries = sorted(scan, key=_order)
         except OSError as error:
             self.left[folder] = f"cannot be read: {error.strerror}"
             return
@@ -125,59 +158,65 @@ class Search:
         yield from (folder / entry.name for entry in entries[:room])
 
     def _entry(self, path: Path, depth: int, deepest: int) -> None:
-        if path in self._owned and not path.is_symlink():
+        is_link, is_folder = path.is_symlink(), path.is_dir()
+        if path in self._owned and not is_link:
             return
         if path.name.startswith("."):
-            (self.hidden if path.is_dir() and not path.is_symlink() else self.others).add(path)
-        elif path.is_symlink() and (path.suffix in SUFFIXES or path.is_dir()):
+            (self.hidden if is_folder and not is_link else self.others).add(path)
+        elif is_link and (path.suffix in SUFFIXES or is_folder):
             self.left[path] = LINK
-        elif path.is_dir() and not path.is_symlink():
+        elif is_folder:
             self._folder(path, depth, deepest)
-        elif path.suffix in SUFFIXES and path.is_file():
-            self.candidates.append(loose_source(path))
-        else:
+        elif is_link:
             self.others.add(path)
+        else:
+            self._file(path)
 
-    def _folder(self, folder: Path, depth: int, deepest: int) -> None:
-        known = known_folder(folder, trust=self.trust)
-        if known is not None:
+    def _file(self, path: Path) -> None:
+        known = contents(path)
+        if known is None:
+            self.others.add(path)
+        else:
+            self.candidates.append(known.source)
+
+    def _folder(self, folder: Path, depth: int, deepest: int, *, is_named: bool = False) -> None:
+        known = contents(folder)
+        if known is not None and (is_named or known.source.path == str(folder)):  # not a part, such as a fold
             self.candidates += known.candidates
             self._owned |= known.owned
             deepest = max(deepest, depth + INSIDE)
-            if known.reason:
+            if not known.candidates:
                 self.left[folder] = known.reason
         if depth < deepest:
             self._waiting.append((folder, depth, deepest))
-        elif _has_entries(folder):
+        elif any(folder.iterdir()):
             self.too_deep.add(folder)
             self.left[folder] = f"not searched: its content is more than {DEPTH} levels below {self.base}"
 
 
-def search(text: str, *, trust: bool = False) -> Search:
-    """Find every source at a path, a pattern, an MLflow address or a function that a user names.
-
-    Args:
-        text: The path, pattern, address or function. An existing path is never read as a pattern.
-        trust: Allow a source's files to name classes and expressions of their own.
+def search(text: str) -> Search:
+    """Find every source at a path or a pattern that a user names; an existing path is never read as a pattern.
 
     Raises:
         InputError: The path does not exist, the pattern has no match, or no source is found.
     """
     path = Path(text)
-    elsewhere = source_elsewhere(text, trust=trust)
-    if elsewhere is not None:
-        return Search(path, trust, [elsewhere])
     if os.path.exists(text) and (path.is_dir() or path.is_file()):  # noqa: PTH110 - no error for text that is too long
-        found = Search(path, trust)
-        found.named(path)
+        result = Search(path)
+        result.named(path)
     elif any(wildcard in text for wildcard in PATTERN):
-        found = _pattern(path, trust=trust)
+        result = _pattern(path)
     else:
-        raise InputError(f"source {text} not found: it is neither a file nor a folder")
-    found.run()
-    if not found.candidates and not found.left:
+        raise not_found(text)
+    result.run()
+    if not result.candidates and not result.left:
         raise InputError(f"source {text} holds no checkpoint: {nothing_found()}")
-    return found
+    return result
+
+
+def not_found(text: str) -> InputError:
+    """The error for a path that does not exist."""
+    return InputError(f"source {text} not found: it is neither a file nor a folder")
 
 
 def nothing_found() -> str:
@@ -186,7 +225,7 @@ def nothing_found() -> str:
     return f"no weights file ({', '.join(SUFFIXES)}), {kinds}"
 
 
-def _pattern(path: Path, *, trust: bool) -> Search:
+def _pattern(path: Path) -> Search:
     parts = path.parts
     fixed = next(count for count in range(len(parts), -1, -1) if Path(*parts[:count]).is_dir())
     base, wild = Path(*parts[:fixed]), parts[fixed:]
@@ -197,34 +236,22 @@ def _pattern(path: Path, *, trust: bool) -> Search:
         raise InputError(f"source {path}: {error}") from error
     if not matches:
         raise InputError(f"source {path}: no file or folder matches this pattern")
-    found = Search(base, trust)
+    result = Search(base)
     outermost = [match for match in matches if matches.isdisjoint(match.parents)]
     ordered = sorted(outermost, key=lambda match: (match.suffix not in SUFFIXES, not match.is_dir(), match))
     for match in ordered[:ENTRIES]:
-        found.matched(match, hidden=hidden)
-    found.is_cut = len(ordered) > ENTRIES
-    return found
+        result.matched(match, hidden=hidden)
+    result.is_cut = len(ordered) > ENTRIES
+    return result
 
 
 def _stop(base: Path, match: Path, *, hidden: bool) -> Path:
     """The match, or the first of its parents that is not searched: a symbolic link or a hidden folder."""
     parts = match.relative_to(base).parts
-    for count, part in enumerate(parts[:-1], 1):
-        place = base.joinpath(*parts[:count])
-        if place.is_symlink() or (part.startswith(".") and not hidden):
-            return place
-    return match
+    above = (base.joinpath(*parts[:count]) for count in range(1, len(parts)))
+    return next((path for path in above if path.is_symlink() or (path.name.startswith(".") and not hidden)), match)
 
 
-def _order(entry: "os.DirEntry[str]") -> int:
-    if Path(entry.name).suffix in SUFFIXES:
-        return 0
-    return 1 if entry.is_dir(follow_symlinks=False) else 2
-
-
-def _has_entries(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as scan:
-            return any(True for _ in scan)
-    except OSError:
-        return True
+def _order(entry: "os.DirEntry[str]") -> tuple[bool, bool, str]:
+    """Sort key: weights files, then folders, then others."""
+    return Path(entry.name).suffix not in SUFFIXES, not entry.is_dir(follow_symlinks=False), entry.name

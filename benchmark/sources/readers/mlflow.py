@@ -1,5 +1,6 @@
 """Read a source from MLflow: an artifact of a run or a registered model, downloaded once and then recognised."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,25 +9,25 @@ from pathlib import Path
 from filelock import FileLock
 from hydra.utils import instantiate
 
-from benchmark.sources.model import Model
-from benchmark.sources.protocol import Source
-from benchmark.sources.readers.recognise import recognise_folder
+from benchmark.sources.model import Model, Source
+from benchmark.sources.readers.candidates import Candidate, Contents
+from benchmark.sources.readers.folder_search import recognise_folder
 from benchmark.storage.digest import text_digest
 from benchmark.storage.files import partial_folder
 
+ADDRESS = re.compile(r"(mlflow-artifacts|runs|models):/\S+")
+FETCHED = "outputs/fetched"  # folder of artifacts, the default of conf/source/mlflow.yaml
 Fetch = Callable[[str, Path], Path]
 
 
 @dataclass(frozen=True)
 class ArtifactSource:
-    """An artifact in MLflow.
+    """An artifact in MLflow; attributes not listed as in `Reader`.
 
     Attributes:
-        name: The source's name.
         path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
         fetch: `fetch(path, folder)` downloads the artifact into a folder and returns its path.
         folder: The folder of downloaded artifacts.
-        trust: Allow its files to name classes and expressions of their own.
     """
 
     name: str
@@ -34,6 +35,16 @@ class ArtifactSource:
     fetch: Fetch
     folder: str | Path
     trust: bool = False
+
+    @classmethod
+    def recognises(cls, path: str) -> Contents | None:
+        """Recognise an MLflow address."""
+        if not ADDRESS.fullmatch(path):
+            return None
+        parts = path.rstrip("/").split("/")
+        names = tuple("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
+        fetch = {"_target_": "benchmark.tracking.outbox.fetch_artifact", "_partial_": True}
+        return Contents(Candidate(cls, {"path": path, "fetch": fetch, "folder": FETCHED}, names))
 
     def digest(self) -> str:
         """SHA-256 over the files of the source."""
@@ -50,19 +61,14 @@ class ArtifactSource:
 
     @cached_property
     def _source(self) -> Source:
-        node = recognise_folder(self._place(), trust=self.trust, where=self.path)
-        source: Source = instantiate({**node, "name": self.name}, _convert_="all")
-        return source
-
-    def _place(self) -> Path:
-        """Its folder on disk; an address whose target may change, such as an alias, is downloaded again."""
+        """The source on disk; an address whose target may change, such as an alias, is downloaded again."""
         kept = Path(self.folder) / text_digest(self.path)[:16]
         kept.parent.mkdir(parents=True, exist_ok=True)
         moves = self.path.startswith("models:/") and not self.path.rpartition("/")[2].isdigit()
         with FileLock(f"{kept}.lock"):
-            is_stored = kept.is_dir() and any(kept.iterdir())
-            if is_stored and not moves:
-                return kept
-            with partial_folder(kept) as partial:
-                self.fetch(self.path, partial)
-        return kept
+            if moves or not kept.is_dir() or not any(kept.iterdir()):
+                with partial_folder(kept) as partial:
+                    self.fetch(self.path, partial)
+        node = recognise_folder(kept, trust=self.trust, where=self.path)
+        source: Source = instantiate({**node, "name": self.name}, _convert_="all")
+        return source

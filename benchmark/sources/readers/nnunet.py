@@ -5,40 +5,46 @@ Methods 2021, 10.1038/s41592-020-01008-z. The network is built by nnU-Net's own 
 supervision off; only classes of its own network package and of torch.nn are imported.
 """
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from benchmark.data.preprocessing.plans import preparation_from_plans
+from benchmark.data.preprocessing.planning import preparation_from_plans
 from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import STAGES, discovered
-from benchmark.sources.readers.nnunet_folder import Choice, choose_checkpoint
-from benchmark.sources.readers.nnunet_trainers import built_by, other, trained_architecture
-from benchmark.sources.weights.corrupt_files import described_by
+from benchmark.sources.readers import nnunet_folder
+from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
 from benchmark.sources.weights.match import fitted
-from benchmark.sources.weights.safe_load import file_digest, read_weights, unwrap
-from benchmark.sources.weights.trusted_classes import LAYERS, NETWORKS, literal, module_class
+from benchmark.sources.weights.safe_load import (
+    LAYERS,
+    NETWORKS,
+    literal,
+    module_class,
+    read_weights,
+    reported_as,
+    unwrap,
+    weights_digest,
+)
+from benchmark.storage.files import read_json
 
 
 @dataclass(frozen=True)
 class NnunetSource:
-    """A results folder of nnU-Net v2.
+    """A results folder of nnU-Net v2, with plans.json, dataset.json and fold_X; attributes not listed as in `Reader`.
 
     Attributes:
-        name: The source's name.
-        path: The folder with plans.json, dataset.json and fold_X.
         fold: The fold, a number or "all"; None: the first finished fold.
         checkpoint: "final", "best" or "latest"; None: the first of these that the fold has.
-        configuration: 2d, 3d_fullres and so on; None: the configuration in the folder's name.
-        trust: Allow classes of any package.
+        configuration: 2d, 3d_fullres and so on; None: the configuration in the checkpoint or the folder's name.
     """
 
     name: str
@@ -48,10 +54,55 @@ class NnunetSource:
     configuration: str | None = None
     trust: bool = False
 
+    @classmethod
+    def recognises(cls, path: Path) -> Contents | None:
+        """Recognise a results folder, a fold in it, or a checkpoint in a fold."""
+        if nnunet_folder.is_results_folder(path):
+            return cls._results(path)
+        if nnunet_folder.is_fold(path):
+            file = next(
+                (file for file in nnunet_folder.fold_checkpoints(path.parent) if file.parent.name == path.name), None
+            )
+            fold = path.name.removeprefix("fold_")
+            source = cls._candidate(path.parent, file, {"fold": fold})
+            owned = frozenset(path / name for name in nnunet_folder.CHECKPOINTS.values())
+            return Contents(
+                source, (source,) if file else (), owned, nnunet_folder.missing_checkpoint(path.parent, fold=fold)
+            )
+        if path.name in nnunet_folder.CHECKPOINTS.values() and nnunet_folder.is_fold(path.parent) and path.is_file():
+            return Contents(cls._candidate(path.parent.parent, path, _settings_of(path)))
+        return None
+
+    @classmethod
+    def _results(cls, folder: Path) -> Contents:
+        """A results folder; if its first checkpoint is a symbolic link, a pool takes the first that is not."""
+        checkpoints = nnunet_folder.fold_checkpoints(folder)
+        plain = [path for path in checkpoints if is_plain_file(path) and not path.parent.is_symlink()]
+        owned = frozenset({*checkpoints, folder / "plans.json", folder / "dataset.json"})
+        source = cls._candidate(folder, next(iter(checkpoints), None))
+        candidates = (source,) if plain else ()
+        if plain and plain[0] != checkpoints[0]:
+            candidates = (cls._candidate(folder, plain[0], _settings_of(plain[0])),)
+        return Contents(source, candidates, owned, nnunet_folder.missing_checkpoint(folder))
+
+    @classmethod
+    def _candidate(cls, folder: Path, file: Path | None, settings: Mapping[str, str] | None = None) -> Candidate:
+        """A checkpoint of a results folder, named by data set and configuration, then trainer, plans, fold."""
+        place = absolute_path(folder)
+        end = f"__{file.parent.name}" if file else ""
+        whole = f"{end}__{file.stem.removeprefix('checkpoint_')}" if file else ""
+        above, names = place.parent, [place.name] * 4
+        if place.name.count("__") == 2:
+            trainer, plans, configuration = place.name.split("__")
+            parts = (configuration, f"{trainer}__{configuration}", f"{plans}__{configuration}", place.name)
+            above, names = above.parent, [f"{above.name}__{part}" for part in parts]
+        every = names_below(above, *names, f"{names[0]}{end}", f"{names[-1]}{whole}")
+        return Candidate(cls, {"path": str(folder), **(settings or {})}, every, file)
+
     def digest(self) -> str:
         """SHA-256 over plans, dataset and checkpoint."""
         folder = Path(self.path)
-        return file_digest(folder / "plans.json", folder / "dataset.json", self._chosen().path)
+        return weights_digest(folder / "plans.json", folder / "dataset.json", self._chosen().path)
 
     def open(self) -> Model:
         """Read the checkpoint.
@@ -59,69 +110,52 @@ class NnunetSource:
         Raises:
             InputError: A file or key is missing, a class is refused, or the weights do not match the plans.
         """
-        with described_by(self.path):
-            return self._open()
-
-    def _open(self) -> Model:
-        folder, chosen = Path(self.path), self._chosen()
-        path = chosen.path
-        plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
-        content = read_weights(path)
-        configuration = self._configuration(content)
-        plan = _plan(plans, configuration, folder / "plans.json")
-        trainer = str(content.get("trainer_name") or folder.name.partition("__")[0])
-        parts, changes = trained_architecture(plan, trainer, source=self.name)
-        where = f"{folder / 'plans.json'}: {configuration}"
-        arch = _architecture(parts, patch=plan["patch_size"], where=where, trust=self.trust)
-        try:
-            fit = fitted(
-                arch.network,
-                unwrap(content, path).weights,
-                source=self.name,
-                head=arch.head,
-                decoder=arch.decoder,
+        with reported_as(f"cannot build a network from {self.path}"):
+            folder, chosen = Path(self.path), self._chosen()
+            path = chosen.path
+            plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
+            content = read_weights(path)
+            stated = content.get("init_args", {}).get("configuration")
+            configuration = self.configuration or str(stated or folder.name.rpartition("__")[2])
+            plan = _plan(plans, configuration, folder / "plans.json")
+            trainer = str(content.get("trainer_name") or folder.name.partition("__")[0])
+            parts, changes = nnunet_folder.trained_architecture(plan, trainer, source=self.name)
+            unknown = None if nnunet_folder.built_by(trainer) else nnunet_folder.unknown_trainer(trainer)
+            where = f"{folder / 'plans.json'}: {configuration}"
+            arch = _architecture(parts, patch=plan["patch_size"], where=where, trust=self.trust)
+            weights = unwrap(content, path).weights
+            try:
+                fit = fitted(arch, weights, source=self.name)
+            except InputError as error:
+                raise InputError(f"{error}; {unknown}" if unknown else str(error)) from error
+            labels, remarks = _labels(dataset, folder / "dataset.json")
+            facts = {"kind": "nnU-Net", "path": str(path), "configuration": configuration, "trainer": trainer}
+            return fit.model(
+                self.name,
+                arch,
+                facts=facts | {"cases": dataset.get("numTraining")},
+                assumed={"network": "that of plans.json"} if unknown else None,
+                labels=labels,
+                preparation=preparation_from_plans(plans, configuration),
+                patch=plan["patch_size"],
+                notes=(*chosen.notes, *changes, *remarks),
             )
-        except InputError as error:
-            raise InputError(f"{error}; {other(trainer)}" if built_by(trainer) is None else str(error)) from error
-        labels, remarks = _labels(dataset, folder / "dataset.json")
-        return Model(
-            name=self.name,
-            arch=arch,
-            weights=fit.weights,
-            channels=fit.channels,
-            classes=fit.classes,
-            labels=labels,
-            preparation=preparation_from_plans(plans, configuration),
-            patch=arch.fit(plan["patch_size"]),
-            facts={
-                "kind": "nnU-Net",
-                "path": str(path),
-                "configuration": configuration,
-                "trainer": trainer,
-                "cases": dataset.get("numTraining"),
-            }
-            | ({"assumed": "network = that of plans.json"} if built_by(trainer) is None else {}),
-            notes=(*chosen.notes, *changes, *remarks, *fit.notes),
-            head=fit.head,
+
+    def _chosen(self) -> nnunet_folder.Choice:
+        return nnunet_folder.choose_checkpoint(
+            Path(self.path), source=self.name, fold=self.fold, checkpoint=self.checkpoint
         )
 
-    def _chosen(self) -> Choice:
-        return choose_checkpoint(Path(self.path), source=self.name, fold=self.fold, checkpoint=self.checkpoint)
 
-    def _configuration(self, content: Any) -> str:
-        if self.configuration is not None:
-            return self.configuration
-        stated = content.get("init_args", {}).get("configuration") if isinstance(content, Mapping) else None
-        return str(stated or Path(self.path).name.rpartition("__")[2])
+def _settings_of(checkpoint: Path) -> dict[str, str]:
+    kind = next(kind for kind, name in nnunet_folder.CHECKPOINTS.items() if name == checkpoint.name)
+    return {"fold": checkpoint.parent.name.removeprefix("fold_"), "checkpoint": kind}
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} not found; nnU-Net writes it next to its folds") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
+    if not path.is_file():
+        raise InputError(f"{path} not found; nnU-Net writes it next to its folds")
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} must be a JSON object, got {type(content).__name__}")
     return content
@@ -134,17 +168,14 @@ def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # plans before 2.4 are supported
-            found: dict[str, Any] = PlansManager(dict(plans)).get_configuration(configuration).configuration
-        for key in ("architecture", "patch_size"):
-            found[key]
-        for key in ("network_class_name", "arch_kwargs", "_kw_requires_import"):
-            found["architecture"][key]
+            plan: dict[str, Any] = PlansManager(dict(plans)).get_configuration(configuration).configuration
+        itemgetter("architecture", "patch_size")(plan)
+        itemgetter("network_class_name", "arch_kwargs", "_kw_requires_import")(plan["architecture"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = one_line(error)
-        raise InputError(f"{path} has no complete configuration {configuration}: {reason}") from error
-    if found.get("previous_stage"):
+        raise InputError(f"{path} has no complete configuration {configuration}: {one_line(error)}") from error
+    if plan.get("previous_stage"):
         raise InputError(f"{path}: {configuration} is a cascade, whose input is another network's; not supported")
-    return found
+    return plan
 
 
 def _architecture(parts: Mapping[str, Any], *, patch: Sequence[int], where: str, trust: bool) -> Architecture:
@@ -177,10 +208,7 @@ def _network(
 def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Architecture:
     """The architecture of a network with nnU-Net's own decoder, whose part names are known."""
     stages = int(settings["n_stages"]) - 1
-    divisor = [1] * dims
-    for stride in settings["strides"]:
-        steps = stride if isinstance(stride, list | tuple) else [stride] * dims
-        divisor = [side * int(step) for side, step in zip(divisor, steps, strict=True)]
+    strides = [step if isinstance(step, list | tuple) else [step] * dims for step in settings["strides"]]
     return Architecture(
         name=name,
         network=factory,
@@ -189,7 +217,7 @@ def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Ar
         last=(f"decoder.stages.{stages - 1}", f"decoder.transpconvs.{stages - 1}"),
         head=("decoder.seg_layers",),
         width=int(settings["features_per_stage"][0]),
-        divisor=tuple(divisor),
+        divisor=tuple(prod(map(int, steps)) for steps in zip([1] * dims, *strides, strict=True)),
         least=2,
         dims=dims,
     )

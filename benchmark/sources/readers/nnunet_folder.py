@@ -1,23 +1,27 @@
-"""Results folders of nnU-Net v2, and the choice of a checkpoint in them."""
+"""Results folders of nnU-Net v2: the choice of a checkpoint, and the network that a trainer builds.
 
-from collections.abc import Sequence
+A trainer builds the network of plans.json, the same with batch norm, or one of its own.
+"""
+
+import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from benchmark.errors import InputError
 
 # in the order of preference
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth", "latest": "checkpoint_latest.pth"}
+BUILDER = "build_network_architecture"  # the method that a trainer overrides to build another network
+PLAIN, BATCH_NORM = "nnUNetTrainer", "nnUNetTrainerBN"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The checkpoint that is read.
-
-    Attributes:
-        path: The file.
-        notes: Its fold and name, why it is not a final checkpoint, and the other checkpoints; one line each.
-    """
+    """The checkpoint that is read, and notes: its fold and name, why it is not final, and the other checkpoints."""
 
     path: Path
     notes: tuple[str, ...]
@@ -64,17 +68,16 @@ def choose_checkpoint(
     if checkpoint not in (None, *CHECKPOINTS):
         raise InputError(f"source {source}: `checkpoint` must be one of {', '.join(CHECKPOINTS)}, got {checkpoint}")
     paths = fold_checkpoints(folder)
-    suitable = [
-        path
-        for path in paths
-        if (fold is None or path.parent.name == f"fold_{fold}")
-        and (checkpoint is None or path.name == CHECKPOINTS[checkpoint])
-    ]
+    suitable = [path for path in paths if fold is None or path.parent.name == f"fold_{fold}"]
+    suitable = [path for path in suitable if checkpoint is None or path.name == CHECKPOINTS[checkpoint]]
     if not suitable:
         raise InputError(missing_checkpoint(folder, fold=fold, checkpoint=checkpoint))
     path = suitable[0]
-    why = [] if checkpoint else _why(path, fold)
-    return Choice(path, (f"{path.parent.name}, {path.name}", *why, *_others(path, paths)))
+    notes = [f"{path.parent.name}, {path.name}", *([] if checkpoint else _why(path, fold))]
+    others = sorted(f"{other.parent.name}/{other.name}" for other in paths if other != path)
+    if others:
+        notes.append(f"other checkpoints of the results folder: {', '.join(others)}")
+    return Choice(path, tuple(notes))
 
 
 def missing_checkpoint(folder: Path, *, fold: int | str | None = None, checkpoint: str | None = None) -> str:
@@ -102,6 +105,60 @@ def _why(path: Path, fold: int | str | None) -> list[str]:
     return [f"{path.name} is read because {place} {' or '.join(better)}; the training may be unfinished"]
 
 
-def _others(path: Path, paths: Sequence[Path]) -> list[str]:
-    others = sorted(f"{other.parent.name}/{other.name}" for other in paths if other != path)
-    return [f"other checkpoints of the results folder: {', '.join(others)}"] if others else []
+def built_by(trainer: str) -> str | None:
+    """The class that defines a trainer's network: the trainer itself, or a class that it inherits from.
+
+    The classes are parsed from the installed package's files and not imported, since some need packages that may be
+    missing. None if the trainer is not one of nnU-Net's own.
+
+    Example:
+        >>> built_by("nnUNetTrainer_250epochs"), built_by("nnUNetTrainerBN"), built_by("MyTrainer")
+        ('nnUNetTrainer', 'nnUNetTrainerBN', None)
+    """
+    trainers = _trainers()
+    while trainer in trainers:
+        base, overrides = trainers[trainer]
+        if overrides:
+            return trainer
+        trainer = base
+    return None
+
+
+@cache
+def _trainers() -> Mapping[str, tuple[str, bool]]:
+    """Trainer class -> its first base class, and whether it builds its own network."""
+    spec = find_spec("nnunetv2")
+    folder = Path(spec.origin).parent / "training" / "nnUNetTrainer" if spec and spec.origin else Path()
+    trainers = {}
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                own = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+                trainers[node.name] = (bases[0] if bases else "", BUILDER in own)
+    return trainers
+
+
+def trained_architecture(plan: Mapping[str, Any], trainer: str, *, source: str) -> tuple[dict[str, Any], list[str]]:
+    """The `architecture` of a plan in plans.json as modified by a trainer, and notes.
+
+    Raises:
+        InputError: The trainer builds a network that the plan does not describe.
+    """
+    parts = dict(plan["architecture"])
+    builder = built_by(trainer)
+    if builder == BATCH_NORM:
+        norm = f"torch.nn.modules.batchnorm.BatchNorm{len(plan['patch_size'])}d"
+        parts["arch_kwargs"] = parts["arch_kwargs"] | {"norm_op": norm, "norm_op_kwargs": {"eps": 1e-5, "affine": True}}
+        return parts, [f"trainer {trainer}: batch norm instead of the plan's norm"]
+    if builder not in (PLAIN, None):
+        raise InputError(
+            f"source {source}: trainer {trainer} builds a network of its own, which plans.json does not describe; "
+            "read it by source=factory"
+        )
+    return parts, ([] if builder else [f"assumed, since {unknown_trainer(trainer)}: network = that of plans.json"])
+
+
+def unknown_trainer(trainer: str) -> str:
+    """Explain why a trainer's network is unknown."""
+    return f"trainer {trainer or '(not named)'} is not one of nnU-Net's own"

@@ -6,18 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmark.data.preprocessing.normalise import Normalisation
-from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.resampling import Resampling
-from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
+from benchmark.data.preprocessing.preparation import Preparation, Resampling
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
 from benchmark.sources.weights.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
-from benchmark.sources.weights.corrupt_files import described_by
-from benchmark.sources.weights.match import check_shapes, check_values, shapes_of
-from benchmark.sources.weights.safe_load import file_digest
-from benchmark.sources.weights.trusted_classes import NETWORKS, literal, module_class
+from benchmark.sources.weights.match import Fit, check_shapes, check_values, shapes_of
+from benchmark.sources.weights.safe_load import NETWORKS, literal, module_class, reported_as, weights_digest
 
 NAMED = "_target_"  # Hydra's key of a class in a config
 HYDRA = (NAMED, "_partial_", "_convert_")
@@ -25,21 +22,27 @@ HYDRA = (NAMED, "_partial_", "_convert_")
 
 @dataclass(frozen=True)
 class FileSource:
-    """A folder with weights.safetensors and source.json.
-
-    Attributes:
-        name: The source's name.
-        path: The folder.
-        trust: Allow a network class of any package.
-    """
+    """A folder with weights.safetensors and source.json; attributes as in `Reader`."""
 
     name: str
     path: str | Path
     trust: bool = False
 
+    @classmethod
+    def recognises(cls, path: Path) -> Contents | None:
+        """Recognise a folder with source.json, or the weights in it."""
+        folder = path.parent if path.name == WEIGHTS and path.is_file() else path
+        sidecar, weights, place = folder / SIDECAR, folder / WEIGHTS, absolute_path(folder)
+        if not sidecar.is_file():
+            return None
+        names = names_below(place.parent, place.name, place.name)
+        source = Candidate(cls, {"path": str(folder)}, names, weights)
+        candidates = (source,) if is_plain_file(weights) else ()
+        return Contents(source, candidates, frozenset({sidecar, weights}), f"{SIDECAR} without {WEIGHTS}")
+
     def digest(self) -> str:
         """SHA-256 over both files."""
-        return file_digest(Path(self.path) / SIDECAR, Path(self.path) / WEIGHTS)
+        return weights_digest(Path(self.path) / SIDECAR, Path(self.path) / WEIGHTS)
 
     def open(self) -> Model:
         """Read the checkpoint.
@@ -47,46 +50,33 @@ class FileSource:
         Raises:
             InputError: A file is missing or corrupt, the sidecar lacks a key or names code, or weights do not match.
         """
-        with described_by(self.path):
-            return self._open()
-
-    def _open(self) -> Model:
-        checkpoint = load_checkpoint(Path(self.path))
-        facts, sidecar = checkpoint.facts, Path(self.path) / SIDECAR
-        try:
-            arch = described(facts["architecture"], where=f"{sidecar}: architecture", trust=self.trust)
-            channels, classes = int(facts["channels"]), int(facts["classes"])
-            labels = {int(value): str(name) for value, name in (facts.get("labels") or {}).items()}
-            preparation = _preparation(facts)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, InputError):
+        with reported_as(f"cannot build a network from {self.path}"):
+            checkpoint = load_checkpoint(Path(self.path))
+            facts, sidecar = checkpoint.facts, Path(self.path) / SIDECAR
+            try:
+                arch = described(facts["architecture"], where=f"{sidecar}: architecture", trust=self.trust)
+                channels, classes = int(facts["channels"]), int(facts["classes"])
+                labels = {int(value): str(name) for value, name in (facts.get("labels") or {}).items()}
+                preparation = _preparation(facts)
+            except InputError:
                 raise
-            raise InputError(f"{sidecar} does not describe the network: {error!r}") from error
-        check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
-        check_values(checkpoint.weights, self.name)
-        patch = ((facts.get("config") or {}).get("budget") or {}).get("patch")
-        return Model(
-            name=self.name,
-            arch=arch,
-            weights=checkpoint.weights,
-            channels=channels,
-            classes=classes,
-            labels=labels,
-            preparation=preparation,
-            patch=arch.fit(patch) if patch else None,
-            facts={"kind": "file", "path": str(self.path)}
-            | {name: facts[name] for name in ("git_commit", "data_digest") if facts.get(name)},
-        )
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise InputError(f"{sidecar} does not describe the network: {error!r}") from error
+            check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
+            check_values(checkpoint.weights, self.name)
+            recorded = {name: facts[name] for name in ("git_commit", "data_digest") if facts.get(name)}
+            return Fit(checkpoint.weights, channels, classes, ()).model(
+                self.name,
+                arch,
+                facts={"kind": "file", "path": str(self.path)} | recorded,
+                labels=labels,
+                preparation=preparation,
+                patch=((facts.get("config") or {}).get("budget") or {}).get("patch"),
+            )
 
 
 def described(node: Mapping[str, Any], *, where: str, trust: bool = False) -> Architecture:
-    """The architecture in a sidecar's config; only the network's class is imported.
-
-    Args:
-        node: The resolved config of an architecture, as in conf/arch.
-        where: The file and field, for errors.
-        trust: Allow a network class of any package.
-    """
+    """The architecture in a sidecar's config, resolved from conf/arch; only the network's class is imported."""
     inner = dict(node["network"])
     network = module_class(inner[NAMED], within=NETWORKS, where=f"{where}.network", trust=trust)
     settings = {name: value for name, value in inner.items() if name not in HYDRA}

@@ -1,28 +1,15 @@
-"""Recognise the source at a path, or the sources of a whole pool, and return their configs."""
+"""Recognise the source that a user names, or the sources of a whole pool, and return their configs."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.errors import InputError
-from benchmark.sources.readers.candidates import (
-    ADDRESS,
-    FACTORY,
-    Candidate,
-    Node,
-    absolute_path,
-    source_elsewhere,
-    source_of_file,
-    source_of_folder,
-)
-from benchmark.sources.readers.folder_search import ENTRIES, Search, nothing_found, search
-from benchmark.sources.readers.pool_names import distinct_names
-from benchmark.sources.readers.same_weights import formats_of_one_model
-from benchmark.sources.weights.match import listed
-from benchmark.sources.weights.safe_load import SUFFIXES
-
-SHOWN = 10  # checkpoints listed in an error
+from benchmark.sources.readers.candidates import Candidate, Node, absolute_path, distinct_names
+from benchmark.sources.readers.factory import FactorySource
+from benchmark.sources.readers.folder_search import ENTRIES, Search, named_source, not_found, recognise_folder, search
+from benchmark.sources.readers.mlflow import ArtifactSource
+from benchmark.sources.readers.state_dict import formats_of_one_model
 
 
 @dataclass(frozen=True)
@@ -52,45 +39,20 @@ def recognise(path: str | Path, *, trust: bool = False) -> Node:
     Raises:
         InputError: The path does not exist, or does not have exactly one checkpoint.
     """
+    source = _elsewhere(str(path))
     place = Path(path)
-    found = source_elsewhere(str(path), trust=trust)
-    if found is not None:
-        return found.node(found.names[0])
-    if place.is_dir():
+    if source is None and place.is_dir():
         return recognise_folder(place, trust=trust)
-    if not place.is_file():
-        raise InputError(f"source {path} not found: it is neither a file nor a folder")
-    found = source_of_file(place, trust=trust)
-    return found.node(found.names[0])
+    if source is None and not place.is_file():
+        raise not_found(str(path))
+    source = source or named_source(place)
+    return source.node(source.names[0], trust=trust)
 
 
-def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = None) -> Node:
-    """Recognise the only source in a folder and return its config.
-
-    Args:
-        folder: A folder of a known kind, or a folder with one such folder or one weights file.
-        trust: Allow its files to name classes and expressions of their own.
-        where: Name of the folder in errors.
-
-    Raises:
-        InputError: The folder has no source, or several.
-    """
-    known = source_of_folder(folder, trust=trust)
-    if known is not None:
-        return known.node(known.names[0])
-    where = where or str(folder)
-    found = Search(folder, trust)
-    found.named(folder)
-    sources = _outermost(found.run().candidates)
-    if len(sources) > 1:
-        names = listed([str(path.relative_to(folder)) for path in sources], SHOWN)
-        raise InputError(f"source {where} holds {len(sources)} checkpoints: {names}; name one of them")
-    if not sources:
-        unused = "; ".join(f"{path.relative_to(folder)}: {why}" for path, why in found.left.items())
-        raise InputError(f"source {where} holds no checkpoint: {unused or nothing_found()}")
-    (path,) = sources
-    node = recognise(path, trust=trust)
-    return node if path.is_dir() else node | {"name": source_name(folder)}
+def _elsewhere(text: str) -> Candidate | None:
+    """The source of an MLflow address or a function; None for a path."""
+    known = ArtifactSource.recognises(text) or FactorySource.recognises(text)
+    return known.source if known else None
 
 
 def recognise_pool(
@@ -106,49 +68,27 @@ def recognise_pool(
     Raises:
         InputError: A path does not exist, has no match or no source; or there is no source at all.
     """
-    texts = [paths] if isinstance(paths, str | Path) else paths
-    found = [search(str(text), trust=trust) for text in texts]
-    sources = _each_once([source for result in found for source in sorted(result.candidates, key=_by_path)])
+    texts = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    elsewhere = {text: source for text in texts if (source := _elsewhere(text))}
+    searches = [Search(Path(text), [elsewhere[text]]) if text in elsewhere else search(text) for text in texts]
+    sources = _each_once([source for result in searches for source in sorted(result.candidates, key=_by_path)])
     files = [source.file for source in sorted(sources, key=_preferred) if source.file]
     copies = formats_of_one_model(files)
     sources = [source for source in sources if source.file not in copies]
     names = distinct_names([source.names for source in sources], taken=taken)
-    left = _left(found, sources, copies, taken={*names, *taken})
+    left = _left(searches, sources, copies, taken={*names, *taken})
     if not sources:
         raise InputError(f"no source can be scored: {'; '.join(f'{name}: {why}' for name, why in left.items())}")
-    nodes = {name: source.node(name) for name, source in zip(names, sources, strict=True)}
-    return FoundSources(nodes, left, len(_everywhere(result.others for result in found)), _notes(found))
-
-
-def source_name(path: str | Path) -> str:
-    """The default name of a source: that of its file or folder, or of the data set for nnU-Net's results."""
-    text = str(path).rstrip("/")
-    if FACTORY.fullmatch(text):
-        return text.rpartition(":")[2]
-    place = Path(text) if ADDRESS.fullmatch(text) else Path(text).absolute()
-    if re.fullmatch(r"fold_\w+", place.name):
-        place = place.parent
-    if place.name.count("__") == 2:
-        return f"{place.parent.name}__{place.name.rpartition('__')[2]}"
-    return place.stem if place.suffix in SUFFIXES else place.name
-
-
-def _outermost(sources: Sequence[Candidate]) -> list[Path]:
-    """The paths of sources: folders of a known kind, and files outside these that are not a copy of another file."""
-    folders = {Path(source.path) for source in sources if not source.is_loose}
-    files = [source.file for source in sources if source.is_loose and source.file]
-    files = [file for file in files if folders.isdisjoint(file.parents)]
-    copies = formats_of_one_model(sorted(files, key=lambda file: file.suffix != ".safetensors"))
-    return sorted(folders | (set(files) - copies.keys()))
+    nodes = {name: source.node(name, trust=trust) for name, source in zip(names, sources, strict=True)}
+    return FoundSources(nodes, left, len(_everywhere(result.others for result in searches)), _notes(searches))
 
 
 def _each_once(sources: Sequence[Candidate]) -> list[Candidate]:
     """Remove duplicate sources: of a file and its folder, the folder is kept."""
-    found: dict[str, Candidate] = {}
+    kept: dict[str, Candidate] = {}
     for source in sources:
-        other = found.get(source.identity)
-        found[source.identity] = source if other is None else min(other, source, key=_preferred)
-    return list(found.values())
+        kept[source.identity] = min(kept.get(source.identity, source), source, key=_preferred)
+    return list(kept.values())
 
 
 def _by_path(source: Candidate) -> tuple[str, str]:
@@ -162,14 +102,14 @@ def _preferred(source: Candidate) -> tuple[object, ...]:
 
 
 def _left(
-    found: Sequence[Search], sources: Sequence[Candidate], copies: Mapping[Path, Path], *, taken: Collection[str]
+    searches: Sequence[Search], sources: Sequence[Candidate], copies: Mapping[Path, Path], *, taken: Collection[str]
 ) -> dict[str, str]:
     """Unused paths, by distinct names, and the reasons."""
     read = {absolute_path(path) for source in sources for path in (source.path, source.file or source.path)}
-    named = {absolute_path(result.base) for result in found}
+    named = {absolute_path(result.base) for result in searches}
     reasons: dict[Path, str] = {}
     names: list[tuple[str, ...]] = []
-    for result in found:
+    for result in searches:
         files = [source.file for source in result.candidates if source.file and source.file in copies]
         left = result.left | {file: f"the same weights as {copies[file].name} in another format" for file in files}
         for path in sorted(left):
@@ -186,26 +126,19 @@ def _names_of(path: Path, base: Path) -> tuple[str, ...]:
     return tuple("/".join(parts[-count:]) for count in range(first, len(parts)))
 
 
-def _notes(found: Sequence[Search]) -> tuple[str, ...]:
-    others, hidden = (len(_everywhere(paths)) for paths in ((s.others for s in found), (s.hidden for s in found)))
-    deep = len(_everywhere(result.too_deep for result in found))
-    notes = (
-        [f"{_many(others, 'other file')} not read: hidden, or without the suffix of a weights file"] if others else []
+def _notes(searches: Sequence[Search]) -> tuple[str, ...]:
+    counts = (
+        ((result.others for result in searches), "other file", "read: hidden, or without the suffix of a weights file"),
+        ((result.hidden for result in searches), "hidden folder", "searched"),
+        ((result.too_deep for result in searches), "folder", "searched: too deep; name their checkpoints as sources"),
     )
-    notes += [f"{_many(hidden, 'hidden folder')} not searched"] if hidden else []
-    notes += [f"{_many(deep, 'folder')} not searched: too deep; name their checkpoints as sources"] if deep else []
-    notes += [
-        f"only {ENTRIES:,} entries of {result.base} were searched; name its subfolders as sources to search all"
-        for result in found
-        if result.is_cut
-    ]
-    return tuple(notes)
+    numbers = [(len(_everywhere(paths)), what, done) for paths, what, done in counts]
+    counted = [f"{n:,} {what}{' was' if n == 1 else 's were'} not {done}" for n, what, done in numbers if n]
+    cut = [str(result.base) for result in searches if result.is_cut]
+    advice = "were searched; name its subfolders as sources to search all"
+    return (*counted, *(f"only {ENTRIES:,} entries of {base} {advice}" for base in cut))
 
 
 def _everywhere(paths: Iterable[Iterable[Path]]) -> set[Path]:
     """The distinct paths of several searches."""
     return {absolute_path(path) for group in paths for path in group}
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'} {'was' if number == 1 else 'were'}"

@@ -1,43 +1,46 @@
-"""Read a weights file; its network is given, or recognised by the names and shapes of the weights."""
+"""Read a weights file, whose network is given or recognised by the names and shapes of the weights.
 
+Weights files may be copies of each other in another format, such as `unet.pt` and `unet.safetensors`.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
+from hashlib import sha256
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import discovered
-from benchmark.sources.weights.match import Allowed, Fit, fitted
+from benchmark.sources.readers.candidates import Contents, single_file
+from benchmark.sources.weights.match import Allowed, Fit, assumptions, fitted
 from benchmark.sources.weights.monai_signatures import Guess, current_names, first_names, guess
-from benchmark.sources.weights.safe_load import Unwrapped, read_weights, unwrap
+from benchmark.sources.weights.safe_load import SUFFIXES, monai_class, read_state, reported_as
 from benchmark.sources.weights.swin_merging import (
     ShownMerging,
     dated_digest,
     merged_network,
-    merging_note,
     merging_of_file,
     with_merging,
 )
-from benchmark.sources.weights.trusted_classes import monai_class
+
+HUGGING_FACE = ("pytorch_model", "model")  # names of a model in .bin and in .safetensors
 
 
 @dataclass(frozen=True)
 class StateDictSource:
-    """A weights file written by torch.save or safetensors.
+    """A weights file written by torch.save or safetensors; attributes not listed as in `Reader`.
 
     Attributes:
-        name: The source's name.
-        path: The file.
         arch: The network; None: recognised.
         settings: Arguments of a recognised network, which override those that the weights show.
-        labels: Label value -> class name in its training data, if known.
-        patch: (3,) voxels of its training windows, if known.
-        prefix: Prefix of the network's tensors if the file contains several networks.
     """
 
     name: str
@@ -47,6 +50,11 @@ class StateDictSource:
     labels: Mapping[int, str] | None = None
     patch: Sequence[int] | None = None
     prefix: str | None = None
+
+    @classmethod
+    def recognises(cls, path: Path) -> Contents | None:
+        """Recognise a weights file by its suffix."""
+        return single_file(cls, path) if path.suffix in SUFFIXES and path.is_file() else None
 
     def digest(self) -> str:
         """SHA-256 over the file, and whether it predates a change in MONAI."""
@@ -58,68 +66,34 @@ class StateDictSource:
         Raises:
             InputError: The file is unreadable or refused, no network is recognised, or the weights do not match it.
         """
-        content = self._content
-        merging = merging_of_file(Path(self.path), content.weights)
+        state = read_state(Path(self.path))
+        merging = merging_of_file(Path(self.path), state.weights)
         if self.arch is not None:
             merged = merged_network(self.arch.network, merging)
-            fit = fitted(
-                merged.network,
-                content.weights,
-                source=self.name,
-                prefix=self.prefix,
-                head=self.arch.head,
-                decoder=self.arch.decoder,
-            )
-            arch = replace(self.arch, network=merged.network)
-            return self._model(arch, fit, (*content.notes, *merged.notes), assumed=merged.assumed)
-        start = self.prefix or ""
-        own = {name.removeprefix(start): tensor for name, tensor in content.weights.items() if name.startswith(start)}
-        found = recognised(own, source=self.name, settings=self.settings or {}, merging=merging)
-        fit = fitted(
-            found.arch.network,
-            found.weights,
-            source=self.name,
-            prefix=found.guess.prefix if self.prefix is None else "",
-            head=found.arch.head,
-            decoder=found.arch.decoder,
-            allowed=Allowed(found.guess.family.extras, found.guess.family.idle, whole=True),
-        )
-        return self._model(found.arch, fit, (*content.notes, *found.notes), assumed=found.guess.assumed)
-
-    def _model(
-        self, arch: Architecture, fit: Fit, notes: Sequence[str], *, assumed: Mapping[str, Any] | None = None
-    ) -> Model:
-        patch = arch.size or self.patch
-        facts = {"kind": "state dict", "path": str(self.path)}
-        return Model(
-            name=self.name,
-            arch=arch,
-            weights=fit.weights,
-            channels=fit.channels,
-            classes=fit.classes,
+            arch, assumed, notes = replace(self.arch, network=merged.network), merged.assumed, merged.notes
+            fit = fitted(arch, state.weights, source=self.name, prefix=self.prefix)
+        else:
+            start = self.prefix or ""
+            own = {name.removeprefix(start): tensor for name, tensor in state.weights.items() if name.startswith(start)}
+            network = recognised(own, source=self.name, settings=self.settings or {}, merging=merging)
+            arch, assumed, notes = network.arch, network.guess.assumed, network.notes
+            prefix = network.guess.prefix if self.prefix is None else ""
+            allowed = Allowed(network.guess.family.extras, network.guess.family.idle, whole=True)
+            fit = fitted(arch, network.weights, source=self.name, prefix=prefix, allowed=allowed)
+        return fit.model(
+            self.name,
+            arch,
+            facts={"kind": "state dict", "path": str(self.path)},
+            assumed=assumed,
             labels=check_labels(self.labels, fit, self.name),
-            patch=arch.fit(patch) if patch else None,
-            facts=facts | ({"assumed": assumptions(assumed)} if assumed else {}),
-            notes=(*notes, *fit.notes),
-            head=fit.head,
+            patch=arch.size or self.patch,
+            notes=(*state.notes, *notes),
         )
-
-    @cached_property
-    def _content(self) -> Unwrapped:
-        path = Path(self.path)
-        return unwrap(read_weights(path), path)
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A recognised network.
-
-    Attributes:
-        arch: The network with the names of its parts.
-        guess: Its class and settings.
-        weights: The state dict under MONAI's present names.
-        notes: Recognised and assumed settings, one line each.
-    """
+    """A recognised network: its weights under MONAI's present names, and notes on what was recognised or assumed."""
 
     arch: Architecture
     guess: Guess
@@ -128,11 +102,7 @@ class Recognised:
 
 
 def recognised(
-    weights: Mapping[str, Tensor],
-    *,
-    source: str,
-    settings: Mapping[str, Any],
-    merging: ShownMerging | None = None,
+    weights: Mapping[str, Tensor], *, source: str, settings: Mapping[str, Any], merging: ShownMerging | None = None
 ) -> Recognised:
     """Recognise one of MONAI's networks by the names and shapes of the weights.
 
@@ -147,41 +117,20 @@ def recognised(
     """
     renamed = current_names(weights)
     current = first_names(renamed) | renamed
-    found = guess(current, source=source, given=settings)
-    merging_notes = []
-    if merging and "merging" in found.assumed:
-        found = found.with_setting("merging", merging.form, certain=merging.certain)
-        merging_notes = [merging_note(merging)]
-    arguments = with_merging(found.settings, source=source) if found.network == "SwinUNETR" else found.settings
-    network: partial[nn.Module] = partial(
-        monai_class(found.network, where=f"source {source}: the network"), **arguments
-    )
-    try:
-        size = found.settings.get("img_size")
-        size = [size] * found.dims if isinstance(size, int) else size
-        arch = discovered(found.network.lower(), network, dims=found.dims, size=size)
-    except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"source {source}: {found.network} does not take the settings {found.settings}: {error}"
-        ) from error
-    notes = [f"recognised as {found.network} by its weights", *merging_notes]
+    best = guess(current, source=source, given=settings)
+    notes = [f"recognised as {best.network} by its weights"]
+    if merging and "merging" in best.assumed:
+        best = best.with_setting("merging", merging.form, certain=merging.certain)
+        notes.append(merging.note)
+    arguments = with_merging(best.network, best.settings, source=source)
+    network = partial(monai_class(best.network, where=f"source {source}: the network"), **arguments)
+    with reported_as(f"source {source}: {best.network} does not take the settings {best.settings}"):
+        arch = discovered(best.network.lower(), network, dims=best.dims, size=best.settings.get("img_size"))
     if list(renamed) != list(weights):
         notes.append("its tensors have the names of MONAI up to 0.3")
-    if found.assumed:
-        notes.append(f"assumed, since no tensor shows it: {assumptions(found.assumed)}")
-    return Recognised(arch, found, current, tuple(notes))
-
-
-def assumptions(assumed: Mapping[str, Any]) -> str:
-    """Format settings for notes.
-
-    Example:
-        >>> assumptions({"act": "relu", "strides": [2, 2]})
-        'act = relu, strides = [2, 2]'
-    """
-    return ", ".join(f"{name} = {getattr(value, '__name__', value)}" for name, value in assumed.items())
+    if best.assumed:
+        notes.append(f"assumed, since no tensor shows it: {assumptions(best.assumed)}")
+    return Recognised(arch, best, current, tuple(notes))
 
 
 def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
@@ -193,3 +142,45 @@ def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dic
     if labels and fit.head and len(labels) != fit.classes:
         raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")
     return {int(value): name for value, name in (labels or {}).items()}
+
+
+def formats_of_one_model(files: Sequence[Path]) -> dict[Path, Path]:
+    """Map each file to an earlier one with the same folder and stem whose tensors are equal; others are left out.
+
+    Only files that share a stem are read; Hugging Face's `pytorch_model.bin` and `model.safetensors` count as such.
+    """
+    places = {file: (file.parent.resolve(), _stem(file)) for file in files}
+    numbers = Counter(places.values())
+    kept: dict[tuple[Path, str, str], Path] = {}
+    copies: dict[Path, Path] = {}
+    for file, place in places.items():
+        content = _fingerprint(file) if numbers[place] > 1 else None
+        first = kept.setdefault((*place, content), file) if content else file
+        if first != file:
+            copies[file] = first
+    return copies
+
+
+def _stem(file: Path) -> str:
+    bin_name, safe_name = HUGGING_FACE
+    is_bin = file.suffix == ".bin" and file.stem.partition(".")[0] == bin_name
+    return safe_name + file.stem[len(bin_name) :] if is_bin else file.stem
+
+
+def _fingerprint(file: Path) -> str | None:
+    """SHA-256 over names, kinds, shapes and bytes of the tensors, so that NaN equals NaN; None if unreadable.
+
+    A prefix that all names share, such as Lightning's `net.`, does not count.
+    """
+    try:
+        weights = read_state(file).weights
+    except Exception:  # a file can be broken in any way; opening it as a source reports the reason
+        return None
+    common = commonprefix(list(weights)).rfind(".") + 1  # noqa: RUF071 - names of tensors, not paths
+    named = first_names({name[common:]: tensor for name, tensor in weights.items()})
+    total = sha256()
+    for name, tensor in sorted(named.items()):
+        if not name.startswith("skip_layers."):
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+            total.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -20,34 +20,24 @@ SIDECAR = "source.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights and their metadata.
-
-    Attributes:
-        weights: The state dict.
-        facts: The sidecar: architecture, labels, spacing, preparation, taps, config, commit, data digest.
-    """
+    """A state dict and its sidecar: architecture, labels, spacing, preparation, taps, config, commit, data digest."""
 
     weights: Mapping[str, Tensor]
     facts: Mapping[str, Any]
 
 
 def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
-    """Write weights and sidecar into a folder, which appears only when it is complete.
-
-    Args:
-        network: The network whose state dict is written.
-        facts: The content of the sidecar.
-        folder: The folder to create; an existing folder is replaced.
+    """Write a network's weights, and `facts` as their sidecar, into a folder that appears, or is replaced, as a whole.
 
     Raises:
         InputError: The disk is full or the folder cannot be written; an existing folder is kept.
     """
     try:
         with partial_folder(folder) as partial:
-            tensors = {
+            weights = {
                 name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()
             }
-            save_file(tensors, partial / WEIGHTS)
+            save_file(weights, partial / WEIGHTS)
             sidecar = {**facts, "sha256": file_digest(partial / WEIGHTS)}
             write_text(partial / SIDECAR, json.dumps(sidecar, indent=1, default=str))
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk by its own class

@@ -1,8 +1,8 @@
-"""Weights matched with a network: names, channels and classes from the weights; what does not fit is refused.
+"""Match weights with a network: names, channels and classes are inferred; weights that do not fit are refused.
 
-Every tensor of the network must be in the file, its segmentation head excepted, and every tensor of the file that
-belongs to a module of the network must have its place there: a norm's weights that the network has no place for are
-the sign that the file is of another network.
+Every tensor of the network must be in the file, except those of its segmentation head, and every tensor of the file
+that belongs to a module of the network must have a place in it: norm weights without a place, for example, show that
+the file is of another network.
 """
 
 import re
@@ -14,28 +14,26 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
-from benchmark.sources.networks.architecture import initial
+from benchmark.sources.model import Model
+from benchmark.sources.networks.architecture import Architecture, initial, is_within, listed
 
 Network = Callable[..., nn.Module]
 Shapes = dict[str, tuple[int, ...]]
 
-LOSSES = r"(.*\.)?\w*(loss|criterion)\w*\..*"  # buffers of a loss, such as class weights, that a training module holds
-BACKBONE = r"(.+\.)?backbone\."  # a prefix that says that what stands beside it is no part of the network
+LOSSES = r"(.*\.)?\w*(loss|criterion)\w*\..*"  # buffers of a training module's loss, such as class weights
+BACKBONE = r"(.+\.)?backbone\."  # a prefix that shows that tensors without it are not part of the network
 COUNTER = "num_batches_tracked"  # of a batch norm; old files have none, and nothing that is computed here reads it
-HEAD_CLASSES = 2  # channels of a head that the file does not have: it is built, and never read
+HEAD_CLASSES = 2  # channels of a head that the file does not have: it is built, but never used
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Weights that fit a network.
+    """Weights that fit a network, under its own names; attributes as in `Model`.
 
-    Attributes:
-        weights: The state dict under the network's own names.
-        channels: Input channels.
-        classes: Channels of the head.
-        notes: What was taken off the names, and which tensors are not used.
-        head: Whether the file has the segmentation head; without it `weights` holds zeros in its place.
+    Without a segmentation head in the file, `head` is False and `weights` has zeros in its place. The notes are the
+    prefix removed from the names, and the unused tensors.
     """
 
     weights: Mapping[str, Tensor]
@@ -44,17 +42,53 @@ class Fit:
     notes: tuple[str, ...]
     head: bool = True
 
+    def model(
+        self,
+        name: str,
+        arch: Architecture,
+        *,
+        facts: Mapping[str, Any],
+        assumed: Mapping[str, Any] | None = None,
+        labels: Mapping[int, str] | None = None,
+        preparation: Preparation | None = None,
+        patch: Sequence[int] | None = None,
+        notes: Sequence[str] = (),
+    ) -> Model:
+        """The source with these weights; `assumed` settings are a fact, and `notes` precede the fit's own."""
+        return Model(
+            name=name,
+            arch=arch,
+            weights=self.weights,
+            channels=self.channels,
+            classes=self.classes,
+            labels=labels or {},
+            preparation=preparation,
+            patch=arch.fit(patch) if patch else None,
+            facts={**facts, "assumed": assumptions(assumed)} if assumed else facts,
+            notes=(*notes, *self.notes),
+            head=self.head,
+        )
+
+
+def assumptions(assumed: Mapping[str, Any]) -> str:
+    """Format settings for notes.
+
+    Example:
+        >>> assumptions({"act": "relu", "strides": [2, 2]})
+        'act = relu, strides = [2, 2]'
+    """
+    return ", ".join(f"{name} = {getattr(value, '__name__', value)}" for name, value in assumed.items())
+
 
 @dataclass(frozen=True)
 class Allowed:
-    """Which differences between a file and its network are known to be harmless, as regular expressions of names.
+    """The harmless differences between a file and its network, as regular expressions of names.
 
     Attributes:
         extras: Tensors that may be left over.
         idle: Tensors that may be missing, since nothing reads them.
-        whole: Whether a tensor beside the network's own modules is refused, too: right where the network was recognised
-            by its tensors, unless its prefix says that it is a backbone; a network that the user names may be part of a
-            larger file.
+        whole: Whether tensors outside the network's modules are refused, too, unless its prefix is that of a backbone;
+            a network that the user names, rather than one recognised by its tensors, may be part of a larger file.
     """
 
     extras: str = ""
@@ -62,31 +96,30 @@ class Allowed:
     whole: bool = False
 
 
+NOTHING = Allowed()
+
+
 def fitted(
-    network: Network,
+    arch: Architecture,
     weights: Mapping[str, Tensor],
     *,
     source: str,
     prefix: str | None = None,
-    head: Sequence[str] = (),
-    decoder: Sequence[str] = (),
-    allowed: Allowed | None = None,
+    allowed: Allowed = NOTHING,
 ) -> Fit:
-    """Match weights with a network.
+    """Match weights with a network; its segmentation head may be missing as a whole, its decoder may not.
 
     Args:
-        network: The factory, `network(in_channels=..., out_channels=...)`.
-        weights: A state dict, whose names may carry a prefix such as Lightning's "model.".
+        arch: The network.
+        weights: A state dict, whose names may have a prefix such as Lightning's "model.".
         source: The source's name, for errors.
-        prefix: The names' prefix where several networks are in one file; None: the one that fits.
-        head: The modules of the segmentation head, which may be missing as a whole.
-        decoder: The modules of the decoder, for a clear word where a file holds an encoder alone.
-        allowed: Known differences; None: none.
+        prefix: The names' prefix if the file has several networks; None: the one that fits.
+        allowed: Harmless differences.
 
     Raises:
-        InputError: Names or shapes do not fit, two networks would, or the weights are all zero or not finite.
+        InputError: Names or shapes do not fit, several networks would fit, or weights are all zero or not finite.
     """
-    allowed = allowed or Allowed()
+    network = arch.network
     expected = shapes_of(network, channels=1, classes=HEAD_CLASSES)
     start = _prefix(expected, weights, source) if prefix is None else prefix
     own = {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
@@ -95,25 +128,28 @@ def fitted(
     built = skeleton(network, channels=channels, classes=classes)
     final = _shapes(built)
     own |= _shared(built, own, source)
-    _check_decoder(final, own, decoder, built, source)
+    parts = [name for name in final if is_within(name, arch.decoder)]
+    if parts and not any(name in own for name in parts) and any(name in own for name in final):
+        raise encoder_alone(source, type(built).__name__)
     own |= {
         name: torch.full(shape, float(name.endswith("weight"))) if not name.endswith(COUNTER) else torch.tensor(0)
         for name, shape in final.items()
         if name not in own and (re.fullmatch(allowed.idle, name) or name.endswith(COUNTER))
     }
     notes = [f"{start!r} is taken off the names"] if start else []
-    headless = _lacks_head(final, own, head)
+    missing = [name for name in final if name not in own]
+    headless = bool(missing) and all(is_within(name, arch.head) for name in missing)
     if headless:
-        notes.append(f"no segmentation head, since {listed([name for name in final if name not in own])} is missing")
-        own |= {name: torch.zeros(shape) for name, shape in final.items() if name not in own}
+        notes.append(f"no segmentation head, since {listed(missing)} is missing")
+        own |= {name: torch.zeros(final[name]) for name in missing}
     check_shapes(final, own, source)
     left = [name for name in own if name not in final]
-    beside = [name for name in weights if not name.startswith(start)]
+    outside = [name for name in weights if not name.startswith(start)]
     _check_left(left, built, source, allowed)
     if allowed.whole and not re.fullmatch(BACKBONE, start):
-        _check_left(beside, built, source, allowed)
+        _check_left(outside, built, source, allowed)
     check_values({name: own[name] for name in final}, source)
-    if unused := [*left, *beside]:
+    if unused := [*left, *outside]:
         notes.append(f"not used: {listed(unused)}")
     return Fit({name: own[name] for name in final}, channels, classes, tuple(notes), head=not headless)
 
@@ -129,7 +165,7 @@ class _Countable(TorchFunctionMode):
 
 
 def skeleton(network: Network, *, channels: int, classes: int) -> nn.Module:
-    """A network without drawing its weights, where its class allows that."""
+    """Build a network without drawing its weights, if its class allows that."""
     try:
         with torch.device("meta"), _Countable():
             made: nn.Module = network(in_channels=channels, out_channels=classes)
@@ -148,7 +184,7 @@ def _shapes(built: nn.Module) -> Shapes:
 
 
 def _prefix(expected: Shapes, weights: Mapping[str, Tensor], source: str) -> str:
-    """What stands before the network's own names; nothing where they fit as they are."""
+    """The prefix of the network's own names, with which most of them are in the file; empty if there is none."""
     first = next(iter(expected))
     starts = sorted(sorted({name[: -len(first)] for name in weights if name.endswith(first)}), key=len)
     starts = [start for start in starts if not start or start.endswith(".")]
@@ -161,7 +197,7 @@ def _prefix(expected: Shapes, weights: Mapping[str, Tensor], source: str) -> str
 
 
 def _count(base: int, shapes: Shapes, more: Shapes, own: Mapping[str, Tensor]) -> int:
-    """How many channels or classes the weights have, from the tensors that grow with them; `base` if none shows it."""
+    """The channels or classes of the weights, from the tensors that grow with them; `base` if there is none."""
     for name, shape in shapes.items():
         grown = [axis for axis, (a, b) in enumerate(zip(shape, more[name], strict=True)) if a != b]
         if grown and name in own and own[name].ndim == len(shape):
@@ -171,11 +207,7 @@ def _count(base: int, shapes: Shapes, more: Shapes, own: Mapping[str, Tensor]) -
 
 
 def _shared(built: nn.Module, own: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
-    """Tensors that the network lists under several names and the file under one, as safetensors files do.
-
-    Raises:
-        InputError: Two names of one tensor hold different values.
-    """
+    """Tensors that the network lists under several names and the file under one, as safetensors files do."""
     places: dict[int, list[str]] = {}
     for name, tensor in built.state_dict(keep_vars=True).items():
         places.setdefault(id(tensor), []).append(name)
@@ -183,7 +215,8 @@ def _shared(built: nn.Module, own: Mapping[str, Tensor], source: str) -> dict[st
     for names in places.values():
         present = [name for name in names if name in own]
         for other in present[1:]:
-            if not _same(own[present[0]], own[other]):
+            first, second = own[present[0]], own[other]
+            if first.data_ptr() != second.data_ptr() and not torch.equal(first, second):
                 raise InputError(
                     f"source {source}: {present[0]} and {other} are one tensor of the network and differ in the file"
                 )
@@ -192,53 +225,28 @@ def _shared(built: nn.Module, own: Mapping[str, Tensor], source: str) -> dict[st
     return added
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.data_ptr() == other.data_ptr() or torch.equal(one, other)
-
-
-def _lacks_head(final: Shapes, own: Mapping[str, Tensor], head: Sequence[str]) -> bool:
-    """Whether tensors of the head are missing from the file, and no others."""
-    missing = [name for name in final if name not in own]
-    return bool(missing) and all(any(name.startswith(f"{module}.") for module in head) for name in missing)
-
-
 def encoder_alone(source: str, encoder: str) -> InputError:
-    """The refusal of a file without a decoder."""
+    """The error for a file without a decoder."""
     return InputError(
         f"source {source}: the file holds an encoder alone ({encoder}), without a decoder; a transferability estimate "
         "reads the decoder's features, and a decoder that was never trained would be scored in its place"
     )
 
 
-def _check_decoder(
-    final: Shapes, own: Mapping[str, Tensor], decoder: Sequence[str], built: nn.Module, source: str
-) -> None:
-    """Refuse weights without any tensor of the decoder, in these words.
-
-    Raises:
-        InputError: There is none.
-    """
-    parts = [name for name in final if any(name.startswith(f"{module}.") for module in decoder)]
-    if parts and not any(name in own for name in parts) and any(name in own for name in final):
-        raise encoder_alone(source, type(built).__name__)
-
-
 def _check_left(left: Sequence[str], built: nn.Module, source: str, allowed: Allowed) -> None:
-    """Refuse weights with a tensor that belongs to the network and has no place in it.
-
-    Raises:
-        InputError: Naming the first few.
-    """
+    """Refuse weights with a tensor that belongs to the network and has no place in it; the first few are named."""
     modules = {name for name, _ in built.named_modules() if name}
     known = f"{LOSSES}|{allowed.extras}" if allowed.extras else LOSSES
-    strange = [name for name in left if not re.fullmatch(known, name)
-               and (allowed.whole or name.rpartition(".")[0].partition(".")[0] in modules)]  # fmt: skip
+    strange = [
+        name
+        for name in left
+        if not re.fullmatch(known, name) and (allowed.whole or name.rpartition(".")[0].partition(".")[0] in modules)
+    ]
     if strange:
-        network = f"this {type(built).__name__}"
         advice = "; if it is no part of the network, say by prefix= what stands before the network's own names"
         raise InputError(
-            f"source {source}: weights are not of {network}, which has no place for {listed(strange)}"
-            + (advice if allowed.whole else "")
+            f"source {source}: weights are not of this {type(built).__name__}, which has no place for "
+            f"{listed(strange)}{advice if allowed.whole else ''}"
         )
 
 
@@ -246,11 +254,11 @@ def check_shapes(expected: Shapes, own: Mapping[str, Tensor], source: str) -> No
     """Refuse weights that lack a tensor of the network, or have one of another shape.
 
     Raises:
-        InputError: Naming the first few.
+        InputError: The first few are named.
     """
     missing = [name for name in expected if name not in own]
-    other = [f"{name} {tuple(own[name].shape)} for {shape}" for name, shape in expected.items()
-             if name in own and tuple(own[name].shape) != shape]  # fmt: skip
+    present = {name: (tuple(own[name].shape), shape) for name, shape in expected.items() if name in own}
+    other = [f"{name} {actual} for {shape}" for name, (actual, shape) in present.items() if actual != shape]
     kinds = (("missing", missing), ("shape mismatch for", other))
     faults = [f"{kind} {listed(names)}" for kind, names in kinds if names]
     if faults:
@@ -270,7 +278,33 @@ def check_values(weights: Mapping[str, Tensor], source: str) -> None:
         raise InputError(f"source {source}: the weights must not be all zero, got {len(weights)} tensors of zeros")
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more
+@dataclass(frozen=True)
+class Transfer:
+    """The names of loaded tensors, of fresh ones with the reason, and of the source's tensors that are not used."""
+
+    loaded: tuple[str, ...]
+    fresh: Mapping[str, str]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """A one-line summary for logs."""
+        return f"{len(self.loaded)} tensors loaded, {len(self.fresh)} fresh, {len(self.unused)} unused"
+
+
+def transfer(network: nn.Module, weights: Mapping[str, Tensor], *, head: Sequence[str]) -> Transfer:
+    """Copy weights into a network, in place, where name and shape match; the modules in `head` keep their own."""
+    state = network.state_dict()
+    replaced = {tensor.data_ptr() for part in head for tensor in network.get_submodule(part).state_dict().values()}
+    fresh: dict[str, str] = {}
+    taken: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if tensor.data_ptr() in replaced:  # by storage, since a module may have several names
+            fresh[name] = "head"
+        elif name not in weights:
+            fresh[name] = "not in the source"
+        elif weights[name].shape != tensor.shape:
+            fresh[name] = f"shape {tuple(tensor.shape)}, source has {tuple(weights[name].shape)}"
+        else:
+            taken[name] = weights[name]
+    network.load_state_dict(taken, strict=False)
+    return Transfer(tuple(taken), fresh, tuple(name for name in weights if name not in taken))

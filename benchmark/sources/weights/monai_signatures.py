@@ -1,4 +1,4 @@
-"""Which of MONAI's networks a state dict is of, and the settings that its names and shapes show."""
+"""Recognise MONAI's networks by the names and shapes in a state dict."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,28 +8,21 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.errors import InputError
-from benchmark.sources.weights.layer_settings import Reading, Settings, Tensors
+from benchmark.sources.weights import monai_settings
 from benchmark.sources.weights.match import encoder_alone
-from benchmark.sources.weights.monai_convolutional import (
-    read_basic_unet,
-    read_dynunet,
-    read_segresnet,
-    read_unet,
-    read_vnet,
-)
-from benchmark.sources.weights.monai_transformers import read_swin_unetr, read_unetr
+from benchmark.sources.weights.monai_settings import Reading, Settings, Tensors
 
 
 @dataclass(frozen=True)
 class Family:
-    """A class of monai.networks.nets and how its state dicts are known.
+    """A class of monai.networks.nets and how to recognise its state dicts; tensors are given as regular expressions.
 
     Attributes:
-        mark: A tensor that this class has and no other, as a regular expression.
-        read: Reads the settings.
-        decoder: How the names of its decoder's tensors begin, as a regular expression.
-        extras: Tensors of heads that are used in training only, as a regular expression; they may be left over.
-        idle: Tensors that its forward pass never reads, as a regular expression; they may be missing.
+        mark: A tensor that only this class has.
+        read: Infers the settings.
+        decoder: The start of the names of the decoder's tensors.
+        extras: Tensors of heads that are used in training only; they may be left over.
+        idle: Tensors that the forward pass never reads; they may be missing.
     """
 
     mark: str
@@ -42,24 +35,26 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "DynUNet": Family(
         r"input_block\.conv1\.conv\.weight",
-        read_dynunet,
+        monai_settings.read_dynunet,
         r"upsamples\.",
         extras=r"deep_supervision_heads\..*|skip_layers\.(next_layer\.)*super_head\..*",
     ),
-    "SwinUNETR": Family(r"swinViT\.patch_embed\.proj\.weight", read_swin_unetr, r"decoder\d\."),
+    "SwinUNETR": Family(r"swinViT\.patch_embed\.proj\.weight", monai_settings.read_swin_unetr, r"decoder\d\."),
     "UNETR": Family(
         r"vit\.patch_embedding\.position_embeddings",
-        read_unetr,
+        monai_settings.read_unetr,
         r"decoder\d\.",
         idle=r"vit\.blocks\.\d+\.norm_cross_attn\..*",
     ),
-    "SegResNet": Family(r"convInit\.conv\.weight", read_segresnet, r"up_(layers|samples)\."),
-    "BasicUNet": Family(r"conv_0\.conv_0\.conv\.weight", read_basic_unet, r"upcat_\d\."),
-    "VNet": Family(r"in_tr\.conv_block\.conv\.weight", read_vnet, r"up_tr\d+\."),
-    "UNet": Family(r"model\.0\.conv\.(?:unit0\.conv\.)?weight", read_unet, r"model\.(1\.submodule\.)*2\."),
+    "SegResNet": Family(r"convInit\.conv\.weight", monai_settings.read_segresnet, r"up_(layers|samples)\."),
+    "BasicUNet": Family(r"conv_0\.conv_0\.conv\.weight", monai_settings.read_basic_unet, r"upcat_\d\."),
+    "VNet": Family(r"in_tr\.conv_block\.conv\.weight", monai_settings.read_vnet, r"up_tr\d+\."),
+    "UNet": Family(
+        r"model\.0\.conv\.(?:unit0\.conv\.)?weight", monai_settings.read_unet, r"model\.(1\.submodule\.)*2\."
+    ),
 }
 
-# Tensors of an encoder without a decoder, by names that no network above has -> what it is
+# tensor of an encoder without a decoder, by a name that no network above has -> the encoder
 ENCODERS = {
     r"(.*\.)?patch_embed\.proj\.weight": "a Swin transformer",
     r"(.*\.)?patch_embedding\.position_embeddings": "a vision transformer",
@@ -73,10 +68,10 @@ class Guess:
 
     Attributes:
         network: The class's name in monai.networks.nets.
-        settings: Its arguments but for in_channels and out_channels.
-        assumed: Settings that no tensor shows, with the value taken.
+        settings: Its arguments except in_channels and out_channels.
+        assumed: Settings that no tensor shows -> the assumed value.
         dims: 3 or 2.
-        prefix: What stands before the network's own names.
+        prefix: The prefix of the network's own names.
     """
 
     network: str
@@ -87,18 +82,18 @@ class Guess:
 
     @property
     def family(self) -> Family:
-        """What is known of the class."""
+        """The facts of the class."""
         return FAMILIES[self.network]
 
     def with_setting(self, name: str, value: Any, *, certain: bool) -> "Guess":
-        """The guess with another value of a setting that was assumed, and maybe no longer is."""
+        """Replace the value of an assumed setting, which is no longer assumed if it is certain."""
         assumed = {other: own for other, own in self.assumed.items() if other != name}
         assumed |= {} if certain else {name: value}
         return replace(self, settings=self.settings | {name: value}, assumed=assumed)
 
 
 def current_names(tensors: Tensors) -> dict[str, Tensor]:
-    """A state dict with the names that MONAI gives today: up to 0.3 a convolution's norm and activation had others.
+    """Rename tensors as in today's MONAI: up to 0.3 a convolution's norm and activation had other names.
 
     Example:
         >>> import torch
@@ -110,7 +105,7 @@ def current_names(tensors: Tensors) -> dict[str, Tensor]:
 
 
 def first_names(tensors: Tensors) -> dict[str, Tensor]:
-    """A state dict with each tensor of DynUNet under its first name; a name that is there already is kept."""
+    """Rename each tensor of DynUNet to the first of its names, if the state dict does not have that name."""
     named = {_first_name(name, tensors): tensor for name, tensor in tensors.items()}
     return named | {name: tensor for name, tensor in tensors.items() if name in named}
 
@@ -123,7 +118,7 @@ def _current(name: str, tensors: Tensors) -> str:
 
 
 def _first_name(name: str, tensors: Tensors) -> str:
-    """The first name of a tensor of DynUNet, which lists each twice; a file may hold either, or both.
+    """The first name of a tensor of DynUNet, which lists each under two names; a file may have either or both.
 
     `skip_layers` nests the levels: `skip_layers.next_layer.downsample` is `downsamples.0`, and so on.
     """
@@ -141,27 +136,28 @@ def _first_name(name: str, tensors: Tensors) -> str:
 
 
 def guess(tensors: Tensors, *, source: str, given: Mapping[str, Any]) -> Guess:
-    """Read the network's class and settings off the names and shapes of its tensors.
+    """Infer the network's class and settings from the names and shapes of its tensors.
 
     Args:
-        tensors: The state dict; a prefix before all its names does not matter.
+        tensors: The state dict; its names may share a prefix.
         source: The source's name, for errors.
-        given: Settings that the user states; they win.
+        given: The user's settings, which override the inferred ones.
 
     Raises:
-        InputError: No known class has such names, the decoder is missing, or a setting is shown by nothing.
+        InputError: No known class has such names, the decoder is missing, or a necessary setting is unknown.
     """
-    found = [
+    matches = [
         (match[1], network)
         for network, family in FAMILIES.items()
         for name in tensors
         if (match := re.fullmatch(rf"((?:.+?\.)??){family.mark}", name))
     ]
-    if len(found) > 1:
-        several = ", ".join(f"{start or 'no prefix'}: {network}" for start, network in sorted(found))
+    if len(matches) > 1:
+        several = ", ".join(f"{start or 'no prefix'}: {network}" for start, network in sorted(matches))
         raise InputError(f"source {source}: the file holds several networks ({several}); say which by prefix=")
-    if found:
-        return _read(found[0][1], tensors, found[0][0], source=source, given=given)
+    if matches:
+        start, network = matches[0]
+        return _read(network, tensors, start, source=source, given=given)
     for pattern, encoder in ENCODERS.items():
         if any(re.fullmatch(pattern, name) for name in tensors):
             raise encoder_alone(source, encoder)

@@ -1,16 +1,20 @@
-"""Weights read from files that nobody vouches for: tensors and plain values only, and nothing of theirs is run.
+"""Read untrusted files: tensors, plain values and network classes of known packages; code in a file is never run.
 
 A .pth file is a pickle, and a pickle can call any function. torch's own reader with `weights_only` refuses all but
-tensors and containers; the list below adds what nnU-Net's and Lightning's own checkpoints hold beside: numpy numbers
-of their training curves, and argparse's plain record of settings.
+tensors and containers. The classes allowed below are also in checkpoints of nnU-Net and Lightning: numpy numbers of
+their training curves, and argparse's plain record of settings.
 """
 
 import argparse
-import hashlib
+import importlib
+import inspect
 import pickle
+import pydoc
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +22,43 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from benchmark.errors import InputError, one_line
-from benchmark.sources.weights.match import listed
+from benchmark.errors import InputError, SkipPair, one_line
+from benchmark.sources.networks.architecture import is_within, listed
+from benchmark.storage.digest import file_digest
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
 SAVED = (b"PK", b"\x80")  # how a file that torch.save wrote begins: a zip archive, or a pickle
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of weights that can be used as they are
 COMPILED = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+NETWORKS = ("monai.networks.nets", "dynamic_network_architectures")  # packages whose network classes are imported
+LAYERS = ("torch.nn", "dynamic_network_architectures")
+BROKEN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # what values of the wrong type cause
 
 
 @dataclass(frozen=True)
 class Unwrapped:
-    """A state dict and what was taken off it.
-
-    Attributes:
-        weights: Name -> tensor.
-        notes: One line for each wrapper.
-    """
+    """A state dict, and a note on each wrapper or prefix that was removed."""
 
     weights: dict[str, Tensor]
     notes: tuple[str, ...]
 
 
 def read_weights(path: Path) -> Any:
-    """What a weights file holds.
-
-    Args:
-        path: A .safetensors file, or one that torch.save wrote.
+    """Read a .safetensors file, or a file that torch.save wrote.
 
     Raises:
-        InputError: It is missing, cut short, no weights file, or holds a pickle that asks for code.
+        InputError: The file is missing, cut short or no weights file, or its pickle asks for code.
     """
     if not path.is_file():
-        raise InputError(f"{path} must be a file of weights, got none there")
+        raise InputError(f"weights file {path} not found")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except (SafetensorError, RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} must be a safetensors file, got: {_line(error)}") from error
+            raise InputError(f"{path} must be a safetensors file, got: {one_line(error)}") from error
     try:
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -67,7 +67,7 @@ def read_weights(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    """Why torch cannot read a file, in one line."""
+    """Explain in one line why torch cannot read a file."""
     plain = f"cannot read {path}: not a file that torch.save wrote"
     try:
         with path.open("rb") as stream:
@@ -80,7 +80,7 @@ def _unreadable(path: Path, error: Exception) -> str:
         return plain
     if isinstance(error, pickle.UnpicklingError):
         return f"{path} must hold tensors and plain values only, got {_refused(error)}"
-    return f"{plain}, or cut short: {_line(error)}"
+    return f"{plain}, or cut short: {one_line(error)}"
 
 
 def _allowed() -> list[Any]:
@@ -102,19 +102,24 @@ def _refused(error: Exception) -> str:
     return f"a pickle that asks for {found[1] or found[2]}; it could run code and is refused"
 
 
-def _line(error: Exception) -> str:
-    return one_line(error)
+def read_state(path: Path) -> Unwrapped:
+    """Read a file's state dict.
+
+    Raises:
+        InputError: As for `read_weights` and `unwrap`.
+    """
+    return unwrap(read_weights(path), path)
 
 
 def unwrap(content: Any, path: Path) -> Unwrapped:
-    """The state dict inside what a file holds.
+    """Find the state dict in the content of a file.
 
     Args:
-        content: What `read_weights` gave.
-        path: Named in errors.
+        content: The return value of `read_weights`.
+        path: The file, for errors.
 
     Raises:
-        InputError: No state dict is in it, or one with a tensor of a kind that cannot be used as it is.
+        InputError: There is no state dict, or a tensor is of a kind that cannot be used as it is.
     """
     notes: list[str] = []
     opened: list[Any] = []
@@ -138,11 +143,14 @@ def unwrap(content: Any, path: Path) -> Unwrapped:
 
 
 def _wrapper(content: Mapping[Any, Any]) -> str | None:
-    """The key that the state dict is under; tensors beside a mapping of tensors, such as class weights, are no part."""
+    """The key of the state dict; tensors next to a mapping of tensors, such as class weights, are not part of it."""
     named = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
-    with_tensors = [name for name in named if _is_state(content[name])
-                    or any(isinstance(content[name].get(inner), Mapping) for inner in WRAPPERS)]  # fmt: skip
+    with_tensors = [name for name in named if _is_state(content[name]) or _wraps(content[name])]
     return next(iter(with_tensors or ([] if _is_state(content) else named)), None)
+
+
+def _wraps(content: Mapping[Any, Any]) -> bool:
+    return any(isinstance(content.get(name), Mapping) for name in WRAPPERS)
 
 
 def _is_state(content: Mapping[Any, Any]) -> bool:
@@ -150,11 +158,7 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 
 def _check_kinds(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that a network could not use as they are; only their kind is looked at, no value.
-
-    Raises:
-        InputError: Naming the first.
-    """
+    """Refuse tensors that a network could not use as they are, by their kind; values are not checked."""
     for name, tensor in weights.items():
         if kind := _unusable(name, tensor):
             rule = "weights must be dense tensors of float16, bfloat16, float32 or float64"
@@ -162,32 +166,93 @@ def _check_kinds(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _unusable(name: str, tensor: Tensor) -> str:
-    """What a tensor is that is no usable weight or buffer; empty for a usable one, integer buffers included."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_meta:
-        return "a meta tensor without values"
-    if tensor.is_quantized:
-        return f"quantised ({dtype})"
-    if tensor.is_nested:
-        return "a nested tensor"
-    if tensor.layout != torch.strided:
-        return f"sparse ({str(tensor.layout).removeprefix('torch.')})"
-    if tensor.is_floating_point():
-        return "" if tensor.dtype in FLOATS else dtype
-    whole_weight = tensor.ndim > 1 and (name.endswith("weight") or tensor.dtype == torch.int8)
-    return dtype if tensor.is_complex() or whole_weight else ""
+    """The kind of a tensor that cannot be a weight or buffer; empty for usable ones, integer buffers included."""
+    dtype, layout = (str(kind).removeprefix("torch.") for kind in (tensor.dtype, tensor.layout))
+    is_whole_weight = tensor.ndim > 1 and (name.endswith("weight") or tensor.dtype == torch.int8)
+    kinds = {
+        "a meta tensor without values": tensor.is_meta,
+        f"quantised ({dtype})": tensor.is_quantized,
+        "a nested tensor": tensor.is_nested,
+        f"sparse ({layout})": tensor.layout != torch.strided,
+        dtype: tensor.dtype not in FLOATS if tensor.is_floating_point() else tensor.is_complex() or is_whole_weight,
+    }
+    return next((kind for kind, is_of_kind in kinds.items() if is_of_kind), "")
 
 
-def file_digest(*paths: Path) -> str:
-    """SHA-256 over files, in the order given.
+@contextmanager
+def reported_as(failure: str) -> Iterator[None]:
+    """Turn errors while a network is built from a user's description files into one line, which a pool can skip.
 
     Raises:
-        InputError: One is missing.
+        InputError: A value has the wrong type, or no network can be built from it.
     """
-    total = hashlib.sha256()
+    try:
+        yield
+    except (InputError, SkipPair):
+        raise
+    except BROKEN as error:
+        raise InputError(f"{failure}: {type(error).__name__}: {one_line(error)}") from error
+
+
+def weights_digest(*paths: Path) -> str:
+    """SHA-256 over the digests of files, in the order given.
+
+    Raises:
+        InputError: A file is missing.
+    """
     for path in paths:
         if not path.is_file():
-            raise InputError(f"{path} must be a file, got none there")
-        with path.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
+            raise InputError(f"{path} not found")
+    return sha256(b"".join(bytes.fromhex(file_digest(path)) for path in paths)).hexdigest()
+
+
+def module_class(name: str, *, within: Sequence[str], where: str, trust: bool = False) -> type[nn.Module]:
+    """Import a class of torch modules by its dotted name.
+
+    Args:
+        name: `package.module.Class`.
+        within: The allowed packages.
+        where: The file and field with the name, for errors.
+        trust: Allow a class of any package.
+
+    Raises:
+        InputError: The class is of another package, cannot be imported, or is not a class of torch modules.
+    """
+    rule = f"{where} must name a network class of {' or '.join(within)}, got {name}"
+    if not trust and not is_within(name, within):
+        raise InputError(f"{rule}; trust=true allows others")
+    try:
+        located = pydoc.locate(name)
+    except (pydoc.ErrorDuringImport, ImportError) as error:
+        raise InputError(f"{rule}, whose import fails: {one_line(error)}") from error
+    if not inspect.isclass(located) or not issubclass(located, nn.Module):
+        raise InputError(f"{rule}, which is not a torch module")
+    if not trust and not is_within(located.__module__, within):  # reached through another module's imports
+        raise InputError(f"{rule}, which is defined in {located.__module__}")
+    return located
+
+
+def monai_class(name: str, *, where: str, trust: bool = False) -> type[nn.Module]:
+    """Import a class of MONAI's networks by its dotted name or, as in bundles, its own name."""
+    nets = importlib.import_module("monai.networks.nets")
+    full = name if "." in name or not hasattr(nets, name) else f"{NETWORKS[0]}.{name}"
+    return module_class(full, within=NETWORKS, where=where, trust=trust)
+
+
+def literal(value: Any, *, where: str) -> Any:
+    """Return a plain value unchanged.
+
+    Raises:
+        InputError: The value contains an expression, a reference or an object to create, which needs trust.
+    """
+    if isinstance(value, dict):
+        if "_target_" in value:
+            raise InputError(
+                f"{where} must be a plain value, got an object of {value['_target_']}; trust=true creates it"
+            )
+        return {name: literal(inner, where=f"{where}.{name}") for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [literal(inner, where=where) for inner in value]
+    if isinstance(value, str) and value.startswith(("$", "@", "%")):
+        raise InputError(f"{where} must be a plain value, got {value}; trust=true evaluates it")
+    return value

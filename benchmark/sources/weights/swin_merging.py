@@ -1,8 +1,8 @@
-"""Which slices a 3D Swin UNETR merges between its stages: weights of one form give other features in another.
+"""The slices that a 3D Swin UNETR merges between its stages; weights trained with one form need the same form.
 
-Between two stages the eight half-resolution slices of a map are concatenated over channels. MONAI up to 1.4.0, and the
-classes that were copied from it (SuPreM, VoCo), took two of them twice and left out two; MONAI from 1.5.0 on takes all
-eight. The tensors are the same. In two dimensions there is one form.
+Between two stages the eight half-resolution slices of a map are concatenated over channels. MONAI up to 1.4.0, and
+classes copied from it (SuPreM, VoCo), take two of them twice and leave out two; MONAI from 1.5.0 on takes all eight.
+The tensors are the same. In two dimensions there is only one form.
 """
 
 import re
@@ -19,20 +19,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.sources.weights.safe_load import file_digest
+from benchmark.sources.weights.safe_load import weights_digest
 
 EARLY, LATEST = "monai_1.4", "monai_1.5"
-CHANGED = (1, 5)  # the version of MONAI that took the other slices
+CHANGED = (1, 5)  # the first version of MONAI that merges all slices
 RELEASED = datetime(2025, 6, 6, tzinfo=UTC)  # no file that is older was trained with MONAI 1.5
-FIRST = datetime(2021, 6, 1, tzinfo=UTC)  # nor is a Swin UNETR older than this: such a date is no date
+FIRST = datetime(2021, 6, 1, tzinfo=UTC)  # no Swin UNETR is older; an earlier date means nothing
 SLICES = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1))
 
 
 class EarlyPatchMerging(PatchMergingV2):  # type: ignore[misc]  # MONAI is not typed
-    """Patch merging as MONAI up to 1.4.0 has it."""
+    """Patch merging as in MONAI up to 1.4.0."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Merge (b, D, H, W, c) to (b, D/2, H/2, W/2, 2c); sides are padded to even ones."""
+        """Merge (b, D, H, W, c) to (b, D/2, H/2, W/2, 2c); odd sides are padded."""
         _, depth, height, width, _ = x.shape
         if depth % 2 or height % 2 or width % 2:
             x = functional.pad(x, (0, 0, 0, width % 2, 0, height % 2, 0, depth % 2))
@@ -41,17 +41,17 @@ class EarlyPatchMerging(PatchMergingV2):  # type: ignore[misc]  # MONAI is not t
         return merged
 
 
-DEFAULT = "merging"  # the class's own word for the form that its version of MONAI has
+DEFAULT = "merging"  # SwinUNETR's name for the form of the installed MONAI
 MERGING: dict[str, Any] = {EARLY: EarlyPatchMerging, LATEST: PatchMerging, "mergingv2": "mergingv2"}
 
 
 @dataclass(frozen=True)
 class ShownMerging:
-    """The form that something beside the tensors shows.
+    """The form that a file shows, though not by its tensors.
 
     Attributes:
-        form: The form.
-        why: What shows it, in words.
+        form: A key of `MERGING`.
+        why: The evidence, in words.
         certain: Whether no other form is possible; a date rules out the newest only.
     """
 
@@ -59,34 +59,29 @@ class ShownMerging:
     why: str
     certain: bool = True
 
+    @property
+    def note(self) -> str:
+        """One line with the form and its evidence."""
+        return f"{'' if self.certain else 'assumed: '}merging = {self.form}: {self.why}"
+
 
 @dataclass(frozen=True)
 class MergedNetwork:
-    """A network factory whose Swin UNETR merges as its file shows.
-
-    Attributes:
-        network: The factory.
-        notes: What there is to say of it.
-        assumed: `merging`, where it is not certain.
-    """
+    """A network factory, a note on its merging, and `merging` as an assumption unless it is certain."""
 
     network: Any
     notes: tuple[str, ...] = ()
     assumed: Mapping[str, str] = field(default_factory=dict)
 
 
-def with_merging(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
-    """Settings of SwinUNETR with `merging` as the class's own argument `downsample`.
-
-    Args:
-        settings: Arguments of SwinUNETR, and maybe `merging`, which wins over `downsample`.
-        source: The source's name, for errors.
+def with_merging(network: str, settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """The settings of a network; SwinUNETR's `merging` becomes, or overrides, its argument `downsample`.
 
     Raises:
         InputError: `merging` is unknown.
     """
     own = dict(settings)
-    merging = own.pop("merging", None)
+    merging = own.pop("merging", None) if network == "SwinUNETR" else None
     if merging is None:
         return own
     if merging not in MERGING:
@@ -95,11 +90,11 @@ def with_merging(settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
 
 
 def merged_network(network: Any, shown: ShownMerging | None) -> MergedNetwork:
-    """A network factory whose 3D Swin UNETR merges as its file shows.
+    """Make the factory of a 3D Swin UNETR merge as its file shows.
 
     Args:
-        network: The factory; any other network than a Swin UNETR, or one whose `downsample` is set, stays as it is.
-        shown: The form, and what shows it; None: nothing does.
+        network: The factory; another network than a Swin UNETR, or one whose `downsample` is set, is not changed.
+        shown: The form; None: unknown.
     """
     settings = getattr(network, "keywords", {})
     is_swin = getattr(getattr(network, "func", network), "__name__", "") == "SwinUNETR"
@@ -109,16 +104,11 @@ def merged_network(network: Any, shown: ShownMerging | None) -> MergedNetwork:
         assumed = {"merging": LATEST}
         return MergedNetwork(network, (f"assumed, since no tensor shows it: merging = {LATEST}",), assumed)
     made = partial(network, downsample=MERGING[shown.form])
-    return MergedNetwork(made, (merging_note(shown),), {} if shown.certain else {"merging": shown.form})
-
-
-def merging_note(shown: ShownMerging) -> str:
-    """What is said of a form."""
-    return f"{'' if shown.certain else 'assumed: '}merging = {shown.form}: {shown.why}"
+    return MergedNetwork(made, (shown.note,), {} if shown.certain else {"merging": shown.form})
 
 
 def merging_of_version(version: str) -> str | None:
-    """The form that a version of MONAI has; None where the text is no version.
+    """The form of a version of MONAI; None if the text is not a version.
 
     Example:
         >>> merging_of_version("1.4.0"), merging_of_version("1.10.1"), merging_of_version("unknown")
@@ -131,26 +121,21 @@ def merging_of_version(version: str) -> str | None:
 
 
 def merging_of_file(path: Path, names: Iterable[str]) -> ShownMerging | None:
-    """The form that a file of weights shows by what lies in it or by its date; None where nothing shows it.
-
-    Args:
-        path: The file.
-        names: Of its tensors.
-    """
+    """The form that a weights file shows by the names of its tensors or by its date; None if unknown."""
     if any(name.endswith("organ_embedding") for name in names):
         return ShownMerging(EARLY, "the file has SuPreM's text-driven head, and SuPreM's class merges so")
-    if written := older_than_change(path):
+    if written := _older_than_change(path):
         return ShownMerging(EARLY, f"the file was written on {written:%Y-%m-%d}, before MONAI 1.5.0", certain=False)
     return None
 
 
 def dated_digest(path: Path, *others: Path) -> str:
-    """What identifies a file of weights, and others: their content, and whether its date decides how it merges."""
-    digest = file_digest(*others, path)
-    return f"{digest} {EARLY}" if older_than_change(path) else digest
+    """The digest of a weights file and others, which also shows whether the file's date decides how it merges."""
+    digest = weights_digest(*others, path)
+    return f"{digest} {EARLY}" if _older_than_change(path) else digest
 
 
-def older_than_change(path: Path) -> datetime | None:
-    """When a file was written, if that was before MONAI 1.5.0; None where its date says nothing."""
+def _older_than_change(path: Path) -> datetime | None:
+    """When a file was written, if that was before MONAI 1.5.0; None if it was not, or the date means nothing."""
     written = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
     return written if FIRST <= written < RELEASED else None

@@ -1,12 +1,12 @@
-"""Write a task as an nnU-Net raw dataset: one file per channel, one label file per case, dataset.json and the splits.
+"""nnU-Net's folders, and a task as a raw dataset in them.
 
-nnU-Net reads training and validation cases from `imagesTr` only; a custom `splits_final.json` separates them.
+A raw dataset has one file per channel, one label file per case, dataset.json and the splits. nnU-Net reads training and
+validation cases from `imagesTr` only; a custom `splits_final.json` separates them.
 """
 
+import contextlib
 import json
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,77 @@ from filelock import FileLock
 from torch import Tensor
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case, CaseFiles
+from benchmark.data.files.description import read_description
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Scheme
+from benchmark.data.preprocessing.planning import FOLDERS, RawDataset, environment, variables_of
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError
-from benchmark.training.nnunet.environment import NnunetSpace, short_hash
+from benchmark.storage.digest import text_digest
+from benchmark.storage.files import partial_folder
 
 ENDING = ".nii.gz"
 # stored intensities and spacing, with the axes (X, Y, Z) of a NIfTI file
 STORED = Preparation(ChannelSchemes((Scheme("NoNormalization"),)), transpose=(2, 1, 0))
+
+
+@dataclass(frozen=True)
+class NnunetSpace:
+    """The folder of everything that nnU-Net writes.
+
+    Attributes:
+        root: The folder.
+        processes: Number of processes for planning, preprocessing and export.
+        augment_processes: Number of processes for augmentation, as in `NnunetTrainer`.
+    """
+
+    root: Path
+    processes: int = 1
+    augment_processes: int = 0
+
+    @property
+    def raw(self) -> Path:
+        """Raw datasets."""
+        return self.root / "raw"
+
+    @property
+    def preprocessed(self) -> Path:
+        """Fingerprints, plans, preprocessed cases."""
+        return self.root / "preprocessed"
+
+    @contextlib.contextmanager
+    def entered(self, log: Path, *, results: Path | None = None) -> Iterator[None]:
+        """Run the block with nnU-Net's environment; its output is appended to `log`, its models go to `results`."""
+        folders = dict(zip(FOLDERS, (self.raw, self.preprocessed, results or self.root / "results"), strict=True))
+        for folder in (*folders.values(), log.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        variables = variables_of(folders) | {
+            "nnUNet_def_n_proc": str(self.processes),
+            "nnUNet_n_proc_DA": str(self.augment_processes),
+            "nnUNet_compile": "f",  # compilation takes seconds per source and rounds differently on each machine
+            "nnUNet_wandb_enabled": "0",
+        }
+        with (
+            log.open("a", encoding="utf-8") as stream,
+            environment(variables),
+            contextlib.redirect_stdout(stream),
+            contextlib.redirect_stderr(stream),
+            self._workers(),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def _workers(self) -> Iterator[None]:
+        """Set nnU-Net's number of processes, which it reads from nnUNet_def_n_proc only on first import."""
+        from nnunetv2.training.nnUNetTrainer import nnUNetTrainer
+
+        before = nnUNetTrainer.default_num_processes
+        nnUNetTrainer.default_num_processes = self.processes
+        try:
+            yield
+        finally:
+            nnUNetTrainer.default_num_processes = before
 
 
 @dataclass(frozen=True)
@@ -67,38 +128,37 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
     space.raw.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=space.raw, prefix=".partial-") as partial:
-                _write(task, list(names), Path(partial) / name)
-                shutil.move(Path(partial) / name, folder)
-    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    return NnunetDataset(name, description, tuple((names[train], names[split]) for split in held_out))
+            with partial_folder(folder) as partial:
+                _write(task, list(names), partial)
+    return NnunetDataset(name, read_description(folder), tuple((names[train], names[split]) for split in held_out))
 
 
 def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
     for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(parents=True)
-    files: dict[str, dict[str, str | list[str]]] = {}
+        (folder / part).mkdir()
+    files = []
     ignores = False
     for split in splits:
         for case in task.cases(split, STORED):
-            images = [f"imagesTr/{case.name}_{channel:04d}{ENDING}" for channel in range(len(case.image))]
-            files[case.name] = {"images": [*images], "label": f"labelsTr/{case.name}{ENDING}"}
-            for path, volume in zip(images, case.image, strict=True):
-                _nifti(volume, case, folder / path)
+            images = tuple(Path(f"imagesTr/{case.name}_{c:04d}{ENDING}") for c in range(len(case.image)))
+            labels = Path(f"labelsTr/{case.name}{ENDING}")
+            files.append(CaseFiles(case.name, images, labels))
             known = case.labels != IGNORED
             ignores |= not bool(known.all())
-            _nifti(case.labels.where(known, task.classes), case, folder / f"labelsTr/{case.name}{ENDING}")
-    description = {
-        # nnU-Net derives a normalisation from these names; the plans are set to the preparation's instead
-        "channel_names": {str(channel): f"channel {channel}" for channel in range(task.channels)},
-        "labels": {name: value for value, name in task.labels.items()} | ({"ignore": task.classes} if ignores else {}),
-        "numTraining": len(files),
-        "file_ending": ENDING,
-        "dataset": files,  # without this nnU-Net starts a dozen processes to match file names
-    }
-    (folder / "dataset.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+            volumes = (*case.image, case.labels.where(known, task.classes))
+            for path, volume in zip((*images, labels), volumes, strict=True):
+                _nifti(volume, case, folder / path)
+    values = {name: value for value, name in task.labels.items()} | ({"ignore": task.classes} if ignores else {})
+    # nnU-Net derives a normalisation from these names; the plans are set to the preparation's instead
+    channels = {str(channel): f"channel {channel}" for channel in range(task.channels)}
+    RawDataset(files, values, channels, ENDING).write(folder)
 
 
 def _nifti(volume: Tensor, case: Case, path: Path) -> None:
     """Write a volume without reordering its axes; nnU-Net reads them in reverse, which the plans undo."""
     nib.save(nib.Nifti1Image(volume.numpy(), np.diag([*case.spacing, 1.0])), path)
+
+
+def short_hash(content: str) -> str:
+    """First eight hexadecimal digits of the SHA-256 of a text, for the names of folders."""
+    return text_digest(content)[:8]

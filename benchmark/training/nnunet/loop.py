@@ -1,29 +1,29 @@
-"""nnU-Net's training loop for a given network, with a callback after each step."""
+"""nnU-Net's training loop for a given network, each epoch from a seed of its own, and resumed with identical bits.
 
-from collections.abc import Callable
+nnU-Net's loaders have no state besides the process's random generators. With a seed for each epoch, an epoch depends on
+earlier ones only through the weights, the optimiser and nnU-Net's log.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
+from benchmark.training.loop import Keeper
+
 
 class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
-    """nnU-Net's trainer with the network of a source instead of the planned one.
+    """nnU-Net's trainer with the network of a source instead of the planned one."""
 
-    nnU-Net builds trainers from the argument names of their constructor, so these attributes are set after construction
-    and before `initialize`.
-
-    Attributes:
-        given: The network, with loaded weights and frozen parameters.
-        report: Called after each step with the step and the loss.
-        losses: The loss at each step.
-    """
-
+    # weights loaded and parameters frozen; set after construction, since nnU-Net reads the constructor's argument names
     given: nn.Module
-    report: Callable[[int, float], None]
-    losses: list[float]
 
     def build_network_architecture(self, plans_manager: Any, *_: Any, **__: Any) -> nn.Module:
         """Return the given network."""
@@ -34,19 +34,8 @@ class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not 
         if is_supervised_deeply(self.network):
             super().set_deep_supervision_enabled(enabled)
 
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Run one step and report its loss."""
-        outcome: dict[str, Any] = super().train_step(batch)
-        self.losses.append(float(outcome["loss"]))
-        self.report(len(self.losses), self.losses[-1])
-        return outcome
-
     def validate(self, fold: int, folder: Path) -> Path:
-        """Predict the validation cases of a fold and compare them with their labels.
-
-        Returns:
-            The folder of the predictions and `summary.json`.
-        """
+        """Predict the validation cases of a fold; return the folder of the predictions and their `summary.json`."""
         self.fold, self.output_folder = fold, str(folder)
         self.perform_actual_validation(save_probabilities=False)
         return folder / "validation"
@@ -60,18 +49,14 @@ class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not 
 
 
 class Slices(nn.Module):
-    """Wrapper of a 2D network that takes volumes, for the slices (b, c, H, W) of nnU-Net's loop.
-
-    Args:
-        network: Maps (b, c, 1, H, W) to logits (b, k, 1, H, W).
-    """
+    """Wrapper for the slices of nnU-Net's loop, of a 2D network that maps (b, c, 1, H, W) to (b, k, 1, H, W)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits (b, k, H, W)."""
+        """Map (b, c, H, W) to logits (b, k, H, W)."""
         logits: Tensor = self.network(image[:, :, None])
         return logits[:, :, 0]
 
@@ -79,3 +64,89 @@ class Slices(nn.Module):
 def is_supervised_deeply(network: nn.Module) -> bool:
     """Whether a network has a decoder with deep supervision, as nnU-Net's own networks have."""
     return hasattr(getattr(network, "decoder", None), "deep_supervision") and hasattr(network, "encoder")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[Callable[[int], None]]:
+    """Seed torch, numpy and Python for the block, which is given a function that seeds them for an epoch."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - nnU-Net uses it
+    with torch.random.fork_rng():
+
+        def seed_all(value: int) -> None:
+            torch.manual_seed(value)
+            np.random.seed(value)  # noqa: NPY002
+            random.seed(value)
+
+        def seed_epoch(epoch: int) -> None:
+            seed_all(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+
+        seed_all(seed)
+        try:
+            yield seed_epoch
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+def by_epochs(
+    trainer: Any, *, report: Callable[[int, float], None], seed_epoch: Callable[[int], None], keeper: Keeper | None
+) -> list[float]:
+    """Make an nnU-Net trainer seed every epoch, save its state at the end of an epoch, and resume from it.
+
+    Results are bit-identical only if batches are augmented in this process.
+
+    Args:
+        trainer: The trainer, before it runs.
+        report: Called after each step with the step and the loss.
+        seed_epoch: Seeds the generators for an epoch.
+        keeper: Saves the state; None saves nothing.
+
+    Returns:
+        The loss at each step; the trainer appends to it.
+    """
+    # a subclass would write its own name into nnU-Net's checkpoint
+    begin, begin_epoch, end_epoch = trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end
+    step = trainer.train_step
+    losses: list[float] = []
+
+    def start() -> None:
+        begin()
+        if keeper and (done := keeper.load(trainer.network, trainer.optimizer)):
+            losses[:] = done
+            _put_back(trainer, json.loads(keeper.extra))
+            trainer.current_epoch = len(done) // trainer.num_iterations_per_epoch
+
+    def start_epoch() -> None:
+        seed_epoch(trainer.current_epoch)
+        begin_epoch()
+
+    def reported_step(batch: dict[str, Any]) -> dict[str, Any]:
+        outcome: dict[str, Any] = step(batch)
+        losses.append(float(outcome["loss"]))
+        report(len(losses), losses[-1])
+        return outcome
+
+    def finish_epoch() -> None:
+        end_epoch()
+        if keeper:
+            keeper.keep(trainer.network, trainer.optimizer, losses, extra=json.dumps(_log(trainer), default=float))
+
+    trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end = start, start_epoch, finish_epoch
+    trainer.train_step = reported_step
+    return losses
+
+
+def _log(trainer: Any) -> dict[str, Any]:
+    scaler = trainer.grad_scaler
+    return {
+        "logging": trainer.logger.get_checkpoint(),
+        "best": trainer._best_ema,
+        "scaler": scaler.state_dict() if scaler is not None else None,
+    }
+
+
+def _put_back(trainer: Any, log: dict[str, Any]) -> None:
+    trainer.logger.load_checkpoint(log["logging"])
+    trainer._best_ema = log["best"]
+    if trainer.grad_scaler is not None and log["scaler"] is not None:
+        trainer.grad_scaler.load_state_dict(log["scaler"])

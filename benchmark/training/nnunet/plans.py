@@ -9,67 +9,39 @@ from typing import Any, TypeAlias
 
 from filelock import FileLock
 
-from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
+from benchmark.data.preprocessing.planning import fingerprint, plan_dataset, read_plans
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError
-from benchmark.training.nnunet.dataset import NnunetDataset
-from benchmark.training.nnunet.environment import NnunetSpace, planning, short_hash
+from benchmark.training.nnunet.dataset import NnunetDataset, NnunetSpace, short_hash
 
 Plans: TypeAlias = dict[str, Any]
-STORED_ORDER = (2, 1, 0)  # takes nnU-Net's (Z, Y, X) to (X, Y, Z)
-FLAT = (0, 1, 2)
 
 
 def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], Any]) -> Plans:
     """Plan a dataset with nnU-Net, once, and return the plans.
 
-    Args:
-        space: The entered nnU-Net space of the dataset.
-        dataset: A raw dataset.
-        planner: An experiment planner of nnU-Net, called with the dataset's name.
+    `space` must be entered; `planner` is an experiment planner of nnU-Net, called with the dataset's name.
     """
-    folder = fingerprint(space, dataset)
-    with FileLock(f"{folder}.lock"), planning():
-        chosen = planner(dataset.name)
-        path = folder / f"{chosen.plans_identifier}.json"
-        if not path.is_file():
-            chosen.plan_experiment()
-        return _read(path)
-
-
-def fingerprint(space: NnunetSpace, dataset: NnunetDataset) -> Path:
-    """Extract a dataset's fingerprint with nnU-Net, once, and return its folder of preprocessed data."""
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
-
-    folder = space.preprocessed / dataset.name
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"), planning():
-        if not (folder / "dataset_fingerprint.json").is_file():
-            DatasetFingerprintExtractor(dataset.name, space.processes).run()
-    return folder
+    return read_plans(plan_dataset(dataset.name, space.preprocessed, planner, processes=space.processes))
 
 
 def move(space: NnunetSpace, plans: Plans, source: NnunetDataset, target: NnunetDataset) -> Plans:
-    """Move plans between datasets, as nnU-Net's maintainers advise before pre-training.
+    """Move the plans of `source` to `target`, as nnU-Net's maintainers advise before pre-training.
 
-    Args:
-        space: The entered nnU-Net space of both datasets.
-        plans: The plans to move.
-        source: The dataset that was planned.
-        target: The dataset to preprocess and train on with these plans.
+    `space` must be entered.
     """
     from nnunetv2.experiment_planning.plans_for_pretraining.move_plans_between_datasets import (
         move_plans_between_datasets,
     )
 
     name = f"{plans['plans_name']}_from_{source.name.rpartition('_')[2]}"
-    folder = fingerprint(space, target)
+    folder = fingerprint(target.name, space.preprocessed, processes=space.processes)
     with FileLock(f"{folder}.lock"):
         shutil.copyfile(space.raw / target.name / "dataset.json", folder / "dataset.json")
         _write(plans, space.preprocessed / source.name)
         move_plans_between_datasets(source.name, target.name, plans["plans_name"], name)
-        return _read(folder / f"{name}.json")
+        return read_plans(folder / f"{name}.json")
 
 
 def adapt(
@@ -81,17 +53,17 @@ def adapt(
     batch: int | None = None,
     features: Sequence[int] | None = None,
 ) -> Plans:
-    """Adapt plans to the preparation of a pair; what it leaves open stays as planned.
+    """Adapt plans to the preparation of a pair; what it leaves open stays as planned, and so does what is None.
 
     nnU-Net always crops to nonzero voxels.
 
     Args:
         plans: nnU-Net's plans.
-        configuration: 2d, 3d_fullres and so on.
+        configuration: The configuration to adapt, such as 3d_fullres.
         preparation: Intensities, axes, spacing and resampling.
-        patch: Voxels of a patch, in the order of the transposed axes; as planned by default.
-        batch: Patches per step; as planned by default.
-        features: Channels of the network's stages, whose number is reduced to match; as planned by default.
+        patch: Voxels of a patch, in the order of the transposed axes.
+        batch: Patches per step.
+        features: Channels of the network's stages, whose number is reduced to match.
     """
     made = copy.deepcopy(plans)
     chosen = made["configurations"][configuration]
@@ -110,14 +82,7 @@ def adapt(
 
 
 def preprocess(space: NnunetSpace, dataset: NnunetDataset, plans: Plans, configuration: str) -> None:
-    """Preprocess a dataset with plans, unless an equal preprocessing exists.
-
-    Args:
-        space: The entered nnU-Net space of the dataset.
-        dataset: The dataset.
-        plans: Its plans.
-        configuration: 2d, 3d_fullres and so on.
-    """
+    """Preprocess a dataset with a configuration of its plans, unless an equal preprocessing exists."""
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
     folder = space.preprocessed / dataset.name
@@ -158,7 +123,7 @@ def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> N
 def _stored_order(plans: Plans) -> Sequence[int]:
     """Axis order of networks that are not nnU-Net's: (X, Y, Z), or unchanged for 2D images."""
     shape = dict(zip(plans["transpose_forward"], plans["original_median_shape_after_transp"], strict=True))
-    return FLAT if shape[0] == 1 else STORED_ORDER
+    return (0, 1, 2) if shape[0] == 1 else (2, 1, 0)
 
 
 def _planned_spacing(plans: Plans, chosen: Mapping[str, Any], order: Sequence[int]) -> list[float]:
@@ -189,11 +154,6 @@ def _narrow(arguments: dict[str, Any], features: Sequence[int]) -> None:
             arguments[key] = value[: len(features) - (1 if "decoder" in key else 0)]
     arguments["features_per_stage"] = list(features)
     arguments["n_stages"] = len(features)
-
-
-def _read(path: Path) -> Plans:
-    plans: Plans = json.loads(path.read_text(encoding="utf-8"))
-    return plans
 
 
 def _write(plans: Plans, folder: Path) -> None:

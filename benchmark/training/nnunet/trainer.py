@@ -6,11 +6,9 @@ head. The preprocessed target is kept in `folder` and shared by all sources and 
 """
 
 import json
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
+from benchmark.data.files.description import read_json
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.sources.model import Model
-from benchmark.sources.weights.transfer import transfer
+from benchmark.sources.weights.match import Transfer, transfer
 from benchmark.training.dice import mean_dice
-from benchmark.training.freeze import freeze
-from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, write_dataset
-from benchmark.training.nnunet.environment import NnunetSpace, seeded, short_hash
+from benchmark.training.loop import Keeper
+from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, NnunetSpace, short_hash, write_dataset
 from benchmark.training.nnunet.plans import Plans, adapt, plan, preprocess
-from benchmark.training.nnunet.resume import by_epochs
-from benchmark.training.resume import Keeper
-from benchmark.training.trainer import TrainingOutcome
+from benchmark.training.trainer import TrainingOutcome, freeze
 
-HELD_OUT = ("test", "external")
 CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}
 
 
@@ -104,34 +99,32 @@ class NnunetTrainer:
         report: Callable[[int, float], None] = lambda step, loss: None,
         folder: Path | None = None,
     ) -> TrainingOutcome:
-        """Fine-tune a source on a target with one seed; Dice is nnU-Net's validation Dice after the last step.
+        """Fine-tune a source on a target; arguments as in `Trainer`, and Dice is that of nnU-Net's validation.
 
-        Args:
-            model: The source.
-            target: The target; trained on the split `train`, measured on `test` and `external`.
-            preparation: How volumes are prepared for the network.
-            seed: Seed of the new head, the order of batches and the augmentation.
-            device: Device of the training.
-            report: Called after each step with the step and the loss.
-            folder: Where the state is saved at an epoch's end to resume an interrupted training; None saves nothing.
+        The state is saved only at the end of an epoch.
         """
-        space = NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
-        held_out = [split for split in HELD_OUT if target.has(split)]
+        space = self.space
+        held_out = [split for split in (Split.TEST, Split.EXTERNAL) if target.has(split)]
         place = space.root / "runs" / self._run_name(model, target, preparation, seed)
         shutil.rmtree(place, ignore_errors=True)
         with space.entered(place / "log.txt", results=place / "results"):
-            dataset = write_dataset(target, space, train="train", held_out=held_out)
-            plans = plan(space, dataset, self.planner)
-            configuration = CONFIGURATIONS[model.arch.dims]
-            if configuration not in plans["configurations"]:
-                raise SkipPair(f"nnU-Net plans no {configuration} for {target.name}, as {model.name} would need")
-            wanted = self.budget.patch or model.patch or plans["configurations"][configuration]["patch_size"]
-            patch = model.arch.fit(wanted)[-model.arch.dims :]
-            plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
-            preprocess(space, dataset, plans, configuration)
+            from benchmark.training.nnunet.loop import by_epochs, seeded
+
+            dataset = write_dataset(target, space, train=Split.TRAIN, held_out=held_out)
+            plans = self._plans(model, target, preparation, dataset)
             with seeded(seed) as seed_epoch:
-                resume = partial(by_epochs, seed_epoch=seed_epoch, keeper=self.keeper(folder))
-                return self._train(model, target, dataset, plans, place, seed, device, report, resume)
+                trainer, taken = self._trainer(model, target, dataset, plans, seed=seed, device=device)
+                losses = by_epochs(trainer, report=report, seed_epoch=seed_epoch, keeper=self.keeper(folder))
+                trainer.run_training()
+                folders = {split: trainer.validate(fold, place / split) for fold, split in enumerate(held_out)}
+        dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in folders.items()}
+        examples = _examples(target, folders[Split.TEST], dice[Split.TEST])
+        return TrainingOutcome(dice[Split.TEST], dice.get(Split.EXTERNAL, {}), losses, taken, examples)
+
+    @property
+    def space(self) -> NnunetSpace:
+        """nnU-Net's folders and numbers of processes."""
+        return NnunetSpace(Path(self.folder), self.processes, self.augment_processes)
 
     def keeper(self, folder: Path | None) -> Keeper | None:
         """The keeper of the training state in a folder; None without a folder."""
@@ -142,74 +135,66 @@ class NnunetTrainer:
         content = json.dumps([settings, asdict(preparation), target.digest()], sort_keys=True, default=str)
         return f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
 
-    def _train(  # noqa: PLR0917 - has a single caller
-        self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, place: Path, seed: int, device: str,
-        report: Callable[[int, float], None], resume: Callable[[Any, list[float]], None],
-    ) -> TrainingOutcome:  # fmt: skip
+    def _plans(self, model: Model, target: Task, preparation: Preparation, dataset: NnunetDataset) -> Plans:
+        """The target's plans, adapted to the pair, by which the dataset is preprocessed."""
+        plans, configuration = plan(self.space, dataset, self.planner), CONFIGURATIONS[model.arch.dims]
+        if configuration not in plans["configurations"]:
+            raise SkipPair(f"nnU-Net plans no {configuration} for {target.name}, as {model.name} would need")
+        wanted = self.budget.patch or model.patch or plans["configurations"][configuration]["patch_size"]
+        patch = model.arch.fit(wanted)[-model.arch.dims :]
+        plans = adapt(plans, configuration, preparation, patch=patch, batch=self.budget.batch)
+        preprocess(self.space, dataset, plans, configuration)
+        return plans
+
+    def _trainer(
+        self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, *, seed: int, device: str
+    ) -> tuple[Any, Transfer]:
+        """nnU-Net's trainer of the source's network, and which weights were loaded."""
         from benchmark.training.nnunet.loop import FineTuningTrainer, Slices, is_supervised_deeply
 
-        trainer = FineTuningTrainer(
-            {**plans, "continue_training": False},
-            CONFIGURATIONS[model.arch.dims],
-            0,
-            dataset.description,
-            torch.device(device),
+        trainer = new_trainer(
+            FineTuningTrainer, dataset, plans, CONFIGURATIONS[model.arch.dims], budget=self.budget, device=device
         )
         heads = trainer.label_manager.num_segmentation_heads
         network = model.arch.build(channels=target.channels, classes=heads, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
         trainer.given = Slices(network) if model.arch.dims == 2 else network
-        trainer.report, trainer.losses = report, []
         trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
         trainer.disable_checkpointing = True  # only the Dice is needed, not the weights
-        set_budget(trainer, self.budget)
-        resume(trainer, trainer.losses)
-        trainer.run_training()
-        folders = {
-            split: trainer.validate(fold, place / split)
-            for fold, split in enumerate(split for split in HELD_OUT if target.has(split))
-        }
-        dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in folders.items()}
-        examples = _examples(target, folders["test"], dice["test"])
-        return TrainingOutcome(dice["test"], dice.get("external", {}), trainer.losses, taken, examples)
+        return trainer, taken
 
 
-def set_budget(trainer: Any, budget: NnunetBudget) -> None:
-    """Set the budget of an nnU-Net trainer before it is initialised."""
+def new_trainer(
+    cls: type, dataset: NnunetDataset, plans: Plans, configuration: str, *, budget: NnunetBudget, device: str
+) -> Any:
+    """Construct one of nnU-Net's trainers for the first fold, with a budget."""
+    trainer = cls({**plans, "continue_training": False}, configuration, 0, dataset.description, torch.device(device))
     trainer.num_epochs = budget.epochs
     trainer.num_iterations_per_epoch = budget.iterations
     trainer.num_val_iterations_per_epoch = budget.validation_iterations
     trainer.initial_lr = budget.lr
+    return trainer
 
 
 def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
-    """Read the Dice of each class and case from nnU-Net's `summary.json`.
-
-    Args:
-        folder: A validation folder.
-        classes: Label values, in order.
+    """Read the Dice of each case from the `summary.json` in a validation folder of nnU-Net.
 
     Returns:
         Case -> Dice of each class; NaN if the class is in neither labels nor prediction, 0 if in only one of them.
     """
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return {
-        Path(case["reference_file"]).name.removesuffix(ENDING): [
-            float(math.nan if (value := case["metrics"][str(label)]["Dice"]) is None else value) for label in classes
-        ]
-        for case in summary["metric_per_case"]
-    }
+    cases = read_json(folder / "summary.json")["metric_per_case"]
+    values = np.array([[case["metrics"][str(label)]["Dice"] for label in classes] for case in cases], dtype=float)
+    names = [Path(case["reference_file"]).name.removesuffix(ENDING) for case in cases]
+    return dict(zip(names, values.tolist(), strict=True))  # None has become NaN
 
 
 def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
+    """The worst and the best case with their predicted labels."""
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
-    wanted = {"worst": order[0], "best": order[-1]}
-    cases, places = target.cases("test", STORED), target.names("test")
-    return {
-        kind: (
-            cases[places.index(name)],
-            torch.from_numpy(np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)),
-        )
-        for kind, name in wanted.items()
-    }
+    cases, places = target.cases(Split.TEST, STORED), target.names(Split.TEST)
+    examples = {}
+    for kind, name in (("worst", order[0]), ("best", order[-1])):
+        predicted = np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)
+        examples[kind] = cases[places.index(name)], torch.from_numpy(predicted)
+    return examples

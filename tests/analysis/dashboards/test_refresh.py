@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from analysis.dashboards.mlflow_runs import MOST_PAIRS, agreement_runs, pair_runs
-from analysis.dashboards.presets import agreement_view, sweeps_view, truth_view
-from analysis.dashboards.sweeps import by_setting, shared, swept
+from analysis.dashboards.publish import MOST_PAIRS, agreement_runs, pair_runs
+from analysis.dashboards.refresh import agreement_view, by_setting, shared, sweeps_view, swept, truth_view
 from analysis.evaluation.study import MEAN, MEAN_BY_SCAN
 from benchmark.tracking.records import Row
 
@@ -85,7 +84,7 @@ def test_pairs_hold_dice_and_scores(study):
 
 
 def test_a_study_beyond_the_page_has_no_pairs(study, monkeypatch):
-    monkeypatch.setattr("analysis.dashboards.mlflow_runs.MOST_PAIRS", 59)
+    monkeypatch.setattr("analysis.dashboards.publish.MOST_PAIRS", 59)
     assert pair_runs(study) == []
     assert MOST_PAIRS > 60
 

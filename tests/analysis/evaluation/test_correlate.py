@@ -112,7 +112,7 @@ def test_what_is_tuned_otherwise_stands_beside(planted):
     extra = truth[truth["target"] == "liver"].assign(tune="all")
     found = correlate(pd.concat([truth, extra]), scores, sources, resamples=50)
     assert found.tune == "last"
-    assert [pool.target for pool in found.beside] == ["liver"]
+    assert [pool.target for pool in found.other_pools] == ["liver"]
     beside = found.agreement[found.agreement["tune"] == "all"]
     assert set(beside["target"]) == {"liver"}
     assert found.agreement_of().loc["good", "targets"] == 5

@@ -1,123 +1,65 @@
-"""The tables say what the study found, in the terminal, in Markdown and as CSV."""
+"""A table is described column by column, and shows the same in the terminal, in Markdown, in LaTeX and on the page."""
 
 import io
+import re
 
-import numpy as np
-import pandas as pd
-import pytest
 from rich.console import Console
 
-from analysis.evaluation.correlate import correlate
-from analysis.tables.render import markdown, study_csv, study_markdown, study_tables, terminal
-from analysis.tables.tables import UNDEFINED, Table, result_table, target_table, truth_table
+from analysis.report import ReportEvidence, page
+from analysis.tables import study_tables
+from analysis.tables.study_tables import study_latex, study_markdown
+from analysis.tables.tables import Column, Table, latex, markdown, table_of
+from analysis.tables.terminal import TerminalTable
+
+COLUMNS = (Column("metric", "metric"), Column("tau", "tau", note="tau: Kendall's."), Column("n", "n", "{:g}".format))
 
 
-def cells(table, name):
-    return dict(zip(table.columns, next(row for group in table.groups for row in group if row[0] == name), strict=True))
+def test_cells_are_fields_or_computed_and_text_stays():
+    rows = [{"metric": "a", "tau": 0.125, "n": 3.0}, {"metric": "b", "tau": float("nan"), "n": ""}]
+    table = table_of("Title", (*COLUMNS, Column("2 n", lambda row: 2 * row["n"])), [rows[:1], rows[1:]], ["last"])
+    assert table.columns == ("metric", "tau", "n", "2 n")
+    assert table.rows == [("a", "0.12", "3", "6.00"), ("b", "–", "", "")]  # noqa: RUF001
+    assert table.notes == ("tau: Kendall's.", "last")
 
 
-def test_result_table_parts_metrics_and_controls(study):
-    metrics, controls = result_table(study).groups
-    assert [row[0] for row in metrics][:2] == ["good", "bad"]
-    assert {row[0] for row in metrics} == {"good", "bad", "constant", "gap", "late"}
-    assert {row[0] for row in controls[:2]} == {"best_in_hindsight", "static_leaderboard"}
-    assert {row[0] for row in controls} >= {"random", "parameters", "source_dice", "source_cases", "static_leaderboard"}
+def test_notes_are_of_the_columns_that_are_shown():
+    assert table_of("Title", COLUMNS[::2], [[]]).notes == ()
 
 
-def test_result_table_shows_the_study(study):
-    table, row = result_table(study), study.agreement_of().loc["good"]
-    shown = cells(table, "good")
-    assert shown["weighted Kendall [95%]"].startswith(
-        f"{row['weighted_kendall']:.2f} [{row['weighted_kendall_low']:.2f}"
-    )
-    assert shown["share"] == f"{100 * row['weighted_kendall_share']:.0f}%"
-    assert shown["regret"] == f"{100 * row['top1_regret']:.1f}"
-    assert shown["cost [s]"] == "0.50"
-    assert "5 targets, 12 sources each, 4 fine-tuning seeds (tuned: last)" in table.title
-
-
-def test_result_table_tells_every_gap(study):
-    table = result_table(study)
-    assert cells(table, "gap")["NaN"] == "1"
-    assert cells(table, "gap")["Pearson"] == UNDEFINED
-    assert "gap on liver: no score for 1 of 12 sources: s03 (class 1 in fewer than two cases)" in table.notes
-    assert "constant on colon, kidney, liver, lung, spleen: all scores are alike" in table.notes
-
-
-def test_published_figures_stand_beside(planted):
-    truth, scores, sources = planted
-    table = result_table(correlate(truth, scores.replace({"metric": {"good": "ccfv"}}), sources, resamples=20))
-    assert cells(table, "ccfv")["paper"] == ".70, .50"
-    assert cells(table, "bad")["paper"] == ""
-    assert "by scan" not in table.columns
-
-
-def test_truth_table_comes_first_and_names_the_means(study):
-    table = study_tables(study)[0]
-    assert table == truth_table(study)
-    names = [row[0] for row in table.groups[0]]
-    assert names == ["mean", "mean by scan", "mean, without weak", "mean by scan, without weak"]
-    assert cells(table, "mean, without weak")["sources x seeds"] == "10 x 4"
-    assert [row[0] for row in table.groups[1]] == ["colon", "kidney", "liver", "lung", "spleen"]
-
-
-def test_a_linear_probe_is_called_one(planted):
-    truth, scores, sources = planted
-    table = truth_table(correlate(truth.assign(tune="head"), scores, sources, resamples=20))
-    assert any("linear probe, which favours LogME and H-score" in note for note in table.notes)
-
-
-def test_a_source_outside_a_pool_is_told(planted):
-    truth, scores, sources = planted
-    short = truth.drop(truth[(truth["source"] == "s07") & (truth["target"] == "lung") & (truth["seed"] == 3)].index)
-    table = truth_table(correlate(short, scores, sources, resamples=20))
-    assert "lung: without s07: no Dice with seed 3" in table.notes
-
-
-def test_target_table_has_a_column_a_target(study):
-    table = target_table(study, measure="pearson")
-    assert table.columns == ("metric", "mean", "colon", "kidney", "liver", "lung", "spleen")
-    assert cells(table, "gap")["liver"] == UNDEFINED
-    assert cells(table, "good")["liver"] == f"{study.agreement_targets('good').loc['liver', 'pearson']:.2f}"
-
-
-def test_other_tuning_has_columns_of_its_own(planted):
-    truth, scores, sources = planted
-    extra = truth[truth["target"] == "liver"].assign(tune="all")
-    found = correlate(pd.concat([truth, extra]), scores, sources, resamples=20)
-    assert target_table(found).columns[-1] == "liver (all)"
-    assert [row[:2] for row in truth_table(found).groups[2]] == [("liver", "all")]
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_terminal_keeps_every_word(study, width):
+def test_a_column_is_added_in_one_place(study, monkeypatch):
+    added = Column("how_many", lambda row: f"{row['metric']} has 40%", note="how_many: a note of its own.")
+    monkeypatch.setattr(study_tables, "RESULT_COLUMNS", (*study_tables.RESULT_COLUMNS, added))
     stream = io.StringIO()
-    console = Console(file=stream, width=width)
-    console.print(terminal(Table("Title", ("metric", "value"), ((("[bold]x", "0.5"),),), ("a note",))))
-    for table in study_tables(study):
-        console.print(terminal(table))
-    text = stream.getvalue()
-    assert "[bold]x" in text
-    assert "a note" in text
-    assert all(line == line.rstrip("\n") and len(line) <= width for line in text.splitlines())
-    assert text.count("static_leaderboard") >= 3
+    for table in study_tables.study_tables(study):
+        Console(file=stream, width=200).print(TerminalTable(table))
+    shown = {
+        "terminal": stream.getvalue(),
+        "Markdown": study_markdown(study),
+        "LaTeX": study_latex(study).replace("\\", ""),
+        "page": page(study, ReportEvidence(suite="planted"), []),
+    }
+    for place, text in shown.items():
+        assert re.search(r"\bgood has 40%", text), place
+        assert text.count("how_many") == 2, place
+        assert "how_many: a note of its own." in " ".join(text.split()), place
 
 
-def test_an_empty_table_is_drawn():
-    stream = io.StringIO()
-    Console(file=stream, width=80).print(terminal(Table("Nothing", ("metric", "value"), ())))
-    assert "Nothing" in stream.getvalue()
-
-
-def test_markdown_has_a_row_a_metric(study):
-    text = study_markdown(study)
-    assert text.count("### ") == 4
-    assert "| good | " in text
-    assert "| Pearson [95%] | Kendall [95%] | weighted Kendall [95%] |" in text
+def test_markdown_keeps_a_bar_in_a_cell():
     assert r"a\|b" in markdown(Table("t", ("x",), ((("a|b",),),)))
 
 
-def test_csv_holds_every_row(study):
-    read = pd.read_csv(io.StringIO(study_csv(study)), keep_default_na=True)
-    assert len(read) == len(study.agreement)
-    np.testing.assert_allclose(read["kendall"], study.agreement["kendall"].astype(float))
+def test_latex_has_a_rule_between_groups_and_escapes_text():
+    text = latex(Table("50% & more", ("a_b", "c"), ((("x_1", "0.5"), ("y", "1")), (("z", "2"),)), ("note_1",)))
+    lines = text.splitlines()
+    assert r"\caption{50\% \& more}" in lines
+    assert lines[lines.index(r"\toprule") :][:8] == [
+        r"\toprule",
+        r"a\_b & c \\",
+        r"\midrule",
+        r"x\_1 & 0.5 \\",
+        r"y & 1 \\",
+        r"\midrule",
+        r"z & 2 \\",
+        r"\bottomrule",
+    ]
+    assert lines[-1] == r"note\_1"

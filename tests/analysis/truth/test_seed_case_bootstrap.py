@@ -6,7 +6,7 @@ import pytest
 
 from analysis.evaluation.correlate import correlate
 from analysis.truth.pools import Pool
-from analysis.truth.seed_case_bootstrap import CASE_COLUMNS, luck, with_cases
+from analysis.truth.seed_case_bootstrap import CASE_COLUMNS, redrawn_dice, with_cases
 
 DRAWS = 4000
 NEAR = 0.1  # relative, of a variance from 4,000 draws; three standard errors are 0.07
@@ -18,7 +18,7 @@ def pool(*, seeds=4, cases=None, n=5):
 
 
 def drawn(truth):
-    return luck(truth, draws=DRAWS, generator=np.random.default_rng(1))
+    return redrawn_dice(truth, draws=DRAWS, generator=np.random.default_rng(1))
 
 
 @pytest.mark.parametrize("seeds", [2, 4])

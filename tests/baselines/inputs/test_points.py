@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from baselines import KNN, SFDA
+from baselines import KNN, OTCE, PED, SFDA
 from baselines.inputs.points import PointMetric
+from benchmark.metric.protocol import Metric
 from benchmark.statistics import BalancedPointsRequest, PointSample, Statistics
 from tests.baselines import properties
 
@@ -41,3 +42,16 @@ def test_updates_must_fit(samples):
     metric.update(*samples)
     with pytest.raises(ValueError, match="`features` must have 4 columns, got 2"):
         metric.update(samples[0][:, :2], samples[1])
+
+
+@pytest.mark.parametrize("metric", [OTCE(), PED()])
+def test_two_passes_without_points_are_undefined(metric):
+    nothing = bag(PointSample(k=3, quota=5))
+    assert isinstance(metric, Metric)
+    assert metric.needs == ("source",)
+    assert metric.compute(nothing, source=nothing).reason == "no samples"
+    assert metric.compute(nothing).reason == "needs a pass over the source's own data"
+
+
+def test_metrics_of_two_passes_share_the_sample_of_the_other_point_metrics():
+    assert OTCE().requires == PED().requires == (BalancedPointsRequest(),)

@@ -1,11 +1,14 @@
-"""The joint of predictions and labels as the LEEP family reads it."""
+"""The joint of predictions and labels as the LEEP family reads it, from arrays and from a pass."""
 
 import numpy as np
 import pytest
+import torch
 
+from baselines import LEEP, IoUEEP
 from baselines.inputs.arrays import read_softmax
-from baselines.inputs.predictions import joint_mass, read_joint, softmax_joint
+from baselines.inputs.predictions import joint_mass, read_joint
 from benchmark import JointHistogram
+from benchmark.statistics import JointRequest, SoftmaxRequest, Statistics, StoredSoftmax
 
 
 @pytest.mark.parametrize("hard", [False, True])
@@ -17,7 +20,7 @@ def test_samples_and_histogram_are_one(predictions, hard):
 
 
 def test_it_sums_to_1_and_its_rows_to_the_shares(predictions):
-    joint = softmax_joint(*predictions)
+    joint = read_joint(joint_mass(read_softmax(*predictions)))
     assert joint.joint.sum() == pytest.approx(1)
     assert joint.joint.sum(axis=1) == pytest.approx(joint.weight)
     assert joint.weight == pytest.approx([30 / 60, 20 / 60, 10 / 60])
@@ -44,3 +47,26 @@ def test_absent_classes_are_said():
 )
 def test_what_allows_no_estimate_is_said(mass, reason):
     assert read_joint(mass).undefined == reason
+
+
+class _Window:
+    """All voxels of a case of one row."""
+
+    def __init__(self, softmax, labels):
+        self.softmax, self.labels, self.start = softmax, labels, (0, 0, 0)
+
+
+@pytest.mark.parametrize("metric", [LEEP(), IoUEEP(), LEEP(foreground=True), IoUEEP(balanced=True)])
+def test_a_pass_and_plain_samples_give_one_score(tmp_path, predictions, metric):
+    softmax, labels = torch.from_numpy(predictions[0]).float(), torch.from_numpy(predictions[1])
+    stored, joint = StoredSoftmax(4, folder=tmp_path), JointHistogram(3, 4)
+    for case, rows in (("one", slice(0, 25)), ("two", slice(25, None))):
+        window = _Window(softmax[rows].T[:, None, None], labels[None, None, rows].to(torch.uint8))
+        stored.begin(case, window.labels)
+        for statistic in (stored, joint):
+            statistic.update(window)
+        stored.end(case)
+    bag = Statistics({JointRequest(): joint, SoftmaxRequest(): stored}, k=3, z=4, taps=("up",), cases=stored.cases)
+    metric.update(softmax, labels)
+    # the second look is in half precision
+    assert metric.compute(bag).value == pytest.approx(metric.compute().value, rel=1e-3)

@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from benchmark.ccfv import CCFV, CCFVReleased, LayerSamples, ccfv_from_layers, ccfv_released_score, ccfv_score
-from benchmark.ccfv.resampled import ccfv_resampled
+from benchmark.ccfv import (
+    CCFV,
+    CCFVReleased,
+    LayerSamples,
+    ccfv_from_layers,
+    ccfv_released_score,
+    ccfv_resampled,
+    ccfv_score,
+)
 from benchmark.errors import InputError
 from benchmark.features.stream import reduce_stream
 from benchmark.metric.protocol import Metric
@@ -57,7 +64,7 @@ def test_variety_alone_needs_no_class(make_layer):
     alone = make_layer(m=1)
     assert ccfv_from_layers([alone], terms="variety").reason == ""
     assert "no two cases" in ccfv_from_layers([alone], terms="consistency").reason
-    with pytest.raises(ValueError, match="`terms` must be one of both, consistency, variety, got 'all'"):
+    with pytest.raises(ValueError, match='`terms` must be "both", "consistency" or "variety", got \'all\''):
         ccfv_score([alone], terms="all")
 
 

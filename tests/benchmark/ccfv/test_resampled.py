@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.ccfv import LayerSamples, ccfv_released_score, ccfv_score, feature_variety, layer_distances
-from benchmark.ccfv.resampled import ccfv_released_resampled, ccfv_resampled, pair_mean
+from benchmark.ccfv import (
+    LayerSamples,
+    ccfv_released_resampled,
+    ccfv_released_score,
+    ccfv_resampled,
+    ccfv_score,
+    feature_variety,
+    layer_distances,
+)
+from benchmark.ccfv.layers import pair_mean
 
 # Two sums in another order, in float64
 ROUNDING = {"rel": 1e-10, "abs": 1e-12}

@@ -5,9 +5,14 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from benchmark.core.wasserstein import factor_moments, factor_samples, newton_schulz, pairwise_wasserstein2
+from benchmark.core.wasserstein import (
+    factor_moments,
+    factor_samples,
+    newton_schulz,
+    nuclear_norms,
+    pairwise_wasserstein2,
+)
 from benchmark.core.wasserstein.newton_schulz import polar_factors
-from benchmark.core.wasserstein.reference import nuclear_norms
 
 # DESIGN's bound, relative to the float64 singular values
 NUCLEAR = 1e-10

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from benchmark.ccfv import CCFV, CCFVReleased
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.features import reduce_stream
 from benchmark.statistics import (
     BalancedPointsRequest,

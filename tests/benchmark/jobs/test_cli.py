@@ -1,6 +1,7 @@
 """The command line's layer: bad input in one line and exit code 2, a programming error with its traceback."""
 
 import logging
+import re
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, one_line, prepare_config, resolved, run_command
+from benchmark.jobs.cli import BAD_INPUT, names_in, one_line, prepare_config, resolved, run_command
 
 
 @pytest.fixture
@@ -129,6 +130,68 @@ def test_every_task_can_be_a_target():
     prepare_config()
     made = {name.removesuffix(".yaml") for name in ConfigStore.instance().list("target")}
     assert made == {path.stem for path in (CONF / "task").glob("[!_]*.yaml")}
+
+
+def test_help_lists_every_source_and_the_bench_takes_a_list_of_them(run, place):
+    code, shown = run(lambda cfg: None, "--help", name="pretrain")
+    assert code == 0
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("source: ")]
+    assert set(names_in("source")) <= set(line.removeprefix("source: ").split(", "))
+    assert {"liver_long", "spine_short", "msd_lung_unetr_short", "synthetic_drop", "scratch"} <= set(names_in("source"))
+    chosen = []
+    run(lambda cfg: chosen.append(list(cfg.suite.sources)), "suite.sources=[scratch,lung_short]", name="bench")
+    run(lambda cfg: chosen.append(list(cfg.suite.sources)[-2:]), "+suite.pretrained.spine_short=null", name="bench")
+    assert chosen == [["scratch", "lung_short"], ["scratch", "spine_short"]]
+
+
+def test_a_sweep_takes_several_sources_of_suites(run):
+    seen = []
+    names = ["lung_wide_long", "msd_colon_unet_short", "synthetic_ball", "scratch"]
+    sweep = (f"source={','.join(names)}", "hydra/launcher=basic", "-m")
+    run(lambda cfg: seen.append((cfg.source.name, cfg.source.arch.width)), *sweep, name="pretrain")
+    assert seen == list(zip(names, [16, 32, 4, 8], strict=True))
+
+
+def test_a_folder_of_own_configs_adds_sources(run, tmp_path):
+    files = {
+        "source/mine.yaml": "defaults: [_pool, _self_]\nname: mine\nlength: scratch\n",
+        "suite/own.yaml": "pretrained: {mine: null, own: {task: liver, arch: unet, width: 4, lengths: {long: 2}}}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    seen = []
+    sweep = ("source=mine,own", "hydra/launcher=basic", "-m", f"--config-dir={tmp_path}")
+    run(lambda cfg: seen.append(cfg.source), *sweep, name="pretrain")
+    assert [(source.name, source.arch.name, source.arch.width, source.budget.steps) for source in seen] == [
+        ("mine", "dynunet", 8, 0),
+        ("own", "unet", 4, 2),
+    ]
+
+
+SUITES = {
+    "a name of another suite": (
+        "pretrained: {liver_long: {task: liver}}",
+        r"source liver_long is already defined",
+    ),
+    "a name of conf/source": (
+        "pretrained: {scratch: {length: long}}",
+        r"source scratch is already defined",
+    ),
+    "no mapping": ("further_pretrained: {x: liver}", r"the settings of source x must be a mapping, got 'liver'"),
+    "no yaml": ("pretrained: {x: [", r"expected the node content"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("case", SUITES)
+def test_a_suite_s_source_needs_settings_and_a_name_of_its_own(run, tmp_path, case):
+    text, message = SUITES[case]
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "own.yaml").write_text(text, encoding="utf-8")
+    code, shown = run(lambda cfg: None, "--config-dir", str(tmp_path))
+    assert code == BAD_INPUT
+    assert re.fullmatch(rf"error: .*own\.yaml.*{message}.*\n|error: .*{message}.*own\.yaml.*\n", shown.err)
 
 
 def test_resolved_is_plain():

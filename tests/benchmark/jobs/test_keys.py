@@ -104,7 +104,7 @@ def test_what_records_and_shows_does_not_matter(monkeypatch):
     find = jobs._path
     monkeypatch.setattr(jobs, "_path", lambda name: seen.append(name) or find(name))
     code_digest.__wrapped__(("benchmark.truth",))
-    assert {"benchmark.truth", "benchmark.training.dice", "benchmark.sources.weights.channels"} <= set(seen)
+    assert {"benchmark.truth", "benchmark.training.dice", "benchmark.sources.pairing"} <= set(seen)
     shows = tuple(f"{name}." for name in jobs.BOOKKEEPING)
     assert [name for name in seen if f"{name}.".startswith(shows)] == []
 

@@ -56,9 +56,9 @@ def test_samples_are_held_merged_and_forgotten(metric):
 def test_statistics_are_read_by_request(metric, request_):
     assert isinstance(metric, Metric)
     assert metric.requires == (request_,)
-    held = type(metric)()
-    held.update(*draw(9))
-    bag = Statistics({request_: held._statistic}, k=2, z=3, taps=("x",), cases=("a",))
+    filled = type(metric)()
+    filled.update(*draw(9))
+    bag = Statistics({request_: filled._samples}, k=2, z=3, taps=("x",), cases=("a",))
     assert metric.compute(bag).value == pytest.approx(9)
 
 

@@ -27,14 +27,14 @@ def planner(prepared):
 
 def test_a_source_that_names_a_target_s_class_is_left_out(planner):
     others = ["synthetic_drop", "scratch", "scratch_wide"]
-    assert planner().pools() == {
+    assert planner().pools == {
         "synthetic_ball": ["synthetic_pebble", *others],
         "synthetic_pebble": ["synthetic_ball", *others],
     }
 
 
 def test_with_include_same_class_only_the_target_s_own_source_is_left_out(planner):
-    pools = planner("suite.pool=include_same_class").pools()
+    pools = planner("suite.pool=include_same_class").pools
     assert all(target not in sources for target, sources in pools.items())
 
 
@@ -49,10 +49,7 @@ def test_class_names_are_one_whatever_their_spelling(spelling):
 
 
 def test_each_seed_of_a_pair_has_a_key_of_its_own(planner):
-    plan = planner()
-    jobs = plan.truth(
-        {"synthetic_ball": ["scratch", "synthetic_drop"]}, {"scratch": "a" * 64, "synthetic_drop": "b" * 64}
-    )
+    jobs = planner("suite.sources=[scratch,synthetic_drop]").tuned("synthetic_ball", [0, 1])
     assert [job.overrides[:2] for job in jobs] == [
         ("source=scratch", "target=synthetic_ball"),
         ("source=synthetic_drop", "target=synthetic_ball"),

@@ -5,7 +5,7 @@ from benchmark.ranking.cost import FineTuningWork, step_seconds
 
 
 def test_a_budget_of_windows_of_the_source():
-    tuning = FineTuningWork(steps=10, voxels=0, batch=2, seeds=3)
+    tuning = FineTuningWork(steps=10, batch=2, seeds=3)
     assert tuning.seconds(0.5, (4, 4, 4)) == pytest.approx(0.5 * 2 * 10 * 3)
 
 

@@ -1,14 +1,15 @@
 """Estimates and their resamples: merged statistics are one pass, a resample is the pass over the cases it holds."""
 
 import math
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import pytest
 
 from benchmark.metric.score import Score
-from benchmark.ranking.estimates import Estimate, SourceOutcome, combined, estimate
-from benchmark.ranking.resampled_statistics import ResampledCases
+from benchmark.ranking import estimates as module
+from benchmark.ranking.case_bootstrap import ResampledCases
+from benchmark.ranking.estimates import Estimate, SourceOutcome, combined
 from benchmark.statistics import BalancedPointsRequest, CasePointsRequest, ClassMomentsRequest
 
 # Sums in another order, in float64
@@ -16,9 +17,16 @@ ROUNDING = 1e-9
 LEAVE_ONE_OUT = 1 - np.eye(6, dtype=np.int64)
 
 
+def again(doing, error):
+    raise error
+
+
+estimate = partial(module.estimate, failed=again)
+
+
 @pytest.fixture(scope="module")
 def estimates(by_case, rank_metrics):
-    return estimate(rank_metrics, by_case, LEAVE_ONE_OUT, most_point_draws=6)
+    return estimate(rank_metrics, by_case, LEAVE_ONE_OUT, point_draws=6)
 
 
 # not ccfv_released: its sum over pairs grows with their number, so resamples are scaled to one number of pairs
@@ -32,7 +40,7 @@ def test_leaving_a_case_out_is_the_score_of_the_rest(name, estimates, by_case, r
 
 
 def test_the_order_of_cases_does_not_matter(estimates, by_case, rank_metrics):
-    turned = estimate(rank_metrics, by_case[::-1], LEAVE_ONE_OUT[:0], most_point_draws=6)
+    turned = estimate(rank_metrics, by_case[::-1], LEAVE_ONE_OUT[:0], point_draws=6)
     for name, one in estimates.items():
         assert turned[name].value == pytest.approx(one.value, abs=ROUNDING, rel=1e-9), name
 
@@ -79,7 +87,7 @@ def test_points_of_each_case_have_no_resample_of_this_kind(by_case):
 
 def test_metrics_of_points_get_fewer_resamples(by_case, rank_metrics):
     chosen = {name: rank_metrics[name] for name in ("knn", "gbc")}
-    found = estimate(chosen, by_case, LEAVE_ONE_OUT, most_point_draws=2)
+    found = estimate(chosen, by_case, LEAVE_ONE_OUT, point_draws=2)
     assert (len(found["knn"].draws), len(found["gbc"].draws)) == (2, 6)
 
 
@@ -91,7 +99,7 @@ def test_an_undefined_score_has_no_resamples(by_case):
         def compute(self, statistics):
             return Score(math.nan, reason="never defined")
 
-    found = estimate({"undefined": Undefined()}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["undefined"]
+    found = estimate({"undefined": Undefined()}, by_case, LEAVE_ONE_OUT, point_draws=6)["undefined"]
     assert math.isnan(found.value)
     assert found.reason == "never defined"
     assert not found.draws
@@ -107,7 +115,7 @@ class Fails:
         self.cases = cases
 
     def compute(self, statistics):
-        if statistics.n_cases in self.cases:
+        if len(statistics.cases) in self.cases:
             raise ZeroDivisionError("by nothing")
         return Score(1.0)
 
@@ -116,7 +124,7 @@ def test_a_metric_that_fails_is_nan_or_has_no_resamples_for_a_reason(by_case, ra
     told = []
     metrics = {"whole": Fails(6), "part": Fails(5), "gbc": rank_metrics["gbc"]}
     reasons = estimate(
-        metrics, by_case, LEAVE_ONE_OUT, most_point_draws=6,
+        metrics, by_case, LEAVE_ONE_OUT, point_draws=6,
         failed=lambda doing, error: told.append(error) or f"{type(error).__name__} {doing}",
     )  # fmt: skip
     assert math.isnan(reasons["whole"].value)
@@ -132,18 +140,18 @@ def test_a_metric_that_resamples_itself_and_fails_has_none_for_a_reason(by_case)
         def resampled(self, statistics, counts):
             raise MemoryError
 
-    found = estimate({"own": Own()}, by_case, LEAVE_ONE_OUT, most_point_draws=6, failed=lambda doing, error: doing)
+    found = estimate({"own": Own()}, by_case, LEAVE_ONE_OUT, point_draws=6, failed=lambda doing, error: doing)
     assert (found["own"].value, found["own"].no_draws) == (1.0, "in the resamples of own")
 
 
 @pytest.mark.parametrize("cases", [5, 6])
-def test_without_a_say_in_it_a_metric_that_fails_raises(by_case, cases):
+def test_an_exception_that_stops_the_command_is_raised(by_case, cases):
     with pytest.raises(ZeroDivisionError):
-        estimate({"fails": Fails(cases)}, by_case, LEAVE_ONE_OUT, most_point_draws=6)
+        estimate({"fails": Fails(cases)}, by_case, LEAVE_ONE_OUT, point_draws=6)
 
 
 def test_a_source_without_resamples_takes_none_from_the_others(by_case, rank_metrics):
-    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["ncti"]
+    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
     without = Estimate(found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()},
                        no_draws="for a reason")  # fmt: skip
     final = combined(rank_metrics["ncti"], {"a": found, "b": without})
@@ -153,7 +161,7 @@ def test_a_source_without_resamples_takes_none_from_the_others(by_case, rank_met
 
 
 def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
-    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, most_point_draws=6)["ncti"]
+    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
     worse = Estimate(
         found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()}, found.draws,
         {part: [value - 1 for value in row] for part, row in found.drawn_parts.items()},

@@ -82,7 +82,7 @@ def test_names_of_the_configs_and_paths_stand_together(nodes, tmp_path):
     given = nodes("scratch", f"{tmp_path}/a", f"{tmp_path}/*", "scratch")
     assert list(given.nodes) == ["scratch", "a/scratch", "b/scratch"]
     assert given.nodes["scratch"]["_target_"] == "benchmark.sources.pretrained.PoolSource"
-    assert given.nodes["b/scratch"].name == "b/scratch"
+    assert given.nodes["b/scratch"]["name"] == "b/scratch"
     assert (given.left, given.other_files) == ({}, 1)
     assert given.notes == ("1 other file was not read: hidden, or without the suffix of a weights file",)
 

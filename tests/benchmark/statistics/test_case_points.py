@@ -96,7 +96,7 @@ def test_a_case_counts_once(tmp_path, make_volume):
 
 
 def test_otherwise_sampled_points_do_not_merge(tmp_path):
-    with pytest.raises(ValueError, match="`other` must be sampled with the same counts, groups and seed"):
+    with pytest.raises(ValueError, match="`other` must have seed 0, got 1"):
         start(CasePointsRequest(seed=0), tmp_path).merge(start(CasePointsRequest(seed=1), tmp_path))
 
 

@@ -4,22 +4,13 @@ import math
 
 import pandas as pd
 
-from benchmark.tracking.records import STAGES, Row, newest, score_frame, source_frame, truth_frame
+from benchmark.tracking.records import Row, Stage, newest, score_frame, source_frame, truth_frame
 
 
 def test_the_stages_are_those_that_others_rely_on():
-    assert STAGES == (
-        "prepare",
-        "pretrain",
-        "truth",
-        "score",
-        "pair",
-        "agreement",
-        "summary",
-        "rank",
-        "perf",
-        "variant",
-    )
+    stages = "prepare pretrain truth score pair agreement summary rank perf variant"
+    assert [str(stage) for stage in Stage] == stages.split()
+    assert Stage("score") == "score"
 
 
 def test_truth_rows():

@@ -19,8 +19,8 @@ from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from benchmark.errors import InputError
 from benchmark.tracking import Store
+from benchmark.tracking.locks import patiently
 from benchmark.tracking.outbox import Draft
-from benchmark.tracking.retry import patiently
 
 PROCESSES = 8
 
@@ -104,8 +104,8 @@ def test_finished_jobs_by_stage(store):
     assert set(store.finished()) == {"a", "b"}
     assert set(store.finished("score")) == {"b"}
     assert store.finished("prepare") == {}
-    assert store.find_tag("pass_key", "p").key == "b"
-    assert store.find_tag("pass_key", "q") is None
+    assert store.find("p", tag="pass_key").key == "b"
+    assert store.find("q", tag="pass_key") is None
 
 
 def test_more_runs_than_a_page_are_all_found(store, monkeypatch):
@@ -120,14 +120,14 @@ def test_suites_are_kept_apart(store, place):
     assert place.store("other").find("a") is None
 
 
-def test_curves_have_a_value_a_step_from_step_one(store, monkeypatch):
-    monkeypatch.setattr("benchmark.tracking.delivery.BATCH", 4)
+def test_curves_have_a_value_a_step_from_step_one(store):
+    """MLflow takes 1,000 metrics a request."""
     with store.run("truth", "a", "a", params={}, config={}, suite="s") as run:
-        run.curve("loss", [1.0 / step for step in range(1, 11)])
+        run.curve("loss", [1.0 / step for step in range(1, 1102)])
         run.curve("empty", [])
     history = MlflowClient(store.uri).get_metric_history(run.run_id, "loss")
     points = sorted((point.step, point.value) for point in history)
-    assert points == [(step, 1.0 / step) for step in range(1, 11)]
+    assert points == [(step, 1.0 / step) for step in range(1, 1102)]
 
 
 def test_artifacts_come_back(store, tmp_path):

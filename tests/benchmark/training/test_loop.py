@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.sources.budget import Budget
+from benchmark.sources.pretrained import Budget
 from benchmark.training.loop import batches, schedule, train
 
 BUDGET = Budget(steps=4, batch=2, patch=(8, 10, 12), lr=1e-2)

@@ -9,8 +9,8 @@ from hydra.utils import instantiate
 
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.tasks.msd_layout import DecathlonTask
-from benchmark.sources.budget import Budget
 from benchmark.sources.model import Model
+from benchmark.sources.pretrained import Budget
 from benchmark.training.monai import MonaiTrainer
 
 TRAINER = MonaiTrainer("decoder", Budget(steps=2, batch=2, patch=(16, 16, 16)), window=(24, 24, 24))

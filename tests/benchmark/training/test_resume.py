@@ -4,11 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.data.files.case import Case
+from benchmark.data.files.cases import Case
 from benchmark.errors import InputError
-from benchmark.sources.budget import Budget
-from benchmark.training.loop import train
-from benchmark.training.resume import Keeper
+from benchmark.sources.pretrained import Budget
+from benchmark.training.loop import Keeper, train
 
 BUDGET = Budget(steps=8, batch=2, patch=(8, 8, 8))
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.embedded.deformation import Deformation, derive
-from benchmark.data.files.read_scan import Scan
+from benchmark.data.embedded.deformation import Deformation, Scan, derive
 
 SIZE = (12, 14, 10)
 WINDOW = (-100.0, 300.0)

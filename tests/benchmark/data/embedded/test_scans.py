@@ -12,9 +12,8 @@ import pytest
 from benchmark.data.embedded.deformation import Deformation
 from benchmark.data.embedded.packages import Package
 from benchmark.data.embedded.scans import SPLIT_SEEDS, ScanFiles, ScansTask
-from benchmark.data.files.read_scan import write_nifti
 from benchmark.data.preprocessing.normalise import Normalisation
-from benchmark.data.tasks.msd_layout import DecathlonTask
+from benchmark.data.tasks.msd_layout import DecathlonTask, write_nifti
 from benchmark.errors import InputError
 
 WINDOW = (-100.0, 200.0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +13,12 @@ from hydra.utils import instantiate
 from skimage import io
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.files.case import Case
-from benchmark.data.files.cases import Cases
-from benchmark.data.preprocessing.planning import Plan
-from benchmark.data.preprocessing.plans import preparation_from_plans
+from benchmark.data.files.cases import Case, Cases
+from benchmark.data.preprocessing.planning import Plan, preparation_from_plans
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.tasks.msd import MsdTask
-from benchmark.data.tasks.nnunet import NnunetTask
-from benchmark.data.tasks.prepared import prepared
-from benchmark.data.tasks.preprocessed import PreprocessedTask
-from benchmark.data.tasks.recognise import recognise_task
+from benchmark.data.tasks.nnunet import NnunetTask, PreprocessedTask
+from benchmark.data.tasks.opening import prepared, recognise_task
+from benchmark.data.tasks.own import MsdTask
 from benchmark.errors import InputError, SkipPair
 from benchmark.jobs.cli import CONF, prepare_config
 from tests.benchmark.data.conftest import SHAPE, SPACING, make_msd, make_nnunet, make_plans, volume, write
@@ -257,16 +254,17 @@ def test_pickles_beside_preprocessed_arrays_are_not_opened(preprocessed, tmp_pat
 
 def test_going_through_keeps_no_case_and_indexing_keeps_some(msd):
     cases = MsdTask(msd, test_share=0).cases("train")
-    assert len(list(cases)) == len(cases) == 5
-    assert cases._kept == {}
+    gone_through = list(cases)
+    assert len(gone_through) == len(cases) == 5
+    assert cases[1] is not gone_through[1]
     assert cases[1] is cases[1]
     assert cases[-1].name == cases[4].name
     assert [case.name for case in cases[:2]] == ["spleen_0", "spleen_1"]
-    cases._room = 0
-    first = cases[2]
-    assert list(cases._kept) == [2]
-    assert cases[3] is not first
-    assert cases[2] is not first
+    tight = Cases([lambda case=case: replace(case) for case in gone_through], place="folder", kept_gib=0.0)
+    first = tight[2]
+    assert tight[2] is first  # a case above the limit is kept alone
+    assert tight[3] is not first
+    assert tight[2] is not first
 
 
 def test_the_command_line_needs_a_folder_alone(msd, raw, preprocessed):

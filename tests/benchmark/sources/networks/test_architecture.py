@@ -11,8 +11,8 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.features.taps import Taps
 from benchmark.jobs.cli import CONF
-from benchmark.sources.budget import Budget
 from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.pretrained import Budget
 from benchmark.training.loop import train
 
 ARCHITECTURES = sorted(path.stem for path in (CONF / "arch").glob("[!_]*.yaml"))

@@ -3,28 +3,36 @@
 import json
 import shutil
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
 from mlflow import MlflowClient
+from monai.networks import nets
 
-from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.taps import Taps
 from benchmark.jobs.stage_keys import source_key
-from benchmark.sources.protocol import Source
+from benchmark.sources.model import Source
+from benchmark.sources.networks.discover import discovered
+from benchmark.sources.pairing import adapted
+from benchmark.sources.readers import folder_search
+from benchmark.sources.readers.candidates import single_file, source_name
 from benchmark.sources.readers.mlflow import ArtifactSource
-from benchmark.sources.readers.recognise import recognise, recognise_pool, source_name
+from benchmark.sources.readers.recognise import recognise, recognise_pool
 from benchmark.sources.readers.state_dict import StateDictSource
-from benchmark.sources.weights.channels import adapted
 from benchmark.sources.weights.checkpoint import SIDECAR
+from benchmark.sources.weights.match import fitted
+from benchmark.sources.weights.safe_load import weights_digest
 from tests.checkpoints import (
     LABELS,
+    SMALL,
     plans,
     plans_network,
     small_network,
@@ -299,6 +307,55 @@ def test_a_pool_is_recognised_under_its_names(checkpoints):
     pool = recognise_pool(checkpoints["scratch"].parent)
     assert set(pool.nodes) == set(checkpoints)
     assert pool.left == {}
+
+
+@dataclass(frozen=True)
+class ArraysSource:
+    """A checkpoint format that the project does not know: numpy's arrays."""
+
+    name: str
+    path: str
+    labels: dict | None = None
+
+    @classmethod
+    def recognises(cls, path):
+        return single_file(cls, path) if path.suffix == ".npz" else None
+
+    def digest(self):
+        return weights_digest(Path(self.path))
+
+    def open(self):
+        network = partial(nets.SegResNet, **SMALL["SegResNet"])
+        weights = {name: torch.from_numpy(array) for name, array in np.load(self.path).items()}
+        arch = discovered("segresnet", network, dims=3)
+        return fitted(arch, weights, source=self.name).model(self.name, arch, facts={}, labels=self.labels)
+
+
+def test_a_format_is_one_reader_and_one_yaml(tmp_path, monkeypatch, compose_command):
+    network, pool = small_network("SegResNet"), tmp_path / "pool"
+    write_weights(small_network("VNet"), pool / "known.pt")
+    np.savez(pool / "new.npz", **{name: tensor.numpy() for name, tensor in network.state_dict().items()})
+    assert set(recognise_pool(pool).nodes) == {"known"}
+
+    monkeypatch.setattr(folder_search, "READERS", (ArraysSource, *folder_search.READERS))
+    found = recognise_pool(pool, trust=True)
+    assert {name: node["_target_"].rpartition(".")[2] for name, node in found.nodes.items()} == {
+        "known": "StateDictSource",
+        "new": "ArraysSource",
+    }
+    model = instantiate(found.nodes["new"]).open()
+    torch.testing.assert_close(logits(model), reference(network, volume(model), 3), **NEAR)
+    assert opened(pool / "new.npz").name == "new", "and outside a pool"
+
+    target = found.nodes["new"]["_target_"]
+    (tmp_path / "conf" / "source").mkdir(parents=True)
+    (tmp_path / "conf" / "source" / "arrays.yaml").write_text(
+        f"_target_: {target}\n_convert_: all\nname: ${{source_name:${{.path}}}}\npath: ???\nlabels: null\n"
+    )
+    further = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
+    node = compose_command("pretrain", further, "source=arrays", f"source.path={pool / 'new.npz'}").source
+    assert source_key(node) != source_key_of(found.nodes["known"])
+    assert instantiate(node, labels=NAMES).open().labels == NAMES
 
 
 def test_names_are_readable():

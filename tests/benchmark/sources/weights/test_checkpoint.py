@@ -14,6 +14,8 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.sources.weights import checkpoint
 from benchmark.sources.weights.checkpoint import SIDECAR, WEIGHTS, load_checkpoint, save_checkpoint
+from benchmark.storage import files
+from benchmark.storage.digest import file_digest
 
 FACTS = {"name": "made", "labels": {"0": "background", "1": "liver"}, "spacing": (1.5, 1.5, 3.0)}
 
@@ -70,7 +72,7 @@ def _changed_weights(folder):
 
 def _no_safetensors(folder):
     (folder / WEIGHTS).write_bytes(b"no weights")
-    facts = json.loads((folder / SIDECAR).read_text()) | {"sha256": checkpoint._sha256(folder / WEIGHTS)}
+    facts = json.loads((folder / SIDECAR).read_text()) | {"sha256": file_digest(folder / WEIGHTS)}
     (folder / SIDECAR).write_text(json.dumps(facts))
 
 
@@ -164,7 +166,7 @@ def test_an_interruption_before_the_last_step_leaves_the_old_folder(tmp_path, mo
     def interrupted(file):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.os, "fsync", interrupted)
+    monkeypatch.setattr(files.os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(Twice(value=2.0), FACTS, tmp_path / "source")
     assert _files(tmp_path) == before

@@ -12,8 +12,7 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.sources.readers.factory import FactorySource
 from benchmark.sources.readers.nnunet import NnunetSource
-from benchmark.sources.readers.same_weights import formats_of_one_model
-from benchmark.sources.readers.state_dict import StateDictSource
+from benchmark.sources.readers.state_dict import StateDictSource, formats_of_one_model
 from tests.checkpoints import SMALL, plans, small_network, write_nnunet
 
 HEADS = {

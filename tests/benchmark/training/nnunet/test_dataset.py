@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.embedded.synthetic import SyntheticTask
+from benchmark.data.embedded.scans import SyntheticTask
 from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.data.preprocessing.planning import environment
 from benchmark.data.tasks.nnunet import NnunetTask
 from benchmark.errors import InputError
-from benchmark.training.nnunet.dataset import STORED, write_dataset
-from benchmark.training.nnunet.environment import NnunetSpace, planning, seeded
+from benchmark.training.nnunet.dataset import STORED, NnunetSpace, write_dataset
+from benchmark.training.nnunet.loop import seeded
 from benchmark.training.nnunet.trainer import NnunetBudget, read_dice
 
 
@@ -129,7 +130,7 @@ def test_seeds_and_variables_hold_inside_alone(tmp_path, capfd):
             variables = dict(os.environ)
             assert variables["nnUNet_results"] == str(tmp_path / "here")
             assert variables["nnUNet_n_proc_DA"] == "0"
-            with planning():
+            with environment({"nnUNet_n_proc_DA": "1"}):
                 assert dict(os.environ)["nnUNet_n_proc_DA"] == "1"
             drawn.append((np.random.rand(), float(torch.rand(1)), random.random()))  # noqa: NPY002
             print("told")

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 
-from benchmark.data.preprocessing.normalise import Normalisation
-from benchmark.data.preprocessing.plans import preparation_from_plans
+from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
+from benchmark.data.preprocessing.planning import preparation_from_plans
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.data.preprocessing.schemes import ChannelSchemes, Scheme
 from benchmark.errors import InputError
 from benchmark.training.nnunet.plans import adapt
 

@@ -1,0 +1,251 @@
+"""The passes of a source over a target, as set in the config of `score`, and the extra passes that some estimates need.
+
+Extra passes are over the source's own data, or over perturbed images of the target. A metric declares them by name in
+`needs`; each runs once for all metrics that need it. If a pass cannot run, its reason becomes the reason of the
+metric's NaN.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from benchmark.data.files.cases import Case
+from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.opening import prepared
+from benchmark.data.tasks.task import Task
+from benchmark.errors import InputError, SkipPair
+from benchmark.features.stream import reduce_stream
+from benchmark.jobs.cli import resolved
+from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
+from benchmark.metric.score import Score, needed, undefined
+from benchmark.sources.model import Model
+from benchmark.sources.opening import open_source
+from benchmark.sources.pairing import Pair, paired
+from benchmark.statistics import Request, Statistics
+from benchmark.tracking import Store
+
+OWN_SPLIT = "source_train"  # training cases of the suite's sources; other tasks have only `train`
+
+
+class Reduce(Protocol):
+    """Streams cases of k classes through the source's network and accumulates statistics; see `reduce_stream`."""
+
+    def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
+        """Run a pass; `name` is the name of the pass, which has its own folder on disk."""
+
+
+@dataclass(frozen=True)
+class PassCases:
+    """The cases of a pass.
+
+    Attributes:
+        cases: cases, read one at a time.
+        classes: number of classes, background included.
+    """
+
+    cases: Iterable[Case]
+    classes: int
+
+
+@dataclass(frozen=True)
+class ExtraPass:
+    """Result of an extra pass.
+
+    Attributes:
+        statistics: accumulated statistics; None if the pass could not run.
+        reason: why the pass could not run; empty if it ran.
+        seconds: duration of the pass.
+    """
+
+    statistics: Statistics | None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Random perturbation of images, the same for every source.
+
+    Attributes:
+        transform: random MONAI transform of (c, D, H, W) images that changes intensities and moves no voxel.
+        seed: seed of the perturbation; each case has its own stream, independent of the order of cases.
+    """
+
+    transform: Any
+    seed: int = 0
+
+    def __call__(self, cases: Iterable[Case]) -> Iterator[Case]:
+        """Perturb the images of cases.
+
+        Args:
+            cases: cases, read one at a time.
+
+        Yields:
+            Each case with a perturbed image.
+
+        Raises:
+            ValueError: if the transform changes the shape of an image.
+        """
+        for case in cases:
+            digest = hashlib.sha256(f"{self.seed}/{case.name}".encode()).digest()
+            self.transform.set_random_state(state=np.random.RandomState(int.from_bytes(digest[:4], "big")))
+            image = self.transform(case.image.clone())
+            if image.shape != case.image.shape:
+                shapes = f"{tuple(case.image.shape)}, got {tuple(image.shape)}"
+                raise ValueError(f"`transform` must keep the image's shape {shapes}")
+            yield replace(case, image=image.as_tensor() if hasattr(image, "as_tensor") else image)
+
+
+def own_cases(source: object, preparation: Preparation | None, count: int | None) -> PassCases:
+    """Find the cases that a source was trained on.
+
+    Args:
+        source: any source; its attribute `task`, if present, is its training data.
+        preparation: preparation of the cases; None for that of their task.
+        count: number of cases, from the first; None for all.
+
+    Returns:
+        The cases, with the source's own classes.
+
+    Raises:
+        SkipPair: if the source's training data are not known.
+        InputError: if `count` is not positive.
+    """
+    task: Task | None = getattr(source, "task", None)
+    if task is None:
+        raise SkipPair(f"source {getattr(source, 'name', '')} has no data of its own")
+    split = OWN_SPLIT if task.has(OWN_SPLIT) else "train"
+    return PassCases(_first(task.cases(split, preparation), count, "passes.source.cases"), task.classes)
+
+
+def _first(cases: Sequence[Case], count: int | None, setting: str) -> Sequence[Case]:
+    """The first `count` cases, or all for None."""
+    if count is not None and count < 1:
+        raise InputError(f"{setting} must be positive or null, got {count}")
+    return cases[:count]
+
+
+def run_passes(
+    metrics: Iterable[Metric], cases: Mapping[str, Callable[[], PassCases]], reduce: Reduce
+) -> dict[str, ExtraPass]:
+    """Run every extra pass that the metrics need.
+
+    Args:
+        metrics: metrics to compute.
+        cases: by name of the pass, a function that finds its cases and raises `SkipPair` if there are none.
+        reduce: runs one pass.
+
+    Returns:
+        Results by name of the pass.
+    """
+    users = [metric for metric in metrics if isinstance(metric, ExtraPassMetric)]
+    passes = {}
+    for name in needed(users):
+        requests = dict.fromkeys(request for metric in users if name in metric.needs for request in metric.requires)
+        start = time.perf_counter()
+        try:
+            chosen = cases[name]()
+        except SkipPair as skipped:
+            passes[name] = ExtraPass(None, str(skipped))
+            continue
+        statistics = reduce(chosen.cases, list(requests), classes=chosen.classes, name=name)
+        passes[name] = ExtraPass(statistics, seconds=time.perf_counter() - start)
+    return passes
+
+
+def compute(metric: Metric, statistics: Statistics, passes: Mapping[str, ExtraPass]) -> Score:
+    """Compute a metric's score from the pass over the target and its extra passes.
+
+    Args:
+        metric: any metric.
+        statistics: statistics of the target.
+        passes: extra passes by name, at least those that the metric needs.
+
+    Returns:
+        The score; NaN with a reason if a pass could not run.
+    """
+    if missing := [passes[name].reason for name in needed([metric]) if passes[name].statistics is None]:
+        return undefined(missing[0])
+    return score_of(metric, statistics, **{name: passes[name].statistics for name in needed([metric])})
+
+
+def seconds(metric: Metric, passes: Mapping[str, ExtraPass]) -> float:
+    """Total duration of a metric's extra passes, in seconds; 0 without extra passes."""
+    return sum(passes[name].seconds for name in needed([metric]))
+
+
+@dataclass(frozen=True)
+class TargetPass:
+    """Passes through the source's network, as set in the config of the command.
+
+    Attributes:
+        cfg: config of the command.
+        store: store of sources that this project pre-trained.
+        target: target task.
+        folder: folder for data that do not fit in memory.
+    """
+
+    cfg: DictConfig
+    store: Store
+    target: Task
+    folder: Path
+
+    def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
+        """Stream cases of k classes once; `name` is the name of the pass."""
+        cfg = self.cfg
+        model = self._model if name == "source" else self.pair.model  # its own data match its input channels
+        return reduce_stream(
+            model.network(device=cfg.device.name),
+            model.arch.taps,
+            cases,
+            requests,
+            patch_size=model.arch.fit(cfg.stream.window),
+            overlap=cfg.stream.overlap,
+            batch=cfg.stream.batch,
+            windows=cfg.stream.windows,
+            classes=classes,
+            device=cfg.device.name,
+            amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
+            head=model.head,
+            folder=self.folder / "spill" / name,
+        )
+
+    @cached_property
+    def pair(self) -> Pair:
+        """The source adapted to the target.
+
+        Raises:
+            SkipPair: if they cannot be paired.
+        """
+        return paired(self._model, self.target, **resolved(self.cfg.preparation))
+
+    def labelled(self) -> Sequence[Case]:
+        """The target's labelled cases, prepared for this source."""
+        return _first(self.target.cases("train", self.pair.preparation), self.cfg.stream.cases, "stream.cases")
+
+    def further(self) -> dict[str, Callable[[], PassCases]]:
+        """Functions that find the cases of the extra passes, by name of the pass."""
+        passes = self.cfg.passes
+        return {
+            "source": lambda: own_cases(self._source(), self._model.preparation, passes.source.cases),
+            "perturbed": lambda: PassCases(instantiate(passes.perturbed)(self.labelled()), self.target.classes),
+        }
+
+    def _source(self) -> object:
+        """Instantiate the source; its training data are prepared first if they are missing."""
+        if self.cfg.source.get("task"):
+            prepared(self.cfg.source.task, self.cfg.data_dir)
+        return instantiate(self.cfg.source)
+
+    @cached_property
+    def _model(self) -> Model:
+        return open_source(self.cfg.source, self.store, Path(self.cfg.output_dir))
