@@ -14,8 +14,8 @@ from analysis.report import PAGE, gather, restore_report, template_digest, write
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
 from analysis.tables.verdict import verdict
-from analysis.truth.load import stored_cases, stored_rows
 from analysis.truth.dispersion import external_frame, external_lines
+from analysis.truth.load import stored_cases, stored_rows
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.jobs.cli import resolved, run_command
 from benchmark.jobs.keys import job_key

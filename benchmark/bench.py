@@ -10,8 +10,8 @@ from pathlib import Path
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from benchmark.errors import InputError
-from benchmark.jobs.cli import composed, entry_point, one_line
+from benchmark.errors import InputError, one_line
+from benchmark.jobs.cli import composed, entry_point
 from benchmark.orchestration.dry_run import forecast, show_forecast
 from benchmark.orchestration.failed_jobs import FailedJob, failed_keys, write_failed
 from benchmark.orchestration.pipeline import Bench, finish, interrupted, is_prepared, keys_of, run_stages

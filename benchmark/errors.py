@@ -1,9 +1,6 @@
 """What a user can mend: bad input, reported in one line."""
 
-
-def one_line(error: BaseException) -> str:
-    """Message of an error on one line of at most 200 characters; its class name if the message is empty."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+LONGEST = 500  # characters of another library's message
 
 
 class InputError(ValueError):
@@ -31,3 +28,9 @@ class TimeLimitError(InputError):
 
 class NotStartedError(InputError):
     """A job was not started, because another one failed and `fail_fast` was asked for."""
+
+
+def one_line(error: BaseException, *, longest: int | None = LONGEST) -> str:
+    """Message of an error on one line: whole if it is our own, else at most `longest` characters of it."""
+    line = "; ".join(" ".join(part.split()) for part in str(error).splitlines() if part.strip())
+    return line[: None if isinstance(error, InputError | SkipPair) else longest] or type(error).__name__

@@ -23,7 +23,8 @@ from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.tracking import Store
 from benchmark.tracking.records import REASON, Data
 from benchmark.training.dice import case_dice, mean_dice, predict
-from benchmark.training.loop import Keeper, train
+from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
 
 log = logging.getLogger(__name__)
 

@@ -57,14 +57,16 @@ class Side:
     @cached_property
     def signs(self) -> Pairs:
         """(..., n, n) sign(v_i - v_j); subtracting levels takes half the time of subtracting float64 values."""
-        return np.sign(self.levels[..., :, None] - self.levels[..., None, :])
+        signs: Pairs = np.sign(self.levels[..., :, None] - self.levels[..., None, :])
+        return signs
 
     @cached_property
     def untied(self) -> Array:
         """|A|c, (..., n): the copies that differ from each source."""
         if self.tied:
             return _over_pairs(np.abs(self.signs), self.counts)
-        return (self.counts.sum(axis=-1, keepdims=True) - self.counts).astype(np.float64)
+        others: Array = (self.counts.sum(axis=-1, keepdims=True) - self.counts).astype(np.float64)
+        return others
 
     @cached_property
     def standing(self) -> tuple[Array, Array]:
@@ -80,27 +82,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Resamples:
-    """Resamples of a pool of n sources; the three arrays are each (n,) or (b, n) and broadcast.
+    """Resamples of a pool of n sources; values and counts of both sides broadcast.
 
     Attributes:
-        scores: float64, finite.
-        dice: float64, finite.
-        counts: int64, how often each source was drawn.
+        x: The scores.
+        y: The Dice, with the same counts.
     """
 
-    scores: Array
-    dice: Array
-    counts: Counts
+    x: Side
+    y: Side
 
-    @cached_property
-    def x(self) -> Side:
-        """The scores."""
-        return Side(self.scores, self.counts)
-
-    @cached_property
-    def y(self) -> Side:
-        """The Dice."""
-        return Side(self.dice, self.counts)
+    @property
+    def counts(self) -> Counts:
+        """(n,) or (b, n) how often each source was drawn."""
+        return self.y.counts
 
     @cached_property
     def concordant(self) -> Array:
@@ -110,7 +105,7 @@ class Resamples:
     @cached_property
     def by_score(self) -> tuple[Array, Counts, Counts]:
         """The Dice by descending score, ties by ascending Dice; how often each was drawn; the copies before it."""
-        scores, dice = np.broadcast_arrays(self.scores, self.dice)
+        scores, dice = np.broadcast_arrays(self.x.values, self.y.values)
         order = np.lexsort((dice, -scores), axis=-1)  # (n,) if all resamples share it
         drawn = _ordered(self.counts, order)
         return _ordered(dice, order), drawn, drawn.cumsum(axis=-1) - drawn
@@ -140,11 +135,12 @@ def pearson(resamples: Resamples) -> Array:
     """Pearson's r of each resample.
 
     Example:
-        >>> x, y = np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.2, 0.3])
-        >>> pearson(Resamples(x, y, np.array([[1, 1, 1], [2, 0, 1]]))).round(6).tolist()
+        >>> counts = np.array([[1, 1, 1], [2, 0, 1]])
+        >>> x, y = Side(np.array([1.0, 2.0, 3.0]), counts), Side(np.array([0.1, 0.2, 0.3]), counts)
+        >>> pearson(Resamples(x, y)).round(6).tolist()
         [1.0, 1.0]
     """
-    return resamples.pearson(resamples.scores, resamples.dice)
+    return resamples.pearson(resamples.x.values, resamples.y.values)
 
 
 def kendall(resamples: Resamples) -> Array:
@@ -181,7 +177,7 @@ def top1_regret(resamples: Resamples) -> Array:
 def ndcg(resamples: Resamples) -> Array:
     """NDCG of each resample; tied sources share the mean of the discounts of their positions."""
     counts, (worst, _) = resamples.counts, resamples.y.ends
-    gain = resamples.dice - worst[..., None]
+    gain = resamples.y.values - worst[..., None]
     cumulated = _cumulated(1 / np.log2(np.arange(2, counts.sum(axis=-1).max() + 2)))
 
     def gained(side: Side) -> Array:
@@ -204,7 +200,8 @@ def _ordered(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
     """(..., n) the values of each resample in its order, or in the order (n,) that all share."""
     if order.ndim == 1:
         return values.take(order, axis=-1)
-    return np.take_along_axis(*np.broadcast_arrays(values, order), axis=-1)
+    values, order = np.broadcast_arrays(values, order)
+    return np.take_along_axis(values, order, axis=-1)
 
 
 def _total(counts: Array | Counts, values: Array) -> Array:

@@ -1,6 +1,6 @@
 """The measures shown in every table, each for one pool and for many resamples, and how its interval is computed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.agreement import bootstrap, rank_measures
-from analysis.agreement.bootstrap import Array, Counts, Resamples
+from analysis.agreement.bootstrap import Array, Counts, Resamples, Side
 from analysis.agreement.intervals import LEVEL, Interval, expanded_interval, percentile_interval
 
 PAIRS_AT_ONCE = 2**17  # 512 KB per array of signs, which stay in the cache of a core
+RESAMPLED_AT_ONCE = 2**13  # 64 KB per array of counts: larger ones take twice the time, on fresh pages of memory
 TOP_LEVEL = 0.98  # covers 95% in `analysis.coverage`
 FEW = 15  # for fewer sources, ties between copies already widen the resamples of a rank measure
 
@@ -37,12 +38,12 @@ class Measure:
     level: float = LEVEL
 
     def of_resamples(self, scores: Array, dice: Array, counts: Counts) -> Array:
-        """(b,) the measure of each resample of a pool; arguments as in `Resamples`."""
-        return self.of_all(Resamples(scores, dice, counts))
+        """(b,) the measure of each resample of a pool: scores and dice (n,), counts (b, n)."""
+        return measured([self], scores, resample_sides(dice, counts))[self.name]
 
     def of_rows(self, scores: Array, dice: Array) -> Array:
-        """(b,) the measure of many pools of the same size; arguments as in `of_rows`."""
-        return of_rows([self], scores, dice)[self.name]
+        """(b,) the measure of many pools of the same size: scores (n,) or (b, n), dice (b, n)."""
+        return measured([self], scores, row_sides(dice))[self.name]
 
     def interval(self, draws: Array, n: float) -> Interval:
         """The 95% interval from resamples of the measure, or of its difference between two metrics.
@@ -59,31 +60,40 @@ class Measure:
         return percentile_interval(draws)
 
 
-def of_resamples(measures: Sequence[Measure], scores: Array, dice: Array, counts: Counts) -> dict[str, Array]:
-    """Several measures of the same resamples, which share their matrix products: measure -> (b,) float64."""
-    resamples = Resamples(scores, dice, counts)
-    return {measure.name: measure.of_all(resamples) for measure in measures}
+def resample_sides(dice: Array, counts: Counts) -> Iterator[Side]:
+    """The Dice (n,) with the counts (b, n) of their resamples, a block of resamples at a time."""
+    step = max(1, RESAMPLED_AT_ONCE // counts.shape[-1])
+    return (Side(dice, counts[at : at + step]) for at in range(0, len(counts), step))
 
 
-def of_rows(measures: Sequence[Measure], scores: Array, dice: Array) -> dict[str, Array]:
-    """Several measures of many pools of the same size, one per row, a block of rows at a time.
+def row_sides(dice: Array) -> Iterator[Side]:
+    """The Dice (b, n) of many pools, one per row, a block of rows at a time."""
+    rows, n = dice.shape
+    once = np.ones(n, dtype=np.int64)
+    step = max(1, PAIRS_AT_ONCE // n**2)
+    return (Side(dice[at : at + step], once) for at in range(0, rows, step))
+
+
+def measured(measures: Sequence[Measure], scores: Array, sides: Iterable[Side]) -> dict[str, Array]:
+    """Several measures of the same resamples or rows, which share their matrix products.
 
     Args:
         measures: The measures.
-        scores: (n,) or (b, n) float64, finite.
-        dice: (b, n) float64, finite.
+        scores: (n,) float64, finite; or (b, n), one row for each row of Dice.
+        sides: The Dice in blocks; what is computed of a block is kept in it for the next scores.
 
     Returns:
         Measure -> (b,) float64, NaN where undefined.
     """
-    rows, n = dice.shape
-    once = np.ones(n, dtype=np.int64)
-    step = max(1, PAIRS_AT_ONCE // n**2)
-    blocks = [slice(at, at + step) for at in range(0, rows, step)]
-    parts = [
-        of_resamples(measures, scores if scores.ndim == 1 else scores[block], dice[block], once) for block in blocks
-    ]
-    return {measure.name: np.concatenate([part[measure.name] for part in parts]) for measure in measures}
+    parts, at = [], 0
+    x = Side(scores, np.empty(0, dtype=np.int64))
+    for y in sides:
+        if scores.ndim == 2:
+            x, at = Side(scores[at : at + len(y.values)], y.counts), at + len(y.values)
+        elif x.counts is not y.counts:
+            x = Side(scores, y.counts)
+        parts.append([measure.of_all(Resamples(x, y)) for measure in measures])
+    return {measure.name: np.concatenate(values) for measure, *values in zip(measures, *parts, strict=True)}
 
 
 PEARSON = Measure("pearson", rank_measures.pearson, bootstrap.pearson)

@@ -5,17 +5,19 @@ There are resamples of the sources (bootstrap and jackknife), of the test cases 
 same way, whose time grows with the square of the number of sources and whose memory does not.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.agreement.bootstrap import Array, Counts
-from analysis.agreement.measure_table import MEASURES, PRIMARY, of_resamples, of_rows
+from analysis.agreement.bootstrap import Array, Side
+from analysis.agreement.measure_table import MEASURES, PRIMARY, measured, resample_sides, row_sides
 from analysis.agreement.source_bootstrap import SourceDraws
 from analysis.truth.pools import Pool
+
+MOST_PAIRS = 2**26  # 256 MB of signs in float32: 2,000 permutations of 180 sources
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,13 @@ class PreparedTruth:
 
     def agreement(self, scores: Array) -> Agreement:
         """Measure the agreement of a metric; scores: (n,) float64, finite and not all equal."""
-        dice = self.pool.mean
+        value = measured(MEASURES, scores, row_sides(self.pool.mean[None]))
         return Agreement(
-            value={name: float(values[0]) for name, values in of_rows(MEASURES, scores, dice[None]).items()},
-            resampled=of_resamples(MEASURES, scores, dice, self._counts),
-            null=of_rows(PRIMARY, scores, self._permuted),
-            jackknife=of_resamples(PRIMARY, scores, dice, self._without_one),
-            redrawn={kind: of_rows(PRIMARY, scores, rows) for kind, rows in self.redrawn.items()},
+            value={name: float(values[0]) for name, values in value.items()},
+            resampled=measured(MEASURES, scores, self._resamples),
+            null=measured(PRIMARY, scores, self._permuted),
+            jackknife=measured(PRIMARY, scores, self._without_one),
+            redrawn={kind: measured(PRIMARY, scores, rows) for kind, rows in self._redrawn.items()},
         )
 
     def undefined(self) -> Agreement:
@@ -86,13 +88,28 @@ class PreparedTruth:
         )
 
     @cached_property
-    def _counts(self) -> Counts:
-        return self.draws.counts_of(self.pool.sources)
+    def _resamples(self) -> Iterable[Side]:
+        return tuple(resample_sides(self.pool.mean, self.draws.counts_of(self.pool.sources)))
 
     @cached_property
-    def _without_one(self) -> Counts:
-        return self.draws.without_one(self.pool.sources)
+    def _without_one(self) -> Iterable[Side]:
+        return tuple(resample_sides(self.pool.mean, self.draws.without_one(self.pool.sources)))
 
     @cached_property
-    def _permuted(self) -> Array:
-        return self.pool.mean[self.draws.permuted(self.pool.sources)]
+    def _permuted(self) -> Iterable[Side]:
+        return _Rows(self.pool.mean[self.draws.permuted(self.pool.sources)])
+
+    @cached_property
+    def _redrawn(self) -> Mapping[str, Iterable[Side]]:
+        return {kind: _Rows(dice) for kind, dice in self.redrawn.items()}
+
+
+class _Rows:
+    """Rows of Dice in blocks, kept with their pairs for the next metric if these fit in memory."""
+
+    def __init__(self, dice: Array) -> None:
+        self._dice = dice
+        self._kept = tuple(row_sides(dice)) if dice.size * dice.shape[1] <= MOST_PAIRS else None
+
+    def __iter__(self) -> Iterator[Side]:
+        return iter(self._kept or row_sides(self._dice))

@@ -160,11 +160,11 @@ def _mean(items: Sequence[Evaluation]) -> Evaluation:
 
 def _with_means(items: Sequence[Item], average: Callable[..., Item], scans: Mapping[str, str]) -> list[Item]:
     """The items of all targets, their mean, and with `scans` the mean over scans of the mean over their targets."""
-    means = [average(items, name=MEAN)]
+    means: list[Item] = [average(items, name=MEAN)]
     if scans:
         groups: dict[str, list[Item]] = {}
         for item in items:  # a target without an entry counts as its own scan
             groups.setdefault(scans.get(item.target, item.target), []).append(item)
         parts = [average(group, name=scan) for scan, group in groups.items()]
         means.append(average(parts, name=MEAN_BY_SCAN))
-    return [*items, *means]
+    return list(items) + means

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.time_limit import failing_fast, within
 
@@ -113,9 +113,9 @@ def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | N
 def message_of(error: BaseException) -> str | None:
     """One line that explains bad input to the user; None for a programming error, which needs its traceback."""
     if isinstance(error, OverrideParseException):
-        return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error)}"
+        return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error, longest=None)}"
     if isinstance(error, InputError | HydraException | OmegaConfBaseException | YAMLError):
-        return one_line(error)
+        return one_line(error, longest=None)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
         return f"cannot read or write {error.filename or 'a file'}: {error.strerror}"
     return None
@@ -213,12 +213,6 @@ def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
                 yield from _leaves(f"{path}.{name}", value)
     elif "." in path:
         yield path, node
-
-
-def one_line(error: BaseException) -> str:
-    """Message of an error, joined into one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines) or type(error).__name__
 
 
 def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool = True) -> Any:

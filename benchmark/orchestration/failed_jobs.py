@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmark.errors import InputError
-from benchmark.jobs.cli import message_of, one_line
+from benchmark.errors import InputError, one_line
+from benchmark.jobs.cli import message_of
 from benchmark.orchestration.planner import Job
 from benchmark.storage.files import read_json, write_json
 

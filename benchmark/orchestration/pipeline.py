@@ -12,8 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.data.tasks.opening import cutting_code
-from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed, one_line
+from benchmark.errors import InputError, one_line
+from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.launcher import launch
 from benchmark.orchestration.planner import Job, Planner
@@ -111,7 +111,7 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
         except Exception as error:
             finished = set(bench.store.finished(name))
             rest = [job for job in left if not set(job.keys) <= finished]
-            bench.say(f"{name}: the launcher failed ({one_line(error)[:200]}); {len(rest)} jobs left")
+            bench.say(f"{name}: the launcher failed ({one_line(error)}); {len(rest)} jobs left")
             if len(rest) == len(left):
                 return [failed_job(name, job, error, str(bench.folder / name)) for job in rest]
             left = rest

@@ -15,7 +15,8 @@ from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
 from benchmark.sources.weights.match import transfer
 from benchmark.training.dice import case_dice, mean_dice, predict
-from benchmark.training.loop import Keeper, train
+from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
 from benchmark.training.trainer import TrainingOutcome, freeze
 
 

@@ -17,7 +17,8 @@ from benchmark.statistics import (
 )
 from benchmark.statistics.voxel_sampling import on_boundary
 from benchmark.training.dice import case_dice
-from benchmark.training.loop import dice_ce, train
+from benchmark.training.loop import train
+from benchmark.training.loss import dice_ce
 
 SHAPE = (6, 8, 8)
 

@@ -1,13 +1,8 @@
-"""Read a scan, and derive cases from it: seeded crops, deformed and with changed intensities (MONAI transforms).
-
-Scans are read in any format of SimpleITK. Arrays are (x, y, z) in the patient's left-posterior-superior directions.
-"""
+"""Derive cases from a scan: seeded crops, deformed and with changed intensities (MONAI transforms)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 import torch
 from monai.transforms import (
     CenterSpatialCropd,
@@ -19,53 +14,7 @@ from monai.transforms import (
 )
 from numpy.typing import NDArray
 
-from benchmark.errors import InputError
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A scan and its labels on one grid.
-
-    Attributes:
-        image: (X, Y, Z) float32 intensities.
-        labels: (X, Y, Z) int16.
-        spacing: mm between voxels, in the array's axis order.
-    """
-
-    image: NDArray[np.float32]
-    labels: NDArray[np.int16]
-    spacing: float
-
-
-def read_scan(image: Path, labels: Path, *, spacing: float) -> Scan:
-    """Read a scan (a file, or a folder with one DICOM series) and resample it and its labels to one isotropic grid.
-
-    Intensities are interpolated linearly. Labels take the nearest voxel in the patient's space, so a label file whose
-    axes run in other directions than the image's is still aligned with it.
-
-    Args:
-        image: A volume, or a folder of DICOM files.
-        labels: The label volume.
-        spacing: mm of the new grid.
-
-    Raises:
-        InputError: A file cannot be read.
-    """
-    moving = sitk.DICOMOrient(_read(image), "LPS")
-    old = np.array(moving.GetSpacing())
-    size = np.maximum(1, np.round(np.array(moving.GetSize()) * old / spacing)).astype(int)
-    grid = sitk.Image([int(n) for n in size], sitk.sitkFloat32)
-    grid.SetSpacing([spacing] * 3)
-    grid.SetDirection(moving.GetDirection())
-    grid.SetOrigin(moving.TransformContinuousIndexToPhysicalPoint([float(0.5 * (spacing / s - 1)) for s in old]))
-    floor = float(sitk.GetArrayViewFromImage(moving).min())
-    resampled = sitk.Resample(sitk.Cast(moving, sitk.sitkFloat32), grid, sitk.Transform(), sitk.sitkLinear, floor)
-    classes = sitk.Resample(_read(labels), grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
-    return Scan(
-        sitk.GetArrayFromImage(resampled).transpose(2, 1, 0).astype(np.float32),
-        sitk.GetArrayFromImage(classes).transpose(2, 1, 0).astype(np.int16),
-        spacing,
-    )
+from benchmark.data.files.read_scan import Scan
 
 
 @dataclass(frozen=True)
@@ -154,19 +103,3 @@ def _changes(size: tuple[int, int, int], limits: Deformation) -> Compose:
             RandGaussianNoised("image", prob=1.0, std=limits.noise, sample_std=False),
         ]
     )
-
-
-def _read(path: Path) -> sitk.Image:
-    try:
-        if path.is_dir():
-            reader = sitk.ImageSeriesReader()
-            reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
-            image = reader.Execute()
-        else:
-            image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"cannot read {path} with SimpleITK: {str(error).strip().splitlines()[-1]}") from error
-    if image.GetNumberOfComponentsPerPixel() > 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise InputError(f"cannot use {path}: each voxel must be one real number, got "
-                         f"{image.GetPixelIDTypeAsString()}")  # fmt: skip
-    return image

@@ -1,7 +1,6 @@
-"""Embedded tasks: cut from real scans that pinned PyPI packages contain, and synthetic without any download.
+"""Embedded tasks, cut from real scans that pinned PyPI packages contain.
 
-A case of the former is a seeded deformation of one scan, of the latter MONAI's volume of balls. They serve as a
-demonstration and for tests; their results say nothing about other patients.
+A case is a seeded deformation of one scan. The tasks are a demonstration; results say nothing about other patients.
 """
 
 from dataclasses import dataclass, field
@@ -9,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import create_test_image_3d
 
-from benchmark.data.embedded.deformation import Deformation, Scan, derive, read_scan
+from benchmark.data.embedded.deformation import Deformation, derive
 from benchmark.data.embedded.packages import Package, fetch
+from benchmark.data.files.read_scan import Scan, read_scan
 from benchmark.data.tasks.msd_layout import GeneratedTask
 from benchmark.data.tasks.task import Split
 from benchmark.errors import InputError
 
 SPLIT_SEEDS = {Split.SOURCE_TRAIN: 1, Split.SOURCE_VALIDATION: 2, Split.TRAIN: 3, Split.TEST: 4, Split.EXTERNAL: 5}
-
-
-SYNTHETIC_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,41 +106,6 @@ class ScansTask(GeneratedTask):
             case = derive(scan, size=size, window=window, deformation=self.deformation, seed=int(seed))
             entries.append(self.write_case(folder, split, index, case, spacing=scan.spacing))
         return entries
-
-
-@dataclass(frozen=True)
-class SyntheticTask(GeneratedTask):
-    """A task in MSD layout that generates its own volumes.
-
-    Attributes:
-        organs: Class names; the balls of a class share one intensity.
-        size: Voxels per side.
-        counts: Split -> number of cases.
-        seed: Seed of the task.
-        noise: Largest noise, relative to an intensity range of 1.
-    """
-
-    organs: tuple[str, ...] = ("ball",)
-    size: int = 24
-    counts: dict[str, int] = field(default_factory=dict)
-    seed: int = 0
-    noise: float = 0.3
-
-    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
-        """Generate the volumes; nothing is downloaded."""
-        random = np.random.RandomState(self.seed)  # MONAI's function expects this older generator
-        lists: dict[str, list[dict[str, str]]] = {}
-        for split, count in self.counts.items():
-            for index in range(count):
-                image, labels = create_test_image_3d(
-                    *[self.size] * 3, num_objs=4, rad_max=6, rad_min=3, num_seg_classes=len(self.organs),
-                    noise_max=self.noise, random_state=random,
-                )  # fmt: skip
-                volumes = image.astype(np.float32), labels.astype(np.uint8)
-                entry = self.write_case(folder, split, index, volumes, spacing=SYNTHETIC_MM)
-                lists.setdefault(self.splits[split], []).append(entry)
-        names = {"0": "background"} | {str(value): name for value, name in enumerate(self.organs, 1)}
-        return {"name": self.name, "modality": {"0": "synthetic"}, "labels": names, "recipe": recipe, **lists}
 
 
 def _open(files: ScanFiles, classes: dict[str, list[int]], cache: Path) -> Scan:

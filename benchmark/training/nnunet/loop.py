@@ -16,7 +16,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
-from benchmark.training.loop import Keeper
+from benchmark.training.resume import Keeper
 
 
 class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed

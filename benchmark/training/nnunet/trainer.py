@@ -25,9 +25,9 @@ from benchmark.errors import InputError, SkipPair
 from benchmark.sources.model import Model
 from benchmark.sources.weights.match import Transfer, transfer
 from benchmark.training.dice import mean_dice
-from benchmark.training.loop import Keeper
 from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, NnunetSpace, short_hash, write_dataset
 from benchmark.training.nnunet.plans import Plans, adapt, plan, preprocess
+from benchmark.training.resume import Keeper
 from benchmark.training.trainer import TrainingOutcome, freeze
 
 CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}

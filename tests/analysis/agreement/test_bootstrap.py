@@ -31,10 +31,12 @@ def test_counts_equal_copies(measure, ties):
 
 
 @every(MEASURES)
-def test_a_pool_of_its_own_for_each_row(measure):
-    x, y, counts = drawn(2)
-    stacked = measure.of_resamples(np.tile(x, (len(counts), 1)), np.tile(y, (len(counts), 1)), counts)
-    np.testing.assert_allclose(stacked, measure.of_resamples(x, y, counts), atol=SAME)
+@pytest.mark.parametrize("n", [6, 101])  # one block of rows, and several
+def test_rows_may_have_scores_of_their_own(measure, n):
+    generator = np.random.default_rng(6)
+    x, y = generator.normal(size=(40, n)), generator.uniform(0.1, 0.9, size=(40, n))
+    expected = [measure.of_pool(*pair) for pair in zip(x, y, strict=True)]
+    np.testing.assert_allclose(measure.of_rows(x, y), expected, atol=SAME)
 
 
 @every(MEASURES)

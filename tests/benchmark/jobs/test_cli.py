@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, names_in, one_line, prepare_config, resolved, run_command
+from benchmark.jobs.cli import BAD_INPUT, names_in, prepare_config, resolved, run_command
 
 
 @pytest.fixture
@@ -205,8 +205,3 @@ def test_resolved_is_plain():
 def test_widths_double():
     prepare_config()
     assert list(OmegaConf.create({"a": "${doubling:8,4}"}).a) == [8, 16, 32, 64]
-
-
-def test_one_line():
-    assert one_line(ValueError("a\n\n  b\n")) == "a; b"
-    assert one_line(ValueError()) == "ValueError"

@@ -8,7 +8,8 @@ from torch.nn.functional import interpolate
 from benchmark.core.labels import IGNORED
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.pretrained import Budget
-from benchmark.training.loop import dice_ce, train, training_loss
+from benchmark.training.loop import train
+from benchmark.training.loss import dice_ce, training_loss
 
 SHAPE = (8, 12, 8)
 DEEP = {

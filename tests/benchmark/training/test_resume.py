@@ -7,7 +7,8 @@ from torch import nn
 from benchmark.data.files.cases import Case
 from benchmark.errors import InputError
 from benchmark.sources.pretrained import Budget
-from benchmark.training.loop import Keeper, train
+from benchmark.training.loop import train
+from benchmark.training.resume import Keeper
 
 BUDGET = Budget(steps=8, batch=2, patch=(8, 8, 8))
 

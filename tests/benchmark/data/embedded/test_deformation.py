@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.data.embedded.deformation import Deformation, Scan, derive
+from benchmark.data.embedded.deformation import Deformation, derive
+from benchmark.data.files.read_scan import Scan
 
 SIZE = (12, 14, 10)
 WINDOW = (-100.0, 300.0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from benchmark.data.embedded.deformation import read_scan
+from benchmark.data.files.read_scan import read_scan
 from benchmark.data.tasks.msd_layout import write_nifti
 from benchmark.errors import InputError
 

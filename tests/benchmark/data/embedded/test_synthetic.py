@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmark.data.embedded.scans import SyntheticTask
+from benchmark.data.embedded.synthetic import SyntheticTask
 from benchmark.data.preprocessing.normalise import Normalisation
 
 SPLITS = {"source_train": "source_training", "train": "training", "test": "test"}

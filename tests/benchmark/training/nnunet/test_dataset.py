@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.embedded.scans import SyntheticTask
+from benchmark.data.embedded.synthetic import SyntheticTask
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.planning import environment
 from benchmark.data.tasks.nnunet import NnunetTask

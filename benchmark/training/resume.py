@@ -1,0 +1,76 @@
+"""State of a training on disk, from which an interrupted training resumes to the same bits."""
+
+import pickle
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.errors import InputError
+from benchmark.storage.files import partial_file
+
+
+@dataclass
+class Keeper:
+    """Saves the state of a training to a file.
+
+    Batches need no state: they are a function of the seed, and a resumed training skips those already seen.
+
+    Attributes:
+        path: The file; written to a temporary name, fsynced and renamed.
+        every: Seconds between two saves.
+        extra: Further state that a loop passed to `keep`; set by `load`.
+    """
+
+    path: Path
+    every: float = 60.0
+    extra: str = field(default="", init=False)
+    _last: float = field(default_factory=time.monotonic, init=False)
+
+    def load(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
+        """Restore a saved state and return the losses of the finished steps, an empty list without a saved state.
+
+        Raises:
+            InputError: The file is corrupt or belongs to another network; it is deleted.
+        """
+        if not self.path.is_file():
+            return []
+        device = next(network.parameters()).device
+        try:
+            state = torch.load(self.path, map_location=device, weights_only=True)
+            network.load_state_dict(state["network"])
+            optimiser.load_state_dict(state["optimiser"])
+            torch.set_rng_state(state["random"][0].cpu())
+            if device.type == "cuda" and len(state["random"]) > 1:
+                torch.cuda.set_rng_state(state["random"][1].cpu(), device)
+            self.extra = state["beside"]
+            return list(state["losses"])
+        except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            self.path.unlink()
+            raise InputError(f"corrupt training checkpoint {self.path} ({detail}); deleted, run again to train from "
+                             "scratch") from error  # fmt: skip
+
+    def keep(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float], *, extra: str = ""
+    ) -> None:
+        """Save the state if `every` seconds have passed since the last save."""
+        if time.monotonic() - self._last < self.every:
+            return
+        device = next(network.parameters()).device
+        on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+        state: dict[str, Any] = {
+            "network": network.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "random": [torch.get_rng_state(), *on_gpu],
+            "losses": list(losses),
+            "beside": extra,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with partial_file(self.path) as partial:
+            torch.save(state, partial)
+        self._last = time.monotonic()
