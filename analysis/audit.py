@@ -135,7 +135,6 @@ def _pools(table: pd.DataFrame, sources: Collection[str] | None) -> tuple[Pool, 
 
 
 def _static(every: Sequence[Pool], draws: SourceDraws) -> list[Evaluation]:
-    """The agreement on each target of the static leaderboard over the other targets."""
     evaluations = []
     for pool in every:
         score = pd.Series(static_leaderboard(other for other in every if other is not pool), dtype=float)
@@ -158,7 +157,6 @@ def _by_target(every: Sequence[Pool], found: Sequence[Evaluation], resolution: f
 
 
 def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
-    """The ranks of each source, and the agreement of the static leaderboard without it."""
     ranks = rank_table(every)
     without = []
     for source in ranks["source"]:

@@ -114,13 +114,11 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
 
 
 def _prepared(store: Store, tasks: Collection[str]) -> list[Row]:
-    """The newest run of each task's preparation."""
     rows = {row.params["task"]: row for row in store.finished("prepare").values()}
     return [rows[name] for name in tasks if name in rows]
 
 
 def _data(rows: Sequence[Row], targets: Collection[str]) -> dict[str, Data]:
-    """The data of the targets, as recorded by their preparation."""
     return {
         row.params["task"]: Data(
             row.params["task"], row.tags["data_digest"], row.tags.get("folder", row.name), "target"

@@ -76,8 +76,7 @@ def crank_mean(unperturbed: Array, perturbed: Array, *, measure: Measure) -> flo
         values = crank_hamming(unperturbed, perturbed)
         values = values[~np.isnan(values)]
     else:
-        mask = crank_mask(unperturbed, perturbed)
-        values = crank_map(unperturbed, perturbed, measure=measure)[mask]
+        values = crank_map(unperturbed, perturbed, measure=measure)[crank_mask(unperturbed, perturbed)]
     return float(values.mean()) if values.size else float("nan")
 
 
@@ -105,8 +104,7 @@ def crank_hamming(unperturbed: Array, perturbed: Array) -> Floats:
     u, p = _probabilities(unperturbed, perturbed)
     axes = tuple(range(1, u.ndim))
     size = ((u > 0.5) | (p > 0.5)).sum(axis=axes)
-    differ = ((u > 0.5) != (p > 0.5)).sum(axis=axes)
-    return np.asarray(np.where(size > 0, differ / np.maximum(size, 1), np.nan))
+    return np.asarray(np.where(size > 0, ((u > 0.5) != (p > 0.5)).sum(axis=axes) / np.maximum(size, 1), np.nan))
 
 
 def _probabilities(unperturbed: Array, perturbed: Array) -> tuple[Floats, Floats]:

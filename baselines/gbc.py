@@ -84,8 +84,7 @@ class GBC(WeightedMomentMetric):
         distance = _distances(kept, self.gaussian, self.var_floor)
         if not np.isfinite(distance).all():
             return undefined("a class has no variance in some direction, and `var_floor` is 0")
-        others = ~np.eye(len(kept.count), dtype=bool)
-        return Score(0.0 - float(np.exp(-distance[others]).sum()), reason=kept.note)
+        return Score(0.0 - float(np.exp(-distance[~np.eye(len(kept.count), dtype=bool)]).sum()), reason=kept.note)
 
 
 def _distances(kept: ClassGaussians, gaussian: Gaussian, floor: float) -> Floats:

@@ -72,5 +72,4 @@ def _gain(tree: SpanningTree, samples: Samples, label: int, limit: float) -> flo
     touches = (samples.labels[tree.ends] == label).any(axis=1)
     crossing = touches & tree.crossing(samples.labels)
     whole = tree.lengths[touches].sum()
-    saved = np.minimum(tree.lengths[crossing], limit).sum()
-    return float((whole - saved) / (whole + 1e-8))
+    return float((whole - np.minimum(tree.lengths[crossing], limit).sum()) / (whole + 1e-8))

@@ -93,8 +93,7 @@ def _responsibilities(rows: Floats, pca: float | None, components: int, random_s
     from sklearn.mixture import GaussianMixture
 
     offset = rows.mean(axis=0)
-    far = np.abs(offset) > FAR * rows.std(axis=0)
-    reduced = (rows - np.where(far, offset, 0)).astype(np.float32)
+    reduced = (rows - np.where(np.abs(offset) > FAR * rows.std(axis=0), offset, 0)).astype(np.float32)
     if pca is not None:
         reduced = PCA(n_components=pca, svd_solver="full").fit_transform(reduced)
     mixture = GaussianMixture(n_components=components, covariance_type="full", random_state=random_state)

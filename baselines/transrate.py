@@ -76,5 +76,4 @@ class TransRate(WeightedMomentMetric):
 
 
 def _coding_rate(second_moment: Floats, eps: float) -> float:
-    values = np.maximum(np.linalg.eigvalsh(second_moment), 0)
-    return float(np.log1p(values / eps).sum() / 2)
+    return float(np.log1p(np.maximum(np.linalg.eigvalsh(second_moment), 0) / eps).sum() / 2)

@@ -63,5 +63,4 @@ def _score(hard: Floats) -> Score:
     if not len(labels):
         return undefined("no foreground samples")
     dice = 2 * hard[labels] / (hard[labels].sum(axis=1)[:, None] + hard.sum(axis=0))
-    matched = dice[linear_sum_assignment(dice, maximize=True)]
-    return Score(float(matched.sum() / len(labels)), reason=left_out(empty))
+    return Score(float(dice[linear_sum_assignment(dice, maximize=True)].sum() / len(labels)), reason=left_out(empty))

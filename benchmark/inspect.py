@@ -59,8 +59,7 @@ def _facts(model: Model, key: str) -> Table:
 
 def _lines(model: Model, key: str) -> Iterator[tuple[str, str]]:
     arch = model.arch
-    network = model.network()
-    parameters = sum(p.numel() for p in network.parameters())
+    parameters = sum(p.numel() for p in model.network().parameters())
     unused = [note for note in model.notes if note.startswith("not used")]
     yield "architecture", f"{arch.name}, {arch.dims}D"
     yield "parameters", f"{parameters:,}"

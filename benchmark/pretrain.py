@@ -94,7 +94,6 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
 
 
 def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
-    """Metadata stored next to a checkpoint."""
     config = resolved(node)
     spacing = source.task.cases(source.splits[0])[0].spacing if source.task else None
     return {

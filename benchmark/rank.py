@@ -97,7 +97,6 @@ def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
 
 
 def _outcomes(ranker: "Ranker", given: "FoundSources", screen: "Screen") -> "list[SourceOutcome]":
-    """Score one source after another."""
     outcomes = []
     with screen.bar:
         for place, (given_name, node) in enumerate(given.nodes.items(), 1):

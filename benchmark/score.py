@@ -43,8 +43,7 @@ def run(cfg: DictConfig) -> None:
 def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
     name = f"{cfg.source.name} on {target.name}"
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
-    parts = ("source", "target", "stream", "preparation", "metric", "passes")
-    config = {part: resolved(cfg[part]) for part in parts}
+    config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric", "passes")}
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | settings_of(config)
     with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
          work_folder(cfg.output_dir, key) as folder:  # fmt: skip

@@ -101,7 +101,6 @@ def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[
 
 
 def _findings(bench: Bench, keys: Mapping[str, Sequence[str]], variants: Sequence[Planned]) -> "Findings":
-    """Compare the variants with the default, whose runs have the given keys."""
     from analysis.sensitivity.report import Findings
     from analysis.sensitivity.variants import Variant, VariantDraws, compare_scores, compare_truths
     from analysis.truth.pools import main_tune, pools
@@ -120,8 +119,7 @@ def _findings(bench: Bench, keys: Mapping[str, Sequence[str]], variants: Sequenc
         if plan.stage == "truth":
             truths.setdefault(plan.part, {})[plan.name] = truth_frame(own)
         else:
-            frame = _scores(own, [*overrides, *plan.overrides])
-            scores.append(Variant(plan.part, plan.name, frame, _forwarded(own)))
+            scores.append(Variant(plan.part, plan.name, _scores(own, [*overrides, *plan.overrides]), _forwarded(own)))
     scored = compare_scores(truth, sources, default, scores, draws=draws) if scores else pd.DataFrame()
     tuned = {}
     for part, frames in truths.items():
@@ -131,7 +129,6 @@ def _findings(bench: Bench, keys: Mapping[str, Sequence[str]], variants: Sequenc
 
 
 def _scores(rows: Sequence[Row], overrides: Sequence[str]) -> pd.DataFrame:
-    """Scores of rows; scores that are normalised over a pool are combined."""
     metrics = composed("score", overrides).metric
     return score_frame(rows, {str(name): instantiate(node) for name, node in metrics.items()})
 

@@ -16,7 +16,7 @@ float64 (or a 0-d array), NaN for resamples on which the measure is undefined.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,16 +57,14 @@ class Side:
     @cached_property
     def signs(self) -> Pairs:
         """(..., n, n) sign(v_i - v_j); subtracting levels takes half the time of subtracting float64 values."""
-        signs: Pairs = np.sign(self.levels[..., :, None] - self.levels[..., None, :])
-        return signs
+        return cast("Pairs", np.sign(self.levels[..., :, None] - self.levels[..., None, :]))
 
     @cached_property
     def untied(self) -> Array:
         """|A|c, (..., n): the copies that differ from each source."""
         if self.tied:
             return _over_pairs(np.abs(self.signs), self.counts)
-        others: Array = (self.counts.sum(axis=-1, keepdims=True) - self.counts).astype(np.float64)
-        return others
+        return cast("Array", (self.counts.sum(axis=-1, keepdims=True) - self.counts).astype(np.float64))
 
     @cached_property
     def standing(self) -> tuple[Array, Array]:
@@ -182,8 +180,7 @@ def ndcg(resamples: Resamples) -> Array:
 
     def gained(side: Side) -> Array:
         above, level = (part.astype(np.int64) for part in side.standing)
-        discounts = (cumulated[above + level] - cumulated[above]) / np.maximum(level, 1)
-        return _total(counts, gain * discounts)
+        return _total(counts, gain * ((cumulated[above + level] - cumulated[above]) / np.maximum(level, 1)))
 
     with np.errstate(divide="ignore", invalid="ignore"):
         return gained(resamples.x) / gained(resamples.y)
@@ -192,8 +189,7 @@ def ndcg(resamples: Resamples) -> Array:
 def _over_pairs(pairs: Pairs, counts: Counts) -> Array:
     """(..., n) the sum of pairs_ji c_j over j; one matrix product if all resamples share the pairs."""
     copies = counts.astype(np.float32)
-    sums = copies @ pairs if pairs.ndim == 2 else (copies[..., None, :] @ pairs)[..., 0, :]
-    return sums.astype(np.float64)
+    return (copies @ pairs if pairs.ndim == 2 else (copies[..., None, :] @ pairs)[..., 0, :]).astype(np.float64)
 
 
 def _ordered(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
@@ -206,8 +202,7 @@ def _ordered(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
 
 def _total(counts: Array | Counts, values: Array) -> Array:
     """(b,) the sum of values over the copies."""
-    total: Array = (counts * values).sum(axis=-1)
-    return total
+    return cast("Array", (counts * values).sum(axis=-1))
 
 
 def _centred(values: Array, counts: Counts) -> Array:
@@ -231,11 +226,9 @@ def _rank_weights(first: Side, second: Side) -> Array:
 
 
 def _cumulated(values: Array) -> Array:
-    """(n + 1,) the cumulative sums, starting with 0."""
     return np.concatenate(([0.0], values.cumsum()))
 
 
 def _best(values: Array, among: NDArray[np.bool_]) -> Array:
     """(b,) the highest value in the mask `among`."""
-    best: Array = np.where(among, values, -np.inf).max(axis=-1)
-    return best
+    return cast("Array", np.where(among, values, -np.inf).max(axis=-1))

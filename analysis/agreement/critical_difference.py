@@ -81,6 +81,7 @@ def critical_difference(table: pd.DataFrame, *, alpha: float = ALPHA) -> Critica
         reason = f"needs {FEWEST} metrics that are defined on all of at least 2 targets, got {k} on {n}"
         return CriticalDifference(named, float("nan"), float("nan"), n, left_out, reason)
     quantile = float(studentized_range.isf(alpha, k, np.inf)) / np.sqrt(2)
-    alike = bool((whole == whole.iloc[0]).all(axis=None))  # scipy divides by zero then
-    p = 1.0 if alike else float(friedmanchisquare(*whole.to_numpy()).pvalue)
+    p = (
+        1.0 if bool((whole == whole.iloc[0]).all(axis=None)) else float(friedmanchisquare(*whole.to_numpy()).pvalue)
+    )  # scipy divides by zero then
     return CriticalDifference(named, float(quantile * np.sqrt(k * (k + 1) / (6 * n))), p, n, left_out)

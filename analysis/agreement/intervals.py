@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the others no longer represent the pool
 NOTHING = float("nan")
+ROUNDING = 1e-12  # equal rankings may differ in the last digits
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,7 @@ def permutation_p(value: float, null: Array) -> float:
     """
     if not np.isfinite(value) or not np.isfinite(null).all():
         return NOTHING
-    rounding = 1e-12  # equal rankings may differ in the last digits
-    return float((1 + (null >= value - rounding).sum()) / (1 + null.size))
+    return float((1 + (null >= value - ROUNDING).sum()) / (1 + null.size))
 
 
 def _acceleration(jackknife: Array) -> float:

@@ -200,7 +200,6 @@ def _warn(name: str, reason: str) -> float:
 
 
 def _pair(scores: ArrayLike, dice: ArrayLike) -> tuple[Array, Array]:
-    """Convert both to float64 vectors of the same length."""
     x, y = np.asarray(scores, dtype=np.float64), np.asarray(dice, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"`scores` and `dice` must be vectors of the same length, got {x.shape} and {y.shape}")

@@ -34,8 +34,7 @@ class SourceDraws:
 
     def without_one(self, pool: Sequence[str]) -> Integers:
         """(N, n) the counts of the jackknife: each row leaves out one source of the union."""
-        places = self.places(pool)
-        return 1 - np.eye(len(self.names), dtype=np.int64)[:, places]
+        return 1 - np.eye(len(self.names), dtype=np.int64)[:, self.places(pool)]
 
     def permuted(self, pool: Sequence[str]) -> Integers:
         """(b, n) a permutation of the pool's indices for each draw.

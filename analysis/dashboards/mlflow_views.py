@@ -133,8 +133,7 @@ def parallel(params: Iterable[str], metrics: Iterable[str]) -> Chart:
 
 def scatter(x: str, y: str) -> Chart:
     """A scatter chart with one point per run that has both metrics."""
-    axes = {name: {"key": key, "type": "METRIC"} for name, key in (("xaxis", x), ("yaxis", y))}
-    return {"type": "SCATTER", **axes}
+    return {"type": "SCATTER", "xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
 
 
 def canonical(column: str) -> str:

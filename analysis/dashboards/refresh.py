@@ -46,8 +46,7 @@ def refresh(store: Store) -> tuple[View, ...]:
     for row in rows:
         if names := different.get(row.run):
             _mark(row, names, store)
-    sweeps = by_setting(rows, different)
-    views = (agreement_view(rows), truth_view(rows), sweeps_view(sweeps))
+    views = (agreement_view(rows), truth_view(rows), sweeps_view(by_setting(rows, different)))
     experiment = store.prepare()
     links = ", ".join(f"[{view.title}]({address('', experiment, view).removeprefix('/')})" for view in views)
     store.mark_experiment({NOTE: f"Dashboards: {links}"} | {view.tag: view.encoded() for view in views})
@@ -200,7 +199,6 @@ def _charts(stage: str, setting: str, rows: Sequence[Row]) -> list[Chart]:
 
 
 def _outcomes(stage: str, setting: str, rows: Sequence[Row]) -> list[str]:
-    """The metrics to show for a swept setting."""
     if stage in SWEEP_METRICS:
         return list(SWEEP_METRICS[stage])
     first, _, rest = setting.partition(".")
@@ -219,7 +217,6 @@ def _of_newest(rows: Sequence[Row]) -> str:
 
 
 def _newest(rows: Sequence[Row]) -> str:
-    """The newest study, "" if there is none."""
     return next((row.key[:STUDY] for row in reversed(rows) if row.stage == Stage.SUMMARY), "")
 
 

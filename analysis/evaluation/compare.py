@@ -81,5 +81,4 @@ def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds
 
 def _p(draws: Array) -> float:
     below = (draws < 0).sum() + (draws == 0).sum() / 2
-    smaller = min(below, draws.size - below)
-    return float(min(1.0, 2 * (smaller + 1) / (draws.size + 1)))
+    return float(min(1.0, 2 * (min(below, draws.size - below) + 1) / (draws.size + 1)))

@@ -81,7 +81,6 @@ def _study(
     seed: int,
     truth_from: str,
 ) -> Study:
-    """Collect the rows of all sub-pools in a study."""
     main = tuple(pool for pool in every if pool.tune == settings.tune)
     return Study(
         tune=settings.tune,

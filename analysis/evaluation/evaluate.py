@@ -147,7 +147,6 @@ def tied_share(values: Array) -> float:
 
 
 def _mean(parts: Sequence[Agreement]) -> Agreement:
-    """Average each entry, draw by draw."""
     first = parts[0]
     return Agreement(
         value={key: float(np.mean([part.value[key] for part in parts])) for key in first.value},
@@ -167,7 +166,6 @@ def _means(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
 
 
 def _gaps(rows: pd.DataFrame, finite: NDArray[np.bool_]) -> str:
-    """List the sources without a finite score, with the reasons."""
     if finite.all():
         return ""
     bad = rows[~finite]

@@ -62,8 +62,7 @@ def term_agreement(study: Study, terms: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for pool in study.pools:
-        here = terms[terms["target"] == pool.target]
-        for layer, table in here.groupby("layer"):
+        for layer, table in terms[terms["target"] == pool.target].groupby("layer"):
             values = table.set_index("source").reindex(list(pool.sources))
             for term in TERMS:
                 x = values[term].to_numpy(dtype=np.float64)

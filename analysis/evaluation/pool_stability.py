@@ -45,8 +45,7 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
     known = sources[sources["source"].isin(names)]
     everyone = frozenset(map(str, known["source"]))
     families = {("weak", "without scratch and short sources"): without_weak(known)}
-    most = known["parameters"] == known["parameters"].max()
-    largest = sorted(map(str, known.loc[most, "source"]))
+    largest = sorted(map(str, known.loc[known["parameters"] == known["parameters"].max(), "source"]))
     label = ", ".join(largest) if len(largest) <= 3 else f"{len(largest)} sources"
     families["largest", f"without the largest ({label})"] = everyone - set(largest)
     for arch, rows in known.groupby("arch", sort=True):

@@ -93,8 +93,7 @@ def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator
 
 
 def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
-    union = [name for pool in every for name in pool.sources]
-    draws = draw(union, resamples=settings.resamples, generator=generator)
+    draws = draw([name for pool in every for name in pool.sources], resamples=settings.resamples, generator=generator)
     main = [pool for pool in every if pool.tune == settings.tune]
     rows = Rows(settings.scores.iloc[:0], [], [], [], [])
     for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:

@@ -116,8 +116,7 @@ def pareto(rows: pd.DataFrame) -> pd.DataFrame:
         ['a', 'c']
     """
     ordered = rows.sort_values(["seconds", "weighted_kendall"], ascending=[True, False], kind="stable")
-    best_before = ordered["weighted_kendall"].cummax().shift(fill_value=-np.inf)
-    return ordered[ordered["weighted_kendall"] > best_before]
+    return ordered[ordered["weighted_kendall"] > ordered["weighted_kendall"].cummax().shift(fill_value=-np.inf)]
 
 
 def _ruler(panel: Axes, k: int, difference: float) -> None:

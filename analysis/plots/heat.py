@@ -81,14 +81,12 @@ def dice_table(pools: Sequence[Pool]) -> pd.DataFrame:
         {'b': 0.75, 'a': 0.25}
     """
     table = pd.DataFrame({pool.target: pd.Series(pool.mean, index=list(pool.sources)) for pool in pools})
-    order = (table - table.mean()).mean(axis=1).sort_values(ascending=False, kind="stable").index
-    return table.loc[order]
+    return table.loc[(table - table.mean()).mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
 def _ranks(table: pd.DataFrame) -> pd.DataFrame:
     """The ranks of each column, scaled to 0 (worst) .. 1 (best); 0.5 if all values are equal."""
-    ranks = table.rank() - 1
-    return ranks / (table.notna().sum() - 1).clip(lower=1)
+    return (table.rank() - 1) / (table.notna().sum() - 1).clip(lower=1)
 
 
 def _map(panel: Axes, table: pd.DataFrame, *, lowest: float | None, highest: float | None) -> AxesImage:

@@ -96,8 +96,7 @@ def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
     if not 1 <= len(metrics) <= MOST_PANELS:
         raise ValueError(f"`metrics` must be 1 to {MOST_PANELS}, got {len(metrics)}")
     across = min(ACROSS, len(metrics))
-    down = -(-len(metrics) // across)
-    figure, axes = grid(down, across, size=(1.55, 1.4), gap=(0.4, 0.45))
+    figure, axes = grid(-(-len(metrics) // across), across, size=(1.55, 1.4), gap=(0.4, 0.45))
     scores, means = score_table(study), study.agreement_of()["weighted_kendall"]
     for panel, metric in zip(axes.flat, metrics, strict=False):
         cloud = mean_cloud(study, scores, metric=metric)
@@ -122,8 +121,7 @@ def score_table(study: Study) -> "dict[str, pd.Series[float]]":
 def cloud_of(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric: str, target: str) -> Cloud:
     """The points of one metric on one target; `scores` is `score_table(study)`."""
     [pool] = [pool for pool in study.pools if pool.target == target]
-    places = pd.MultiIndex.from_product([[target], pool.sources])
-    x = np.asarray(scores[metric].reindex(places), dtype=np.float64)
+    x = np.asarray(scores[metric].reindex(pd.MultiIndex.from_product([[target], pool.sources])), dtype=np.float64)
     spread = pool.dice.std(axis=1, ddof=1) if len(pool.seeds) > 1 else np.zeros(len(pool.sources))
     return Cloud(pool.sources, x, pool.mean, np.asarray(spread, dtype=np.float64))
 
@@ -142,7 +140,6 @@ def mean_cloud(study: Study, scores: "Mapping[str, pd.Series[float]]", *, metric
 
 
 def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
-    """Draw one point per source with its error bar, with the marker of its kind."""
     length = dict(zip(study.sources["source"], study.sources["length"], strict=True))
     kinds = np.array([str(length.get(name, "other")) for name in cloud.sources])
     many = len(cloud.sources) > MOST_VECTORS // 10
@@ -211,8 +208,7 @@ def term_scatter(study: Study, terms: pd.DataFrame) -> Figure:
         for pool in study.pools
         for source, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True)
     ]
-    truth = pd.DataFrame(pairs, columns=["target", "source", "dice"])
-    rows = terms.merge(truth, on=["target", "source"])
+    rows = terms.merge(pd.DataFrame(pairs, columns=["target", "source", "dice"]), on=["target", "source"])
     layers = sorted(rows["layer"].unique())
     figure = Figure(figsize=(1.0 + 2.3 * len(layers), 2.8), layout="constrained")
     axes = figure.subplots(1, len(layers), squeeze=False)[0]

@@ -10,6 +10,7 @@ estimate predicts the Dice after fine-tuning is measured by the study (`analysis
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -105,8 +106,7 @@ def rank_sources(scores: Scores, *, by: str = STANDING) -> Ranking:
     table = pd.DataFrame(columns).iloc[order].reset_index(drop=True)
     table.insert(0, "place", _places(values[by][order]))
     level, number = _level(np.asarray(order), values[by], draws.get(by), scores.sources), len(draws.get(by, ()))
-    verdict = _verdict(table, level, by, scores, number)
-    return Ranking(by, table, _agreement(values), level, verdict, number, scores)
+    return Ranking(by, table, _agreement(values), level, _verdict(table, level, by, scores, number), number, scores)
 
 
 def standing(values: Array) -> Array:
@@ -151,8 +151,7 @@ def share_first(drawn: Array) -> Array:
     if not rows.any():
         return np.full(drawn.shape[1], np.nan)
     top = (filled == best)[rows]
-    share: Array = (top / top.sum(axis=1, keepdims=True)).mean(axis=0)
-    return share
+    return cast("Array", (top / top.sum(axis=1, keepdims=True)).mean(axis=0))
 
 
 def _drawn_standing(scores: Scores, draws: Mapping[str, Array]) -> Array:

@@ -129,7 +129,6 @@ def cost_table(account: Account) -> Table:
 
 
 def _total_tuning(costs: pd.DataFrame) -> str:
-    """The estimated fine-tuning time of all sources that have an estimate."""
     known = costs["fine_tuning_seconds"].dropna()
     if not len(known):
         return duration(np.nan)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 import yaml
@@ -232,8 +232,7 @@ def provenance_facts(download: Download, rows: Mapping[str, Sequence[Row]], fold
 def settings_text(settings: Mapping[str, Any]) -> str:
     """The settings that decide what was measured, as YAML; `settings` is the command's resolved config."""
     shown = {name: settings[name] for name in MEASUREMENT_SETTINGS if name in settings}
-    text: str = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return cast("str", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100))
 
 
 def _runs(rows: Sequence[Row]) -> str:
@@ -249,12 +248,10 @@ def _commits(rows: Sequence[Row]) -> "Counter[str]":
 
 
 def _seeds(rows: Sequence[Row]) -> str:
-    seeds = {int(row.params["seed"]) for row in rows if "seed" in row.params}
-    return ", ".join(map(str, sorted(seeds)))
+    return ", ".join(map(str, sorted({int(row.params["seed"]) for row in rows if "seed" in row.params})))
 
 
 def _machines(download: Download, rows: Sequence[Row], folder: Path) -> dict[str, Facts]:
-    """The packages and hardware of each machine, from its newest run."""
     newest = {row.tags.get("host", ""): row for row in rows if row.run}
     groups: dict[str, Facts] = {}
     for place, row in enumerate(newest.values(), start=1):
@@ -267,12 +264,14 @@ def _machines(download: Download, rows: Sequence[Row], folder: Path) -> dict[str
 
 
 def metric_notes(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Method, ...]:
-    """A note per metric, from the docstring of the class's module, or of the module in its `definition`.
+    """A note per metric, from the docstring of the class's module.
 
     Args:
         metrics: Name -> its settings, with `_target_`.
     """
-    return tuple(_note(name, _module(get_class(str(node["_target_"])))) for name, node in metrics.items())
+    return tuple(
+        _note(name, sys.modules[get_class(str(node["_target_"])).__module__]) for name, node in metrics.items()
+    )
 
 
 def own_notes() -> tuple[Method, ...]:
@@ -295,11 +294,6 @@ def blocks(text: str) -> tuple[Block, ...]:
         elif lines:
             parts.append(Block("text", " ".join(line.strip() for line in lines)))
     return tuple(parts)
-
-
-def _module(metric: type[Any]) -> ModuleType:
-    definition = getattr(metric, "definition", None)
-    return definition if isinstance(definition, ModuleType) else sys.modules[metric.__module__]
 
 
 def _note(name: str, module: ModuleType) -> Method:

@@ -101,7 +101,6 @@ def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
 
 
 def _truth(study: Study) -> pd.DataFrame:
-    """The Dice of all pools: source, target, tune, seed, dice."""
     parts = [
         pd.DataFrame(pool.dice, index=pd.Index(pool.sources, name="source"), columns=list(pool.seeds))
         .melt(ignore_index=False, var_name="seed", value_name="dice")

@@ -150,7 +150,6 @@ def gap_table(study: Study) -> Table:
 
 
 def _columns(frame: pd.DataFrame) -> list[Column]:
-    """A column for each of a frame's."""
     return [Column(str(name).replace("_", " "), str(name), plain) for name in frame.columns]
 
 

@@ -171,7 +171,6 @@ def _headed(group: pd.DataFrame, head: Sequence[str]) -> list[dict[Any, Any]]:
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
-    """One line per metric, variant and reason, with the targets."""
     explained = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
     groups = explained.groupby(["metric", "variant", "reason"], sort=False)["target"]
     return [f"{metric}, {variant} on {', '.join(names)}: {reason}" for (metric, variant, reason), names in groups]

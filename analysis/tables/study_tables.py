@@ -37,7 +37,6 @@ def _published(row: Row) -> str:
 
 
 def _measure(name: str, *, interval: bool = True) -> Column:
-    """A measure of agreement, with its interval or without."""
     if not interval:
         return Column(LABELS[name], name)
     note = "Intervals are over sources (BCa for Pearson, percentiles for rank measures, some expanded)."
@@ -240,5 +239,4 @@ def latex_table(study: Study) -> str:
         f"{truth['weighted_kendall_ceiling']:.2f}. Published: mean over five MSD CT targets, {latex_text(CITATION)}."
     )
     groups = [len(part) for part in by_kind(frame)]
-    columns = f"ll{'r' * len(targets)}rr"
-    return latex_environment(style, groups=groups, columns=columns, caption=caption) + "\n"
+    return latex_environment(style, groups=groups, columns=f"ll{'r' * len(targets)}rr", caption=caption) + "\n"

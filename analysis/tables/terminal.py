@@ -105,7 +105,6 @@ def _name_column(table: Table) -> int:
 
 
 def _width(table: Table, console: Console, columns: Sequence[int] | None = None) -> int:
-    """The width of a table in characters on an unlimited terminal."""
     drawn = _drawn(table, range(len(table.columns)) if columns is None else columns)
     return Measurement.get(console, console.options.update(max_width=UNLIMITED), drawn).maximum
 

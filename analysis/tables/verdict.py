@@ -112,7 +112,6 @@ def _of_ceiling(row: Row) -> str:
 
 
 def _finding(study: Study, name: str, row: Row) -> str:
-    """The result of one metric or control in words."""
     if np.isnan(row[PRIMARY]):
         by_target = study.agreement_targets(name)
         reasons = "; ".join(dict.fromkeys(str(reason) for reason in by_target["reason"] if reason))

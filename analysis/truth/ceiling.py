@@ -24,6 +24,8 @@ References:
     Attenuation: C. Spearman, "The proof and measurement of association between two things", Am. J. Psychol. 15, 1904.
 """
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -117,8 +119,7 @@ def seed_variances(dice: Array) -> Array:
     """
     n, s = dice.shape
     rest = dice - dice.mean(axis=1, keepdims=True) - dice.mean(axis=0, keepdims=True) + dice.mean()
-    variances: Array = (rest**2).sum(axis=1) / (s - 1) * n / (n - 1)
-    return variances
+    return cast("Array", (rest**2).sum(axis=1) / (s - 1) * n / (n - 1))
 
 
 def expected_dice(dice: Array) -> Array:
@@ -136,5 +137,4 @@ def expected_dice(dice: Array) -> Array:
         return mean
     beyond_noise = max(0.0, 1 - float(seed_variances(dice).mean()) / dice.shape[1] / spread)
     centre = mean.mean()
-    shrunk: Array = centre + np.sqrt(beyond_noise) * (mean - centre)
-    return shrunk
+    return cast("Array", centre + np.sqrt(beyond_noise) * (mean - centre))

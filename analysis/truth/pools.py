@@ -7,6 +7,7 @@ on the sub-pool without them.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -43,8 +44,7 @@ class Pool:
     @property
     def mean(self) -> NDArray[np.float64]:
         """(n,) the mean Dice over the seeds: the truth that a metric has to rank."""
-        mean: NDArray[np.float64] = self.dice.mean(axis=1)
-        return mean
+        return cast("NDArray[np.float64]", self.dice.mean(axis=1))
 
     @property
     def spread(self) -> float:

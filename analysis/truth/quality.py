@@ -59,12 +59,10 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
     """
     undefined = why_unreliable(pool.dice)
     outside = "; ".join(f"without {source}: {why}" for source, why in pool.left_out.items())
-    once = np.ones((1, len(pool.sources)), dtype=np.int64)
-    counts = np.concatenate([once, draws.counts_of(pool.sources)])
+    counts = np.concatenate([np.ones((1, len(pool.sources)), dtype=np.int64), draws.counts_of(pool.sources)])
     blank = np.full(len(counts), np.nan)
     found = {m.name: blank if undefined else resampled_reliability(pool.dice, counts, m) for m in PRIMARY}
-    flat = "all sources are alike in one half of the seeds" if np.isnan(found[PRIMARY[0].name][0]) else ""
-    why = undefined or flat
+    why = undefined or ("all sources are alike in one half of the seeds" if np.isnan(found[PRIMARY[0].name][0]) else "")
     return Quality(
         target=pool.target,
         tune=pool.tune,

@@ -99,8 +99,7 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
     pairs: dict[int, int] = {}
     size = 0.0
     for label in layer.foreground:
-        gaussians = _gaussians(layer, label)
-        known = [gaussian for gaussian in gaussians if gaussian is not None]
+        known = [gaussian for gaussian in _gaussians(layer, label) if gaussian is not None]
         if not all(gaussian.finite for gaussian in known):
             return Consistency(math.nan, pairs, f"features of class {label} hold NaN or inf")
         pairs[label] = len(known) * (len(known) - 1) // 2

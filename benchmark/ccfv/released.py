@@ -147,5 +147,4 @@ def released_variety(points: Array) -> float:
         >>> round(released_variety(torch.tensor([[0.0], [2.0]])), 6)
         0.499938
     """
-    rows = torch.as_tensor(points).double()
-    return float((torch.pdist(rows).square() + EPSILON).rsqrt().mean())
+    return float((torch.pdist(torch.as_tensor(points).double()).square() + EPSILON).rsqrt().mean())

@@ -57,5 +57,4 @@ def write_picture(picture: NDArray[np.float64], path: Path) -> None:
 
 
 def _slice(volume: NDArray[np.generic], axis: int, middle: NDArray[np.int64]) -> NDArray[np.float64]:
-    plane = np.take(volume, int(middle[axis]), axis=axis).T
-    return np.kron(plane, np.ones((ZOOM, ZOOM)))
+    return np.kron(np.take(volume, int(middle[axis]), axis=axis).T, np.ones((ZOOM, ZOOM)))

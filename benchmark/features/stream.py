@@ -136,7 +136,6 @@ def _windows(
     head: bool,
     backend: Backend,
 ) -> Iterator[Window]:
-    """Forward the chosen windows of a case in batches."""
     for chosen, views in batches(case.image, grid, places, batch):
         logits = _logits(network, views.to(device), amp)
         logits = logits if head else logits[:, :0]

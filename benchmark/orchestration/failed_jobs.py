@@ -32,7 +32,6 @@ class FailedJob:
     bad_input: bool
 
     def __str__(self) -> str:
-        """One line of the printed list."""
         keys = ", ".join(key[:16] for key in self.keys)
         return f"{self.stage} {self.job}: {self.error} (key: {keys}; log: {self.log})"
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -147,8 +147,7 @@ def keys_of(plan: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
 def is_prepared(overrides: Sequence[str], job: Job) -> bool:
     """Whether the data of a task are complete."""
     node = composed("prepare", [*overrides, *job.overrides]).task
-    made: bool = instantiate(node).is_made(code=cutting_code(node))
-    return made
+    return cast("bool", instantiate(node).is_made(code=cutting_code(node)))
 
 
 def launcher_overrides() -> list[str]:

@@ -6,6 +6,7 @@ W2^2 = |m_a - m_b|^2 + tr S_a + tr S_b - 2 tr (S_a S_b)^(1/2)
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -174,9 +175,7 @@ def _svd_error(computed: float, a: Floats, b: Floats) -> float:
 
 
 def _scaled(rows: Floats) -> Floats:
-    """Scale samples to X with X'X the covariance."""
-    scaled: Floats = (rows - rows.mean(axis=0)) / math.sqrt(len(rows) - 1)
-    return scaled
+    return cast("Floats", (rows - rows.mean(axis=0)) / math.sqrt(len(rows) - 1))
 
 
 def _samples(m: int, n: int, d: int) -> Tensor:

@@ -31,8 +31,7 @@ class ScoreOverForward(TimedRow):
             lambda: self.scoring.forward(network, cases, device),
             device,
         )
-        undefined = sum(math.isnan(score.value) for score in timed.result.values())
-        checks = {"undefined": Check(undefined, 0)}
+        checks = {"undefined": Check(sum(math.isnan(score.value) for score in timed.result.values()), 0)}
         return self._measurement(timed, device, checks=checks, details={"metrics": len(timed.result)})
 
 

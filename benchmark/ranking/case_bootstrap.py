@@ -68,8 +68,7 @@ def resample_cases(m: int, *, draws: int, generator: np.random.Generator) -> Cas
         return CaseResamples("none", np.zeros((0, m), dtype=np.int64))
     if m < FEWEST_CASES:
         return CaseResamples("leave-one-out", 1 - np.eye(m, dtype=np.int64))
-    counts = generator.multinomial(m, np.full(m, 1 / m), size=draws)
-    return CaseResamples("bootstrap", counts.astype(np.int64))
+    return CaseResamples("bootstrap", generator.multinomial(m, np.full(m, 1 / m), size=draws).astype(np.int64))
 
 
 class ResampledCases:

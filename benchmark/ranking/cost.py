@@ -123,7 +123,6 @@ def _step(network: nn.Module, views: torch.Tensor) -> float:
 
 
 def _tensors(output: object) -> Iterator[torch.Tensor]:
-    """All tensors of whatever a network returns."""
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, Mapping | list | tuple):

@@ -157,7 +157,6 @@ def _resampled(
     counts: Counts,
     failed: Failed,
 ) -> dict[str, Estimate]:
-    """The estimates of metrics with their resamples, of which all read the same statistics."""
     requests = dict.fromkeys(request for metric in metrics.values() for request in metric.requires)
     scores: dict[str, list[Score]] = {name: [] for name in metrics}  # of every case taken once, then of each resample
     reasons: dict[str, str] = {}

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -45,8 +45,7 @@ def task_node(text: str | None, *, overrides: Sequence[str]) -> DictConfig:
     if not text:
         raise InputError(f"task must be a folder of labelled cases or one of {', '.join(names_in('task'))}, got none")
     if not Path(text).exists() and text in names_in("task"):
-        node: DictConfig = composed("prepare", [*overrides, f"task={text}"]).task
-        return node
+        return cast("DictConfig", composed("prepare", [*overrides, f"task={text}"]).task)
     from benchmark.data.tasks.opening import recognise_task
 
     return OmegaConf.create(recognise_task(Path(text)) | {"test_share": 0.0})  # nothing is tuned: all cases are scored
@@ -95,6 +94,5 @@ def _exists(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """A value that Hydra's grammar takes as it is."""
     bare = text.strip()
     return bare if bare[:1] in {'"', "'"} else '"' + bare.replace("\\", "\\\\").replace('"', '\\"') + '"'

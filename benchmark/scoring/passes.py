@@ -128,7 +128,6 @@ def own_cases(source: object, preparation: Preparation | None, count: int | None
 
 
 def _first(cases: Sequence[Case], count: int | None, setting: str) -> Sequence[Case]:
-    """The first `count` cases, or all for None."""
     if count is not None and count < 1:
         raise InputError(f"{setting} must be positive or null, got {count}")
     return cases[:count]

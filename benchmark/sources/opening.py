@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import cast
 
 from filelock import FileLock
 from hydra.utils import instantiate
@@ -27,8 +28,7 @@ def open_source(node: DictConfig, store: Store, cache: Path) -> Model:
     source = instantiate(node)
     if isinstance(source, PoolSource):
         return source.model(fetch_checkpoint(node, store, cache))
-    model: Model = source.open()
-    return model
+    return cast("Model", source.open())
 
 
 def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoint:

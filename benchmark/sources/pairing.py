@@ -109,7 +109,6 @@ def _sees_the_same(model: Model, changed: Model) -> bool:
 
 
 def _maps(model: Model, image: Tensor) -> list[Tensor]:
-    """The outputs of a model's head and taps; the head may be untrained."""
     network, maps = model.network(), []
     for tap in model.arch.taps:
         network.get_submodule(tap).register_forward_hook(lambda _, __, output: maps.append(output))

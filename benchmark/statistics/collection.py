@@ -38,7 +38,6 @@ class Forwarded:
     total: int = 0
 
     def __add__(self, other: Self) -> Self:
-        """Add the windows of two passes."""
         return type(self)(self.count + other.count, self.total + other.total)
 
 

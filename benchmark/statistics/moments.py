@@ -118,8 +118,7 @@ class ClassMoments(Statistic):
 
     def save(self, folder: Path) -> None:
         """Write `moments.safetensors`."""
-        tensors = vars(self._moments()) | {"layer": torch.tensor(self.layer)}
-        write_tensors(folder / "moments.safetensors", tensors)
+        write_tensors(folder / "moments.safetensors", vars(self._moments()) | {"layer": torch.tensor(self.layer)})
 
     @classmethod
     def load(cls, folder: Path) -> Self:

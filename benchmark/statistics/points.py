@@ -149,8 +149,7 @@ class PointSample(Statistic):
             priorities=torch.cat([draw.priorities for draw in draws]),
         )
         if self.table is not None:
-            limits = self.table.limits(self.quota, self.k)
-            chosen = chosen.take(chosen.priorities < limits[chosen.labels])
+            chosen = chosen.take(chosen.priorities < self.table.limits(self.quota, self.k)[chosen.labels])
         self.cases += (case,)
         self._open = chosen
 
@@ -198,8 +197,7 @@ class PointSample(Statistic):
         return self.table
 
     def _add(self, arrived: PointTable) -> None:
-        together = arrived if self.table is None else self.table.joined(arrived)
-        self.table = together.smallest(self.quota, self.k)
+        self.table = (arrived if self.table is None else self.table.joined(arrived)).smallest(self.quota, self.k)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,7 @@ class StoredSoftmax(CaseStorage):
             KeyError: if the case is unknown.
         """
         for name in self.cases if case is None else (case,):
-            files = self._paths(name, self._folders[name])
-            probabilities, targets = (np.load(path, mmap_mode="r") for path in files)
+            probabilities, targets = (np.load(path, mmap_mode="r") for path in self._paths(name, self._folders[name]))
             flat, labels = probabilities.reshape(self.z, -1), targets.reshape(-1)
             for first in range(0, labels.size, BLOCK_VOXELS):
                 block = slice(first, first + BLOCK_VOXELS)

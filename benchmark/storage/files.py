@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -17,14 +17,12 @@ from benchmark.errors import InputError
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors, on any device and with any strides, as safetensors."""
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain))
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read what `write_tensors` wrote, on the CPU."""
-    tensors: dict[str, Tensor] = load_file(path)
-    return tensors
+    return cast("dict[str, Tensor]", load_file(path))
 
 
 def write_json(path: Path, values: Any) -> None:

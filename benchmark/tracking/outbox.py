@@ -14,7 +14,7 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -40,8 +40,7 @@ class Parcel:
     @property
     def row(self) -> dict[str, Any]:
         """experiment, key, name, start, end, status, params, metrics, tags, data; state of delivery: tried, run."""
-        row: dict[str, Any] = read_json(self.folder / ROW)
-        return row
+        return cast("dict[str, Any]", read_json(self.folder / ROW))
 
     def note(self, **facts: Any) -> None:
         """Save the state of delivery, so that a second attempt continues from it."""

@@ -123,7 +123,6 @@ class Store:
         return next(reversed(list(self._search(f" and tags.{tag} = '{value}'"))), None)
 
     def _search(self, condition: str) -> Iterator[Row]:
-        """Finished runs, oldest first."""
         where = "attributes.status = 'FINISHED'" + condition
         ours, order = [self._experiment.experiment_id], ["attributes.start_time ASC"]
         token = None

@@ -66,8 +66,7 @@ def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]
     """
     predicted = predicted.masked_fill(labels == IGNORED, 0)
     one_hot = [torch.stack([volume == c for c in range(classes)])[None] for volume in (predicted, labels)]
-    values = compute_dice(*one_hot, include_background=False)
-    return [float(value) for value in values[0]]
+    return [float(value) for value in compute_dice(*one_hot, include_background=False)[0]]
 
 
 def mean_dice(dice: Sequence[Sequence[float]]) -> float:

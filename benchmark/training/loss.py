@@ -1,7 +1,7 @@
 """Training loss: Dice and cross-entropy (MONAI) over annotated voxels, with deep supervision."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
@@ -25,8 +25,7 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
     """
     known = labels != IGNORED
     if bool(known.all()):
-        loss: Tensor = DiceCELoss(softmax=True, to_onehot_y=True, batch=True)(logits, labels)
-        return loss
+        return cast("Tensor", DiceCELoss(softmax=True, to_onehot_y=True, batch=True)(logits, labels))
     truth = one_hot(labels.masked_fill(~known, 0), logits.shape[1]) * known
     overlap: Tensor = DiceLoss(batch=True)(logits.softmax(1) * known, truth)
     entropy = torch.nn.functional.cross_entropy(logits, labels[:, 0], ignore_index=IGNORED, reduction="sum")
@@ -55,8 +54,7 @@ def training_loss(output: Any, labels: Tensor) -> Tensor:
         raise TypeError(f"`output` must hold logits (b, k, D, H, W), got {type(output).__name__}")
     maps = [logits for logits in maps if logits.shape[1] == maps[0].shape[1]]
     supervised = DeepSupervisionLoss(lambda logits, truth: dice_ce(logits, truth.long()))
-    loss: Tensor = supervised(maps, labels.float())  # torch cannot resize integers
-    return loss
+    return cast("Tensor", supervised(maps, labels.float()))  # torch cannot resize integers
 
 
 def _maps(output: Any, ndim: int) -> list[Tensor]:

@@ -72,7 +72,6 @@ class MonaiTrainer:
 def _measured(
     network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float, classes: int
 ) -> tuple[dict[str, list[float]], dict[str, tuple[Case, Tensor]]]:
-    """Dice of each case, and the worst and the best case with their predicted labels."""
     dice: dict[str, list[float]] = {}
     examples: dict[str, tuple[Case, Tensor]] = {}
     means: dict[str, float] = {}

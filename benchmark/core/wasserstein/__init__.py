@@ -16,7 +16,7 @@ matrices", Expo. Math. 37, 2019, arXiv 1712.01504.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor
@@ -193,21 +193,18 @@ def _residuals(root: Tensor, roots: Tensor, products: Tensor) -> Tensor:
     """
     left, _, right = torch.linalg.svd(products, full_matrices=False)
     turned: Tensor = right.mT @ (left.mT @ root)
-    squares: Tensor = (roots - turned).square().sum(dim=(1, 2))
-    return squares
+    return cast("Tensor", (roots - turned).square().sum(dim=(1, 2)))
 
 
 def _contrasts(n: int, centred: Tensor) -> Tensor:
     """Orthonormal (Helmert) contrasts of centred rows, one fewer than rows, with the same covariance."""
     sums = centred.cumsum(dim=0)
     j = torch.arange(1, n, dtype=torch.float64, device=centred.device)[:, None]
-    contrasts: Tensor = (sums[:-1] - j * centred[1:]) / (j * (j + 1)).sqrt()
-    return contrasts
+    return cast("Tensor", (sums[:-1] - j * centred[1:]) / (j * (j + 1)).sqrt())
 
 
 def _reduced(triangle: Tensor) -> Tensor:
     """Drop the directions of a square factor that are at the level of rounding, such as constant columns."""
     _, values, right = torch.linalg.svd(triangle)
     kept = values > EPS * len(values) * values[0]
-    rows: Tensor = values[kept, None] * right[kept]
-    return rows
+    return cast("Tensor", values[kept, None] * right[kept])

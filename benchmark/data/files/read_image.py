@@ -177,5 +177,4 @@ def _check_size(path: Path, shape: tuple[int, ...], limit_gib: float, *, values:
 def _last_line(error: BaseException) -> str:
     """The reason in an error: the last line of ITK's, all lines of others."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    chosen = lines[-1:] if isinstance(error, RuntimeError) else lines
-    return " ".join(chosen) or type(error).__name__
+    return " ".join(lines[-1:] if isinstance(error, RuntimeError) else lines) or type(error).__name__

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
@@ -233,8 +233,7 @@ def _configuration(plans: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
     if name not in plans["configurations"]:
         raise InputError(f"plans: configuration must be one of {', '.join(plans['configurations'])}, got {name}")
-    resolved: Mapping[str, Any] = PlansManager(dict(plans)).get_configuration(name).configuration
-    return resolved
+    return cast("Mapping[str, Any]", PlansManager(dict(plans)).get_configuration(name).configuration)
 
 
 def _scheme(name: str, masked: bool, statistics: Mapping[str, float]) -> Scheme:

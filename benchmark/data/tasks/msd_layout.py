@@ -152,5 +152,4 @@ def listed_pairs(folder: str | Path, description: dict[str, Any], key: str) -> l
 
 def write_nifti(array: NDArray[np.generic], path: Path, *, spacing: float) -> None:
     """Write an (X, Y, Z) array in left-posterior-superior order as NIfTI, the spacing in its affine."""
-    affine = np.diag([-spacing, -spacing, spacing, 1.0])
-    nib.save(nib.Nifti1Image(array, affine), path)
+    nib.save(nib.Nifti1Image(array, np.diag([-spacing, -spacing, spacing, 1.0])), path)

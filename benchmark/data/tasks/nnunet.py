@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -58,8 +58,7 @@ class NnunetTask(DescribedTask, PlannedTask):
     @property
     def nnunet_labels(self) -> Mapping[str, Any]:
         """As in dataset.json."""
-        labels: Mapping[str, Any] = self.description["labels"]
-        return labels
+        return cast("Mapping[str, Any]", self.description["labels"])
 
     @property
     def channel_names(self) -> Mapping[str, str]:

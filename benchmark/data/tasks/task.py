@@ -106,8 +106,7 @@ class Task(ABC):
         files = {split: self.listed(split) for split in self.splits}
         paths = [path for cases in files.values() for case in cases for path in (*case.images, case.labels)]
         split = [f"{name}: {[case.name for case in cases]}" for name, cases in sorted(files.items())]
-        content = files_digest([Path(self.folder) / "dataset.json", *paths])
-        return text_digest("\n".join([content, *split]))
+        return text_digest("\n".join([files_digest([Path(self.folder) / "dataset.json", *paths]), *split]))
 
     def listed(self, split: str) -> list[CaseFiles]:
         """The files of the cases of a split, in order.

@@ -107,8 +107,7 @@ def is_within(name: str, parts: Sequence[str]) -> bool:
 
 def listed(names: Sequence[str], most: int = 3) -> str:
     """The first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) or "none") + more
+    return (", ".join(names[:most]) or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _triple(sides: Sequence[int]) -> Triple:

@@ -90,8 +90,7 @@ def discovered(
     size = [size] * dims if isinstance(size, int) else size
     built = initial(network, channels=channels, classes=2, seed=0)
     wider = shapes_of(network, channels=channels, classes=3)
-    changed = {id(p) for at, p in built.named_parameters() if wider.get(at) != tuple(p.shape)}
-    head = _cover(built, changed)
+    head = _cover(built, {id(p) for at, p in built.named_parameters() if wider.get(at) != tuple(p.shape)})
     if not head:
         raise InputError(f"arch {name}: the network has no head, since out_channels changes none of its weights")
     only = None if size is None else tuple(size)[-dims:]

@@ -149,9 +149,7 @@ def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -
 
 
 def _weights_files(folder: Path) -> list[Path]:
-    """The weights files in a bundle's folder `models`, without hidden files."""
-    files = [path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()]
-    return sorted(files)
+    return sorted([path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()])
 
 
 def _read(path: Path) -> dict[str, Any]:

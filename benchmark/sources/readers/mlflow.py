@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from filelock import FileLock
 from hydra.utils import instantiate
@@ -70,5 +71,4 @@ class ArtifactSource:
                 with partial_folder(kept) as partial:
                     self.fetch(self.path, partial)
         node = recognise_folder(kept, trust=self.trust, where=self.path)
-        source: Source = instantiate({**node, "name": self.name}, _convert_="all")
-        return source
+        return cast("Source", instantiate({**node, "name": self.name}, _convert_="all"))

@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -199,10 +199,12 @@ def _network(
 ) -> nn.Module:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-    network: nn.Module = get_network_from_plans(
-        cls, settings, needed, in_channels, out_channels, allow_init=True, deep_supervision=False
+    return cast(
+        "nn.Module",
+        get_network_from_plans(
+            cls, settings, needed, in_channels, out_channels, allow_init=True, deep_supervision=False
+        ),
     )
-    return network
 
 
 def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Architecture:

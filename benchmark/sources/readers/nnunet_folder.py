@@ -31,8 +31,7 @@ def is_results_folder(folder: Path) -> bool:
     """Whether a folder is nnU-Net's `Trainer__Plans__configuration`: it has plans.json, or folds and such a name."""
     if (folder / "plans.json").is_file():
         return True
-    described = folder.name.count("__") == 2 or (folder / "dataset.json").is_file()
-    return described and bool(_folds(folder))
+    return (folder.name.count("__") == 2 or (folder / "dataset.json").is_file()) and bool(_folds(folder))
 
 
 def is_fold(folder: Path) -> bool:
@@ -96,7 +95,6 @@ def _folds(folder: Path) -> list[Path]:
 
 
 def _why(path: Path, fold: int | str | None) -> list[str]:
-    """Explain the choice of a checkpoint that is not final."""
     names = list(CHECKPOINTS.values())
     better = names[: names.index(path.name)]
     if not better:

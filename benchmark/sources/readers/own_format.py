@@ -35,8 +35,7 @@ class FileSource:
         sidecar, weights, place = folder / SIDECAR, folder / WEIGHTS, absolute_path(folder)
         if not sidecar.is_file():
             return None
-        names = names_below(place.parent, place.name, place.name)
-        source = Candidate(cls, {"path": str(folder)}, names, weights)
+        source = Candidate(cls, {"path": str(folder)}, names_below(place.parent, place.name, place.name), weights)
         candidates = (source,) if is_plain_file(weights) else ()
         return Contents(source, candidates, frozenset({sidecar, weights}), f"{SIDECAR} without {WEIGHTS}")
 
@@ -90,7 +89,6 @@ def _frozen(value: Any) -> Any:
 
 
 def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
-    """The preparation of the training data; None if the sidecar has none."""
     stored = facts.get("preparation")
     if stored is None:
         return None

@@ -72,8 +72,7 @@ def recognise_pool(
     elsewhere = {text: source for text in texts if (source := _elsewhere(text))}
     searches = [Search(Path(text), [elsewhere[text]]) if text in elsewhere else search(text) for text in texts]
     sources = _each_once([source for result in searches for source in sorted(result.candidates, key=_by_path)])
-    files = [source.file for source in sorted(sources, key=_preferred) if source.file]
-    copies = formats_of_one_model(files)
+    copies = formats_of_one_model([source.file for source in sorted(sources, key=_preferred) if source.file])
     sources = [source for source in sources if source.file not in copies]
     names = distinct_names([source.names for source in sources], taken=taken)
     left = _left(searches, sources, copies, taken={*names, *taken})
@@ -84,7 +83,6 @@ def recognise_pool(
 
 
 def _each_once(sources: Sequence[Candidate]) -> list[Candidate]:
-    """Remove duplicate sources: of a file and its folder, the folder is kept."""
     kept: dict[str, Candidate] = {}
     for source in sources:
         kept[source.identity] = min(kept.get(source.identity, source), source, key=_preferred)
@@ -140,5 +138,4 @@ def _notes(searches: Sequence[Search]) -> tuple[str, ...]:
 
 
 def _everywhere(paths: Iterable[Iterable[Path]]) -> set[Path]:
-    """The distinct paths of several searches."""
     return {absolute_path(path) for group in paths for path in group}

@@ -8,7 +8,7 @@ the file is of another network.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,8 +168,7 @@ def skeleton(network: Network, *, channels: int, classes: int) -> nn.Module:
     """Build a network without drawing its weights, if its class allows that."""
     try:
         with torch.device("meta"), _Countable():
-            made: nn.Module = network(in_channels=channels, out_channels=classes)
-            return made
+            return cast("nn.Module", network(in_channels=channels, out_channels=classes))
     except (RuntimeError, NotImplementedError):  # it computes with values while it is built
         return initial(network, channels=channels, classes=classes, seed=0)
 
@@ -287,7 +286,6 @@ class Transfer:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        """A one-line summary for logs."""
         return f"{len(self.loaded)} tensors loaded, {len(self.fresh)} fresh, {len(self.unused)} unused"
 
 

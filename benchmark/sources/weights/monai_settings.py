@@ -99,8 +99,7 @@ def _unet_stride(tensors: Tensors, level: str, units: int) -> int:
     residual = tensors.get(f"{level}.0.residual.weight")
     if residual is None:
         return 1
-    first = tensors[f"{level}.0.conv.unit0.conv.weight"]
-    return 1 if set(_sides(residual)) == {1} != set(_sides(first)) else 2
+    return 1 if set(_sides(residual)) == {1} != set(_sides(tensors[f"{level}.0.conv.unit0.conv.weight"])) else 2
 
 
 def read_segresnet(tensors: Tensors) -> Reading:
@@ -151,7 +150,6 @@ def read_vnet(tensors: Tensors) -> Reading:
 
 
 def _upsampling(tensors: Tensors, layer: str) -> str:
-    """The mode of upsampling, from the name of its module."""
     known = ("deconv", "deconvgroup", "pixelshuffle")
     modes = (mode for mode in known if any(re.match(rf"{layer}\.{mode}\.", name) for name in tensors))
     return next(modes, "nontrainable")

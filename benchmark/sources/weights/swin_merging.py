@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.networks.nets.swin_unetr import PatchMerging, PatchMergingV2
@@ -37,8 +37,7 @@ class EarlyPatchMerging(PatchMergingV2):  # type: ignore[misc]  # MONAI is not t
         if depth % 2 or height % 2 or width % 2:
             x = functional.pad(x, (0, 0, 0, width % 2, 0, height % 2, 0, depth % 2))
         x = torch.cat([x[:, i::2, j::2, k::2, :] for i, j, k in SLICES], -1)
-        merged: Tensor = self.reduction(self.norm(x))
-        return merged
+        return cast("Tensor", self.reduction(self.norm(x)))
 
 
 DEFAULT = "merging"  # SwinUNETR's name for the form of the installed MONAI

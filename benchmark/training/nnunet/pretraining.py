@@ -108,7 +108,6 @@ def pretrain(
 
 
 def _dataset(task: Task, space: NnunetSpace) -> NnunetDataset:
-    """Write the task's cases, those for sources if it has splits of their own."""
     if task.has(Split.SOURCE_TRAIN):
         return write_dataset(task, space, train=Split.SOURCE_TRAIN, held_out=[Split.SOURCE_VALIDATION])
     return write_dataset(task, space, train=Split.TRAIN, held_out=[Split.TEST])

@@ -190,7 +190,6 @@ def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
 
 
 def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
-    """The worst and the best case with their predicted labels."""
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
     cases, places = target.cases(Split.TEST, STORED), target.names(Split.TEST)
     examples = {}
