@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -232,7 +232,7 @@ def provenance_facts(download: Download, rows: Mapping[str, Sequence[Row]], fold
 def settings_text(settings: Mapping[str, Any]) -> str:
     """The settings that decide what was measured, as YAML; `settings` is the command's resolved config."""
     shown = {name: settings[name] for name in MEASUREMENT_SETTINGS if name in settings}
-    return cast("str", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100))
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _runs(rows: Sequence[Row]) -> str:

@@ -193,14 +193,14 @@ def _residuals(root: Tensor, roots: Tensor, products: Tensor) -> Tensor:
     """
     left, _, right = torch.linalg.svd(products, full_matrices=False)
     turned: Tensor = right.mT @ (left.mT @ root)
-    return cast("Tensor", (roots - turned).square().sum(dim=(1, 2)))
+    return (roots - turned).square().sum(dim=(1, 2))
 
 
 def _contrasts(n: int, centred: Tensor) -> Tensor:
     """Orthonormal (Helmert) contrasts of centred rows, one fewer than rows, with the same covariance."""
     sums = centred.cumsum(dim=0)
     j = torch.arange(1, n, dtype=torch.float64, device=centred.device)[:, None]
-    return cast("Tensor", (sums[:-1] - j * centred[1:]) / (j * (j + 1)).sqrt())
+    return (sums[:-1] - j * centred[1:]) / (j * (j + 1)).sqrt()
 
 
 def _reduced(triangle: Tensor) -> Tensor:

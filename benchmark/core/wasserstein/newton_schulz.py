@@ -9,7 +9,6 @@ improving the sign function computation of a Hermitian matrix", Argonne preprint
 """
 
 from functools import cache
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -63,7 +62,7 @@ def polar_factors(matrices: Tensor) -> Tensor:
 
 def nuclear_norms(matrices: Tensor) -> Tensor:
     """Sum of singular values of each matrix, (b, r, q) with r <= q to (b,), with a relative error of at most 1e-10."""
-    return cast("Tensor", (polar_factors(matrices) * matrices).sum(dim=(1, 2)))
+    return (polar_factors(matrices) * matrices).sum(dim=(1, 2))
 
 
 def _step(x: float, scale: float) -> float:

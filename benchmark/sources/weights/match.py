@@ -8,7 +8,7 @@ the file is of another network.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ def skeleton(network: Network, *, channels: int, classes: int) -> nn.Module:
     """Build a network without drawing its weights, if its class allows that."""
     try:
         with torch.device("meta"), _Countable():
-            return cast("nn.Module", network(in_channels=channels, out_channels=classes))
+            return network(in_channels=channels, out_channels=classes)
     except (RuntimeError, NotImplementedError):  # it computes with values while it is built
         return initial(network, channels=channels, classes=classes, seed=0)
 
