@@ -34,7 +34,7 @@ from analysis.truth.dispersion import Dispersion, dispersion, rank_table
 from analysis.truth.pools import Pool, pools
 from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
-from benchmark.jobs.cli import run_command
+from benchmark.jobs.cli import entry_point
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.files import write_text
 
@@ -270,9 +270,7 @@ def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping
     return audit(table.truth.drop(columns="tune"), sources=sources, **settings)
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("audit", run)
+main = entry_point("audit", run)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.load import stored_cases, stored_rows
 from analysis.truth.truth_table import read_truth_table, rows_outside
-from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
@@ -128,9 +128,7 @@ def _data(rows: Sequence[Row], targets: Collection[str]) -> dict[str, Data]:
     }
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("correlate", run)
+main = entry_point("correlate", run)
 
 
 if __name__ == "__main__":

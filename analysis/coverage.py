@@ -24,7 +24,7 @@ from analysis.agreement.intervals import Interval, fisher_interval, permutation_
 from analysis.agreement.measure_table import MEASURES, PEARSON, PRIMARY, WEIGHTED_KENDALL, Measure
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from benchmark.errors import InputError
-from benchmark.jobs.cli import run_command
+from benchmark.jobs.cli import entry_point
 from benchmark.jobs.terminal import wide_console
 
 Array = NDArray[np.float64]
@@ -201,9 +201,7 @@ def _p(measure: Measure, x: Array, y: Array, permuted: Array) -> float:
     return permutation_p(measure.of_pool(x, y), measure.of_rows(x, permuted))
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("coverage", run)
+main = entry_point("coverage", run)
 
 
 if __name__ == "__main__":

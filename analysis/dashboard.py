@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from analysis.dashboards.refresh import lines
-from benchmark.jobs.cli import run_command
+from benchmark.jobs.cli import entry_point
 
 
 def run(cfg: DictConfig) -> None:
@@ -17,9 +17,7 @@ def run(cfg: DictConfig) -> None:
         Console().print(line, highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """Entry point."""
-    run_command("dashboard", run)
+main = entry_point("dashboard", run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a user can mend: bad input, reported in one line."""
+"""Errors that the user can fix, reported in one line."""
 
 LONGEST = 500  # characters of another library's message
 

@@ -89,7 +89,7 @@ def _sides(sides: tuple[int, ...]) -> str:
 def _taken(model: Model) -> str:
     arch = model.arch
     if arch.size is not None:
-        return f"patches of {_sides(arch.fit(arch.size))} alone"
+        return f"only patches of {_sides(arch.fit(arch.size))}"
     return f"patches of {_sides(arch.fit((1, 1, 1)))} and multiples of {arch.divisor}"
 
 

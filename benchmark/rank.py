@@ -90,7 +90,7 @@ def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
     metrics = {name: instantiate(node) for name, node in cfg.metric.items()}
     for name, metric in metrics.items():
         if needs := getattr(metric, "needs", ()):
-            raise InputError(f"metric must need one pass over the target alone, got {name}, which needs {needs[0]} too")
+            raise InputError(f"metric must need only the pass over the target, got {name}, which also needs {needs[0]}")
     if cfg.by not in (*metrics, "standing"):
         raise InputError(f"by must be standing or one of {', '.join(metrics)}, got {cfg.by}")
     return metrics

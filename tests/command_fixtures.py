@@ -190,7 +190,7 @@ def bench(make_place, prepared, python_m) -> tuple[Place, subprocess.CompletedPr
 
 @pytest.fixture
 def again(bench, tmp_path) -> Place:
-    """A copy of the whole study, to go on with or to spoil; artifacts stay where they are."""
+    """A copy of the whole study, to go on with or to corrupt; artifacts stay where they are."""
     for name in ("data", "outputs"):
         shutil.copytree(bench[0].folder / name, tmp_path / name)
     shutil.copy(bench[0].folder / "mlflow.db", tmp_path / "mlflow.db")

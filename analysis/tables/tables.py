@@ -15,6 +15,11 @@ from pandas.io.formats.style import Styler
 from analysis.tables.number_format import number
 
 Row = Mapping[Any, Any]
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}"}
+)
 
 
 def _text(value: object) -> str:
@@ -133,7 +138,7 @@ def latex_environment(style: Styler, *, groups: Sequence[int], columns: str, cap
     text = style.to_latex(hrules=True, position_float="centering", column_format=columns, caption=caption)
     lines = text.splitlines()
     first = lines.index(r"\midrule") + 1
-    for end in np.cumsum(groups)[-2::-1]:
+    for end in np.cumsum([size for size in groups if size])[-2::-1]:
         lines.insert(first + int(end), r"\midrule")
     return "\n".join(lines)
 
@@ -145,6 +150,4 @@ def latex_text(text: str) -> str:
         >>> print(latex_text("source_dice: 50%"))
         source\_dice: 50\%
     """
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return text.translate(LATEX)

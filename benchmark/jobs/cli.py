@@ -158,7 +158,12 @@ def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, Any]]:
     sources: dict[str, dict[str, Any]] = {}
     for path in _yamls("suite", config_dir):
         suite: Any = OmegaConf.to_container(OmegaConf.load(path))
-        entries = [entry for part in ENTRIES for entry in (suite.get(part) or {}).items() if entry[1] is not None]
+        if not isinstance(suite, dict):
+            raise InputError(f"{path}: a suite must be a mapping, got {suite!r}")
+        parts = {part: suite.get(part) or {} for part in ENTRIES}
+        if wrong := [part for part, entries in parts.items() if not isinstance(entries, dict)]:
+            raise InputError(f"{path}: {wrong[0]} must map names to settings, got {parts[wrong[0]]!r}")
+        entries = [entry for part in parts.values() for entry in part.items() if entry[1] is not None]
         for name, settings in entries:
             if not isinstance(settings, dict):
                 raise InputError(f"{path}: the settings of source {name} must be a mapping, got {settings!r}")

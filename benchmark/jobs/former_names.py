@@ -47,7 +47,7 @@ FORMER = {
     "benchmark.sources.nnunet": "benchmark.sources.readers.nnunet",
     "benchmark.sources.pool": "benchmark.sources.pretrained",
     "benchmark.sources.state_dict": "benchmark.sources.readers.state_dict",
-    "benchmark.tracking.fetching": "benchmark.tracking.outbox",
+    "benchmark.tracking.fetching": "benchmark.tracking.store",
     "benchmark.training.nnunet": "benchmark.training.nnunet.trainer",
     "benchmark.training.nnunet_source": "benchmark.training.nnunet.pretraining",
 }

@@ -170,13 +170,13 @@ def interrupted(bench: Bench, command: str) -> NoReturn:
 
 def _sum_up(bench: Bench, command: str) -> None:
     bench.say(f"the {command} took {bench.board.elapsed() / 60.0:.1f} min")
-    if line := bench.board.write_shown():
-        bench.say(line)
     if bench.failures:
         retry = ", or with `--retry failed` to run only these" if command == "bench" else ""
         bench.say(f"{len(bench.failures)} jobs failed; finished jobs are kept; run again to resume{retry}:")
     for failure in bench.failures:
         bench.say(f"  {failure}")
+    if line := bench.board.write_shown():
+        bench.say(line)
 
 
 def finish(bench: Bench, command: str) -> None:

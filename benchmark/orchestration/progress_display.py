@@ -75,7 +75,7 @@ class Board:
         return readable(seconds)
 
     def write_shown(self) -> str | None:
-        """Write the remaining times shown beside those that were true to `remaining_time.csv`.
+        """Write the shown and the actual remaining times to `remaining_time.csv`.
 
         Returns:
             A line that says how far off they were; None if none was shown after a fifth of the bench's time.

@@ -73,7 +73,8 @@ class RemainingTime:
         if took <= 0.0:
             return math.nan
         speed = sum(stage.done(shares) for stage in telling) / took
-        return sum(self._left(stage, speed, shares, now) for stage in self.stages.values() if stage.ended is None)
+        ahead = [stage for stage in self.stages.values() if stage.ended is None and stage.work]
+        return sum(self._left(stage, speed, shares, now) for stage in ahead)
 
     def _tells(self, stage: StageWork, shares: Mapping[str, float]) -> bool:
         return stage.began is not None and stage.done(shares) >= TELLING * stage.total() > 0.0

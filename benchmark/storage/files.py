@@ -30,16 +30,18 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=1, sort_keys=True))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, *, hint: str = "") -> Any:
+    """Read a JSON file; `hint` says what to do if it is missing.
 
     Raises:
-        InputError: The file cannot be read or is not JSON.
+        InputError: The file is missing, cannot be read or is not UTF-8 JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+    except FileNotFoundError:
+        raise InputError(f"{path} not found{hint}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -65,6 +67,7 @@ def partial_file(path: Path) -> Iterator[Path]:
         yield partial
         flush(partial)
         partial.replace(path)
+        flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -86,6 +89,7 @@ def partial_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(Path(place) / "replaced")
         partial.rename(folder)
+        flush(folder.parent)
 
 
 def clear_partial(folder: Path) -> None:

@@ -6,7 +6,6 @@ repeated: a second attempt continues with the run of the first.
 """
 
 import json
-import math
 import os
 import shutil
 import time
@@ -17,14 +16,10 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 
-from benchmark.errors import InputError, one_line
 from benchmark.storage.files import flush, read_json, write_json
-from benchmark.tracking.records import Data, Row
+from benchmark.tracking.records import Data
 
 ROW = "row.json"
 FILES = "artifacts"
@@ -197,36 +192,3 @@ def _begin(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
 def _input(name: str, digest: str, folder: str, use: str) -> DatasetInput:
     data = Dataset(name, digest[:36], "local", json.dumps({"uri": folder}))  # MLflow keeps 36 characters of a digest
     return DatasetInput(data, [InputTag("mlflow.data.context", use)])
-
-
-def row_of(run: Run) -> Row:
-    """Convert a run to a row."""
-    info, tags = run.info, dict(run.data.tags)
-    return Row(
-        stage=tags.get("stage", ""),
-        key=tags.get("job_key", info.run_id),
-        name=info.run_name or "",
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags=tags,
-        run=info.run_id,
-        seconds=(info.end_time - info.start_time) / 1000.0 if info.end_time else math.nan,
-    )
-
-
-def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
-    """Download an artifact of any run or registered model, and return its path.
-
-    Args:
-        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
-        folder: Created if missing.
-        uri: The tracking address; None for MLflow's own setting.
-
-    Raises:
-        InputError: The artifact does not exist, or the store does not answer.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise InputError(f"source: cannot download the artifact {path}: {one_line(error)}") from error

@@ -1,6 +1,7 @@
 """Store of results in an MLflow experiment: finds finished jobs, claims, writes and delivers new ones."""
 
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, ViewType
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.provenance import provenance, rerun_command
 from benchmark.tracking.locks import Result, claimed, claims_place, forget, patiently
-from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, row_of, waiting
+from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, waiting
 from benchmark.tracking.records import Row
 
 PAGE = 1000  # rows per query; the limit of MLflow is 50000
@@ -261,3 +263,36 @@ class Store:
     @property
     def _locks(self) -> str:
         return claims_place(self.uri, self.locks, self._outbox)
+
+
+def row_of(run: Run) -> Row:
+    """Convert a run to a row."""
+    info, tags = run.info, dict(run.data.tags)
+    return Row(
+        stage=tags.get("stage", ""),
+        key=tags.get("job_key", info.run_id),
+        name=info.run_name or "",
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        run=info.run_id,
+        seconds=(info.end_time - info.start_time) / 1000.0 if info.end_time else math.nan,
+    )
+
+
+def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
+    """Download an artifact of any run or registered model, and return its path.
+
+    Args:
+        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
+        folder: Created if missing.
+        uri: The tracking address; None for MLflow's own setting.
+
+    Raises:
+        InputError: The artifact does not exist, or the store does not answer.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise InputError(f"source: cannot download the artifact {path}: {one_line(error)}") from error

@@ -297,14 +297,14 @@ def test_too_many_points_stay_in_the_csv(many, monkeypatch):
 def test_a_script_in_a_name_stays_a_name(study, monkeypatch):
     monkeypatch.setattr("analysis.report.files.all_panels", lambda study: False)
     names = {"good": "</script><script>alert(1)</script>"}
-    spoilt = replace(
+    corrupt = replace(
         study,
         scores=study.scores.replace({"metric": names}),
         agreement=study.agreement.replace({"metric": names}),
         comparisons=study.comparisons.replace({"metric": names}),
         stability=study.stability.replace({"metric": names}),
     )
-    assert "<script>alert" not in bare(spoilt)
+    assert "<script>alert" not in bare(corrupt)
 
 
 # --- what stands beside the study ---

@@ -56,7 +56,7 @@ def test_certain_and_wrong_is_finite(measure):
     assert np.isfinite(crank_score(np.array([[1.0]]), np.array([[0.0]]), measure=measure))
 
 
-def bag(folder, probabilities):
+def statistics(folder, probabilities):
     """What a pass keeps of foreground probabilities (b, n): one case a row."""
     stored = StoredSoftmax(2, folder=folder)
     for case, row in enumerate(probabilities):
@@ -78,14 +78,14 @@ def test_the_metric_is_the_score_of_all_voxels(tmp_path, measure):
     draw = np.random.default_rng(2)
     u, p = draw.random((3, 40)), draw.random((3, 40))
     metric = CRank(measure=measure)
-    one, two = bag(tmp_path / "one", u), bag(tmp_path / "two", p)
+    one, two = statistics(tmp_path / "one", u), statistics(tmp_path / "two", p)
     assert metric.compute(one).reason == "needs a pass over perturbed images"
     # the softmax is kept in half precision
     assert metric.compute(one, perturbed=two).value == pytest.approx(crank_score(u, p, measure=measure), rel=5e-3)
 
 
 def test_passes_over_other_cases_are_an_error(tmp_path):
-    one, two = bag(tmp_path / "one", np.ones((2, 3))), bag(tmp_path / "two", np.ones((1, 3)))
+    one, two = statistics(tmp_path / "one", np.ones((2, 3))), statistics(tmp_path / "two", np.ones((1, 3)))
     with pytest.raises(ValueError, match="`perturbed` must have the cases"):
         CRank().compute(one, perturbed=two)
 

@@ -29,8 +29,8 @@ def test_an_empty_tail_is_undefined():
 
 def test_the_metric_reads_the_logits_of_the_points():
     points = PointSample.from_samples(np.zeros((10, 3)), np.repeat([0, 1], 5), logits=LOGITS)
-    bag = Statistics({BalancedPointsRequest(): points}, k=2, z=1, taps=("up",), cases=("a",))
-    assert EtranEnergy().compute(bag).value == pytest.approx(etran_energy_score(LOGITS))
+    statistics = Statistics({BalancedPointsRequest(): points}, k=2, z=1, taps=("up",), cases=("a",))
+    assert EtranEnergy().compute(statistics).value == pytest.approx(etran_energy_score(LOGITS))
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,13 @@ def test_without_a_mixed_patch_it_is_undefined(edge, reason):
 def test_the_metric_reads_the_boundary_of_the_points(samples):
     features, labels = samples
     points = PointSample.from_samples(features, labels)
-    bag = Statistics({BalancedPointsRequest(): points}, k=3, z=1, taps=("up",), cases=("a",))
-    assert LBTC().compute(bag).reason == "no boundary voxels"
+    statistics = Statistics({BalancedPointsRequest(): points}, k=3, z=1, taps=("up",), cases=("a",))
+    assert LBTC().compute(statistics).reason == "no boundary voxels"
     points.table.boundary[:7] = True
     edge = points.boundary
     rest = points.features[~edge].double(), points.labels[~edge]
     expected = lbtc_score(*rest, points.features[edge].double(), points.labels[edge])
-    assert LBTC().compute(bag).value == pytest.approx(expected)
+    assert LBTC().compute(statistics).value == pytest.approx(expected)
     assert torch.equal(edge[:7], torch.ones(7, dtype=torch.bool))
 
 

@@ -7,7 +7,7 @@ from baselines import OTCE, otce_elements, otce_score
 from benchmark.statistics import BalancedPointsRequest, PointSample, Statistics
 
 
-def bag(features, labels):
+def statistics(features, labels):
     points = PointSample.from_samples(features, labels)
     return Statistics({BalancedPointsRequest(): points}, k=points.k, z=1, taps=("up",), cases=("a",))
 
@@ -39,8 +39,8 @@ def test_the_weights_weigh(samples):
 def test_the_metric_needs_a_pass_over_the_source(samples):
     features, labels = samples
     metric = OTCE()
-    assert "needs a pass over the source's own data" in metric.compute(bag(features, labels)).reason
-    score = metric.compute(bag(features + 1, labels), source=bag(features, labels))
+    assert "needs a pass over the source's own data" in metric.compute(statistics(features, labels)).reason
+    score = metric.compute(statistics(features + 1, labels), source=statistics(features, labels))
     assert score.parts["distance"] == pytest.approx(4)
 
 

@@ -8,7 +8,7 @@ from baselines.ped import repelled
 from benchmark.statistics import BalancedPointsRequest, PointSample, Statistics
 
 
-def bag(features, labels):
+def statistics(features, labels):
     points = PointSample.from_samples(features, labels)
     return Statistics({BalancedPointsRequest(): points}, k=points.k, z=1, taps=("up",), cases=("a",))
 
@@ -43,8 +43,8 @@ def test_classes_too_far_to_repel_score_as_the_base(samples):
 def test_the_metric_needs_a_pass_over_the_source(samples):
     features, labels = (values.astype(kind) for values, kind in zip(samples, (np.float32, np.int64), strict=True))
     metric = PED()
-    assert "needs a pass over the source's own data" in metric.compute(bag(features, labels)).reason
-    found = metric.compute(bag(features, labels), source=bag(3 * features, labels)).value
+    assert "needs a pass over the source's own data" in metric.compute(statistics(features, labels)).reason
+    found = metric.compute(statistics(features, labels), source=statistics(3 * features, labels)).value
     assert found == pytest.approx(ped_score(features, labels, 3 * features))
 
 

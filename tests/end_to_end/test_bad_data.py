@@ -1,6 +1,6 @@
 """What can be wrong with data of one's own: one table, one clear line each; the command line then exits with code 2.
 
-A row says in which layout what is spoilt, and the line that must follow.
+A row says in which layout what is corrupt, and the line that must follow.
 """
 
 import gzip
@@ -30,7 +30,7 @@ class Bad:
     """A fault: the line that tells it, what is done to the folder, the layout, and settings of the task."""
 
     line: str
-    spoil: Callable[[Path], None]
+    corrupt: Callable[[Path], None]
     layout: str = "msd"
     settings: tuple[tuple[str, object], ...] = ()
 
@@ -49,37 +49,37 @@ def cut(folder):
 
 
 def described(**changes):
-    def spoil(folder):
+    def corrupt(folder):
         path = folder / "dataset.json"
         found = json.loads(path.read_text()) | changes
         path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
 
-    return spoil
+    return corrupt
 
 
 def entry(image=f"./{IMAGE}", label=f"./{LABELS}"):
-    def spoil(folder):
+    def corrupt(folder):
         path = folder / "dataset.json"
         found = json.loads(path.read_text())
         found["training"][0] = {"image": image, "label": label}
         path.write_text(json.dumps(found))
 
-    return spoil
+    return corrupt
 
 
 def linked(name):
-    def spoil(folder):
+    def corrupt(folder):
         outside = folder.parent / "outside.nii.gz"
         shutil.move(folder / name, outside)
         (folder / name).symlink_to(outside)
 
-    return spoil
+    return corrupt
 
 
 def header(shape, *, body=64):
     """A NIfTI file whose header claims a shape and that holds `body` bytes of voxels."""
 
-    def spoil(folder):
+    def corrupt(folder):
         image = nib.Nifti1Image(np.zeros((2, 2, 2), np.float32), np.eye(4))
         image.header.set_data_shape(shape)
         claimed = image.header.binaryblock + bytes(4)
@@ -89,18 +89,18 @@ def header(shape, *, body=64):
                 stream.write(bytes(2**20))
             stream.write(bytes(body % 2**20))
 
-    return spoil
+    return corrupt
 
 
 def nrrd(spacing="1 1 1", sizes="4 4 4"):
     """An NRRD as another program may write it, named by dataset.json in the place of the first image."""
 
-    def spoil(folder):
+    def corrupt(folder):
         text = f"NRRD0004\ntype: float\ndimension: 3\nsizes: {sizes}\nspacings: {spacing}\nencoding: raw\n"
         (folder / "imagesTr/spleen_0.nrrd").write_bytes(f"{text}endian: little\n\n".encode() + bytes(256))
         entry(image="imagesTr/spleen_0.nrrd")(folder)
 
-    return spoil
+    return corrupt
 
 
 def vector_labels(folder):
@@ -147,12 +147,12 @@ def fold(value):
     )
 
 
-def both(*spoils):
-    def spoil(folder):
-        for one in spoils:
+def both(*corrupts):
+    def corrupt(folder):
+        for one in corrupts:
             one(folder)
 
-    return spoil
+    return corrupt
 
 
 NAN = volume(0)[0][0].copy()
@@ -371,7 +371,7 @@ def test_a_sound_data_set_is_read(whole, layout):
 def test_a_fault_is_told_in_one_line(whole, tmp_path, case):
     bad = BAD[case]
     folder = Path(shutil.copytree(whole[bad.layout], tmp_path / whole[bad.layout].name))
-    bad.spoil(folder)
+    bad.corrupt(folder)
     with pytest.raises(InputError, match=bad.line) as raised:
         read_all(folder, bad.layout, dict(bad.settings))
     line = message_of(raised.value)

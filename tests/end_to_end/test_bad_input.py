@@ -23,10 +23,10 @@ IMAGE, LABELS = (f"{kind}Tr/synthetic_ball_train_00.nii.gz" for kind in ("images
 
 @dataclass(frozen=True)
 class Bad:
-    """What is spoilt, the command that meets it, and what its one line must say."""
+    """What is corrupt, the command that meets it, and what its one line must say."""
 
     line: str
-    spoil: object = None
+    corrupt: object = None
     command: str = "truth"
     overrides: list[str] = field(default_factory=lambda: TRUTH)
 
@@ -178,8 +178,8 @@ def finished(place):
 @pytest.mark.parametrize("case", TABLE)
 def test_bad_input(again, command_line, monkeypatch, case):
     bad, before = TABLE[case], finished(again)
-    if bad.spoil:
-        bad.spoil(again, monkeypatch)
+    if bad.corrupt:
+        bad.corrupt(again, monkeypatch)
     done = command_line(bad.command, *bad.overrides, *again.overrides)
     assert done.code == 2
     assert re.fullmatch(rf"error: (\S*/)?{bad.line}\n", done.err), done.err

@@ -217,7 +217,7 @@ TABLE = {
     ),
     "an unknown layer": Bad(unknown_layer, r"arch dynunet: .+ must name modules, got upsamples\.9"),
     "too few labels": Bad(few_labels, r"source mine: labels must name the head's 3 channels, got 1"),
-    "a spoilt sidecar": Bad(
+    "a corrupt sidecar": Bad(
         lambda f: own(f, lambda content: content | {"sha256": "0" * 64}),
         r"SHA-256 of \S+weights\.safetensors is [0-9a-f]{64}, but its sidecar states 0{64}",
     ),

@@ -210,17 +210,17 @@ def test_a_source_whose_pass_killed_the_process_twice_is_skipped(rank, ball, wri
     }
 
 
-def test_kept_statistics_that_are_spoilt_are_made_again(rank, ball, written, tmp_path):
+def test_kept_statistics_that_are_corrupt_are_made_again(rank, ball, written, tmp_path):
     assert rank(ball, sources("Healthy", "Wide")).code == 0
     before = written()[1][["ccfv", "logme", "leep", "standing"]]
     cache = tmp_path / "outputs" / "rank" / "cache"
     shutil.rmtree(cache / "outcomes")
-    spoilt = [*(cache / "passes").rglob("moments.safetensors")][:2]
-    for path in spoilt:
-        path.write_bytes(b"spoilt")
+    corrupt = [*(cache / "passes").rglob("moments.safetensors")][:2]
+    for path in corrupt:
+        path.write_bytes(b"corrupt")
     assert rank(ball, sources("Healthy", "Wide")).code == 0
     pd.testing.assert_frame_equal(written()[1][["ccfv", "logme", "leep", "standing"]], before)
-    assert all(path.read_bytes() != b"spoilt" for path in spoilt)
+    assert all(path.read_bytes() != b"corrupt" for path in corrupt)
 
 
 def test_a_metric_that_raises_for_a_source_is_nan_with_its_reason(rank, ball, written, monkeypatch):

@@ -58,7 +58,7 @@ def test_statistics_are_those_of_the_annotated_part(network, tmp_path):
     torch.testing.assert_close(moments.mean, expected.mean)
     torch.testing.assert_close(moments.scatter, expected.scatter)
     torch.testing.assert_close(found[requests[1]].soft, wanted[requests[1]].soft)
-    rows = [torch.cat([block.labels for block in bag[requests[2]].rows()]) for bag in (found, wanted)]
+    rows = [torch.cat([block.labels for block in statistics[requests[2]].rows()]) for statistics in (found, wanted)]
     assert len(rows[0]) == 3 * 8 * 8
     assert torch.equal(rows[0].bincount(), rows[1].bincount())
 

@@ -1,6 +1,5 @@
 """What a data set's dataset.json says: its content, the paths that it lists, and the classes of stored label values."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,7 @@ from numpy.typing import NDArray
 
 from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
-
-
-def read_json(path: Path, *, hint: str = "") -> Any:
-    """Read a JSON file; `hint` says what to do if it is missing.
-
-    Raises:
-        InputError: The file is missing, or not UTF-8 JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} not found{hint}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"cannot read {path} as UTF-8 JSON: {error}") from error
+from benchmark.storage.files import read_json
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

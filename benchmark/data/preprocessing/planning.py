@@ -15,12 +15,11 @@ from typing import Any, cast
 from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.files.description import read_json
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line
 from benchmark.storage.digest import files_digest, value_digest
-from benchmark.storage.files import write_bytes
+from benchmark.storage.files import read_json, write_bytes
 
 STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 KINDS = ("zscore", "window", "nnunet")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.files.description import read_json
 from benchmark.errors import InputError
+from benchmark.storage.files import read_json
 
 Parted = tuple[list[str], list[str]]  # the names of the training and of the test cases
 

@@ -44,7 +44,7 @@ class ArtifactSource:
             return None
         parts = path.rstrip("/").split("/")
         names = tuple("/".join(parts[-count:]) for count in range(1, len(parts) + 1))
-        fetch = {"_target_": "benchmark.tracking.outbox.fetch_artifact", "_partial_": True}
+        fetch = {"_target_": "benchmark.tracking.store.fetch_artifact", "_partial_": True}
         return Contents(Candidate(cls, {"path": path, "fetch": fetch, "folder": FETCHED}, names))
 
     def digest(self) -> str:

@@ -227,8 +227,8 @@ def _shared(built: nn.Module, own: Mapping[str, Tensor], source: str) -> dict[st
 def encoder_alone(source: str, encoder: str) -> InputError:
     """The error for a file without a decoder."""
     return InputError(
-        f"source {source}: the file holds an encoder alone ({encoder}), without a decoder; a transferability estimate "
-        "reads the decoder's features, and a decoder that was never trained would be scored in its place"
+        f"source {source}: the file contains only an encoder ({encoder}), without a decoder; a transferability "
+        "estimate reads the decoder's features, and a decoder that was never trained would be scored in its place"
     )
 
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from benchmark.data.files.cases import Case
-from benchmark.data.files.description import read_json
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.sources.model import Model
 from benchmark.sources.weights.match import Transfer, transfer
+from benchmark.storage.files import read_json
 from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, NnunetSpace, short_hash, write_dataset
 from benchmark.training.nnunet.plans import Plans, adapt, plan, preprocess

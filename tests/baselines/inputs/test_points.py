@@ -13,7 +13,7 @@ from tests.baselines import properties
 POINT_METRICS = {name: make for name, make in properties.find().items() if isinstance(make(), PointMetric)}
 
 
-def bag(points):
+def statistics(points):
     return Statistics({BalancedPointsRequest(): points}, k=3, z=4, taps=("up",), cases=("a",))
 
 
@@ -24,12 +24,12 @@ def test_a_pass_and_plain_samples_give_one_score(name):
     logits = {"logits": torch.from_numpy(rows)} if properties.reads(metric) == "logits" else {}
     points = PointSample.from_samples(rows, given.labels, **logits)
     metric.update(points.logits if logits else points.features, points.labels)
-    assert metric.compute(bag(points)) == metric.compute()
+    assert metric.compute(statistics(points)) == metric.compute()
 
 
 @pytest.mark.parametrize("name", POINT_METRICS)
 def test_a_pass_without_points_is_undefined(name):
-    assert POINT_METRICS[name]().compute(bag(PointSample(k=3, quota=5))).reason == "no samples"
+    assert POINT_METRICS[name]().compute(statistics(PointSample(k=3, quota=5))).reason == "no samples"
 
 
 def test_metrics_of_one_sample_share_it():
@@ -46,7 +46,7 @@ def test_updates_must_fit(samples):
 
 @pytest.mark.parametrize("metric", [OTCE(), PED()])
 def test_two_passes_without_points_are_undefined(metric):
-    nothing = bag(PointSample(k=3, quota=5))
+    nothing = statistics(PointSample(k=3, quota=5))
     assert isinstance(metric, Metric)
     assert metric.needs == ("source",)
     assert metric.compute(nothing, source=nothing).reason == "no samples"

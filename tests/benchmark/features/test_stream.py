@@ -87,8 +87,8 @@ def assert_same(ours, theirs, **tolerance):
         assert ours[request].cases == theirs[request].cases
         for a, b in zip(ours[request].scenes(-1), theirs[request].scenes(-1), strict=True):
             torch.testing.assert_close(a, b, **tolerance)
-    order = [bag[BALANCED].table.priorities.argsort() for bag in (ours, theirs)]
-    a, b = (bag[BALANCED].features[by] for bag, by in zip((ours, theirs), order, strict=True))
+    order = [statistics[BALANCED].table.priorities.argsort() for statistics in (ours, theirs)]
+    a, b = (statistics[BALANCED].features[by] for statistics, by in zip((ours, theirs), order, strict=True))
     torch.testing.assert_close(a, b, **tolerance)
 
 

@@ -78,14 +78,14 @@ def test_fewer_windows_are_forwarded_and_counted(streams, corner_cases):
 def test_the_foreground_is_exactly_that_of_all_windows(streams):
     every, some = streams["all"], streams["foreground"]
     for name in ("count", "mean", "scatter", "quartics"):
-        a, b = (getattr(bag[MOMENTS], name)[1:] for bag in (every, some))
+        a, b = (getattr(statistics[MOMENTS], name)[1:] for statistics in (every, some))
         assert torch.equal(a, b), name
     assert torch.equal(every[JOINT].soft[1:], some[JOINT].soft[1:])
     for layer in (-1, -2):
         pairs = zip(every[POINTS].classes(layer), some[POINTS].classes(layer), strict=True)
         for a, b in ((one[label], two[label]) for one, two in pairs for label in (1, 2)):
             assert torch.equal(a, b)
-    for a, b in ((bag[BALANCED].labels > 0 for bag in (every, some)),):
+    for a, b in ((statistics[BALANCED].labels > 0 for statistics in (every, some)),):
         assert torch.equal(every[BALANCED].features[a], some[BALANCED].features[b])
 
 

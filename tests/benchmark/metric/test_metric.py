@@ -58,8 +58,8 @@ def test_statistics_are_read_by_request(metric, request_):
     assert metric.requires == (request_,)
     filled = type(metric)()
     filled.update(*draw(9))
-    bag = Statistics({request_: filled._samples}, k=2, z=3, taps=("x",), cases=("a",))
-    assert metric.compute(bag).value == pytest.approx(9)
+    statistics = Statistics({request_: filled._samples}, k=2, z=3, taps=("x",), cases=("a",))
+    assert metric.compute(statistics).value == pytest.approx(9)
 
 
 def test_later_updates_may_bring_new_classes():

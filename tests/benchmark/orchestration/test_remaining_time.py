@@ -49,6 +49,14 @@ def test_a_stage_of_one_job_cannot_use_all_workers():
     assert remaining.seconds(shares, 550.0) == pytest.approx(30.0)
 
 
+def test_a_stage_without_unfinished_runs_takes_no_time():
+    remaining = RemainingTime()
+    remaining.expect("prepare", {})  # as in a bench that is resumed
+    remaining.expect("pretrain", {"a": 10.0, "b": 10.0})
+    remaining.begin("pretrain", 0.0)
+    assert remaining.seconds({"a": 1.0}, 10.0) == pytest.approx(10.0)
+
+
 def test_readable():
     assert readable(math.nan) == "estimating the remaining time"
     assert readable(100.4) == "about 1 min 40 s left"

@@ -1,4 +1,4 @@
-"""Statistics: the bag is keyed by request, merges as its statistics do, and is written whole or not at all."""
+"""Statistics: the statistics is keyed by request, merges as its statistics do, and is written whole or not at all."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -56,9 +56,9 @@ def test_every_request_is_one(request_):
 
 
 def test_a_missing_statistic_is_named(tmp_path):
-    bag = feed([], tmp_path, [JointRequest()])
+    statistics = feed([], tmp_path, [JointRequest()])
     with pytest.raises(KeyError, match=r"ClassMomentsRequest\(layer=-1\) was not accumulated; available: JointRequest"):
-        bag[ClassMomentsRequest()]
+        statistics[ClassMomentsRequest()]
 
 
 def test_merged_it_is_one_pass(tmp_path, make_volume):
@@ -73,30 +73,30 @@ def test_merged_it_is_one_pass(tmp_path, make_volume):
 
 
 def test_what_does_not_belong_together_is_refused(tmp_path, make_volume):
-    bag = feed([make_volume("a")], tmp_path)
+    statistics = feed([make_volume("a")], tmp_path)
     with pytest.raises(ValueError, match=r"`other` must not share cases, got \['a'\] in both"):
-        bag.merge(bag)
+        statistics.merge(statistics)
     with pytest.raises(ValueError, match="`other` must have taps"):
-        bag.merge(Statistics({}, k=3, z=2, taps=("x",), cases=()))
+        statistics.merge(Statistics({}, k=3, z=2, taps=("x",), cases=()))
     with pytest.raises(ValueError, match="`other` must have the same requests"):
-        bag.merge(Statistics({}, k=3, z=2, taps=("x", "y"), cases=()))
+        statistics.merge(Statistics({}, k=3, z=2, taps=("x", "y"), cases=()))
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path, make_volume):
-    bag = feed([make_volume("a"), make_volume("b", seed=1)], tmp_path / "spilled")
+    statistics = feed([make_volume("a"), make_volume("b", seed=1)], tmp_path / "spilled")
     for _ in range(2):  # the second time over the first
-        bag.save(tmp_path / "saved")
+        statistics.save(tmp_path / "saved")
     loaded = Statistics.load(tmp_path / "saved")
     assert set(loaded) == set(ALL)
     assert (loaded.k, loaded.z, loaded.taps, loaded.cases) == (3, 2, ("x", "y"), ("a", "b"))
-    assert torch.equal(loaded[ALL[0]].scatter, bag[ALL[0]].scatter)
-    assert torch.equal(loaded[ALL[3]].scenes(-1)[1], bag[ALL[3]].scenes(-1)[1])
+    assert torch.equal(loaded[ALL[0]].scatter, statistics[ALL[0]].scatter)
+    assert torch.equal(loaded[ALL[3]].scenes(-1)[1], statistics[ALL[3]].scenes(-1)[1])
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_some_can_be_left_out_and_some_read(tmp_path, make_volume):
-    bag = feed([make_volume("a")], tmp_path / "spilled")
-    bag.save(tmp_path / "saved", skip=[SoftmaxRequest()])
+    statistics = feed([make_volume("a")], tmp_path / "spilled")
+    statistics.save(tmp_path / "saved", skip=[SoftmaxRequest()])
     assert SoftmaxRequest() not in Statistics.load(tmp_path / "saved")
     assert list(Statistics.load(tmp_path / "saved", [JointRequest()])) == [JointRequest()]
     with pytest.raises(KeyError, match="SoftmaxRequest"):
@@ -104,16 +104,16 @@ def test_some_can_be_left_out_and_some_read(tmp_path, make_volume):
 
 
 def test_a_failed_save_leaves_the_old_one(tmp_path, make_volume, monkeypatch):
-    bag = feed([make_volume("a")], tmp_path / "spilled")
-    bag.save(tmp_path / "saved")
+    statistics = feed([make_volume("a")], tmp_path / "spilled")
+    statistics.save(tmp_path / "saved")
 
     def full(self, folder):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(ClassMoments, "save", full)
     with pytest.raises(OSError, match="no space left"):
-        bag.save(tmp_path / "saved")
-    assert Statistics.load(tmp_path / "saved")[ALL[0]].n == bag[ALL[0]].n
+        statistics.save(tmp_path / "saved")
+    assert Statistics.load(tmp_path / "saved")[ALL[0]].n == statistics[ALL[0]].n
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -129,7 +129,7 @@ class ForeignRequest:
 
 
 def test_a_request_from_elsewhere_is_saved_and_loaded_by_name(tmp_path, make_volume):
-    bag = feed([make_volume("a")], tmp_path / "spilled", [ForeignRequest(), JointRequest()])
-    bag.save(tmp_path / "saved")
+    statistics = feed([make_volume("a")], tmp_path / "spilled", [ForeignRequest(), JointRequest()])
+    statistics.save(tmp_path / "saved")
     assert list(Statistics.load(tmp_path / "saved")) == [JointRequest()]
-    assert Statistics.load(tmp_path / "saved", [ForeignRequest()])[ForeignRequest()].n == bag[ForeignRequest()].n
+    assert Statistics.load(tmp_path / "saved", [ForeignRequest()])[ForeignRequest()].n == statistics[ForeignRequest()].n

@@ -73,7 +73,7 @@ def test_training_leaves_torch_s_own_generator_alone(cases):
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("content", [b"", b"no state", "other network"])
-def test_a_spoilt_state_is_told_in_one_line(cases, tmp_path, content):
+def test_a_corrupt_state_is_reported_in_one_line(cases, tmp_path, content):
     path = tmp_path / "training.pt"
     if isinstance(content, bytes):
         path.write_bytes(content)

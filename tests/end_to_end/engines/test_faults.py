@@ -1,4 +1,4 @@
-"""Full or read-only disks, a spoilt cache, a job that takes too long: one line, nothing lost, and a later run ends."""
+"""Full or read-only disks, a corrupt cache, a job that takes too long: one line, nothing lost, and a later run ends."""
 
 import os
 import re
@@ -115,7 +115,7 @@ def _finish(store):
         draft.log(metrics={"dice": 0.5})
 
 
-def test_a_spoilt_copy_of_a_source_is_fetched_again(again, command_line):
+def test_a_corrupt_copy_of_a_source_is_fetched_again(again, command_line):
     for path in Path(again.folder / "outputs" / "sources").glob("*/weights.safetensors"):
         content = bytearray(path.read_bytes())
         content[-1] ^= 1

@@ -200,7 +200,7 @@ def test_a_task_without_a_scan_is_refused(task, cache):
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[]"])
-def test_a_spoilt_dataset_json_is_named_and_left_alone(task, cache, content):
+def test_a_corrupt_dataset_json_is_named_and_kept(task, cache, content):
     """It may be somebody's own data, which must not be cut over."""
     task.prepare(cache)
     path = Path(task.folder) / "dataset.json"

@@ -21,7 +21,7 @@ SHAPE = (6, 7, 8)
 
 @dataclass
 class Made:
-    """A small task on disk, with the means to spoil it."""
+    """A small task on disk, with the means to corrupt it."""
 
     folder: Path
 
@@ -223,8 +223,8 @@ READING = {
 @pytest.mark.bad_input
 @pytest.mark.parametrize("case", READING)
 def test_what_is_wrong_in_a_case_is_told_in_one_line(made, case):
-    spoil, line = READING[case]
-    spoil(made)
+    corrupt, line = READING[case]
+    corrupt(made)
     with pytest.raises(InputError, match=line) as told:
         list(made.task.cases("train"))
     assert "\n" not in str(told.value)

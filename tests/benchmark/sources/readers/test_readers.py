@@ -231,13 +231,13 @@ def source_key_of(node):
     return source_key(OmegaConf.create(node))
 
 
-def spoil(path, *place):
+def corrupt(path, *place):
     """Puts a text where a file of JSON has something else."""
     content = json.loads(path.read_text(encoding="utf-8"))
     inner = content
     for name in place[:-1]:
         inner = inner[name]
-    inner[place[-1]] = "spoilt"
+    inner[place[-1]] = "corrupt"
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -255,7 +255,7 @@ def spoil(path, *place):
 def test_a_description_of_a_wrong_kind_is_told_in_one_line(write, place, tmp_path):
     write(tmp_path / "Dataset501_X")
     (path,) = (tmp_path / "Dataset501_X").rglob(place[0])
-    spoil(path, *place[1:])
+    corrupt(path, *place[1:])
     with pytest.raises(InputError, match=r"cannot build a network from \S+: \w+Error: .+"):
         opened(tmp_path / "Dataset501_X")
 

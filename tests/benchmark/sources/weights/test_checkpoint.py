@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back; what is spoilt is refused; what is there stays whole."""
+"""Checkpoints: what is saved comes back; a corrupt one is refused; an existing one stays whole."""
 
 import errno
 import json
@@ -110,10 +110,10 @@ SPOILT = {
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("case", SPOILT)
-def test_what_is_spoilt_is_refused_in_one_line(tmp_path, case):
-    spoil, line = SPOILT[case]
+def test_a_corrupt_checkpoint_is_refused_in_one_line(tmp_path, case):
+    corrupt, line = SPOILT[case]
     save_checkpoint(Twice(), FACTS, tmp_path / "source")
-    spoil(tmp_path / "source")
+    corrupt(tmp_path / "source")
     with pytest.raises(InputError, match=line) as told:
         load_checkpoint(tmp_path / "source")
     assert "\n" not in str(told.value)

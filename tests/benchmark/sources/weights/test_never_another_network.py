@@ -214,7 +214,7 @@ def features_of(model, image):
 @pytest.mark.parametrize("name", DECODERS)
 def test_an_encoder_alone_is_refused_in_these_words(tmp_path, name):
     weights = without(small_network(name).state_dict(), DECODERS[name])
-    message = rf"source mine: the file holds an encoder alone \({name}\), without a decoder"
+    message = rf"source mine: the file contains only an encoder \({name}\), without a decoder"
     refused(weights, tmp_path / "mine.pt", message)
 
 
@@ -229,7 +229,7 @@ def test_an_encoder_alone_is_refused_in_these_words(tmp_path, name):
 def test_other_encoders_are_refused_in_the_same_words(tmp_path, names, kind):
     weights = {name: torch.ones(4, 1, 2, 2, 2) for name in names}
     refused(
-        weights, tmp_path / "mine.pt", rf"source mine: the file holds an encoder alone \({kind}\), without a decoder"
+        weights, tmp_path / "mine.pt", rf"source mine: the file contains only an encoder \({kind}\), without a decoder"
     )
 
 
@@ -237,7 +237,7 @@ def test_an_encoder_alone_is_refused_for_a_named_network_with_batch_norm(tmp_pat
     settings = {"spatial_dims": 3, "norm": "batch", **SMALL["UNet"]}  # the counters of its batch norms may be missing
     weights = nets.UNet(in_channels=1, out_channels=3, **settings).state_dict()
     torch.save(without(weights, DECODERS["UNet"]), tmp_path / "mine.pt")
-    with pytest.raises(InputError, match=r"source mine: the file holds an encoder alone \(UNet\)"):
+    with pytest.raises(InputError, match=r"source mine: the file contains only an encoder \(UNet\)"):
         FactorySource("mine", "monai.networks.nets:UNet", tmp_path / "mine.pt", settings=settings).open()
 
 
