@@ -66,9 +66,7 @@ def test_a_pass_and_plain_samples_give_one_score(tmp_path, predictions, metric):
         for statistic in (stored, joint):
             statistic.update(window)
         stored.end(case)
-    both = Statistics(
-        {JointRequest(): joint, SoftmaxRequest(): stored}, k=3, z=4, taps=("up",), cases=stored.cases
-    )
+    both = Statistics({JointRequest(): joint, SoftmaxRequest(): stored}, k=3, z=4, taps=("up",), cases=stored.cases)
     metric.update(softmax, labels)
     # the second look is in half precision
-    assert metric.compute(statistics).value == pytest.approx(metric.compute().value, rel=1e-3)
+    assert metric.compute(both).value == pytest.approx(metric.compute().value, rel=1e-3)
