@@ -34,7 +34,7 @@ def run(cfg: DictConfig) -> None:
         _dry_run(bench, planner)
         return
     try:
-        if plan := run_stages(bench, planner, set(bench.store.finished())):
+        if plan := run_stages(bench, planner, set(bench.store.finished()), correlates=True):
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:

@@ -118,8 +118,16 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
     return []
 
 
-def run_stages(bench: Bench, planner: Planner, finished: set[str]) -> Mapping[str, Sequence[Job]] | None:
+def run_stages(
+    bench: Bench, planner: Planner, finished: set[str], *, correlates: bool = False
+) -> Mapping[str, Sequence[Job]] | None:
     """Run the jobs of every stage whose keys are not among the finished ones.
+
+    Args:
+        bench: The bench.
+        planner: The planner of its jobs.
+        finished: Keys of the finished jobs.
+        correlates: Whether `correlate` runs afterwards, whose time is part of the remaining time.
 
     Returns:
         Stage -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
@@ -134,6 +142,8 @@ def run_stages(bench: Bench, planner: Planner, finished: set[str]) -> Mapping[st
     plan = planner.after_prepare()
     for stage, jobs in plan.items():
         bench.expect(stage, jobs, finished)
+    if correlates:
+        bench.board.remaining.expect("correlate", {"correlate": planner.correlate_work()})
     for stage, jobs in plan.items():
         bench.stage(stage, jobs, overrides[stage], finished)
     return plan
@@ -161,7 +171,7 @@ def launcher_overrides() -> list[str]:
 def interrupted(bench: Bench, command: str) -> NoReturn:
     """Report the state of a bench after Ctrl-C, and exit."""
     bench.board.read()
-    keys = {key for stage in bench.board.remaining.stages.values() for key in stage.work}
+    keys = {key for name, stage in bench.board.remaining.stages.items() if name != "correlate" for key in stage.work}
     done, total = len(bench.board.finished & keys), len(keys)
     bench.say(f"interrupted: {done} of {total} runs are finished and kept; run again to resume")
     _sum_up(bench, command)

@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 from benchmark.jobs.cli import composed
 from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, truth_keys
 
+CORRELATE = 0.04  # seconds of one core that the analysis takes per pair and metric
+
 
 @dataclass(frozen=True)
 class Job:
@@ -111,6 +113,10 @@ class Planner:
                 key, _ = score_keys(cfg, pretrained=self.pretrained[source], data=data)
                 jobs.append(Job((f"source={source}", f"target={target}", *other), (key,), 4.0))
         return jobs
+
+    def correlate_work(self) -> float:
+        """Rough estimate of the seconds that the analysis takes on one core."""
+        return CORRELATE * sum(map(len, self.pools.values())) * len(self._compose("score").metric)
 
     def _compose(self, stage: str, *overrides: str) -> DictConfig:
         return composed(stage, [*self.overrides[stage], *overrides])
