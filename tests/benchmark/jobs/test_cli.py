@@ -178,6 +178,8 @@ SUITES = {
         "pretrained: {scratch: {length: long}}",
         r"source scratch is already defined",
     ),
+    "a list of sources": ("pretrained: [a, b]", r"pretrained must map names to settings, got \['a', 'b'\]"),
+    "a suite that is a list": ("- a", r"a suite must be a mapping, got \['a'\]"),
     "no mapping": ("further_pretrained: {x: liver}", r"the settings of source x must be a mapping, got 'liver'"),
     "no yaml": ("pretrained: {x: [", r"expected the node content"),
 }
