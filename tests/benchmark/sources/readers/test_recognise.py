@@ -496,7 +496,7 @@ def test_the_same_file_named_twice_is_one_source(tmp_path, monkeypatch):
     [
         ("gone", "source {}/gone not found: it is neither a file nor a folder"),
         ("gone*", r"source {}/gone\*: no file or folder matches this pattern"),
-        ("a**b", r"source {}/a\*\*b: Invalid pattern: .+"),
+        ("a**b", r"source {}/a\*\*b: (Invalid pattern: .+|no file .+)"),  # a pattern like a*b from Python 3.13 on
         ("empty", r"source {}/empty holds no checkpoint: no weights file \(.+\), no folder saved by this project, .+"),
         ("em*", r"source {}/em\* holds no checkpoint: .+"),
         ("README.md", r"source {}/README\.md is not a weights file: its suffix must be one of .+, got \.md"),
