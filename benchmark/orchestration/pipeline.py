@@ -136,12 +136,14 @@ def run_stages(
     tasks = planner.prepare()
     prepared = {key for job in tasks for key in job.keys if is_prepared(overrides["prepare"], job)} & finished
     bench.expect("prepare", tasks, prepared)
+    bench.board.remaining.planned = False  # the keys of later stages depend on the prepared data
     bench.stage("prepare", tasks, overrides["prepare"], prepared)
     if bench.failures:
         return None
     plan = planner.after_prepare()
     for stage, jobs in plan.items():
         bench.expect(stage, jobs, finished)
+    bench.board.remaining.planned = True
     if correlates:
         bench.board.remaining.expect("correlate", {"correlate": planner.correlate_work()})
     for stage, jobs in plan.items():

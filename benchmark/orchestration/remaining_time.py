@@ -43,10 +43,12 @@ class RemainingTime:
 
     Attributes:
         stages: Stage -> its work, in the order in which they run.
+        planned: Whether all stages have their work; without that, nothing is estimated.
         parallel: Largest number of runs seen in progress at once; a stage with fewer runs cannot use all workers.
     """
 
     stages: dict[str, StageWork] = field(default_factory=dict)
+    planned: bool = True
     parallel: int = 1
 
     def expect(self, stage: str, work: Mapping[str, float]) -> None:
@@ -62,7 +64,7 @@ class RemainingTime:
         self.stages[stage].ended = now
 
     def seconds(self, shares: Mapping[str, float], now: float) -> float:
-        """Estimate the remaining seconds; NaN while no stage tells the speed.
+        """Estimate the remaining seconds; NaN while no stage tells the speed, or later stages are not planned yet.
 
         Args:
             shares: Key -> share of the run's steps that are done, 1 for a finished run.
@@ -70,7 +72,7 @@ class RemainingTime:
         """
         telling = [stage for stage in self.stages.values() if self._tells(stage, shares)]
         took = sum(stage.elapsed(now) for stage in telling)
-        if took <= 0.0:
+        if took <= 0.0 or not self.planned:
             return math.nan
         speed = sum(stage.done(shares) for stage in telling) / took
         ahead = [stage for stage in self.stages.values() if stage.ended is None and stage.work]

@@ -242,7 +242,7 @@ TABLE = {
     "no dataset.json": Bad(lambda f: without(f, "dataset.json"), r"\S+dataset\.json not found; nnU-Net .+"),
     "plans that are no JSON": Bad(
         lambda f: [(nnunet(f) / "plans.json").write_bytes(b"{\xe9"), next(f.glob("*/*"))][1],
-        r"cannot read \S+plans\.json: .+",
+        r"cannot read \S+plans\.json as UTF-8 JSON: .+",
     ),
     "plans without the configuration": Bad(
         lambda f: nnunet(f, lambda content: content | {"configurations": {}}),

@@ -170,7 +170,7 @@ def test_a_folder_and_a_pattern_give_the_same_sources(mixed):
 def test_every_weights_file_is_a_source_or_listed_or_belongs_to_one(mixed):
     """Counted from the disk, not from the lists above."""
     found = source_nodes([str(mixed)], trust=False, overrides=[])
-    places = {Path(node.path) for node in found.nodes.values()} | {mixed / name for name in found.left}
+    places = {Path(node["path"]) for node in found.nodes.values()} | {mixed / name for name in found.left}
     files = {path for path in mixed.rglob("*") if path.suffix in SUFFIXES and not path.name.startswith(".")}
     visible = {path for path in files if ".cache" not in path.parts}
     assert len(visible) > 30

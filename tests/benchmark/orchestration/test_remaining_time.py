@@ -57,6 +57,14 @@ def test_a_stage_without_unfinished_runs_takes_no_time():
     assert remaining.seconds({"a": 1.0}, 10.0) == pytest.approx(10.0)
 
 
+def test_nothing_is_estimated_before_the_later_stages_are_planned():
+    remaining = begun()
+    remaining.planned = False
+    assert math.isnan(remaining.seconds({"p1": 1.0}, 20.0))
+    remaining.planned = True
+    assert remaining.seconds({"p1": 1.0}, 20.0) == pytest.approx((50.0 + 1000.0) / 2.5)
+
+
 def test_readable():
     assert readable(math.nan) == "estimating the remaining time"
     assert readable(100.4) == "about 1 min 40 s left"
