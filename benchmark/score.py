@@ -36,12 +36,13 @@ def run(cfg: DictConfig) -> None:
     reporter = Reporter(cfg.progress, f"score {name}", key, len(cfg.metric))
     with store.claim(key) as finished:
         if finished is None:
-            _score(cfg, store, target, key=key, streamed=streamed, reporter=reporter)
+            _score(cfg, store, target, name=name, key=key, streamed=streamed, reporter=reporter)
     reporter.finish()
 
 
-def _score(cfg: DictConfig, store: Store, target: Task, *, key: str, streamed: str, reporter: Reporter) -> None:
-    name = f"{cfg.source.name} on {target.name}"
+def _score(
+    cfg: DictConfig, store: Store, target: Task, *, name: str, key: str, streamed: str, reporter: Reporter
+) -> None:
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
     config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric", "passes")}
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | settings_of(config)

@@ -1,4 +1,4 @@
-"""What keeps the fault of a source to itself: it is that source's reason, in one line, or ends the command.
+"""Isolates the errors of one source: an error becomes the source's skip reason, in one line, or ends the command.
 
 A source brings code and files of its own, so anything may be raised, a call of `sys.exit` included. Bad input gives its
 message. Whatever else a source raises gives a line that names what was being done, with the traceback in a log file.

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -490,13 +491,16 @@ def test_the_same_file_named_twice_is_one_source(tmp_path, monkeypatch):
 
 # --- what is not there ---
 
+# from Python 3.13 on a**b means a*b
+NO_PATTERN = "no file or folder matches this pattern" if sys.version_info >= (3, 13) else "Invalid pattern: .+"
+
 
 @pytest.mark.parametrize(
     ("named", "line"),
     [
         ("gone", "source {}/gone not found: it is neither a file nor a folder"),
         ("gone*", r"source {}/gone\*: no file or folder matches this pattern"),
-        ("a**b", r"source {}/a\*\*b: (Invalid pattern: .+|no file .+)"),  # a pattern like a*b from Python 3.13 on
+        ("a**b", r"source {}/a\*\*b: " + NO_PATTERN),
         ("empty", r"source {}/empty holds no checkpoint: no weights file \(.+\), no folder saved by this project, .+"),
         ("em*", r"source {}/em\* holds no checkpoint: .+"),
         ("README.md", r"source {}/README\.md is not a weights file: its suffix must be one of .+, got \.md"),
