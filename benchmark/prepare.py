@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.data.tasks.opening import cutting_code, make
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
@@ -45,7 +45,7 @@ def run(cfg: DictConfig) -> None:
 def _picture(task: Task, folder: Path) -> Path:
     from benchmark.data.slices import three_slices, write_picture
 
-    case = next(case for case in task.cases("train") if bool(case.labels.any()))
+    case = next(case for case in task.cases(Split.TRAIN) if bool(case.labels.any()))
     path = folder / f"{task.name}.png"
     write_picture(three_slices(case.image[0], case.labels), path)
     return path

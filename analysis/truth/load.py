@@ -1,6 +1,5 @@
 """Load the results of a suite from the tracking store: the rows of each stage, and the Dice of each test case."""
 
-import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from omegaconf import DictConfig
 
 from analysis.truth.seed_case_bootstrap import CASE_COLUMNS
 from benchmark.errors import InputError
+from benchmark.storage.files import read_json
 from benchmark.tracking import Store
 from benchmark.tracking.records import Row, newest
 
@@ -75,7 +75,7 @@ def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
             if row.tags.get("skipped"):
                 continue
             path = store.download(row.run, DICE_FILE, Path(folder) / row.run)
-            test = json.loads(path.read_text(encoding="utf-8"))["test"]
+            test = read_json(path)["test"]
             place = (row.params["source"], row.params["target"], int(row.params["seed"]), row.params["tune"])
             lines += [(*place, case, name, dice) for case, classes in test.items() for name, dice in classes.items()]
     return pd.DataFrame(lines, columns=list(CASE_COLUMNS)).astype({"dice": float})

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from benchmark.data.files.cases import Case
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.opening import prepared
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs.cli import resolved
@@ -32,8 +32,6 @@ from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import Pair, paired
 from benchmark.statistics import Request, Statistics
 from benchmark.tracking import Store
-
-OWN_SPLIT = "source_train"  # training cases of the suite's sources; other tasks have only `train`
 
 
 class Reduce(Protocol):
@@ -123,7 +121,8 @@ def own_cases(source: object, preparation: Preparation | None, count: int | None
     task: Task | None = getattr(source, "task", None)
     if task is None:
         raise SkipPair(f"source {getattr(source, 'name', '')} has no data of its own")
-    split = OWN_SPLIT if task.has(OWN_SPLIT) else "train"
+    # training cases of the suite's sources; other tasks have only `train`
+    split = Split.SOURCE_TRAIN if task.has(Split.SOURCE_TRAIN) else Split.TRAIN
     return PassCases(_first(task.cases(split, preparation), count, "passes.source.cases"), task.classes)
 
 
@@ -229,7 +228,7 @@ class TargetPass:
 
     def labelled(self) -> Sequence[Case]:
         """The target's labelled cases, prepared for this source."""
-        return _first(self.target.cases("train", self.pair.preparation), self.cfg.stream.cases, "stream.cases")
+        return _first(self.target.cases(Split.TRAIN, self.pair.preparation), self.cfg.stream.cases, "stream.cases")
 
     def further(self) -> dict[str, Callable[[], PassCases]]:
         """Functions that find the cases of the extra passes, by name of the pass."""

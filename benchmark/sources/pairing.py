@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.preprocessing.preparation import Preparation, follow
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import SkipPair
 from benchmark.sources.model import Model
 from benchmark.sources.weights.match import shapes_of
@@ -43,7 +43,7 @@ def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pai
     preparation = follow(model.preparation, target.preparation, intensities=intensities, spacing=spacing)
     if model.arch.dims == 2 and preparation.transpose is None:
         preparation = replace(preparation, transpose=(0, 1, 2))  # slices are taken along the first axis
-    flat = model.arch.dims == 3 and target.cases("train", preparation)[0].labels.shape[0] == 1
+    flat = model.arch.dims == 3 and target.cases(Split.TRAIN, preparation)[0].labels.shape[0] == 1
     model = adapted(model, channels=target.channels, flat=flat)
     return Pair(replace(model, notes=(*model.notes, *_differences(model, preparation))), preparation)
 

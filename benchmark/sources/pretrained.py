@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.weights.checkpoint import Checkpoint
 
-SOURCE_SPLITS = ("source_train", "source_validation")
-TARGET_SPLITS = ("train", "test")
+SOURCE_SPLITS = (Split.SOURCE_TRAIN, Split.SOURCE_VALIDATION)
+TARGET_SPLITS = (Split.TRAIN, Split.TEST)
 SCRATCH_CLASSES = 2  # the width of the head of an untrained network, which has no label set
 
 
