@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +24,12 @@ from analysis.evaluation.controls import static_leaderboard
 from analysis.evaluation.evaluate import Evaluation, evaluate, mean_evaluation
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import measured
-from analysis.evaluation.study import MEAN
 from analysis.tables.number_format import number, percent, strict_json
 from analysis.tables.study_tables import LABELS, STATIC
 from analysis.tables.tables import Column, Row, Table, table_of
 from analysis.tables.terminal import TerminalTable
 from analysis.truth.dispersion import Dispersion, dispersion, rank_table
-from analysis.truth.pools import Pool, pools
+from analysis.truth.pools import Pool, Scope, pools
 from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point
@@ -104,8 +102,8 @@ def audit(
 
     Example:
         >>> from analysis.published import published_truth
-        >>> found = audit(published_truth("openmind_resenc_l"), resamples=50)
-        >>> round(found.static["weighted_kendall"], 2)
+        >>> openmind = audit(published_truth("openmind_resenc_l"), resamples=50)
+        >>> round(openmind.static["weighted_kendall"], 2)
         0.4
     """
     every = _pools(table, sources)
@@ -114,14 +112,14 @@ def audit(
     draws = draw(
         [name for pool in every for name in pool.sources], resamples=resamples, generator=np.random.default_rng(seed)
     )
-    found = _static(every, draws)
-    mean = mean_evaluation(found, name=MEAN)
+    evaluations = _static(every, draws)
+    mean = mean_evaluation(evaluations, scope=Scope.MEAN)
     return Audit(
         static={key: value for measure in PRIMARY for key, value in measured(mean, measure).items()},
         reason=mean.reason,
         dispersion=dispersion(every),
         resolution=resolution,
-        by_target=_by_target(every, found, resolution),
+        by_target=_by_target(every, evaluations, resolution),
         by_source=_by_source(every),
     )
 
@@ -143,15 +141,20 @@ def _static(every: Sequence[Pool], draws: SourceDraws) -> list[Evaluation]:
     return evaluations
 
 
-def _by_target(every: Sequence[Pool], found: Sequence[Evaluation], resolution: float) -> pd.DataFrame:
-    values = np.array([item.agreement.value[WEIGHTED_KENDALL.name] for item in found])
+def _by_target(every: Sequence[Pool], evaluations: Sequence[Evaluation], resolution: float) -> pd.DataFrame:
+    values = np.array([item.agreement.value[WEIGHTED_KENDALL.name] for item in evaluations])
     others = (values.sum() - values) / (len(values) - 1)
     rows = []
-    for pool, item, rest in zip(every, found, others, strict=True):
+    for pool, item, rest in zip(every, evaluations, others, strict=True):
         upper = np.triu_indices(len(pool.sources), 1)
         gaps = np.abs(pool.mean[:, None] - pool.mean[None, :])[upper]
-        facts = {"target": pool.target, "sources": len(pool.sources), "spread": pool.spread}
-        facts |= {"tied": float((gaps <= resolution).mean()), "reason": item.reason}
+        facts = {
+            "target": pool.target,
+            "sources": len(pool.sources),
+            "spread": pool.spread,
+            "tied": float((gaps <= resolution).mean()),
+            "reason": item.reason,
+        }
         rows.append(facts | dict(item.agreement.value) | {"weighted_kendall_others": float(rest)})
     return pd.DataFrame(rows)
 
@@ -162,7 +165,7 @@ def _by_source(every: Sequence[Pool]) -> pd.DataFrame:
     for source in ranks["source"]:
         left = [pool.only(set(pool.sources) - {source}) for pool in every]
         once = draw([name for pool in left for name in pool.sources], resamples=1, generator=np.random.default_rng(0))
-        without.append(mean_evaluation(_static(left, once), name=MEAN).agreement.value[WEIGHTED_KENDALL.name])
+        without.append(mean_evaluation(_static(left, once), scope=Scope.MEAN).agreement.value[WEIGHTED_KENDALL.name])
     return ranks.assign(weighted_kendall_without=without)
 
 
@@ -208,28 +211,28 @@ SOURCE_COLUMNS = (
 )
 
 
-def audit_tables(found: Audit, parts: Mapping[str, Audit], *, name: str) -> tuple[Table, ...]:
+def audit_tables(whole: Audit, parts: Mapping[str, Audit], *, name: str) -> tuple[Table, ...]:
     """The three tables of an audit: the static leaderboard, then by target and by source.
 
     Args:
-        found: The audit of all sources.
+        whole: The audit of all sources.
         parts: Name -> the audit of a sub-pool.
         name: The name of the table of truth.
     """
-    audits = {"all": found, **parts}
+    audits = {"all": whole, **parts}
     notes = (
-        f"tied: pairs within {100 * found.resolution:g} Dice points, mean over targets.",
+        f"tied: pairs within {100 * whole.resolution:g} Dice points, mean over targets.",
         "Agreement of the static leaderboard (mean centred Dice on the other targets) with the Dice, mean over "
         "targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better "
         "half: by mean rank, so chosen by the outcome.",
         *(f"{label}: {part.reason}" for label, part in audits.items() if part.reason),
     )
-    title = f"Audit of {name}: the static leaderboard over {len(found.by_target)} targets"
-    reasons = (f"{row['target']}: {row['reason']}" for row in found.by_target.to_dict("records") if row["reason"])
+    title = f"Audit of {name}: the static leaderboard over {len(whole.by_target)} targets"
+    reasons = (f"{row['target']}: {row['reason']}" for row in whole.by_target.to_dict("records") if row["reason"])
     return (
         table_of(title, POOL_COLUMNS, [[_pool_row(label, part) for label, part in audits.items()]], notes),
-        table_of("Which targets carry the result", TARGET_COLUMNS, [found.by_target], reasons),
-        table_of("Which sources carry the result", SOURCE_COLUMNS, [found.by_source]),
+        table_of("Which targets carry the result", TARGET_COLUMNS, [whole.by_target], reasons),
+        table_of("Which sources carry the result", SOURCE_COLUMNS, [whole.by_source]),
     )
 
 
@@ -242,32 +245,37 @@ def _pool_row(label: str, part: Audit) -> Row:
 def run(cfg: DictConfig) -> None:
     """Audit the table and its sub-pools, print the tables, and write audit.json."""
     table = read_table(cfg.table)
-    settings = {"resolution": cfg.resolution, "resamples": cfg.resamples, "seed": cfg.seed}
-    found = _audited(table, None, settings)
+    whole = _audited(table, None, cfg)
     # the sources with the better mean rank, between which a user would choose
-    ranked = list(found.by_source["source"])
+    ranked = list(whole.by_source["source"])
     better_half = ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]
     sub_pools = {BETTER_HALF: better_half} | {str(name): list(names) for name, names in (cfg.sub_pools or {}).items()}
-    parts = {name: _audited(table, names, settings, name) for name, names in sub_pools.items()}
+    parts = {name: _audited(table, names, cfg, name) for name, names in sub_pools.items()}
     path = Path(cfg.output_dir) / "audit.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"table": table.name} | found.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
+    facts = {"table": table.name} | whole.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
     write_text(path, json.dumps(strict_json(facts), indent=2) + "\n")
     console = wide_console()
-    for shown in audit_tables(found, parts, name=table.name):
+    for shown in audit_tables(whole, parts, name=table.name):
         console.print(TerminalTable(shown))
     if table.percent:
         console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
     console.print(f"written: {path}", highlight=False)
 
 
-def _audited(table: TruthTable, sources: Sequence[str] | None, settings: Mapping[str, Any], name: str = "") -> Audit:
+def _audited(table: TruthTable, sources: Sequence[str] | None, cfg: DictConfig, name: str = "") -> Audit:
     unknown = sorted(set(sources or ()) - set(table.truth["source"]))
     if unknown:
         raise InputError(f"sub_pools.{name} must name sources of {table.name}, got {', '.join(unknown)}")
     if (targets := table.truth["target"].nunique()) < 2:
         raise InputError(f"{table.name} must contain at least 2 targets, got {targets}")
-    return audit(table.truth.drop(columns="tune"), sources=sources, **settings)
+    return audit(
+        table.truth.drop(columns="tune"),
+        sources=sources,
+        resolution=cfg.resolution,
+        resamples=cfg.resamples,
+        seed=cfg.seed,
+    )
 
 
 main = entry_point("audit", run)

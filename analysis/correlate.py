@@ -43,10 +43,10 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     scans = {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
     metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
-    used = {stage: sorted(row.key for row in found) for stage, found in rows.items()}
+    used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
     given = {"table": text_digest(truth.to_csv())} if table else {}
     key = job_key(
-        "summary", "analysis.correlate", {"jobs": used, "settings": settings, "page": template_digest()} | given
+        "summary", "analysis.correlate", {"jobs": used, "settings": settings, "page": template_digest(), **given}
     )
     sources = source_frame(rows["pretrain"])
     outside = rows_outside(truth, sources, cfg.suite) if table else ""
@@ -97,11 +97,11 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
         suite: The suite's name.
     """
     console = wide_console()
-    found = summary_metrics(study)
+    summary = summary_metrics(study)
     console.print(
-        f"\ntruth: split-half reliability {found['reliability']:.2f} "
-        f"[{found['reliability_low']:.2f}, {found['reliability_high']:.2f}] (mean over targets of Kendall's tau), "
-        f"ceiling of Kendall {found['ceiling']:.2f}; tuned: {study.tune}"
+        f"\ntruth: split-half reliability {summary['reliability']:.2f} "
+        f"[{summary['reliability_low']:.2f}, {summary['reliability_high']:.2f}] (mean over targets of Kendall's tau), "
+        f"ceiling of Kendall {summary['ceiling']:.2f}; tuned: {study.tune}"
         f"{'' if study.truth_from == FINE_TUNING else f'; from {study.truth_from}'}\n",
         highlight=False,
     )

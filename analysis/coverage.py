@@ -68,8 +68,8 @@ class Simulation:
         scores, dice = normal_pools(self.studies, self.sources, self.correlation, generator)
         for study in track(range(self.studies), f"{self.sources} sources", transient=True):
             draws = draw(self._names, resamples=self.resamples, generator=generator)
-            for name, found in self._intervals(scores[:, study], dice[study], draws).items():
-                ends[name][study] = found.low, found.high
+            for name, interval in self._intervals(scores[:, study], dice[study], draws).items():
+                ends[name][study] = interval.low, interval.high
         rows = pd.DataFrame([self._row(name, truth[name], values) for name, values in ends.items()])
         return rows.merge(self._null(generator), how="left", on="measure")
 
@@ -79,15 +79,19 @@ class Simulation:
 
     def _truth(self, generator: np.random.Generator) -> dict[str, float]:
         scores, dice = normal_pools(POOLS, self.sources, self.correlation, generator)
-        found = {measure.name: float(measure.of_rows(scores[0], dice).mean()) for measure in MEASURES}
-        return found | {PEARSON.name: self.correlation, DIFFERENCE: 0.0}
+        return {measure.name: float(measure.of_rows(scores[0], dice).mean()) for measure in MEASURES} | {
+            PEARSON.name: self.correlation,
+            DIFFERENCE: 0.0,
+        }
 
     def _intervals(self, scores: Array, dice: Array, draws: SourceDraws) -> dict[str, Interval]:
-        found = {PEARSON.name: fisher_interval(PEARSON.of_pool(scores[0], dice), self.sources)}
+        intervals = {PEARSON.name: fisher_interval(PEARSON.of_pool(scores[0], dice), self.sources)}
         resampled = {m.name: m.of_resamples(scores[0], dice, draws.counts) for m in MEASURES if m is not PEARSON}
-        found |= {m.name: m.interval(resampled[m.name], self.sources) for m in MEASURES if m is not PEARSON}
+        intervals |= {m.name: m.interval(resampled[m.name], self.sources) for m in MEASURES if m is not PEARSON}
         other = WEIGHTED_KENDALL.of_resamples(scores[1], dice, draws.counts)
-        return found | {DIFFERENCE: WEIGHTED_KENDALL.interval(resampled[WEIGHTED_KENDALL.name] - other, self.sources)}
+        return intervals | {
+            DIFFERENCE: WEIGHTED_KENDALL.interval(resampled[WEIGHTED_KENDALL.name] - other, self.sources)
+        }
 
     def _row(self, name: str, truth: float, ends: Array) -> dict[str, str | float]:
         low, high = ends.T
@@ -133,18 +137,18 @@ def normal_pools(number: int, n: int, correlation: float, generator: np.random.G
     return correlation * dice + np.sqrt(1 - correlation**2) * noise, 0.5 + 0.1 * dice
 
 
-def misses(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> list[str]:
+def misses(coverage: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> list[str]:
     """List coverage outside its bounds, and p-values that are not uniform.
 
     Args:
-        found: Rows of `Simulation.run`.
+        coverage: Rows of `Simulation.run`.
         bounds: Sources -> minimum and maximum coverage.
 
     Returns:
         One line per failure.
     """
     failures = []
-    for _, row in found.iterrows():
+    for _, row in coverage.iterrows():
         low, high = bounds[row["sources"]]
         if not low <= row["coverage"] <= high:
             failures.append(f"{row['measure']} at {row['sources']} sources covers {row['coverage']:.1%}")
@@ -161,23 +165,23 @@ def run(cfg: DictConfig) -> None:
         raise InputError(f"bounds must have an entry for each of sizes, missing {', '.join(map(str, unbound))}")
     bounds = {int(size): tuple(cfg.bounds[size]) for size in cfg.sizes}
     fixed = (float(cfg.correlation), int(cfg.studies), int(cfg.resamples), int(cfg.permutations), int(cfg.seed))
-    found = pd.concat([Simulation(size, *fixed).run() for size in bounds], ignore_index=True)
+    coverage = pd.concat([Simulation(size, *fixed).run() for size in bounds], ignore_index=True)
     path = Path(cfg.output_dir) / "coverage.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    found.to_csv(path, index=False)
+    coverage.to_csv(path, index=False)
     console = wide_console()
-    console.print(coverage_table(found, bounds))
+    console.print(coverage_table(coverage, bounds))
     console.print(f"written: {path}", highlight=False)
-    if short := misses(found, bounds):
+    if short := misses(coverage, bounds):
         sys.stderr.write(f"fell short: {'; '.join(short)}\n")
         sys.exit(FELL_SHORT)
 
 
-def coverage_table(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> Table:
+def coverage_table(coverage: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -> Table:
     """The table for the terminal: one row per measure, with the coverage of each size and the p-values under the null.
 
     Args:
-        found: Rows of `Simulation.run`.
+        coverage: Rows of `Simulation.run`.
         bounds: Sources -> minimum and maximum coverage.
 
     Returns:
@@ -188,7 +192,7 @@ def coverage_table(found: pd.DataFrame, bounds: Mapping[int, Sequence[float]]) -
     for size, (low, high) in bounds.items():
         table.add_column(f"n = {size}\n{low:.0%}-{high:.0%}", justify="right")
         table.add_column("p <= .05", justify="right")
-    for measure, rows in found.groupby("measure", sort=False):
+    for measure, rows in coverage.groupby("measure", sort=False):
         cells = []
         for _, row in rows.iterrows():
             share = "" if np.isnan(row["p_below_05"]) else f"{row['p_below_05']:.1%}"

@@ -13,7 +13,7 @@ This is the energy term only; the published ETran adds a classification term, no
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy.special import logsumexp
@@ -26,7 +26,7 @@ from benchmark.metric.standalone import require, require_choice
 Tail: TypeAlias = Literal["bot", "top"]
 
 
-def etran_energy_score(logits: Array, **options: Any) -> float:
+def etran_energy_score(logits: Array, **options: object) -> float:
     """Mean energy over one tail of the samples.
 
     Args:

@@ -14,7 +14,7 @@ form omits the factor d in the log-determinant; ours includes it. `full`, which 
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from benchmark.statistics import ClassMoments
 Gaussian: TypeAlias = Literal["diagonal", "spherical", "full"]
 
 
-def gbc_score(features: Array, labels: Array, **options: Any) -> float:
+def gbc_score(features: Array, labels: Array, **options: object) -> float:
     """Minus the sum of Bhattacharyya coefficients over ordered pairs of classes.
 
     Args:
@@ -51,7 +51,7 @@ def gbc_score(features: Array, labels: Array, **options: Any) -> float:
     return value_or_warn(gbc_from_moments(sample_moments(features, labels), **options))
 
 
-def gbc_from_moments(moments: ClassMoments, **options: Any) -> Score:
+def gbc_from_moments(moments: ClassMoments, **options: object) -> Score:
     """GBC from class moments; NaN where both a variance and the floor are 0."""
     return GBC.of_samples(**options)._score(moments)
 

@@ -13,7 +13,6 @@ version is not the H-score.)
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from benchmark.statistics import ClassMoments
 ROUNDING_OF_A_CONSTANT = 1e-12
 
 
-def h_score(features: Array, labels: Array, **options: Any) -> float:
+def h_score(features: Array, labels: Array, **options: object) -> float:
     """tr(pinv(cov X) cov(E[X | y])).
 
     Args:
@@ -48,7 +47,7 @@ def h_score(features: Array, labels: Array, **options: Any) -> float:
     return value_or_warn(h_score_from_moments(sample_moments(features, labels), **options))
 
 
-def h_score_from_moments(moments: ClassMoments, **options: Any) -> Score:
+def h_score_from_moments(moments: ClassMoments, **options: object) -> Score:
     """H-score from class moments, with part "rank", the number of directions kept; NaN if all features are equal."""
     return HScore.of_samples(**options)._score(moments)
 

@@ -12,7 +12,6 @@ Deviation: with `released_ties`, as in the authors' code, a sample whose k neigh
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -26,7 +25,7 @@ from benchmark.metric.standalone import require
 BLOCK = 512
 
 
-def knn_score(features: Array, labels: Array, **options: Any) -> float:
+def knn_score(features: Array, labels: Array, **options: object) -> float:
     """Leave-one-out accuracy of the k nearest neighbours.
 
     Args:

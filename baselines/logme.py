@@ -22,7 +22,7 @@ features explain exactly have unbounded evidence when n > d; `eps` bounds it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -42,7 +42,7 @@ RIDGE_LIMIT = 1e-12
 LEAST = 1e-300
 
 
-def logme_score(features: Array, labels: Array, **options: Any) -> float:
+def logme_score(features: Array, labels: Array, **options: object) -> float:
     """Mean log evidence per sample of one-vs-rest Bayesian linear models.
 
     Args:
@@ -66,7 +66,7 @@ def logme_score(features: Array, labels: Array, **options: Any) -> float:
     return value_or_warn(logme_from_moments(sample_moments(features, labels), **options))
 
 
-def logme_from_moments(moments: ClassMoments, **options: Any) -> Score:
+def logme_from_moments(moments: ClassMoments, **options: object) -> Score:
     """LogME from class moments, with parts "steps", the maximum over classes, and "rank"."""
     return LogME.of_samples(**options)._score(moments)
 

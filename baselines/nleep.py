@@ -15,7 +15,6 @@ separated.
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from benchmark.metric.standalone import require
 FAR = 1000
 
 
-def nleep_score(features: Array, labels: Array, **options: Any) -> float:
+def nleep_score(features: Array, labels: Array, **options: object) -> float:
     """LEEP computed on the posteriors of a Gaussian mixture.
 
     Args:

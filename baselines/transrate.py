@@ -12,7 +12,6 @@ absolute, so the score depends on the scale of the features.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from benchmark.metric.standalone import require
 from benchmark.statistics import ClassMoments
 
 
-def transrate_score(features: Array, labels: Array, **options: Any) -> float:
+def transrate_score(features: Array, labels: Array, **options: object) -> float:
     """Coding rate of the features minus the classes' mean coding rate, in nats.
 
     Args:
@@ -44,7 +43,7 @@ def transrate_score(features: Array, labels: Array, **options: Any) -> float:
     return value_or_warn(transrate_from_moments(sample_moments(features, labels), **options))
 
 
-def transrate_from_moments(moments: ClassMoments, **options: Any) -> Score:
+def transrate_from_moments(moments: ClassMoments, **options: object) -> Score:
     """TransRate from class moments, with the parts "whole" and "within"."""
     return TransRate.of_samples(**options)._score(moments)
 

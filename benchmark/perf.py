@@ -6,7 +6,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -80,7 +79,7 @@ def _table(measured: Mapping[str, Measurement]) -> Table:
 def _track(cfg: DictConfig, measured: Mapping[str, Measurement], written: Sequence[Path]) -> None:
     """Record one run in the store; measurements are never skipped."""
     store: Store = instantiate(cfg.tracking)
-    config: dict[str, Any] = {part: resolved(cfg[part]) for part in ("rows", "growth", "threads")}
+    config: dict[str, object] = {part: resolved(cfg[part]) for part in ("rows", "growth", "threads")}
     key = job_key("perf", "benchmark.perf", config, code=targets(config))
     params = {"device": cfg.device.name, "threads": cfg.threads, "rows": ",".join(measured)}
     with store.run("perf", key, "perf", params=params, config=config, suite=cfg.suite.name) as tracked:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -93,7 +92,7 @@ def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) 
     return Trained(network, losses, mean_dice(dice))
 
 
-def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, Any]:
+def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, object]:
     config = resolved(node)
     spacing = source.task.cases(source.splits[0])[0].spacing if source.task else None
     return {

@@ -16,7 +16,7 @@ float64 (or a 0-d array), NaN for resamples on which the measure is undefined.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Pairs = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.number)
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def _over_pairs(pairs: Pairs, counts: Counts) -> Array:
     return (copies @ pairs if pairs.ndim == 2 else (copies[..., None, :] @ pairs)[..., 0, :]).astype(np.float64)
 
 
-def _ordered(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
+def _ordered(values: NDArray[Number], order: NDArray[np.intp]) -> NDArray[Number]:
     """(..., n) the values of each resample in its order, or in the order (n,) that all share."""
     if order.ndim == 1:
         return values.take(order, axis=-1)

@@ -55,15 +55,15 @@ def corrected(agreement: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The same with M_p_holm and M_q (Benjamini-Hochberg) for each primary measure M: over the metrics of each subset,
-        target and tune; NaN for the controls.
+        scope, target and tune; NaN for the controls.
     """
-    found = agreement.copy()
-    family = found[found["kind"] == "metric"].groupby(["subset", "target", "tune"], sort=False)
+    table = agreement.copy()
+    family = table[table["kind"] == "metric"].groupby(["subset", "scope", "target", "tune"], sort=False)
     for measure in PRIMARY:
         p = family[f"{measure.name}_p"]
-        found[f"{measure.name}_p_holm"] = p.transform(lambda values: holm(values.to_numpy()))
-        found[f"{measure.name}_q"] = p.transform(lambda values: false_discovery(values.to_numpy()))
-    return found
+        table[f"{measure.name}_p_holm"] = p.transform(lambda values: holm(values.to_numpy()))
+        table[f"{measure.name}_q"] = p.transform(lambda values: false_discovery(values.to_numpy()))
+    return table
 
 
 def _holm(p: Array) -> Array:  # statsmodels' `multipletests` gives the same and takes 25 ms a call

@@ -48,12 +48,12 @@ class CriticalDifference:
     def cliques(self) -> tuple[tuple[str, ...], ...]:
         """The largest groups of metrics adjacent in rank that do not differ, best first."""
         names, values = list(self.ranks), np.array(list(self.ranks.values()))
-        found: list[tuple[int, int]] = []
+        cliques: list[tuple[int, int]] = []
         for start, value in enumerate(values):
             end = int(np.searchsorted(values, value + self.difference, side="right"))
-            if end - start > 1 and (not found or end > found[-1][1]):
-                found.append((start, end))
-        return tuple(tuple(names[start:end]) for start, end in found)
+            if end - start > 1 and (not cliques or end > cliques[-1][1]):
+                cliques.append((start, end))
+        return tuple(tuple(names[start:end]) for start, end in cliques)
 
 
 def critical_difference(table: pd.DataFrame, *, alpha: float = ALPHA) -> CriticalDifference:
@@ -68,8 +68,8 @@ def critical_difference(table: pd.DataFrame, *, alpha: float = ALPHA) -> Critica
 
     Example:
         >>> table = pd.DataFrame({"liver": [0.9, 0.5, 0.1], "lung": [0.8, 0.4, 0.3]}, index=["a", "b", "c"])
-        >>> found = critical_difference(table)
-        >>> dict(found.ranks), round(found.difference, 2)
+        >>> ranking = critical_difference(table)
+        >>> dict(ranking.ranks), round(ranking.difference, 2)
         ({'a': 1.0, 'b': 2.0, 'c': 3.0}, 2.34)
     """
     whole = table.dropna()

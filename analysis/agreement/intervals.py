@@ -56,8 +56,8 @@ def fisher_interval(r: float, n: int, *, level: float = LEVEL) -> Interval:
         The interval; undefined for n < 4.
 
     Example:
-        >>> found = fisher_interval(0.5, 12)
-        >>> round(found.low, 3), round(found.high, 3)
+        >>> interval = fisher_interval(0.5, 12)
+        >>> round(interval.low, 3), round(interval.high, 3)
         (-0.104, 0.834)
     """
     if not np.isfinite(r):
@@ -129,8 +129,8 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
 
     Example:
         >>> values = np.random.default_rng(0).normal(size=2000)
-        >>> found = bca_interval(0.0, values, np.linspace(-1, 1, 9))
-        >>> abs(found.high - 1.96) < 0.15
+        >>> interval = bca_interval(0.0, values, np.linspace(-1, 1, 9))
+        >>> abs(interval.high - 1.96) < 0.15
         True
     """
     plain = percentile_interval(resampled, level=level)

@@ -11,12 +11,11 @@ import json
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 TAG = "mlflow.sharedViewState."
 HEIGHT = 420  # of a chart in pixels; leaves room for the names below some thirty bars
 
-Chart = dict[str, Any]
+Chart = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class View:
         return TAG + self.key
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """The view in MLflow's format."""
-        charted = {chart.get("metricKey") for section in self.sections for chart in section.charts}
+        charted = {str(chart.get("metricKey")) for section in self.sections for chart in section.charts}
         sections = list(zip([f"{self.key}/{section.name}" for section in self.sections], self.sections, strict=True))
         return {
             "searchFilter": self.runs,

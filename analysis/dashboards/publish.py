@@ -4,16 +4,15 @@ MLflow's charts need flat runs: one per target and metric, and one per source an
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from analysis.dashboards.refresh import STUDY, refresh
-from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, SUBSETS, WITHOUT_WEAK, Study
+from analysis.evaluation.study import ALL, SUBSETS, WITHOUT_WEAK, Study
 from analysis.tables.study_tables import result_table
 from analysis.tables.tables import Row, markdown
-from analysis.truth.pools import Pool
+from analysis.truth.pools import Pool, Scope
 from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
 from benchmark.tracking.records import REASON, Data, Stage
@@ -40,13 +39,13 @@ MOST_PAIRS = 1000  # above this number MLflow's page cannot show charts of pairs
 
 @dataclass(frozen=True)
 class Flat:
-    """A run to log; all runs of a stage have the same names of params and metrics.
+    """A run to log; all runs of a stage have the same names of params and metrics, except that a mean has no target.
 
     Attributes:
         name: A readable name.
         note: The description, in Markdown.
         targets: Its targets.
-        params: Its params, such as metric and target.
+        params: Its params, such as metric, scope and target.
         metrics: Its results.
         tags: Tags to filter by.
     """
@@ -65,7 +64,7 @@ def publish(
     *,
     key: str,
     suite: str,
-    config: Mapping[str, Any],
+    config: Mapping[str, object],
     files: Sequence[Path],
     output: Path,
     settings: Mapping[str, str],
@@ -102,7 +101,7 @@ def publish(
         "resamples": study.resamples,
         "seed": study.seed,
         "subsets": ", ".join(SUBSETS.values()),
-        "means": f"{MEAN}, {MEAN_BY_SCAN}" if study.scans else MEAN,
+        "means": f"{Scope.MEAN}, {Scope.MEAN_BY_SCAN}" if study.scans else str(Scope.MEAN),
     }
     with store.run(Stage.SUMMARY, key, f"summary of {suite}", params=params, config=config, suite=suite) as run:
         run.log(metrics=summary_metrics(study), tags={"study": key[:STUDY]})
@@ -117,9 +116,9 @@ def summary_metrics(study: Study) -> dict[str, float]:
     """Reliability with its interval, ceilings and each metric's weighted Kendall, with and without weak sources."""
     values: dict[str, float] = {}
     for subset, suffix in ((ALL, ""), (WITHOUT_WEAK, f"/{WITHOUT_WEAK}")):
-        row = study.reliability_of(MEAN, subset=subset)
+        row = study.reliability_of(subset=subset)
         values |= {f"{name}{suffix}": float(row[column]) for name, column in TRUTH_METRICS.items()}
-        agreement = study.agreement_of(MEAN, subset=subset)["weighted_kendall"]
+        agreement = study.agreement_of(subset=subset)["weighted_kendall"]
         values |= {f"weighted_kendall/{metric}{suffix}": float(value) for metric, value in agreement.items()}
     return values
 
@@ -130,7 +129,7 @@ def agreement_runs(study: Study) -> list[Flat]:
     The worst metric comes first, since MLflow's page shows the newest runs first.
     """
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["tune"] == study.tune)]
-    ranked = study.agreement_of(MEAN)["weighted_kendall"].sort_values(na_position="first").index
+    ranked = study.agreement_of()["weighted_kendall"].sort_values(na_position="first").index
     places = {metric: place for place, metric in enumerate(ranked)}
     targets = tuple(pool.target for pool in study.pools)
     ordered = sorted(rows.to_dict("records"), key=lambda row: places[row["metric"]])
@@ -151,31 +150,34 @@ def pair_runs(study: Study) -> list[Flat]:
 
 
 def _agreement(row: Row, targets: tuple[str, ...]) -> Flat:
-    metric, target = str(row["metric"]), str(row["target"])
+    metric, scope = str(row["metric"]), str(row["scope"])
+    # without an empty target: on the axis of targets MLflow's page takes it for the number 0
+    target = {"target": str(row["target"])} if scope == Scope.TARGET else {}
     names = [f"{scale}{end}" for scale in SCALES for end in ("", "_low", "_high")]
     names += [str(name) for name in row if str(name).endswith(QUALIFIED)]
     values = {name: float(row[name]) for name in (*names, "seconds", "targets")}
     if math.isnan(values["seconds"]):
         values["seconds"] = 0.0
-    if target == MEAN:
-        values |= {f"{MEAN}/{name}": values[name] for name in HEADLINES}
+    if scope == Scope.MEAN:
+        values |= {f"{Scope.MEAN}/{name}": values[name] for name in HEADLINES}
     undefined = math.isnan(values["weighted_kendall"]) or row["reason"]
-    means = {MEAN: f"mean over {row['targets']} targets", MEAN_BY_SCAN: "mean over scans"}
+    means: dict[str, str] = {Scope.MEAN: f"mean over {row['targets']} targets", Scope.MEAN_BY_SCAN: "mean over scans"}
+    place = f" on **{row['target']}**" if target else f", **{means[scope]}**"
     return Flat(
-        name=f"{metric}, {means[target]}" if target in means else f"{metric} on {target}",
-        note=_agreement_note(row, values),
-        targets=targets if target in means else (target,),
-        params={"metric": metric, "target": target, "tune": str(row["tune"]), "sources": f"{row['sources']:g}"},
+        name=f"{metric}{place.replace('**', '')}",
+        note=_agreement_note(row, values, place),
+        targets=tuple(target.values()) or targets,
+        params={"metric": metric, "scope": scope, **target, "tune": str(row["tune"]), "sources": f"{row['sources']:g}"},
         metrics=values,
         tags={"kind": str(row["kind"])} | ({f"{REASON}{metric}": str(row["reason"])} if undefined else {}),
     )
 
 
-def _agreement_note(row: Row, values: Mapping[str, float]) -> str:
+def _agreement_note(row: Row, values: Mapping[str, float], place: str) -> str:
     low, high = values["weighted_kendall_low"], values["weighted_kendall_high"]
     return (
-        f"Agreement of the {row['kind']} **{row['metric']}** with the Dice of {row['sources']:g} sources on "
-        f"**{row['target']}** after fine-tuning (tuned: {row['tune']}).\n\n"
+        f"Agreement of the {row['kind']} **{row['metric']}** with the Dice after fine-tuning (tuned: {row['tune']}) of "
+        f"{row['sources']:g} sources{place}.\n\n"
         f"Weighted Kendall **{values['weighted_kendall']:.2f}** [{low:.2f}, {high:.2f}], "
         f"{100 * values['weighted_kendall_share']:.0f}% of the ceiling {values['weighted_kendall_ceiling']:.2f}; "
         f"Kendall {values['kendall']:.2f}, Pearson {values['pearson']:.2f}. "
@@ -184,7 +186,7 @@ def _agreement_note(row: Row, values: Mapping[str, float]) -> str:
     )
 
 
-def _pair(pool: Pool, place: int, scores: Mapping[Any, float]) -> Flat:
+def _pair(pool: Pool, place: int, scores: Mapping[Hashable, float]) -> Flat:
     source, dice = pool.sources[place], pool.dice[place]
     spread = float(dice.std(ddof=1)) if len(dice) > 1 else math.nan
     return Flat(

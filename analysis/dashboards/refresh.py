@@ -7,23 +7,23 @@ a dot in its name, such as `stream.overlap` or `trainer.tune`; every job logs it
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from hydra.experimental.callback import Callback
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from analysis.dashboards.mlflow_views import Chart, Section, View, address, bars, parallel, scatter
-from analysis.evaluation.study import MEAN, MEAN_BY_SCAN
+from analysis.truth.pools import Scope
 from benchmark.errors import InputError
 from benchmark.tracking import NOTE, Store
 from benchmark.tracking.records import Row, Stage
 
 log = logging.getLogger(__name__)
 
-ABOUT = ("task", "source", "target", "seed", "metric")
+ABOUT = ("task", "source", "target", "seed", "metric", "scope")
 STAGES = (Stage.PRETRAIN, Stage.TRUTH, Stage.SCORE, Stage.AGREEMENT)
 STUDY = 12  # characters of a study's key that identify it
+MEAN_AGREEMENT = f"{Scope.MEAN}/weighted_kendall"  # only runs of the mean over targets have it
 MOST_SCORES = 3  # metrics shown for a sweep over a setting of the stream, one axis each
 # stage -> the metrics shown for a sweep; for scores they depend on the setting
 SWEEP_METRICS: dict[str, tuple[str, ...]] = {
@@ -78,7 +78,7 @@ def shared(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def swept(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
-    """Run -> the settings in which it differs from runs of its stage with the same task, source, target, seed, metric.
+    """Run -> the settings in which it differs from runs of its stage with the same values of `ABOUT`.
 
     Example:
         >>> about = {"source": "liver_long", "target": "spleen"}
@@ -136,13 +136,19 @@ def agreement_view(rows: Sequence[Row]) -> View:
     return View(
         key="agreement",
         title="agreement with the truth",
-        runs=f"tags.stage = '{Stage.AGREEMENT}'{_of_newest(rows)} and params.target != '{MEAN_BY_SCAN}'",
+        runs=f"tags.stage = '{Stage.AGREEMENT}'{_of_newest(rows)} and params.scope != '{Scope.MEAN_BY_SCAN}'",
         order="metrics.targets",
-        columns=["params.metric", "params.target", "tags.kind", *(f"metrics.{name}" for name in measured)],
+        columns=[
+            "params.metric",
+            "params.scope",
+            "params.target",
+            "tags.kind",
+            *(f"metrics.{name}" for name in measured),
+        ],
         sections=[
             Section(
                 "Mean over targets: agreement, and its cost",
-                [bars("mean/weighted_kendall"), scatter("mean/seconds", "mean/weighted_kendall")],
+                [bars(MEAN_AGREEMENT), scatter("mean/seconds", MEAN_AGREEMENT)],
             ),
             Section(
                 "Target, metric, cost, agreement", [parallel(["target", "metric"], ["seconds", "weighted_kendall"])], 1
@@ -195,7 +201,8 @@ def sweeps_view(sweeps: Mapping[tuple[str, str], Sequence[Row]]) -> View:
 
 def _charts(stage: str, setting: str, rows: Sequence[Row]) -> list[Chart]:
     outcomes = _outcomes(stage, setting, rows)
-    return [parallel([setting, *AXES[stage]], outcomes), bars(outcomes[-1])]
+    means = [parallel([setting, "metric"], [MEAN_AGREEMENT])] if stage == Stage.AGREEMENT else []
+    return [parallel([setting, *AXES[stage]], outcomes), *means, bars(outcomes[-1])]
 
 
 def _outcomes(stage: str, setting: str, rows: Sequence[Row]) -> list[str]:
@@ -225,7 +232,7 @@ def _best_metric(rows: Sequence[Row]) -> list[str]:
     means = {
         row.params["metric"]: row.metrics["weighted_kendall"]
         for row in rows
-        if row.stage == Stage.AGREEMENT and row.params["target"] == MEAN and row.tags.get("kind") == "metric"
+        if row.stage == Stage.AGREEMENT and row.params.get("scope") == Scope.MEAN and row.tags.get("kind") == "metric"
         if row.tags.get("study") == _newest(rows)
     }
     defined = {name: value for name, value in means.items() if not math.isnan(value)}
@@ -235,7 +242,7 @@ def _best_metric(rows: Sequence[Row]) -> list[str]:
 class AfterSweep(Callback):
     """Hydra callback of every command: refresh the dashboards after a multirun."""
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+    def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
         """Refresh the views; further arguments of Hydra are not used."""
         try:
             refresh(instantiate(config.tracking))

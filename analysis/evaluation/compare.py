@@ -32,12 +32,18 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
         measure: The measure of agreement.
 
     Returns:
-        metric, other, measure, target, tune, difference (first minus second), low, high (95%), probability (share of
-        draws in which the first agrees better), p, reason; NaN with the reason if either metric is undefined.
+        metric, other, measure, scope, target, tune, difference (first minus second), low, high (95%), probability
+        (share of draws in which the first agrees better), p, reason; NaN with the reason if either metric is undefined.
     """
     name = measure.name
-    row: Row = {"metric": first.metric, "other": second.metric, "measure": name}
-    row |= {"target": first.target, "tune": first.tune}
+    row: Row = {
+        "metric": first.metric,
+        "other": second.metric,
+        "measure": name,
+        "scope": first.scope,
+        "target": first.target,
+        "tune": first.tune,
+    }
     difference = first.agreement.value[name] - second.agreement.value[name]
     paired = first.agreement.resampled[name] - second.agreement.resampled[name]
     draws = paired[np.isfinite(paired)]
@@ -52,11 +58,11 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
     return row | {"p": _p(draws), "reason": interval.reason}
 
 
-def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds: Mapping[str, str]) -> list[Row]:
+def comparisons(evaluations: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds: Mapping[str, str]) -> list[Row]:
     """Compare every metric and control with CC-FV and with the static leaderboard, on every target and mean.
 
     Args:
-        found: Metric -> its evaluations, with the same targets in the same order for every metric.
+        evaluations: Metric -> its evaluations, with the same targets in the same order for every metric.
         subset: The name of the sub-pool.
         kinds: Metric -> "metric" or "control".
 
@@ -64,11 +70,11 @@ def comparisons(found: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds
         The rows of `compare` with subset, kind and p_holm (corrected over the metrics, without the controls).
     """
     rows: list[Row] = []
-    for other in (name for name in OTHERS if name in found):
+    for other in (name for name in OTHERS if name in evaluations):
         for measure in PRIMARY:
-            for place in range(len(found[other])):
-                names = [name for name in found if name != other]
-                here = [compare(found[name][place], found[other][place], measure=measure) for name in names]
+            for place in range(len(evaluations[other])):
+                names = [name for name in evaluations if name != other]
+                here = [compare(evaluations[name][place], evaluations[other][place], measure=measure) for name in names]
                 adjusted = holm(
                     [row["p"] if kinds[name] == "metric" else np.nan for name, row in zip(names, here, strict=True)]
                 )

@@ -64,17 +64,17 @@ def correlate(
     names = frozenset(name for pool in every for name in pool.sources)
     settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples)
     generators = np.random.default_rng(seed).spawn(3)
-    found = [
+    subsets = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
         for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
     sub_pools = stability([pool for pool in every if pool.tune == tune], scores, sources, generator=generators[2])
-    return _study(every, found, settings, sub_pools, seed=seed, truth_from=truth_from)
+    return _study(every, subsets, settings, sub_pools, seed=seed, truth_from=truth_from)
 
 
 def _study(
     every: Sequence[Pool],
-    found: Sequence[Rows],
+    subsets: Sequence[Rows],
     settings: Settings,
     sub_pools: Sequence[Mapping[str, str | float]],
     *,
@@ -86,15 +86,15 @@ def _study(
         tune=settings.tune,
         pools=main,
         other_pools=tuple(pool for pool in every if pool.tune != settings.tune),
-        scores=found[0].scores,
+        scores=subsets[0].scores,
         sources=settings.sources,
-        agreement=corrected(pd.DataFrame([row for rows in found for row in rows.agreement])),
-        reliability=pd.DataFrame([row for rows in found for row in rows.reliability]),
-        comparisons=pd.DataFrame([row for rows in found for row in rows.comparisons]),
-        stability=pd.DataFrame([*sub_pools, *found[0].stability], columns=list(STABILITY)),
+        agreement=corrected(pd.DataFrame([row for rows in subsets for row in rows.agreement])),
+        reliability=pd.DataFrame([row for rows in subsets for row in rows.reliability]),
+        comparisons=pd.DataFrame([row for rows in subsets for row in rows.comparisons]),
+        stability=pd.DataFrame([*sub_pools, *subsets[0].stability], columns=list(STABILITY)),
         ranks=rank_table(main),
         dispersion=dispersion(main),
-        gaps=gap_table(main, found[0].scores),
+        gaps=gap_table(main, subsets[0].scores),
         scans=settings.scans,
         resamples=settings.resamples,
         seed=seed,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from analysis.agreement.measure_table import PEARSON
 from analysis.agreement.rank_measures import why_undefined
 from analysis.evaluation.prepared_truth import Agreement, PreparedTruth
-from analysis.truth.pools import Pool
+from analysis.truth.pools import Pool, Scope
 
 Array = NDArray[np.float64]
 Missing = Literal["nan", "leave_out"]
@@ -27,7 +27,8 @@ class Evaluation:
     """The agreement of one metric with the truth on one target, or its mean over targets.
 
     Attributes:
-        target: The target, or the name of the mean.
+        scope: Whether it is the agreement on one target or a mean.
+        target: The target; for the mean over the targets of one scan, the scan; for other means "".
         tune: What was fine-tuned.
         metric: The metric or control.
         sources: The number of sources in the pool; for a mean, the mean number.
@@ -40,6 +41,7 @@ class Evaluation:
         agreement: The agreement; all NaN if undefined.
     """
 
+    scope: Scope
     target: str
     tune: str
     metric: str
@@ -74,6 +76,7 @@ def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing
     kept = finite if missing == "leave_out" else np.ones(len(x), dtype=bool)
     undefined = gaps if missing == "nan" and gaps else why_undefined(x[kept], y[kept])
     return Evaluation(
+        scope=Scope.TARGET,
         target=pool.target,
         tune=pool.tune,
         metric=metric,
@@ -88,8 +91,8 @@ def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing
     )
 
 
-def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
-    """Average one metric over targets (or over means of targets), draw by draw, with `name` as target.
+def mean_evaluation(parts: Sequence[Evaluation], *, scope: Scope, target: str = "") -> Evaluation:
+    """Average one metric over targets (or over means of targets), draw by draw.
 
     The mean is NaN with the reason if any part is NaN.
     """
@@ -97,7 +100,8 @@ def mean_evaluation(parts: Sequence[Evaluation], *, name: str) -> Evaluation:
     incomplete = [part.target for part in parts if part.counted < part.sources]
     prefix, targets = ("undefined on ", undefined) if undefined else ("without some sources on ", incomplete)
     return Evaluation(
-        target=name,
+        scope=scope,
+        target=target,
         tune=parts[0].tune,
         metric=parts[0].metric,
         sources=float(np.mean([part.sources for part in parts])),

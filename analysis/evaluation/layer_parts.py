@@ -31,12 +31,12 @@ def layer_terms(parts: pd.DataFrame) -> pd.DataFrame:
 
     Example:
         >>> rows = [("a", "liver", "part/ccfv/consistency_1", 1.0), ("a", "liver", "part/ccfv/variety_1", np.e)]
-        >>> found = layer_terms(pd.DataFrame(rows, columns=["source", "target", "name", "value"]))
-        >>> found[["consistency", "variety", "both"]].to_numpy().tolist()
+        >>> terms = layer_terms(pd.DataFrame(rows, columns=["source", "target", "name", "value"]))
+        >>> terms[["consistency", "variety", "both"]].to_numpy().tolist()
         [[0.0, 1.0, 1.0]]
     """
-    found = parts["name"].astype(str).str.extract(NAME)
-    ours = parts.assign(part=found[0], layer=found[1]).dropna(subset=["part"])
+    matches = parts["name"].astype(str).str.extract(NAME)
+    ours = parts.assign(part=matches[0], layer=matches[1]).dropna(subset=["part"])
     if ours.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     wide = ours.pivot_table(index=["source", "target", "layer"], columns="part", values="value")

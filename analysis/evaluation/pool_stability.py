@@ -83,8 +83,14 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
     Returns:
         N rows with the columns `COLUMNS`; `sources` is the number of sources left.
     """
-    shared: Row = {"family": "one_source", "metric": mean.metric, "kind": kind}
-    shared |= {"targets": mean.targets, "sources": len(names) - 1, "reason": mean.reason}
+    shared: Row = {
+        "family": "one_source",
+        "metric": mean.metric,
+        "kind": kind,
+        "targets": mean.targets,
+        "sources": len(names) - 1,
+        "reason": mean.reason,
+    }
     values = zip(*(mean.agreement.jackknife[measure.name].tolist() for measure in PRIMARY), strict=True)
     return [
         shared | {"subpool": f"without {name}"} | dict(zip((m.name for m in PRIMARY), row, strict=True))
@@ -102,9 +108,13 @@ def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]
         scores = [block[:, place[metric]] for block in blocks]
         values = {measure.name: _values(measure, scores, parts) for measure in PRIMARY}
         gaps = [pool.target for pool, value in zip(parts, values[PRIMARY[0].name], strict=True) if np.isnan(value)]
-        row = shared | {"metric": metric, "kind": kind, "targets": len(parts)}
-        row |= {"sources": float(np.mean([len(pool.sources) for pool in parts]))}
-        row |= {name: float(np.mean(found)) for name, found in values.items()}
+        row = shared | {
+            "metric": metric,
+            "kind": kind,
+            "targets": len(parts),
+            "sources": float(np.mean([len(pool.sources) for pool in parts])),
+            **{name: float(np.mean(by_pool)) for name, by_pool in values.items()},
+        }
         rows.append(row | {"reason": "undefined on " + ", ".join(gaps) if gaps else ""})
     return rows
 

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.truth.dispersion import Dispersion
-from analysis.truth.pools import Pool
+from analysis.truth.pools import Pool, Scope
 
-MEAN = "mean"
-MEAN_BY_SCAN = "mean_by_scan"
 FINE_TUNING = "fine-tuning"
-MEANS = (MEAN, MEAN_BY_SCAN)
 ALL = "all"
 WITHOUT_WEAK = "without_weak"
 SUBSETS = {ALL: "all sources", WITHOUT_WEAK: "without scratch and short sources"}
@@ -27,10 +24,10 @@ class Study:
         other_pools: The truth of pools with another choice of what is tuned; they have own rows and enter no mean.
         scores: Columns source, target, metric, score, reason, seconds, kind ("metric" or "control").
         sources: The frame of the sources, as given.
-        agreement: One row per subset, target (or `mean`, `mean_by_scan`), tune and metric;
-            `analysis.evaluation.rows.agreement_row`.
-        reliability: One row per subset, target (or mean) and tune; `analysis.evaluation.rows.reliability_row`.
-        comparisons: One row per subset, target (or mean), tune, measure, metric and other;
+        agreement: One row per subset, target or mean, tune and metric; `analysis.evaluation.rows.agreement_row`. The
+            column `scope`, a `Scope`, says which; the column `target` is empty for means.
+        reliability: One row per subset, target or mean, and tune; `analysis.evaluation.rows.reliability_row`.
+        comparisons: One row per subset, target or mean, tune, measure, metric and other;
             `analysis.evaluation.compare`.
         stability: One row per sub-pool and metric, means over targets; `analysis.evaluation.pool_stability`.
         ranks: One row per source, its ranks by the truth over targets; `analysis.truth.dispersion.rank_table`.
@@ -59,13 +56,12 @@ class Study:
     seed: int
     truth_from: str = FINE_TUNING
 
-    def agreement_of(self, target: str = MEAN, *, subset: str = ALL) -> pd.DataFrame:
-        """The rows of one target or mean in the main study, indexed by metric.
+    def agreement_of(self, target: str = "", *, mean: Scope = Scope.MEAN, subset: str = ALL) -> pd.DataFrame:
+        """The rows of one target, or without a target of a mean, in the main study; indexed by metric.
 
         Metrics come before controls, both in descending order of weighted Kendall, NaN last.
         """
-        rows = self.agreement
-        rows = rows[(rows["target"] == target) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
+        rows = self._rows(self.agreement, target, mean, subset)
         rows = rows.sort_values(["kind", "weighted_kendall"], ascending=[False, False], kind="stable")
         return rows.set_index("metric")
 
@@ -73,33 +69,46 @@ class Study:
         """The rows of one metric or control on the targets of the main study, indexed by target, in pool order."""
         rows = self.agreement
         rows = rows[(rows["metric"] == metric) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
-        return rows[~rows["target"].isin(MEANS)].set_index("target")
+        return rows[rows["scope"] == Scope.TARGET].set_index("target")
 
-    def reliability_of(self, target: str = MEAN, *, subset: str = ALL) -> "pd.Series[float]":
-        """The row of `reliability` of one target or mean in the main study.
+    def reliability_of(self, target: str = "", *, mean: Scope = Scope.MEAN, subset: str = ALL) -> "pd.Series[float]":
+        """The row of `reliability` of one target, or without a target of a mean, in the main study.
 
         Raises:
             ValueError: There is no such row.
         """
-        rows = self.reliability
-        rows = rows[(rows["target"] == target) & (rows["subset"] == subset) & (rows["tune"] == self.tune)]
+        rows = self._rows(self.reliability, target, mean, subset)
         if len(rows) != 1:
             raise ValueError(f"`target` and `subset` must name a row of the study, got {target!r} and {subset!r}")
         return rows.iloc[0]
 
     def comparison(
-        self, metric: str, other: str, *, target: str = MEAN, measure: str = "weighted_kendall", subset: str = ALL
+        self,
+        metric: str,
+        other: str,
+        *,
+        target: str = "",
+        mean: Scope = Scope.MEAN,
+        measure: str = "weighted_kendall",
+        subset: str = ALL,
     ) -> "pd.Series[float]":
         """The row of `comparisons` of one metric with another, ccfv or static_leaderboard, in the main study.
+
+        It is that of one target, or without a target of a mean.
 
         Raises:
             ValueError: There is no such row.
         """
-        wanted = {"metric": metric, "other": other, "target": target, "measure": measure, "subset": subset}
-        wanted["tune"] = self.tune
         rows = self.comparisons
         if len(rows):
-            rows = rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+            rows = self._rows(rows, target, mean, subset)
+            rows = rows[(rows["metric"] == metric) & (rows["other"] == other) & (rows["measure"] == measure)]
         if len(rows) != 1:
-            raise ValueError(f"the study must compare {metric!r} with {other!r} on {target!r}, got {len(rows)} rows")
+            place = f"{target!r}" if target else f"the {mean.replace('_', ' ')}"
+            raise ValueError(f"the study must compare {metric!r} with {other!r} on {place}, got {len(rows)} rows")
         return rows.iloc[0]
+
+    def _rows(self, table: pd.DataFrame, target: str, mean: Scope, subset: str) -> pd.DataFrame:
+        """The rows of one target, or without a target of a mean, in the main study."""
+        here = (table["scope"] == (Scope.TARGET if target else mean)) & (table["target"] == target)
+        return table[here & (table["subset"] == subset) & (table["tune"] == self.tune)]

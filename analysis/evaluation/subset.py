@@ -15,8 +15,8 @@ from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_eva
 from analysis.evaluation.pool_stability import without_one_source
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import Row, agreement_row, reliability_row
-from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN
-from analysis.truth.pools import Pool
+from analysis.evaluation.study import ALL
+from analysis.truth.pools import Pool, Scope
 from analysis.truth.quality import Quality, mean_quality, quality
 from analysis.truth.seed_case_bootstrap import redrawn_dice
 
@@ -100,17 +100,19 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
         chosen = [pool for pool in every if pool.tune == tune]
         table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
-        found = _by_metric(chosen, table, settings, draws, generator, redraw=subset == ALL)
+        evaluations = _by_metric(chosen, table, settings, draws, generator, redraw=subset == ALL)
         if tune == settings.tune:
             qualities = _with_means(qualities, mean_quality, settings.scans)
-            found = {metric: _with_means(items, mean_evaluation, settings.scans) for metric, items in found.items()}
+            evaluations = {
+                metric: _with_means(items, mean_evaluation, settings.scans) for metric, items in evaluations.items()
+            }
             rows = replace(rows, scores=table)
         kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
-        rows = rows.plus(_rows(found, qualities, subset, kinds))
+        rows = rows.plus(_rows(evaluations, qualities, subset, kinds))
         if subset == ALL and tune == settings.tune:
             one_source = [
                 row
-                for metric, items in found.items()
+                for metric, items in evaluations.items()
                 for row in without_one_source(_mean(items), names=draws.names, kind=kinds[metric])
             ]
             rows = replace(rows, stability=one_source)
@@ -127,43 +129,43 @@ def _by_metric(
     redraw: bool,
 ) -> dict[str, list[Evaluation]]:
     """Metric -> its evaluations, one per target; pool by pool, so that only one pool's draws are in memory."""
-    found: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
+    evaluations: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
     here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
     for pool in chosen:
         truth = PreparedTruth(pool, draws, redrawn_dice(pool, draws=REDRAWS, generator=generator) if redraw else {})
-        for metric, items in found.items():
+        for metric, items in evaluations.items():
             scores = here.get((metric, pool.target), _NO_ROWS)
             items.append(evaluate(truth, scores, metric=metric, missing=settings.missing))
-    return found
+    return evaluations
 
 
 def _rows(
-    found: Mapping[str, Sequence[Evaluation]], qualities: Sequence[Quality], subset: str, kinds: Mapping[str, str]
+    evaluations: Mapping[str, Sequence[Evaluation]], qualities: Sequence[Quality], subset: str, kinds: Mapping[str, str]
 ) -> Rows:
-    truth = {item.target: item for item in qualities}
+    truth = {(item.scope, item.target): item for item in qualities}
     agreement = [
-        agreement_row(item, truth[item.target], subset=subset, kind=kinds[metric])
-        for metric, items in found.items()
+        agreement_row(item, truth[item.scope, item.target], subset=subset, kind=kinds[metric])
+        for metric, items in evaluations.items()
         for item in items
     ]
     reliability = [reliability_row(item, subset=subset) for item in qualities]
-    return Rows(pd.DataFrame(), agreement, reliability, comparisons(found, subset=subset, kinds=kinds), [])
+    return Rows(pd.DataFrame(), agreement, reliability, comparisons(evaluations, subset=subset, kinds=kinds), [])
 
 
 _NO_ROWS = pd.DataFrame({"score": [], "reason": [], "seconds": []})
 
 
 def _mean(items: Sequence[Evaluation]) -> Evaluation:
-    return next(item for item in items if item.target == MEAN)
+    return next(item for item in items if item.scope == Scope.MEAN)
 
 
 def _with_means(items: Sequence[Item], average: Callable[..., Item], scans: Mapping[str, str]) -> list[Item]:
     """The items of all targets, their mean, and with `scans` the mean over scans of the mean over their targets."""
-    means: list[Item] = [average(items, name=MEAN)]
+    means: list[Item] = [average(items, scope=Scope.MEAN)]
     if scans:
         groups: dict[str, list[Item]] = {}
         for item in items:  # a target without an entry counts as its own scan
             groups.setdefault(scans.get(item.target, item.target), []).append(item)
-        parts = [average(group, name=scan) for scan, group in groups.items()]
-        means.append(average(parts, name=MEAN_BY_SCAN))
+        parts = [average(group, scope=Scope.MEAN, target=scan) for scan, group in groups.items()]
+        means.append(average(parts, scope=Scope.MEAN_BY_SCAN))
     return list(items) + means

@@ -1,24 +1,24 @@
 """Comparisons of metrics: bars of a measure, the critical-difference diagram, and agreement against cost."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.agreement.critical_difference import CriticalDifference
-from analysis.evaluation.study import MEAN, Study
+from analysis.evaluation.study import Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
 from analysis.tables.study_tables import LABELS
+from analysis.truth.pools import Scope
 
 STEP = 0.22  # inches per name
 
 
-def bars(study: Study, *, measure: str = "weighted_kendall", target: str = MEAN) -> Figure:
+def bars(study: Study, *, measure: str = "weighted_kendall", target: str = "") -> Figure:
     """Plot one measure of every metric and control as bars with 95% intervals, and the ceiling as a line.
 
-    Metrics come above controls, best first; undefined values are labelled and have no bar.
+    The bars are those of `target`, or means over targets if it is empty. Metrics come above controls, best first;
+    undefined values are labelled and have no bar.
     """
     rows = study.agreement_of(target)
     figure, panel = blank(7.0, 1.4 + 0.22 * len(rows))
@@ -37,11 +37,11 @@ def bars(study: Study, *, measure: str = "weighted_kendall", target: str = MEAN)
         figure.legend(loc="outside upper right", frameon=False, fontsize=SMALL)
     panel.axvline(0, color="black", linewidth=0.8)
     panel.set_yticks(place, [str(name) for name in rows.index], fontsize=SMALL)
-    panel.set_xlabel(f"{LABELS[measure]}, {target.replace('_', ' ')} (tuned: {study.tune}); bars with 95% intervals")
+    panel.set_xlabel(f"{LABELS[measure]}, {target or Scope.MEAN} (tuned: {study.tune}); bars with 95% intervals")
     return figure
 
 
-def rank_diagram(found: CriticalDifference) -> Figure:
+def rank_diagram(ranking: CriticalDifference) -> Figure:
     """Plot the critical-difference diagram: mean ranks on a line, a bar over each group that does not differ.
 
     Names of the better half are on the left, of the worse half on the right.
@@ -49,16 +49,16 @@ def rank_diagram(found: CriticalDifference) -> Figure:
     Raises:
         ValueError: The difference is undefined.
     """
-    if not np.isfinite(found.difference):
-        raise ValueError(f"`found` must have a critical difference, got NaN: {found.reason}")
-    names, values = list(found.ranks), np.array(list(found.ranks.values()))
-    k, cliques, half = len(names), found.cliques, (len(names) + 1) // 2
+    if not np.isfinite(ranking.difference):
+        raise ValueError(f"`ranking` must have a critical difference, got NaN: {ranking.reason}")
+    names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
+    k, cliques, half = len(names), ranking.cliques, (len(names) + 1) // 2
     figure, panel = blank(7.5, 1.0 + STEP * (half + len(cliques)))
     panel.set(ylim=(-half - len(cliques) - 0.6, 0), xlim=(1 - 0.55 * k, k + 0.55 * k), xticks=[], yticks=[])
     panel.spines[["left", "bottom"]].set_visible(False)
-    _ruler(panel, k, found.difference)
+    _ruler(panel, k, ranking.difference)
     for line, clique in enumerate(cliques):
-        ends = found.ranks[clique[0]] - 0.06, found.ranks[clique[-1]] + 0.06
+        ends = ranking.ranks[clique[0]] - 0.06, ranking.ranks[clique[-1]] + 0.06
         panel.plot(ends, [-0.7 - line] * 2, color=ORANGE, linewidth=3, solid_capstyle="round")
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         left = place < half
@@ -76,17 +76,16 @@ def cost_plot(study: Study) -> Figure:
     The static leaderboard, which costs nothing, is a dashed line. Metrics without a defined agreement or cost are left
     out.
     """
-    rows = study.agreement_of(MEAN)
+    rows = study.agreement_of()
     drawn = rows[(rows["kind"] == "metric") & rows["weighted_kendall"].notna() & (rows["seconds"] > 0)]
     figure, panel = blank(7.5, max(3.2, 1.0 + 0.17 * len(drawn)))
     x, y = drawn["seconds"].to_numpy(dtype=float), drawn["weighted_kendall"].to_numpy(dtype=float)
     panel.vlines(x, drawn["weighted_kendall_low"], drawn["weighted_kendall_high"], color=GREY, linewidth=0.7, alpha=0.6)
     panel.plot(x, y, linestyle="none", marker="o", color=BLUE, markersize=5)
     front = pareto(drawn)
-    ring: dict[str, Any] = {"marker": "o", "markersize": 7, "markerfacecolor": "none"}
     label = "no other metric is both cheaper and better"
-    line: dict[str, Any] = {"color": ORANGE, "linewidth": 1.5, "drawstyle": "steps-post", "label": label}
-    panel.plot(front["seconds"], front["weighted_kendall"], **line, **ring)
+    panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, linewidth=1.5, drawstyle="steps-post",
+               label=label, marker="o", markersize=7, markerfacecolor="none")  # fmt: skip
     static = float(rows["weighted_kendall"].get("static_leaderboard", np.nan))
     if np.isfinite(static):
         panel.axhline(static, color="black", linestyle="--", linewidth=0.9, label=f"static leaderboard {static:.2f}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,11 +71,11 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
     figure, axes = grid(len(metrics), len(names), size=(1.9, 1.6))
     scores = score_table(study)
     for row, metric in zip(axes, metrics, strict=True):
-        found = study.agreement_targets(metric)["weighted_kendall"]
+        agreement = study.agreement_targets(metric)["weighted_kendall"]
         for panel, target in zip(row, names, strict=True):
             cloud = cloud_of(study, scores, metric=metric, target=target)
             _draw(panel, cloud, study)
-            panel.set_title(_title(target, float(found.get(target, np.nan)), cloud.x), fontsize=SMALL)
+            panel.set_title(_title(target, float(agreement.get(target, np.nan)), cloud.x), fontsize=SMALL)
             panel.set_xlabel(metric, fontsize=SMALL)
         row[0].set_ylabel("Dice after fine-tuning", fontsize=SMALL)
     _legend(figure)
@@ -147,9 +146,9 @@ def _draw(panel: Axes, cloud: Cloud, study: Study) -> None:
         here = (kinds == kind) & np.isfinite(cloud.x)
         if here.any():
             marker, colour = KINDS.get(kind, OTHER_KIND)
-            style: dict[str, Any] = {"marker": marker, "color": colour, "markersize": 2 if many else 4}
             x, y, error = cloud.x[here], cloud.y[here], cloud.error[here]
-            drawn = panel.errorbar(x, y, yerr=error, linestyle="none", elinewidth=0.8, label=kind, **style)
+            drawn = panel.errorbar(x, y, yerr=error, linestyle="none", elinewidth=0.8, label=kind, marker=marker,
+                                   color=colour, markersize=2 if many else 4)  # fmt: skip
             for part in drawn.get_children():
                 part.set_rasterized(many)
     bare(panel)
@@ -184,9 +183,10 @@ def term_dots(agreement: pd.DataFrame) -> Figure:
     for place, (layer, term) in enumerate(rows):
         height = -(place + 0.6 * layers.index(layer))
         values = groups.get_group((layer, term)).to_numpy(dtype=float)
-        style: dict[str, Any] = {"color": COLOURS[term], "marker": MARKERS[term], "linestyle": "none"}
-        panel.plot(values, np.full(len(values), height), markersize=4, alpha=0.45, **style)
-        panel.plot(values.mean(), height, markersize=9, markeredgecolor="black", **style)
+        panel.plot(values, np.full(len(values), height), color=COLOURS[term], marker=MARKERS[term],
+                   markersize=4, alpha=0.45, linestyle="none")  # fmt: skip
+        panel.plot(values.mean(), height, color=COLOURS[term], marker=MARKERS[term], markersize=9,
+                   markeredgecolor="black", linestyle="none")  # fmt: skip
     heights = [-(place + 0.6 * layers.index(layer)) for place, (layer, _) in enumerate(rows)]
     panel.set_yticks(heights, [f"layer {layer}: {TERMS[term]}" for layer, term in rows], fontsize=SMALL)
     panel.axvline(0, color="black", linewidth=0.8)

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,7 +143,7 @@ def ranking_csv(ranking: Ranking, account: Account) -> str:
     return pd.concat([table, skipped], ignore_index=True).to_csv(index=False)
 
 
-def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -> str:
+def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, object]) -> str:
     """The ranking as strict JSON, with null for undefined values."""
     content = {
         "task": account.task,
@@ -152,7 +151,7 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, Any]) -
         "verdict": ranking.verdict,
         "cannot_be_told_apart": list(ranking.level),
         "cases": ranking.scores.cases,
-        "resamples": {"kind": ranking.scores.kind, "number": ranking.draws, "told": account.resampling},
+        "resamples": {"kind": ranking.scores.kind, "number": ranking.draws, "description": account.resampling},
         "ranking": ranking.table.to_dict("records"),
         "agreement": ranking.agreement.to_dict(),
         "costs": account.costs.to_dict("records"),

@@ -229,7 +229,7 @@ def provenance_facts(download: Download, rows: Mapping[str, Sequence[Row]], fold
     return {title: facts for title, facts in groups.items() if facts}
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
+def settings_text(settings: Mapping[str, object]) -> str:
     """The settings that decide what was measured, as YAML; `settings` is the command's resolved config."""
     shown = {name: settings[name] for name in MEASUREMENT_SETTINGS if name in settings}
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100)
@@ -263,7 +263,7 @@ def _machines(download: Download, rows: Sequence[Row], folder: Path) -> dict[str
     return groups
 
 
-def metric_notes(metrics: Mapping[str, Mapping[str, Any]]) -> tuple[Method, ...]:
+def metric_notes(metrics: Mapping[str, Mapping[str, object]]) -> tuple[Method, ...]:
     """A note per metric, from the docstring of the class's module.
 
     Args:

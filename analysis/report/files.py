@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -113,12 +112,18 @@ def _truth(study: Study) -> pd.DataFrame:
 
 def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) -> str:
     """Render the report as HTML, with styles, scripts and pictures embedded."""
-    figures: dict[str, list[dict[str, Any]]] = {}
+    figures: dict[str, list[dict[str, object]]] = {}
     for drawing in drawings:
         if drawing.on_page:
-            wide = drawing.figure.get_figwidth() > 9
-            shown = {"name": drawing.name, "address": svg_address(drawing.figure), "alt": drawing.alt}
-            figures.setdefault(drawing.section, []).append(shown | {"caption": drawing.caption, "wide": wide})
+            figures.setdefault(drawing.section, []).append(
+                {
+                    "name": drawing.name,
+                    "address": svg_address(drawing.figure),
+                    "alt": drawing.alt,
+                    "caption": drawing.caption,
+                    "wide": drawing.figure.get_figwidth() > 9,
+                }
+            )
     return (
         _environment()
         .get_template("report.html.j2")
@@ -187,6 +192,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _embedded_json(content: Any) -> Markup:
+def _embedded_json(content: object) -> Markup:
     """JSON that is safe inside a script element: it contains no `<`."""
     return Markup(json.dumps(content, separators=(",", ":")).replace("<", "\\u003c"))

@@ -5,7 +5,7 @@ If there are too many panels to show, the page draws those of one metric on dema
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ def all_panels(study: Study) -> bool:
     return len(study.agreement_of()) * len(study.pools) <= MOST_PANELS
 
 
-def clouds(study: Study) -> dict[str, Any]:
+def clouds(study: Study) -> dict[str, object]:
     """Score against Dice of every metric and target.
 
     Returns:

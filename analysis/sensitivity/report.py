@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.evaluation.study import MEAN, MEANS
 from analysis.plots.style import BLUE, GREY
 from analysis.sensitivity.variants import DEFAULT, MEASURED
 from analysis.tables.number_format import percent, with_interval
 from analysis.tables.study_tables import LABELS
-from analysis.tables.tables import Column, Table, markdown, table_of
+from analysis.tables.tables import Column, Row, Table, markdown, table_of
 from analysis.tables.terminal import TerminalTable
+from analysis.truth.pools import Scope
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
 from benchmark.storage.files import write_text
@@ -72,21 +71,23 @@ class Findings:
     truths: Mapping[str, pd.DataFrame]
 
 
-def report(found: Findings, store: Store, *, key: str, suite: str, config: Mapping[str, Any], folder: Path) -> None:
+def report(
+    findings: Findings, store: Store, *, key: str, suite: str, config: Mapping[str, object], folder: Path
+) -> None:
     """Print the tables, write them and the figure, and log one run per variant and metric.
 
     Args:
-        found: The results.
+        findings: The results.
         store: The tracking store.
         key: The key of the comparison; if it is already logged, nothing is logged again.
         suite: The suite's name.
         config: The resolved settings.
         folder: The folder for the files.
     """
-    tables = study_tables(found)
-    files = write_files(found, tables, folder)
+    tables = study_tables(findings)
+    files = write_files(findings, tables, folder)
     if store.find(key) is None:
-        for row in _means(found.scores).to_dict("records"):
+        for row in _means(findings.scores).to_dict("records"):
             _log(row, store, key=key, suite=suite)
         with store.run("variant", key, f"variants of {suite}", params={}, config=config, suite=suite) as run:
             run.log(tags={"variant": "all"})
@@ -98,28 +99,28 @@ def report(found: Findings, store: Store, *, key: str, suite: str, config: Mappi
     console.print(f"tables and figure: {folder}", highlight=False)
 
 
-def study_tables(found: Findings) -> list[Table]:
+def study_tables(findings: Findings) -> list[Table]:
     """The tables of each part in order, with one row per metric and variant."""
     tables = []
-    scored = set(found.scores["part"]) if len(found.scores) else set()
-    for part, asks in found.asks.items():
+    scored = set(findings.scores["part"]) if len(findings.scores) else set()
+    for part, asks in findings.asks.items():
         if part in scored:
-            tables.append(_score_table(f"{part}: {asks}", found.scores[found.scores["part"] == part]))
-        if part in found.truths:
-            tables.append(_truth_table(f"{part}: {asks}", found.truths[part]))
+            tables.append(_score_table(f"{part}: {asks}", findings.scores[findings.scores["part"] == part]))
+        if part in findings.truths:
+            tables.append(_truth_table(f"{part}: {asks}", findings.truths[part]))
     return tables
 
 
-def write_files(found: Findings, tables: Sequence[Table], folder: Path) -> list[Path]:
+def write_files(findings: Findings, tables: Sequence[Table], folder: Path) -> list[Path]:
     """Write `variants.csv`, `variants_<part>.csv` per truth, `variants.md` and `variants.png`; return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": found.scores.to_csv(index=False)}
-    texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in found.truths.items()}
+    texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": findings.scores.to_csv(index=False)}
+    texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in findings.truths.items()}
     for name, text in texts.items():
         write_text(folder / name, text)
     paths = [folder / name for name in texts]
-    if len(found.scores):
-        variants_figure(_means(found.scores)).savefig(folder / "variants.png", dpi=110)
+    if len(findings.scores):
+        variants_figure(_means(findings.scores)).savefig(folder / "variants.png", dpi=110)
         paths.append(folder / "variants.png")
     return paths
 
@@ -150,7 +151,7 @@ def variants_figure(rows: pd.DataFrame, *, measure: str = "weighted_kendall") ->
 
 
 def _means(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["target"] == MEAN] if len(rows) else rows
+    return rows[rows["scope"] == Scope.MEAN] if len(rows) else rows
 
 
 def _score_table(title: str, rows: pd.DataFrame) -> Table:
@@ -164,19 +165,19 @@ def _truth_table(title: str, rows: pd.DataFrame) -> Table:
     return table_of(title, TRUTH_COLUMNS, groups, (f"Target {rows['target'].iloc[0]}.", *_reasons(rows)))
 
 
-def _headed(group: pd.DataFrame, head: Sequence[str]) -> list[dict[Any, Any]]:
+def _headed(group: pd.DataFrame, head: Sequence[str]) -> list[Row]:
     """The rows of a group; the fields that they share are left to the first."""
     first, *rest = group.to_dict("records")
     return [first, *(row | dict.fromkeys(head, "") for row in rest)]
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
-    explained = rows[(rows["reason"] != "") & ~rows["target"].isin(MEANS)]
+    explained = rows[(rows["reason"] != "") & (rows["scope"] == Scope.TARGET)]
     groups = explained.groupby(["metric", "variant", "reason"], sort=False)["target"]
     return [f"{metric}, {variant} on {', '.join(names)}: {reason}" for (metric, variant, reason), names in groups]
 
 
-def _log(row: Mapping[Any, Any], store: Store, *, key: str, suite: str) -> None:
+def _log(row: Row, store: Store, *, key: str, suite: str) -> None:
     params = {name: str(row[name]) for name in ("part", "metric", "variant")}
     mine = text_digest("/".join([key, *params.values()]))
     name = f"{params['metric']}, {params['part']}/{params['variant']}"

@@ -8,15 +8,16 @@ from scratch.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from analysis.agreement.rank_measures import kendall, why_undefined
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
-from analysis.evaluation.study import ALL, MEAN, Study
-from analysis.truth.pools import Pool
+from analysis.evaluation.rows import Row
+from analysis.evaluation.study import ALL, Study
+from analysis.truth.pools import Pool, Scope
 
 DEFAULT = "default"
 MEASURED = ("weighted_kendall", "kendall", "pearson")
@@ -73,9 +74,9 @@ def compare_scores(
         draws: Resamples and seed.
 
     Returns:
-        One row per part, metric, variant (`default` first, if it has the metric) and target or mean: weighted
-        Kendall, Kendall and Pearson, each with its 95% interval; `same_ranking`, Kendall's tau between the variant's
-        scores and the default's; `forwarded`; `seconds`; `reason`.
+        One row per part, metric, variant (`default` first, if it has the metric) and target or mean (see
+        `Scope`): weighted Kendall, Kendall and Pearson, each with its 95% interval; `same_ranking`, Kendall's tau
+        between the variant's scores and the default's; `forwarded`; `seconds`; `reason`.
     """
     parts = dict.fromkeys(variant.part for variant in variants)
     lines = [
@@ -88,7 +89,7 @@ def compare_scores(
 
 def _part(
     truth: pd.DataFrame, sources: pd.DataFrame, default: pd.DataFrame, own: Sequence[Variant], draws: VariantDraws
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """The rows of the variants of one part, metric by metric, the default first."""
     metrics = dict.fromkeys(metric for variant in own for metric in _metrics(variant.scores))
     named = {
@@ -102,9 +103,11 @@ def _part(
     lines = []
     for (metric, name), scores in named.items():
         same = _same_rankings(study.pools, scores, named.get((metric, DEFAULT)))
-        head = {"part": own[0].part, "metric": metric, "variant": name, "forwarded": forwarded.get(name, 1.0)}
+        head: Row = {"part": own[0].part, "metric": metric, "variant": name, "forwarded": forwarded.get(name, 1.0)}
         measured = _measured(study, f"{metric}/{name}")
-        lines += [head | row | {"same_ranking": same.get(row["target"], NAN)} for row in measured]
+        lines += [
+            head | row | {"same_ranking": same.get((str(row["scope"]), str(row["target"])), NAN)} for row in measured
+        ]
     return lines
 
 
@@ -124,14 +127,14 @@ def compare_truths(
         One row per variant and metric: the measures as in `compare_scores`; `reliability` and `spread` of the truth;
         `same_ranking`, Kendall's tau between its mean Dice and the default's.
     """
-    lines: list[dict[str, Any]] = []
+    lines: list[Row] = []
     first: Pool | None = None
     for name, truth in truths.items():
         here = scores[scores["target"].isin(set(truth["target"]))]
         study = _evaluate(truth, sources, {metric: here[here["metric"] == metric] for metric in _metrics(here)}, draws)
         [pool] = study.pools
         first = first or pool
-        facts = {
+        facts: Row = {
             "reliability": float(study.reliability_of(pool.target)["kendall"]),
             "spread": pool.spread,
             "same_ranking": _tau(_dice(pool), _dice(first)),
@@ -161,20 +164,25 @@ def _metrics(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name in dict.fromkeys(scores["metric"])]
 
 
-def _measured(study: Study, metric: str) -> list[dict[Any, Any]]:
+def _measured(study: Study, metric: str) -> list[Row]:
     """The rows of a metric on each target and mean in the main study, with the measures that are compared."""
     rows = study.agreement
     chosen = (rows["metric"] == metric) & (rows["subset"] == ALL) & (rows["tune"] == study.tune)
-    measures = [f"{measure}{end}" for measure in MEASURED for end in ("", "_low", "_high")]
-    return rows.loc[chosen, ["target", "sources", "counted", *measures, "seconds", "reason"]].to_dict("records")
+    columns = ["scope", "target", "sources", "counted"]
+    columns += [f"{measure}{end}" for measure in MEASURED for end in ("", "_low", "_high")]
+    return cast("list[Row]", rows.loc[chosen, [*columns, "seconds", "reason"]].to_dict("records"))
 
 
-def _same_rankings(pools: Sequence[Pool], scores: pd.DataFrame, base: pd.DataFrame | None) -> dict[str, float]:
-    """Target, or mean -> Kendall's tau between two sets of scores of one metric; a mean needs every target."""
+def _same_rankings(
+    pools: Sequence[Pool], scores: pd.DataFrame, base: pd.DataFrame | None
+) -> dict[tuple[str, str], float]:
+    """Scope and target -> Kendall's tau between two sets of scores of one metric; a mean needs every target."""
     if base is None:
         return {}
-    taus = {pool.target: _tau(_by_source(scores, pool), _by_source(base, pool)) for pool in pools}
-    return taus | {MEAN: float(np.mean(list(taus.values())))}
+    taus: dict[tuple[str, str], float] = {
+        (Scope.TARGET, pool.target): _tau(_by_source(scores, pool), _by_source(base, pool)) for pool in pools
+    }
+    return taus | {(Scope.MEAN, ""): float(np.mean(list(taus.values())))}
 
 
 def _by_source(scores: pd.DataFrame, pool: Pool) -> "pd.Series[float]":

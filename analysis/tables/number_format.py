@@ -80,7 +80,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def strict_json(value: Any) -> Any:
+def strict_json(value: object) -> object:
     """The value with None for numbers that are not finite, at all levels, since JSON has none of them."""
     if isinstance(value, Mapping):
         return {str(key): strict_json(inner) for key, inner in value.items()}

@@ -10,10 +10,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.study import ALL, MEAN, MEAN_BY_SCAN, MEANS, SUBSETS, WITHOUT_WEAK, Study
+from analysis.evaluation.study import ALL, SUBSETS, WITHOUT_WEAK, Study
 from analysis.published import CITATION, PUBLISHED
 from analysis.tables.number_format import number, p_value, percent, with_interval
 from analysis.tables.tables import Column, Row, Table, latex, latex_environment, latex_text, markdown, table_of
+from analysis.truth.pools import Scope
 
 LABELS = {
     "pearson": "Pearson",
@@ -113,7 +114,7 @@ def truth_table(study: Study) -> Table:
         ),
     )
     rows = study.reliability
-    means, here, every = rows["target"].isin(MEANS), rows["tune"] == study.tune, rows["subset"] == ALL
+    means, here, every = rows["scope"] != Scope.TARGET, rows["tune"] == study.tune, rows["subset"] == ALL
     targets = rows[~means & here & every]
     notes = ["without weak: without scratch and short sources."]
     notes += [f"{row['target']}: {row['reason']}" for row in targets.to_dict("records") if row["reason"]]
@@ -124,14 +125,14 @@ def truth_table(study: Study) -> Table:
 
 
 def _truth_name(row: Row) -> str:
-    name = str(row["target"]).replace("_", " ") if row["target"] in MEANS else str(row["target"])
+    name = str(row["target"]) or str(row["scope"]).replace("_", " ")
     return name + (", without weak" if row["subset"] == WITHOUT_WEAK else "")
 
 
 def result_table(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> Table:
     """The mean over targets of each metric, then of each control, best first; arguments as in `study_tables`."""
     measures = (_measure(name, interval=name in intervals) for name in HEADLINE)
-    by_scan = (study.agreement["target"] == MEAN_BY_SCAN).any()
+    by_scan = (study.agreement["scope"] == Scope.MEAN_BY_SCAN).any()
     last = (column for column in RESULT_COLUMNS if by_scan or column is not BY_SCAN)
     return _result(study, (METRIC, *measures, SHARE, P, REGRET, *last))
 
@@ -159,8 +160,8 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     means, by_target = study.agreement_of(), target_rows(study)
     wins = comparison_rows(study, STATIC)
     rows = means.assign(
-        without_weak=study.agreement_of(MEAN, subset=WITHOUT_WEAK)[PRIMARY],
-        by_scan=study.agreement_of(MEAN_BY_SCAN)[PRIMARY],
+        without_weak=study.agreement_of(subset=WITHOUT_WEAK)[PRIMARY],
+        by_scan=study.agreement_of(mean=Scope.MEAN_BY_SCAN)[PRIMARY],
         gaps=(by_target["sources"] - by_target["counted"]).groupby(by_target["metric"]).sum(),
         beats_static=wins.set_index("metric")["probability"] if len(wins) else np.nan,
     ).reset_index()
@@ -178,8 +179,8 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
 
 def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
     """One measure, a column of `study.agreement`, by target; those with another choice of what is tuned come last."""
-    rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["target"] != MEAN_BY_SCAN)]
-    labels = {(MEAN, study.tune): MEAN} | {(pool.target, pool.tune): pool.target for pool in study.pools}
+    rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["scope"] != Scope.MEAN_BY_SCAN)]
+    labels = {("", study.tune): str(Scope.MEAN)} | {(pool.target, pool.tune): pool.target for pool in study.pools}
     labels |= {(pool.target, pool.tune): f"{pool.target} ({pool.tune})" for pool in study.other_pools}
     values = rows.set_index(["metric", "target", "tune"])[measure]
 
@@ -194,13 +195,13 @@ def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
 def target_rows(study: Study) -> pd.DataFrame:
     """The rows of `study.agreement` of the targets in the main study, over all sources."""
     rows = study.agreement
-    return rows[(rows["subset"] == ALL) & (rows["tune"] == study.tune) & ~rows["target"].isin(MEANS)]
+    return rows[(rows["subset"] == ALL) & (rows["tune"] == study.tune) & (rows["scope"] == Scope.TARGET)]
 
 
 def comparison_rows(study: Study, other: str) -> pd.DataFrame:
     """The comparisons of weighted Kendall, mean over targets, with `other` in the main study; may be empty."""
     rows = study.comparisons
-    wanted = {"subset": ALL, "tune": study.tune, "target": MEAN, "measure": PRIMARY, "other": other}
+    wanted = {"subset": ALL, "tune": study.tune, "scope": Scope.MEAN, "measure": PRIMARY, "other": other}
     return rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)] if len(rows) else rows
 
 

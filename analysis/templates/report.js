@@ -29,8 +29,8 @@ function value(text) {
 
 function order(a, b, down) {
   if (a === null || b === null) return (a === null) - (b === null);
-  const found = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
-  return down ? -found : found;
+  const difference = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+  return down ? -difference : difference;
 }
 
 // Expand all details when printing.
@@ -38,8 +38,8 @@ window.addEventListener("beforeprint", () => document.querySelectorAll("details"
 // Open a collapsed note when a link leads to it.
 window.addEventListener("hashchange", unfold);
 function unfold() {
-  const found = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (found && found.tagName === "DETAILS") found.open = true;
+  const note = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (note && note.tagName === "DETAILS") note.open = true;
 }
 unfold();
 

@@ -45,7 +45,7 @@ def rank_table(pools: Sequence[Pool]) -> pd.DataFrame:
         [['b', 1.0], ['a', 2.0]]
     """
     ranks = _ranks(pools)
-    found = pd.DataFrame(
+    return pd.DataFrame(
         {
             "source": ranks.index,
             "targets": ranks.notna().sum(axis=1).to_numpy(),
@@ -54,8 +54,7 @@ def rank_table(pools: Sequence[Pool]) -> pd.DataFrame:
             "best_rank": ranks.min(axis=1).to_numpy(),
             "worst_rank": ranks.max(axis=1).to_numpy(),
         }
-    )
-    return found.sort_values(["mean_rank", "source"], kind="stable", ignore_index=True)
+    ).sort_values(["mean_rank", "source"], kind="stable", ignore_index=True)
 
 
 def dispersion(pools: Sequence[Pool]) -> Dispersion:

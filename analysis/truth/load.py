@@ -42,7 +42,7 @@ def stored_rows(
     return rows
 
 
-def _newest(found: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
+def _newest(rows: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
     wanted = {
         "source": set(cfg.suite.sources),
         "target": set(cfg.suite.targets),
@@ -52,7 +52,7 @@ def _newest(found: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
         wanted = {"source": wanted["source"]}
     return newest(
         row
-        for row in found
+        for row in rows
         if not row.tags.get("variant")  # made by `sensitivity` with other settings
         and all(row.params[name] in allowed for name, allowed in wanted.items() if name in row.params)
     )

@@ -7,6 +7,7 @@ on the sub-pool without them.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import cast
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
 WEAK_LENGTHS = ("scratch", "short")
 FEWEST_SOURCES = 3
+# What a row of agreement or reliability is: one target, the mean over targets, or the mean over scans
+Scope = StrEnum("Scope", "TARGET MEAN MEAN_BY_SCAN")
 
 
 @dataclass(frozen=True)

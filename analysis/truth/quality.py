@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from analysis.agreement.measure_table import PRIMARY
 from analysis.agreement.source_bootstrap import SourceDraws
 from analysis.truth.ceiling import ceiling, seed_variances
-from analysis.truth.pools import Pool
+from analysis.truth.pools import Pool, Scope
 from analysis.truth.reliability import resampled_reliability, why_unreliable
 
 Array = NDArray[np.float64]
@@ -20,7 +20,8 @@ class Quality:
     """The quality of the truth of one target, or its mean over several.
 
     Attributes:
-        target: The target, or the name of the mean.
+        scope: Whether it is the quality of one target or a mean.
+        target: The target; for the mean over the targets of one scan, the scan; for other means "".
         tune: What was fine-tuned.
         sources: The number of sources in the pool; for a mean, the mean number.
         seeds: The number of seeds per source; for a mean, the mean number.
@@ -33,6 +34,7 @@ class Quality:
         ceiling: Primary measure -> the expected agreement of a perfect predictor.
     """
 
+    scope: Scope
     target: str
     tune: str
     sources: float
@@ -61,9 +63,12 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
     outside = "; ".join(f"without {source}: {why}" for source, why in pool.left_out.items())
     counts = np.concatenate([np.ones((1, len(pool.sources)), dtype=np.int64), draws.counts_of(pool.sources)])
     blank = np.full(len(counts), np.nan)
-    found = {m.name: blank if undefined else resampled_reliability(pool.dice, counts, m) for m in PRIMARY}
-    why = undefined or ("all sources are alike in one half of the seeds" if np.isnan(found[PRIMARY[0].name][0]) else "")
+    reliabilities = {m.name: blank if undefined else resampled_reliability(pool.dice, counts, m) for m in PRIMARY}
+    why = undefined or (
+        "all sources are alike in one half of the seeds" if np.isnan(reliabilities[PRIMARY[0].name][0]) else ""
+    )
     return Quality(
+        scope=Scope.TARGET,
         target=pool.target,
         tune=pool.tune,
         sources=len(pool.sources),
@@ -72,18 +77,19 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
         spread=pool.spread if pool.sources else float("nan"),
         seed_sd=float("nan") if undefined else float(np.sqrt(seed_variances(pool.dice).mean())),
         reason="; ".join(filter(None, (why, outside))),
-        reliability={name: float(values[0]) for name, values in found.items()},
-        resampled={name: values[1:] for name, values in found.items()},
+        reliability={name: float(values[0]) for name, values in reliabilities.items()},
+        resampled={name: values[1:] for name, values in reliabilities.items()},
         ceiling={m.name: float("nan") if why else ceiling(pool.dice, measure=m, generator=generator) for m in PRIMARY},
     )
 
 
-def mean_quality(parts: Sequence[Quality], *, name: str) -> Quality:
-    """Average over targets (or over means of targets), draw by draw, with `name` as target; NaN if any part is NaN."""
+def mean_quality(parts: Sequence[Quality], *, scope: Scope, target: str = "") -> Quality:
+    """Average over targets (or over means of targets), draw by draw; NaN if any part is NaN."""
     first = parts[0]
     reasons = [f"{part.target}: {part.reason}" for part in parts if part.reason]
     return Quality(
-        target=name,
+        scope=scope,
+        target=target,
         tune=first.tune,
         sources=float(np.mean([part.sources for part in parts])),
         seeds=float(np.mean([part.seeds for part in parts])),

@@ -6,10 +6,10 @@ tables that ship with the project are referred to by name (`analysis.published`)
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import DictConfig
 
 from analysis.published import OPENMIND, published_truth
 from analysis.truth.pools import TRUTH_COLUMNS
@@ -94,7 +94,7 @@ def read_truth_table(truth: str, table: str | None) -> TruthTable | None:
     return None
 
 
-def rows_outside(truth: pd.DataFrame, sources: pd.DataFrame, suite: Any) -> str:
+def rows_outside(truth: pd.DataFrame, sources: pd.DataFrame, suite: DictConfig) -> str:
     """Say which sources and targets of a table are left out because the suite does not contain them.
 
     Args:

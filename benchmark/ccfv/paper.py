@@ -17,7 +17,6 @@ computes; it is a separate metric.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import LayerSamples, Request, ScenePointsRequest, Statistics
 
 
-def ccfv_score(layers: Iterable[LayerSamples], **options: Any) -> float:
+def ccfv_score(layers: Iterable[LayerSamples], **options: object) -> float:
     """CC-FV of sampled features.
 
     Args:
@@ -62,7 +61,7 @@ def ccfv_score(layers: Iterable[LayerSamples], **options: Any) -> float:
     return value_or_warn(ccfv_from_layers(layers, **options))
 
 
-def ccfv_from_layers(layers: Iterable[LayerSamples], **options: Any) -> Score:
+def ccfv_from_layers(layers: Iterable[LayerSamples], **options: object) -> Score:
     """CC-FV of layers, coarse to fine, which are read once; arguments as in `ccfv_score`.
 
     The score has parts consistency_1, variety_1 and pairs_1 for the first layer, and so on.
@@ -70,7 +69,7 @@ def ccfv_from_layers(layers: Iterable[LayerSamples], **options: Any) -> Score:
     return CCFV.of_samples(**options)._score(layers)
 
 
-def ccfv_resampled(layers: Iterable[LayerSamples], counts: Tensor, **options: Any) -> Tensor:
+def ccfv_resampled(layers: Iterable[LayerSamples], counts: Tensor, **options: object) -> Tensor:
     """CC-FV of each resample of the cases, from one set of distances and energies.
 
         C_l = sum over classes of the `pair_mean` of W2,      V_l = sum_i c_i / E_i / sum_i c_i

@@ -64,9 +64,7 @@ def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
         total += math.log(variety / w)
         reason = consistency.reason or ("a case without finite voxels" if math.isnan(variety) else "")
         reasons += [f"layer {place}: {reason}"] if reason else []
-    if not parts:
-        return undefined("no layers")
-    return Score(total, reason="; ".join(reasons), parts=parts)
+    return Score(total, reason="; ".join(reasons), parts=parts) if parts else undefined("no layers")
 
 
 def ccfv_released_resampled(layers: Iterable[LayerSamples], counts: Tensor) -> Tensor:

@@ -82,8 +82,7 @@ def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[
     """First voxel, first owned voxel, number of owned voxels and offset of each window along an axis of n voxels."""
     if n <= patch:
         return [(0, 0, n, before)]
-    step = max(int(patch * (1 - overlap)), 1)
-    firsts = [*range(0, n - patch, step), n - patch]
+    firsts = [*range(0, n - patch, max(int(patch * (1 - overlap)), 1)), n - patch]
     # the centres of windows at a and b are equally far from (a + b + patch - 1) / 2
     bounds = [0, *((a + b + patch - 1) // 2 + 1 for a, b in pairwise(firsts)), n]
     return [(first, low, high - low, low - first) for first, (low, high) in zip(firsts, pairwise(bounds), strict=True)]

@@ -39,7 +39,7 @@ FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry"
 log = logging.getLogger(__name__)
 
 
-def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool = True) -> None:
+def run_command(name: str, task: Callable[[DictConfig], object], *, limited: bool = True) -> None:
     """Compose `conf/<name>.yaml` with the overrides of the command line and call `task` with it.
 
     Bad input prints one line on standard error and exits with code 2; a programming error keeps its traceback.
@@ -65,7 +65,7 @@ def run_command(name: str, task: Callable[[DictConfig], Any], *, limited: bool =
     sys.exit(BAD_INPUT)
 
 
-def entry_point(name: str, task: Callable[[DictConfig], Any], *, limited: bool = True) -> Callable[[], None]:
+def entry_point(name: str, task: Callable[[DictConfig], object], *, limited: bool = True) -> Callable[[], None]:
     """The `main` of a command's module; arguments as in `run_command`."""
     return partial(run_command, name, task, limited=limited)
 
@@ -93,7 +93,7 @@ def _config_dir(arguments: Sequence[str]) -> Path:
     return Path(parser.parse_known_args(arguments)[0].config_dir).resolve()
 
 
-def _through_hydra(name: str, run: Callable[[DictConfig], Any]) -> Exception | None:
+def _through_hydra(name: str, run: Callable[[DictConfig], object]) -> Exception | None:
     """Run the command and return its exception, which Hydra would otherwise report in its own words."""
     errors: list[Exception] = []
 
@@ -152,10 +152,10 @@ def _yamls(group: str, config_dir: Path = CONF) -> list[Path]:
     return [path for folder in folders for path in sorted((folder / group).glob("[!_]*.yaml"))]
 
 
-def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, Any]]:
+def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, object]]:
     """Source -> its settings in a suite; an entry without settings names a source that is defined elsewhere."""
     homes = {path.stem: path for path in _yamls("source", config_dir)}
-    sources: dict[str, dict[str, Any]] = {}
+    sources: dict[str, dict[str, object]] = {}
     for path in _yamls("suite", config_dir):
         suite: Any = OmegaConf.to_container(OmegaConf.load(path))
         if not isinstance(suite, dict):
@@ -174,9 +174,9 @@ def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, Any]]:
     return sources
 
 
-def _source_node(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _source_node(name: str, settings: Mapping[str, object]) -> dict[str, object]:
     """The config of a source, like a yaml in conf/source that is based on `base`."""
-    node: dict[str, Any] = {"name": name, "base": "_pool", **settings}
+    node: dict[str, object] = {"name": name, "base": "_pool", **settings}
     base, choices = node.pop("base"), [{key: node.pop(part)} for part, key in CHOICES.items() if part in node]
     if "width" in node:
         node["arch"] = {"width": node.pop("width")}
@@ -193,12 +193,12 @@ def composed(root: str, overrides: Sequence[str]) -> DictConfig:
     return with_current_names(compose(root, list(overrides)))
 
 
-def resolved(node: Any) -> Any:
+def resolved(node: object) -> Any:
     """Convert a config node to plain Python, with interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
+def settings_of(config: Mapping[str, object]) -> dict[str, str]:
     """The settings of a job as params of its run, which distinguish the jobs of a sweep.
 
     Returns:
@@ -211,7 +211,7 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
     return {path: value for path, value in every.items() if path.partition(".")[0] in SETTINGS or path in given}
 
 
-def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, node: object) -> Iterator[tuple[str, object]]:
     if isinstance(node, Mapping):
         for name, value in node.items():
             if not str(name).startswith("_"):
@@ -220,7 +220,7 @@ def _leaves(path: str, node: Any) -> Iterator[tuple[str, Any]]:
         yield path, node
 
 
-def run_job(task: Callable[[DictConfig], Any], cfg: DictConfig, *, limited: bool = True) -> Any:
+def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: bool = True) -> object:
     """Run a job under any launcher: set torch's threads, apply the limits, and log the reason of a failure."""
     import torch
 
@@ -251,8 +251,8 @@ def _register_resolvers() -> None:
 
 
 def _source_name(path: str) -> str:
-    named = get_method("benchmark.sources.readers.candidates.source_name")  # a top-level import would load torch
-    return str(named(path))
+    # a top-level import would load torch
+    return str(get_method("benchmark.sources.readers.candidates.source_name")(path))
 
 
 def _doubling(first: int, count: int) -> ListConfig:

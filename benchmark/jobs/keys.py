@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from benchmark.storage.digest import text_digest, value_digest
 
@@ -24,7 +24,7 @@ BOOKKEEPING = (
 )
 
 
-def job_key(stage: str, module: str, inputs: Mapping[str, Any], *, code: Iterable[str] = ()) -> str:
+def job_key(stage: str, module: str, inputs: Mapping[str, object], *, code: Iterable[str] = ()) -> str:
     """Compute the key of a job.
 
     Args:
@@ -62,7 +62,7 @@ def code_digest(modules: tuple[str, ...]) -> str:
     return value_digest(sorted(seen.items()))
 
 
-def _inputs_only(settings: Any) -> Any:
+def _inputs_only(settings: object) -> object:
     """Drop settings that change no result: moved data keep their digest, which is an input."""
     if isinstance(settings, Mapping):
         return {key: _inputs_only(value) for key, value in settings.items() if key not in NO_INPUT}
@@ -109,7 +109,7 @@ def _unread_text(line: ast.stmt, read: set[str]) -> bool:
     return is_text and line.targets[0].id not in read
 
 
-def targets(settings: Any) -> list[str]:
+def targets(settings: object) -> list[str]:
     """Modules of every `_target_` in resolved settings, which no import statement names."""
     if isinstance(settings, Mapping):
         own = [str(settings["_target_"]).rpartition(".")[0]] if "_target_" in settings else []

@@ -1,7 +1,6 @@
 """Job keys of every stage, computed from its config; used by the stages and the planner."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
@@ -54,7 +53,7 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
 
 
-def _pair(cfg: DictConfig, parts: Sequence[str], pretrained: str | None, data: str | None) -> dict[str, Any]:
+def _pair(cfg: DictConfig, parts: Sequence[str], pretrained: str | None, data: str | None) -> dict[str, object]:
     """The inputs of a job that moves a source to a target, with the given parts of its config."""
     return {name: resolved(cfg[name]) for name in parts} | {
         "source": pretrained or source_key(cfg.source),

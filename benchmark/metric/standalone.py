@@ -42,7 +42,7 @@ class StandaloneMetric(ABC, Generic[Samples]):
     _samples: Samples | None = field(default=None, init=False, repr=False)
 
     @classmethod
-    def of_samples(cls, **options: Any) -> Self:
+    def of_samples(cls, **options: object) -> Self:
         """Metric for samples that are given.
 
         Raises:
@@ -160,7 +160,7 @@ def require(name: str, value: object, rule: str, kept: bool) -> None:
         raise ValueError(f"`{name}` must {rule}, got {value!r}")
 
 
-def require_choice(name: str, value: object, choices: Any) -> None:
+def require_choice(name: str, value: object, choices: object) -> None:
     """Check that the parameter `name` is a member of a Literal type.
 
     Raises:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from benchmark.core.gather import gather
 from benchmark.core.wasserstein import factor_samples, pairwise_wasserstein2
 from benchmark.performance.measurement import Check, Measurement, TimedRow
-from benchmark.performance.scoring import phantom_cases
+from benchmark.performance.workload import phantom_cases
 from benchmark.statistics import ClassMoments
 
 Floats = NDArray[np.float64]
@@ -52,9 +52,8 @@ class ClassStatistics(TimedRow):
     def measure(self, device: str) -> Measurement:
         """Time both, and compare means and scatters with those of the indexed rows."""
         labels = next(phantom_cases(1, size=self.size, classes=self.classes)).labels.reshape(-1).to(device)
-        generator = torch.Generator().manual_seed(0)
         # a channels-first network output, viewed as one row per voxel, as the stream passes it to statistics
-        features = torch.randn(self.d, len(labels), generator=generator).to(device).T
+        features = torch.randn(self.d, len(labels), generator=torch.Generator().manual_seed(0)).to(device).T
         timed = self._time(
             lambda: ClassMoments.from_samples(features, labels, self.classes),
             lambda: [features[labels == label] for label in range(self.classes)],

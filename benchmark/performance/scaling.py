@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmark.metric.protocol import Metric
 from benchmark.performance.measurement import in_fresh_process
-from benchmark.performance.scoring import Scoring, use_of_scoring
+from benchmark.performance.workload import Scoring, use_of_scoring
 from benchmark.sources.networks.architecture import Architecture
 
 BLUE, ORANGE = "#0072B2", "#D55E00"  # from the colour-blind safe palette of Okabe and Ito

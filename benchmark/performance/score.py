@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from benchmark.performance.measurement import Check, Measurement, TimedRow, in_fresh_process
-from benchmark.performance.scoring import Scoring, phantom_cases, use_of_scoring
+from benchmark.performance.workload import Scoring, phantom_cases, use_of_scoring
 
 
 @dataclass(frozen=True)

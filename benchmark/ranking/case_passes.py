@@ -15,7 +15,8 @@ from benchmark.data.files.cases import Case
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
-from benchmark.ranking.source_errors import attempt, blamed_on_source, own_files
+from benchmark.ranking.kill_markers import attempt
+from benchmark.ranking.source_errors import blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.sources.pairing import Pair
 from benchmark.statistics import Request, SoftmaxRequest, Statistics

@@ -32,14 +32,9 @@ from benchmark.ranking.case_passes import (
 )
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import SourceOutcome, estimate
-from benchmark.ranking.source_errors import (
-    SourceError,
-    SourceLogs,
-    attempt,
-    blamed_on_source,
-    own_files,
-    restored_settings,
-)
+from benchmark.ranking.kill_markers import attempt
+from benchmark.ranking.source_errors import SourceError, SourceLogs, blamed_on_source, own_files
+from benchmark.ranking.torch_settings import restored_settings
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
@@ -279,7 +274,7 @@ def _not_finite(network: nn.Module) -> str:
     return next((name for name, sound in chain(weights, buffers) if not sound.all()), "")
 
 
-def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, Any]:
+def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, object]:
     """What the pass knows of a source; what the source says of itself stays apart, as its words may be the same."""
     model = opened.pair.model
     return {

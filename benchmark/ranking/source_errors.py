@@ -3,22 +3,17 @@
 A source brings code and files of its own, so anything may be raised, a call of `sys.exit` included. Bad input gives its
 message. Whatever else a source raises gives a line that names what was being done, with the traceback in a log file.
 Four errors of our own and Ctrl-C stop the command: a case of the target that cannot be read, a file of ours that cannot
-be written, a time limit, and a job that must not start. Torch's global settings are put back after each source, and
-markers on disk show in which block a process was killed, for example by the kernel for want of memory.
+be written, a time limit, and a job that must not start.
 """
 
 import errno
-import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-import psutil
 import torch
 from hydra.errors import HydraException
 from torch import nn
@@ -30,22 +25,7 @@ STOPPING = (CaseError, WriteError, TimeLimitError, NotStartedError)
 # What torch says where it has no exception class for it: its CPU allocator, C++, cuBLAS and cuDNN
 NO_MEMORY = ("can't allocate memory", "out of memory", "std::bad_alloc", "ALLOC_FAILED")
 LONGEST = 150  # characters of a log's name; file systems take 255 bytes
-BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux; another one after a restart of the machine
-SAME_START = 2.0  # seconds; a process's start time can move by up to one second when the clock is adjusted
 MOST = 100  # characters that are shown of what sys.exit was called with
-# Settings of the whole process that a source's own code may change: how each is read, and how it is set
-SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
-    (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_default_device, lambda device: torch.set_default_device(None if device.type == "cpu" else device)),
-    (torch.is_grad_enabled, torch.set_grad_enabled),
-    (torch.get_num_threads, torch.set_num_threads),
-    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    *(
-        (partial(getattr, torch.backends.cudnn, name), partial(setattr, torch.backends.cudnn, name))
-        for name in ("enabled", "benchmark", "deterministic", "allow_tf32")
-    ),
-)
 
 
 @dataclass(eq=False)
@@ -116,25 +96,6 @@ def own_files(folder: Path, network: nn.Module | None = None) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def restored_settings() -> Iterator[None]:
-    """Put torch's global settings back after the block: dtype, device, gradients, threads, determinism, precision.
-
-    Example:
-        >>> with restored_settings():
-        ...     torch.set_default_dtype(torch.float64)
-        >>> torch.ones(1).dtype
-        torch.float32
-    """
-    before = [read() for read, _ in SETTINGS]
-    try:
-        yield
-    finally:
-        for value, (read, write) in zip(before, SETTINGS, strict=True):
-            if read() != value:
-                write(value)
 
 
 @dataclass(frozen=True)
@@ -210,83 +171,3 @@ def _instantiated(error: BaseException) -> BaseException:
     while isinstance(error, HydraException) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-@contextmanager
-def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
-    """Run the block, unless earlier processes were killed in it too often, for example for want of memory.
-
-    A marker lies on disk while the block runs. An exception, Ctrl-C included, removes it; only a killed process leaves
-    it there.
-
-    Args:
-        marker: The file; its folder is created if missing.
-        doing: What the block does, for the reason.
-        most: How often a process may be killed in the block.
-
-    Raises:
-        SkipPair: The process was killed in the block that often.
-
-    Example:
-        >>> import tempfile
-        >>> marker = Path(tempfile.mkdtemp()) / "step.attempt"
-        >>> _ = marker.write_text("1 0 0 -")  # as a process leaves it that was killed once
-        >>> with attempt(marker, "in its training step", most=1):
-        ...     pass
-        Traceback (most recent call last):
-        benchmark.errors.SkipPair: the process was killed in its training step, ...
-    """
-    kills = _kills(marker)
-    if kills >= most:
-        often = "" if kills == 1 else f" {kills} times"
-        raise SkipPair(f"the process was killed{often} {doing}, probably because memory ran out; "
-                       f"delete {marker} to try again")  # fmt: skip
-    with own_files(marker.parent):
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(f"{kills + 1} {os.getpid()} {_start():.2f} {_boot()}", encoding="ascii")
-    try:
-        yield
-    finally:
-        with own_files(marker.parent):
-            marker.unlink(missing_ok=True)
-
-
-def _kills(marker: Path) -> int:
-    """How many processes were killed in the block; one that is still running was not."""
-    try:
-        words = marker.read_text(encoding="ascii").split()
-        kills, process = int(words[0]), int(words[1])
-        start, boot = (float(words[2]), words[3]) if len(words) > 2 else (0.0, "")
-    except (OSError, ValueError, IndexError):
-        return 0
-    return kills - 1 if _runs(process, start, boot) else kills
-
-
-def _runs(process: int, start: float, boot: str) -> bool:
-    """Whether another process with this number, start and boot still runs.
-
-    The number is not enough, since every run in a container may have the same one. A killed process keeps its number as
-    a zombie until its parent waits for it.
-    """
-    if process == os.getpid() or not start or boot != _boot():
-        return False
-    with suppress(psutil.Error, ValueError):  # ValueError: a negative number
-        other = psutil.Process(process)
-        return bool(other.status() != psutil.STATUS_ZOMBIE and abs(other.create_time() - start) < SAME_START)
-    return False
-
-
-def _start() -> float:
-    """When this process started, in seconds since 1970; 0 where that cannot be known."""
-    try:
-        return float(psutil.Process().create_time())
-    except psutil.Error:
-        return 0.0
-
-
-def _boot() -> str:
-    """An identifier of this boot of the machine; "-" where the system does not say."""
-    try:
-        return BOOT.read_text(encoding="ascii").strip() or "-"
-    except OSError:
-        return "-"

@@ -15,7 +15,7 @@ from benchmark.storage.digest import value_digest
 from benchmark.storage.files import partial_folder, read_json, write_json
 
 MANIFEST = "statistics.json"
-REQUESTS: tuple[Any, ...] = (  # types that are read from a saved collection without being named
+REQUESTS: tuple[type, ...] = (  # types that are read from a saved collection without being named
     BalancedPointsRequest,
     CasePointsRequest,
     ClassMomentsRequest,

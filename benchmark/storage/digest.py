@@ -4,12 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from benchmark.errors import InputError
 
 
-def value_digest(value: Any) -> str:
+def value_digest(value: object) -> str:
     """SHA-256 of a value's JSON with sorted keys; what JSON cannot represent counts by its `str`."""
     return text_digest(json.dumps(value, sort_keys=True, default=str))
 

@@ -25,7 +25,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return cast("dict[str, Tensor]", load_file(path))
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: object) -> None:
     """Write plain values as JSON with sorted keys."""
     write_text(path, json.dumps(values, indent=1, sort_keys=True))
 

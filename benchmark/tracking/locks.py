@@ -1,4 +1,4 @@
-"""Locks on job keys, so that only one process works on a job, and retries while a store is unavailable.
+"""Locks on job keys, so that only one process works on a job.
 
 A lock is a file lock, which the kernel frees when the process dies, or an advisory lock of a PostgreSQL session,
 which the server frees when the connection ends.
@@ -7,26 +7,20 @@ which the server frees when the connection ends.
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
-from requests.exceptions import RequestException
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from benchmark.errors import InputError, one_line
+from benchmark.tracking.retries import patiently
 
 PAUSE = 0.2  # seconds between two attempts
-UNWRITABLE = ("readonly database", "disk is full", "No space left", "Read-only file system", "disk I/O error")
-# a server with no free database connection answers BAD_REQUEST with the last of these texts
-AWAY = ("API request to", "database is locked", "could not connect", "Connection refused", "QueuePool limit")
-Result = TypeVar("Result")
 log = logging.getLogger(__name__)
 
 
@@ -100,43 +94,3 @@ def _advisory(key: str, uri: str, patience: float) -> Iterator[None]:
     finally:
         with suppress(SQLAlchemyError):  # a stopped server has freed the lock
             connection.close()
-
-
-def patiently(call: Callable[..., Result], *arguments: Any, seconds: float, hint: str) -> Result:
-    """Call a store, and retry with growing pauses while it is unavailable.
-
-    Args:
-        call: The function to call; calling it twice must be harmless.
-        *arguments: Its arguments.
-        seconds: How long to retry.
-        hint: Start of the error message, which the cause follows.
-
-    Raises:
-        InputError: The store is still unavailable, or cannot be written.
-    """
-    tries = Retrying(
-        retry=retry_if_exception(is_away),
-        stop=stop_after_delay(seconds),
-        wait=wait_random_exponential(multiplier=0.2, max=5.0),
-        reraise=True,
-    )
-    try:
-        return tries(call, *arguments)
-    except Exception as error:
-        if not (is_away(error) or is_unwritable(error)):
-            raise
-        raise InputError(f"{hint}: {one_line(error)}") from error
-
-
-def is_away(error: BaseException) -> bool:
-    """Whether a retry may help: the server does not answer, or the database is locked or starting."""
-    if is_unwritable(error):
-        return False
-    code = getattr(error, "error_code", "")  # MLflow's
-    known = isinstance(error, RequestException | OperationalError) or code == "TEMPORARILY_UNAVAILABLE"
-    return known or (bool(code) and any(words in str(error) for words in AWAY))
-
-
-def is_unwritable(error: BaseException) -> bool:
-    """Whether a disk is full or read-only."""
-    return any(words in str(error) for words in UNWRITABLE)

@@ -37,7 +37,7 @@ class Parcel:
         """experiment, key, name, start, end, status, params, metrics, tags, data; state of delivery: tried, run."""
         return cast("dict[str, Any]", read_json(self.folder / ROW))
 
-    def note(self, **facts: Any) -> None:
+    def note(self, **facts: object) -> None:
         """Save the state of delivery, so that a second attempt continues from it."""
         write_json(self.folder / ROW, self.row | facts)
 
@@ -64,7 +64,7 @@ class Draft:
     run_id: str = ""
 
     @classmethod
-    def begin(cls, outbox: Path, key: str, **row: Any) -> Self:
+    def begin(cls, outbox: Path, key: str, **row: object) -> Self:
         """Create an empty draft, after deleting drafts of dead jobs with the same key.
 
         Args:
@@ -75,13 +75,13 @@ class Draft:
         remove_leftovers(outbox, {key})
         folder = outbox / f".{key}.{os.getpid()}"
         (folder / FILES).mkdir(parents=True)
-        empty: dict[str, Any] = {"params": {}, "metrics": [], "tags": {}, "data": [], "tried": False, "run": ""}
+        empty = {"params": {}, "metrics": [], "tags": {}, "data": [], "tried": False, "run": ""}
         return cls(folder, {"key": key, "start": now(), **empty, **row})
 
     def log(
         self,
         *,
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class Draft:
         else:
             shutil.copy2(path, place)
 
-    def json(self, content: Any, name: str) -> None:
+    def json(self, content: object, name: str) -> None:
         """Add a JSON artifact."""
         self.text(json.dumps(content, indent=1, default=str), name)
 

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -23,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.provenance import provenance, rerun_command
-from benchmark.tracking.locks import Result, claimed, claims_place, forget, patiently
+from benchmark.tracking.locks import claimed, claims_place, forget
 from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, waiting
 from benchmark.tracking.records import Row
+from benchmark.tracking.retries import Result, patiently
 
 PAGE = 1000  # rows per query; the limit of MLflow is 50000
 ENVIRONMENT = {
@@ -190,8 +190,8 @@ class Store:
         key: str,
         name: str,
         *,
-        params: Mapping[str, Any],
-        config: Mapping[str, Any],
+        params: Mapping[str, object],
+        config: Mapping[str, object],
         suite: str,
         parents: Mapping[str, str] | None = None,
     ) -> Iterator[Draft]:
@@ -249,7 +249,7 @@ class Store:
         parcel.remove()
         return run
 
-    def _patiently(self, call: Callable[..., Result], *arguments: Any) -> Result:
+    def _patiently(self, call: Callable[..., Result], *arguments: object) -> Result:
         hint = (
             f"cannot reach or write the tracking store {self.uri} (results that are not delivered are kept in "
             f"{self._outbox}; the next run delivers them)"

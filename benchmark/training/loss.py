@@ -1,7 +1,7 @@
 """Training loss: Dice and cross-entropy (MONAI) over annotated voxels, with deep supervision."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
@@ -32,7 +32,7 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
     return overlap + entropy / known.sum().clamp_min(1)
 
 
-def training_loss(output: Any, labels: Tensor) -> Tensor:
+def training_loss(output: object, labels: Tensor) -> Tensor:
     """`dice_ce` of the output of a network in training mode, including deeply supervised networks.
 
     For several maps of logits, finest first, the loss is w_0 l_0 + w_1 l_1 + ... with MONAI's weights 1, 1/2, 1/4, ...
@@ -57,7 +57,7 @@ def training_loss(output: Any, labels: Tensor) -> Tensor:
     return cast("Tensor", supervised(maps, labels.float()))  # torch cannot resize integers
 
 
-def _maps(output: Any, ndim: int) -> list[Tensor]:
+def _maps(output: object, ndim: int) -> list[Tensor]:
     """Collect the maps of logits in the output of a network, in order."""
     if isinstance(output, Tensor):
         if output.ndim == ndim + 1:

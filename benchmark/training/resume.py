@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -63,7 +62,7 @@ class Keeper:
             return
         device = next(network.parameters()).device
         on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-        state: dict[str, Any] = {
+        state: dict[str, object] = {
             "network": network.state_dict(),
             "optimiser": optimiser.state_dict(),
             "random": [torch.get_rng_state(), *on_gpu],

@@ -68,13 +68,13 @@ def ncti(arrays: Arrays, params: Params) -> list[float]:
 def otce(arrays: Arrays, params: Params) -> list[float]:
     """The released demo takes the first samples of each, as its parameters spell out, in float32."""
     source, target = (int(re.search(r"\[:(\d+)\]", str(params[side])).group(1)) for side in ("src", "tgt"))
-    found = ours.otce_elements(
+    elements = ours.otce_elements(
         arrays["G_source_features"][:source].astype(np.float32),
         arrays["otce_src_y"][:source],
         arrays["X"][:target].astype(np.float32),
         arrays["y"][:target],
     )
-    return [found.distance, found.conditional_entropy]
+    return [elements.distance, elements.conditional_entropy]
 
 
 def ped(arrays: Arrays, params: Params) -> float:
@@ -132,17 +132,17 @@ VECTOR_FAMILIES: dict[str, Adapter] = {
 
 def layers_of(arrays: Arrays) -> dict[str, ccfv.LayerSamples]:
     """The sampled features of each layer, in the order of the layers' names; a case's scene is all of its samples."""
-    found: dict[str, dict[int, dict[int, torch.Tensor]]] = {}
+    layers: dict[str, dict[int, dict[int, torch.Tensor]]] = {}
     for key, values in arrays.items():
         if match := FEATURES.fullmatch(key):
-            case = found.setdefault(match["layer"], {}).setdefault(int(match["case"]), {})
+            case = layers.setdefault(match["layer"], {}).setdefault(int(match["case"]), {})
             case[int(match["label"])] = torch.as_tensor(values)
     return {
         name: ccfv.LayerSamples(
             [cases[case] for case in sorted(cases)],
             [torch.cat([cases[case][label] for label in sorted(cases[case])]) for case in sorted(cases)],
         )
-        for name, cases in sorted(found.items())
+        for name, cases in sorted(layers.items())
     }
 
 
@@ -182,10 +182,8 @@ def of_pair(method: str, arrays: Arrays, params: Params) -> float:
 
 def labelled(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """The arrays label0, label1, ... as features and labels."""
-    found = sorted((int(match[1]), values) for key, values in arrays.items() if (match := LABEL.fullmatch(key)))
-    return np.concatenate([values for _, values in found]), np.repeat(
-        *zip(*((i, len(v)) for i, v in found), strict=True)
-    )
+    rows = sorted((int(match[1]), values) for key, values in arrays.items() if (match := LABEL.fullmatch(key)))
+    return np.concatenate([values for _, values in rows]), np.repeat(*zip(*((i, len(v)) for i, v in rows), strict=True))
 
 
 def of_topology(method: str, arrays: Arrays, params: Params) -> float:

@@ -215,7 +215,7 @@ def degenerate(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     generator = np.random.default_rng(7)
     labels = np.repeat([0, 1, 2], [30, 20, 10])
     rows = generator.normal(size=(60, 4)) + 2 * np.eye(3, 4)[labels]
-    found = {
+    samples = {
         "no_samples": (rows[:0], labels[:0]),
         "one_sample": (rows[:1], labels[:1]),
         "one_class": (rows[:30], labels[:30]),
@@ -228,7 +228,7 @@ def degenerate(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "every_sample_twice": (np.repeat(rows, 2, axis=0), np.repeat(labels, 2)),
     }
     if kind == "softmax":
-        return {name: (softmax(3 * values), targets) for name, (values, targets) in found.items()} | {
+        return {name: (softmax(3 * values), targets) for name, (values, targets) in samples.items()} | {
             "source_class_of_probability_zero": (np.hstack([softmax(rows), np.zeros((60, 2))]), labels),
             "one_source_class": (np.ones((60, 1)), labels),
             "hard_predictions": (np.eye(4)[labels], labels),
@@ -236,7 +236,7 @@ def degenerate(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             "half_precision": (softmax(8 * rows).astype(np.float16), labels),
         }
     copies = np.hstack([rows, rows[:, :2], np.full((60, 1), 3.0)])
-    return found | {
+    return samples | {
         "fewer_samples_than_dimensions": (generator.normal(size=(60, 90)) + np.eye(3, 90)[labels], labels),
         "constant_and_duplicated_columns": (copies, labels),
         "all_constant": (np.full((60, 4), 3.0), labels),
@@ -256,12 +256,12 @@ def degenerate(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def not_finite(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Rows with NaN or inf in one column, everywhere or once."""
     given = draw(kind, 3)
-    found = {}
+    changed = {}
     for name, value in (("nan", np.nan), ("inf", np.inf)):
         once, channel = given.rows.copy(), given.rows.copy()
         once[5, 1], channel[:, 1] = value, value
-        found |= {f"{name}_once": (once, given.labels), f"{name}_channel": (channel, given.labels)}
-    return found
+        changed |= {f"{name}_once": (once, given.labels), f"{name}_channel": (channel, given.labels)}
+    return changed
 
 
 def answers(make: Make, rows: np.ndarray, labels: np.ndarray) -> Score:
@@ -271,8 +271,8 @@ def answers(make: Make, rows: np.ndarray, labels: np.ndarray) -> Score:
         metric = make()
         if len(labels):
             metric.update(rows, labels)
-        found = metric.compute()
-    assert isinstance(found.value, float)
-    assert not math.isinf(found.value), found
-    assert not math.isnan(found.value) or found.reason
-    return found
+        result = metric.compute()
+    assert isinstance(result.value, float)
+    assert not math.isinf(result.value), result
+    assert not math.isnan(result.value) or result.reason
+    return result

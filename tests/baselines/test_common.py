@@ -64,9 +64,9 @@ def test_a_degenerate_input_has_an_answer(make, rows, labels):
 
 @pytest.mark.parametrize(("make", "rows", "labels"), inputs(properties.not_finite))
 def test_nan_and_inf_are_named(make, rows, labels):
-    found = properties.answers(make, rows, labels)
-    assert math.isnan(found.value)
-    assert "NaN or inf" in found.reason
+    score = properties.answers(make, rows, labels)
+    assert math.isnan(score.value)
+    assert "NaN or inf" in score.reason
 
 
 NEW_METRIC = '''

@@ -30,7 +30,7 @@ def direct(features, labels):
             minimize(lambda p, y=target: -evidence(features, y, *p), [a, 1.0], method="Nelder-Mead", tol=1e-10)
             for a in (-3, 0, 3)
         ]
-        best.append(-min(found.fun for found in starts) / len(labels))
+        best.append(-min(fit.fun for fit in starts) / len(labels))
     return np.mean(best)
 
 
@@ -53,7 +53,7 @@ def test_an_offset_of_1000_costs_no_digits(samples):
     moved = features + 1000
     gram = moved.astype(np.longdouble).T @ moved.astype(np.longdouble)
     s, v = np.linalg.eigh(gram.astype(np.float64))
-    found = []
+    evidences = []
     for label in np.unique(labels):
         target = (labels == label).astype(float)
         x = (v.T @ moved.T @ target) / np.sqrt(s)
@@ -66,8 +66,8 @@ def test_an_offset_of_1000_costs_no_digits(samples):
             alpha, beta = gamma / size, (len(target) - gamma) / rest
         n, d = features.shape
         fit = d * np.log(alpha) + n * np.log(beta / (2 * np.pi)) - np.log(alpha + beta * s).sum()
-        found.append((fit - beta * rest - alpha * size) / (2 * n))
-    assert logme_score(moved, labels) == pytest.approx(np.mean(found), rel=1e-6)
+        evidences.append((fit - beta * rest - alpha * size) / (2 * n))
+    assert logme_score(moved, labels) == pytest.approx(np.mean(evidences), rel=1e-6)
 
 
 def test_the_fixed_point_form_lacks_its_term_below_n_of_d():
@@ -146,16 +146,16 @@ def test_no_precisions_near_the_fixed_point_are_better():
     s, x, count = np.array([40.0, 9.0, 2.0]), np.array([3.0, 1.0, 1.5]), 20.0
     best = maximise_evidence(s, x, count, 50, CONVERGED).value
     grid = np.exp(np.linspace(-8, 8, 81))
-    found = max(evidence_at(alpha, beta, s, x, count - (x**2).sum()) for alpha in grid for beta in grid)
-    assert found <= best + 1e-12
-    assert found == pytest.approx(best, abs=0.01)
+    highest = max(evidence_at(alpha, beta, s, x, count - (x**2).sum()) for alpha in grid for beta in grid)
+    assert highest <= best + 1e-12
+    assert highest == pytest.approx(best, abs=0.01)
 
 
 def test_a_label_that_no_feature_explains_ends():
     """The ridge grows without end; the evidence tends to that of noise alone."""
-    found = maximise_evidence(np.array([4.0, 1.0]), np.zeros(2), 25.0, 50, CONVERGED)
-    assert found.value == pytest.approx(-(np.log(2 * np.pi * 0.5) + 1) / 2)
-    assert found.parts["steps"] < CONVERGED.max_iter
+    score = maximise_evidence(np.array([4.0, 1.0]), np.zeros(2), 25.0, 50, CONVERGED)
+    assert score.value == pytest.approx(-(np.log(2 * np.pi * 0.5) + 1) / 2)
+    assert score.parts["steps"] < CONVERGED.max_iter
 
 
 def test_the_steps_are_capped():

@@ -36,9 +36,9 @@ def test_a_pool_is_normalised_element_by_element():
 
 def test_a_source_without_elements_keeps_its_reason():
     pool = {"a": elements(1, 0.2, 5), "b": Score(math.nan, reason="no samples"), "c": elements(3, 0.6, 5)}
-    found = combine_ncti(pool)
-    assert found["b"] is pool["b"]
-    assert [found["a"].value, found["c"].value] == [0, 2]
+    scores = combine_ncti(pool)
+    assert scores["b"] is pool["b"]
+    assert [scores["a"].value, scores["c"].value] == [0, 2]
 
 
 def test_an_empty_pool_stays_empty():
@@ -70,7 +70,7 @@ def test_only_sources_with_a_score_take_part():
         "b": Score(math.nan, reason="no samples"),
         "c": Score(1.0, parts={"x": 6.0}),
     }
-    found = pooled(pool, lambda of: of("x") / of("x").sum())
-    assert [found["a"].value, found["c"].value] == [0.25, 0.75]
-    assert found["b"].reason == "no samples"
-    assert list(found) == ["a", "b", "c"]
+    scores = pooled(pool, lambda of: of("x") / of("x").sum())
+    assert [scores["a"].value, scores["c"].value] == [0.25, 0.75]
+    assert scores["b"].reason == "no samples"
+    assert list(scores) == ["a", "b", "c"]

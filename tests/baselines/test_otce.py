@@ -15,24 +15,24 @@ def statistics(features, labels):
 def test_a_translation_costs_its_square(samples):
     """The best plan between a set and its translate by t moves each sample to its own image, at cost |t|^2."""
     features, labels = samples
-    found = otce_elements(features, labels, features + np.array([3.0, 0, 4, 0]), labels)
-    assert found.distance == pytest.approx(25)
-    assert found.conditional_entropy == 0
+    elements = otce_elements(features, labels, features + np.array([3.0, 0, 4, 0]), labels)
+    assert elements.distance == pytest.approx(25)
+    assert elements.conditional_entropy == 0
 
 
 def test_labels_that_split_have_their_entropy():
     """The two samples of source class 0 go to two target classes, that of class 1 to one: 2/3 log 2."""
-    found = otce_elements(
+    elements = otce_elements(
         np.array([[0.0], [1.0], [9.0]]), np.array([0, 0, 1]), np.array([[0.0], [1.0], [9.0]]), np.array([0, 1, 1])
     )
-    assert found.conditional_entropy == pytest.approx(2 / 3 * np.log(2))
+    assert elements.conditional_entropy == pytest.approx(2 / 3 * np.log(2))
 
 
 def test_the_weights_weigh(samples):
     features, labels = samples
     arguments = features, labels, 2 * features, labels
-    found = otce_elements(*arguments)
-    expected = -0.1 * found.distance - 3 * found.conditional_entropy
+    elements = otce_elements(*arguments)
+    expected = -0.1 * elements.distance - 3 * elements.conditional_entropy
     assert otce_score(*arguments, weight_distance=0.1, weight_entropy=3) == pytest.approx(expected)
 
 

@@ -44,8 +44,8 @@ def test_the_metric_needs_a_pass_over_the_source(samples):
     features, labels = (values.astype(kind) for values, kind in zip(samples, (np.float32, np.int64), strict=True))
     metric = PED()
     assert "needs a pass over the source's own data" in metric.compute(statistics(features, labels)).reason
-    found = metric.compute(statistics(features, labels), source=statistics(3 * features, labels)).value
-    assert found == pytest.approx(ped_score(features, labels, 3 * features))
+    score = metric.compute(statistics(features, labels), source=statistics(3 * features, labels)).value
+    assert score == pytest.approx(ped_score(features, labels, 3 * features))
 
 
 @pytest.mark.parametrize("source", [np.zeros((0, 4)), np.full((9, 4), np.inf)])

@@ -29,8 +29,8 @@ def test_the_shrinkage_follows_from_merged_moments(samples):
     features, labels = samples
     k = labels.max() + 1
     parts = [ClassMoments.from_samples(features[rows], labels[rows], k) for rows in (slice(0, 20), slice(20, None))]
-    found = regularized_h_score_from_moments(parts[0].merge(parts[1])).parts["shrinkage"]
-    assert found == pytest.approx(LedoitWolf().fit(features).shrinkage_)
+    shrinkage = regularized_h_score_from_moments(parts[0].merge(parts[1])).parts["shrinkage"]
+    assert shrinkage == pytest.approx(LedoitWolf().fit(features).shrinkage_)
 
 
 def test_equal_means_explain_nothing():

@@ -349,7 +349,7 @@ def whole(tmp_path_factory) -> dict[str, Path]:
     return {"msd": make_msd(place / "Task09_Spleen"), "nnunet": make_nnunet(place / "Dataset501_Made")}
 
 
-TARGETS = {"msd": "benchmark.data.tasks.own.MsdTask", "nnunet": "benchmark.data.tasks.nnunet.NnunetTask"}
+TARGETS = {"msd": "benchmark.data.tasks.msd.MsdTask", "nnunet": "benchmark.data.tasks.nnunet.NnunetTask"}
 
 
 def read_all(folder: Path, layout: str, settings: dict[str, object]) -> None:

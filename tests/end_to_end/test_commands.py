@@ -180,12 +180,13 @@ def test_prepare_runs(bench, tmp_path):
 def test_agreement_and_summary_runs(bench):
     place, _ = bench
     agreement = {
-        (row.params["target"], row.params["metric"]): row for row in place.store().finished("agreement").values()
+        (row.params.get("target", row.params["scope"]), row.params["metric"]): row
+        for row in place.store().finished("agreement").values()
     }
-    assert {target for target, _ in agreement} >= TARGETS | {"mean"}
-    for target in TARGETS | {"mean"}:
+    assert {name for name, _ in agreement} == TARGETS | {"mean", "mean_by_scan"}
+    for name in TARGETS | {"mean"}:
         for metric in METRICS:
-            row = agreement[target, metric]
+            row = agreement[name, metric]
             assert int(row.params["sources"]) == 4
             assert {"pearson", "kendall", "weighted_kendall", "seconds"} <= set(row.metrics)
             if np.isnan(row.metrics["weighted_kendall"]):

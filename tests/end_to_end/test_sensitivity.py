@@ -42,7 +42,7 @@ def test_what_the_bench_finished_is_not_run_again(studied):
 
 def test_variants_stand_beside_the_default(studied):
     rows = rows_of(studied[0], "variants.csv")
-    means = rows[rows["target"] == "mean"].set_index(["part", "metric", "variant"])
+    means = rows[rows["scope"] == "mean"].set_index(["part", "metric", "variant"])
     assert ("windows", "ccfv", "default") in means.index
     assert means.loc[("windows", "logme", "foreground"), "forwarded"] <= 1
     assert means.loc[("windows", "logme", "default"), "same_ranking"] == pytest.approx(1)

@@ -5,12 +5,12 @@ A case is a seeded deformation of one scan. The tasks are a demonstration; resul
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmark.data.embedded.deformation import Deformation, derive
 from benchmark.data.embedded.packages import Package, fetch
+from benchmark.data.files.description import Description
 from benchmark.data.files.read_scan import Scan, read_scan
 from benchmark.data.tasks.msd_layout import GeneratedTask
 from benchmark.data.tasks.task import Split
@@ -68,11 +68,11 @@ class ScansTask(GeneratedTask):
     external_from: dict[str, list[int]] = field(default_factory=dict)
     external_size: tuple[int, int, int] = (32, 32, 8)
 
-    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
+    def generate(self, folder: Path, cache: Path, recipe: str) -> Description:
         """Download the scans and cut the cases; an InputError says which scan cannot be had, or lacks a class."""
         if self.scan is None:
             raise InputError(f"task {self.name}: `scan` must be set, got None")
-        description: dict[str, Any] = {
+        description: Description = {
             "name": self.name,
             "description": f"cases derived from one {self.scan.modality} scan by seeded deformation",
             "reference": f"{self.scan.package.name} {self.scan.package.version}, {self.scan.image}",

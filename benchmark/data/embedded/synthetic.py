@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from monai.data import create_test_image_3d
 
+from benchmark.data.files.description import Description
 from benchmark.data.tasks.msd_layout import GeneratedTask
 
 SYNTHETIC_MM = 1.0
@@ -30,7 +30,7 @@ class SyntheticTask(GeneratedTask):
     seed: int = 0
     noise: float = 0.3
 
-    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
+    def generate(self, folder: Path, cache: Path, recipe: str) -> Description:
         """Generate the volumes; nothing is downloaded."""
         random = np.random.RandomState(self.seed)  # MONAI's function expects this older generator
         lists: dict[str, list[dict[str, str]]] = {}

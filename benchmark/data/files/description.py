@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,11 @@ from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
 from benchmark.storage.files import read_json
 
+Description: TypeAlias = dict[str, Any]  # the content of dataset.json
+NnunetLabels: TypeAlias = Mapping[str, int | list[int]]  # name -> stored value, or the values of a region
 
-def read_description(folder: str | Path) -> dict[str, Any]:
+
+def read_description(folder: str | Path) -> Description:
     """Read the JSON object in a folder's dataset.json.
 
     Raises:
@@ -79,7 +82,7 @@ def plain_labelling(labels: Mapping[str, str]) -> Labelling:
     return Labelling({int(value): int(value) for value, _ in names}, tuple(str(name) for _, name in names))
 
 
-def nnunet_labelling(description: Mapping[str, Any]) -> Labelling:
+def nnunet_labelling(description: Description) -> Labelling:
     """The labelling of an nnU-Net data set, by nnU-Net's label manager.
 
     Regions overlap (the whole tumour includes its core), but metrics and Dice by class need each voxel in one class.
@@ -116,7 +119,7 @@ def nnunet_labelling(description: Mapping[str, Any]) -> Labelling:
     return Labelling(indices | ignored, tuple(names[value] for value in order))
 
 
-def _painted(named: Mapping[str, Any], order: list[int], values: list[int]) -> dict[int, tuple[int, str]]:
+def _painted(named: NnunetLabels, order: list[int], values: list[int]) -> dict[int, tuple[int, str]]:
     """Stored value -> the value and name of the last region that includes it."""
     regions = [(name, _several(value)) for name, value in named.items() if set(_several(value)) != {0}]
     painted = dict.fromkeys(values, (0, "background"))
@@ -125,5 +128,5 @@ def _painted(named: Mapping[str, Any], order: list[int], values: list[int]) -> d
     return painted
 
 
-def _several(value: Any) -> tuple[int, ...]:
+def _several(value: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(item) for item in value) if isinstance(value, list | tuple) else (int(value),)

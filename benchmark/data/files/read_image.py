@@ -25,8 +25,7 @@ from benchmark.errors import InputError
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".mha", ".gipl")
 FLAT = (".png", ".bmp")
-STACKS = (".tif", ".tiff")
-ENDINGS = (*NIFTI, *ITK, *FLAT, *STACKS)
+ENDINGS = (*NIFTI, *ITK, *FLAT, ".tif", ".tiff")
 COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # the colour records that NIfTI defines
 REAL = "buif"  # numpy's kinds of real numbers
 LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 fits

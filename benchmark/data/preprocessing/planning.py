@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
+from benchmark.data.files.description import NnunetLabels
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line
@@ -27,6 +28,9 @@ FOLDERS = ("raw", "preprocessed", "results")  # of nnU-Net, each named by an env
 NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
 
 log = logging.getLogger(__name__)
+
+Plans: TypeAlias = dict[str, Any]  # nnU-Net's plans.json, or a part of it
+Planner: TypeAlias = Callable[[str], Any]  # an experiment planner of nnU-Net, called with the dataset's name
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class RawDataset:
     """
 
     files: Sequence[CaseFiles]
-    labels: Mapping[str, Any]
+    labels: NnunetLabels
     channel_names: Mapping[str, str]
     file_ending: str
 
@@ -93,7 +97,7 @@ class Plan:
         by_default = "3d_fullres" if "3d_fullres" in plans["configurations"] else "2d"
         return preparation_from_plans(plans, self.configuration or by_default)
 
-    def _nnunet_plans(self, training: RawDataset) -> dict[str, Any]:
+    def _nnunet_plans(self, training: RawDataset) -> Plans:
         """Plan training cases with nnU-Net, or read the plans made before."""
         files = [path for case in training.files for path in (*case.images, case.labels)]
         settings = [training.labels, training.channel_names, training.file_ending, version("nnunetv2")]
@@ -125,13 +129,13 @@ def _plan(training: RawDataset, place: Path) -> bytes:
     return path.read_bytes()
 
 
-def plan_dataset(name: str, preprocessed: Path, planner: Callable[[str], Any], *, processes: int = 1) -> Path:
+def plan_dataset(name: str, preprocessed: Path, planner: Planner, *, processes: int = 1) -> Path:
     """Plan a raw dataset with nnU-Net, once, and return the path of the plans.
 
     Args:
         name: The dataset's name; it is in the folder that nnU-Net's environment variable names.
         preprocessed: nnU-Net's folder of preprocessed data, which is named likewise.
-        planner: An experiment planner of nnU-Net, called with the dataset's name.
+        planner: An experiment planner of nnU-Net.
         processes: Number of processes that read the cases.
     """
     folder = fingerprint(name, preprocessed, processes=processes)
@@ -184,7 +188,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def preparation_from_plans(plans: Mapping[str, Any], configuration: str) -> Preparation:
+def preparation_from_plans(plans: Plans, configuration: str) -> Preparation:
     """The preparation that matches nnU-Net's preprocessing by a configuration of its plans, such as 3d_fullres.
 
     Raises:
@@ -214,7 +218,7 @@ def preparation_from_plans(plans: Mapping[str, Any], configuration: str) -> Prep
         raise InputError(f"plans: cannot use {configuration} as a configuration of nnU-Net v2: {detail}") from error
 
 
-def read_plans(path: Path) -> dict[str, Any]:
+def read_plans(path: Path) -> Plans:
     """Read a plans file.
 
     Raises:
@@ -226,13 +230,13 @@ def read_plans(path: Path) -> dict[str, Any]:
     return plans
 
 
-def _configuration(plans: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _configuration(plans: Plans, name: str) -> Plans:
     """A configuration with its inherited settings, as nnU-Net's plans manager resolves them."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     if name not in plans["configurations"]:
         raise InputError(f"plans: configuration must be one of {', '.join(plans['configurations'])}, got {name}")
-    return cast("Mapping[str, Any]", PlansManager(dict(plans)).get_configuration(name).configuration)
+    return cast("Plans", PlansManager(dict(plans)).get_configuration(name).configuration)
 
 
 def _scheme(name: str, masked: bool, statistics: Mapping[str, float]) -> Scheme:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.errors import InputError
 
 FOLLOW = ("source", "target")
-Settings = tuple[tuple[str, Any], ...]
+Settings = tuple[tuple[str, object], ...]
 FUNCTIONS = {
     "no_resampling_hack": "no_resampling",
     "resample_data_or_seg_to_shape": "default_resampling",
@@ -131,7 +130,7 @@ def follow(
     return replace(by_spacing, normalisation=by_intensities.normalisation)
 
 
-def settings(arguments: Mapping[str, Any]) -> Settings:
+def settings(arguments: Mapping[str, object]) -> Settings:
     """Arguments from plans.json as hashable data."""
     return tuple(sorted(arguments.items()))
 
@@ -158,6 +157,6 @@ def _marked(
     return image, np.where((labels == 0) & ~create_nonzero_mask(image), OUTSIDE, labels).astype(np.int16)
 
 
-def _resampler(name: str, arguments: Settings) -> Callable[..., Any]:
+def _resampler(name: str, arguments: Settings) -> Callable[..., NDArray[np.generic]]:
     module = import_module(f"nnunetv2.preprocessing.resampling.{FUNCTIONS[name]}")
     return partial(getattr(module, name), **dict(arguments))

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.files.description import Labelling, inside, plain_labelling, read_description
+from benchmark.data.files.description import Description, Labelling, inside, plain_labelling, read_description
 from benchmark.data.files.read_image import stem
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
@@ -42,7 +41,7 @@ class DecathlonTask(Task):
     )
 
     @cached_property
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """The content of dataset.json."""
         return read_msd_description(Path(self.folder))
 
@@ -77,7 +76,7 @@ class GeneratedTask(DecathlonTask):
     """A task whose cases are generated from settings; a new folder replaces an old one as a whole."""
 
     @abstractmethod
-    def generate(self, folder: Path, cache: Path, recipe: str) -> dict[str, Any]:
+    def generate(self, folder: Path, cache: Path, recipe: str) -> Description:
         """Write the cases into an empty folder, and return the content of dataset.json, which includes `recipe`."""
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
@@ -117,7 +116,7 @@ class GeneratedTask(DecathlonTask):
         return entry
 
 
-def read_msd_description(folder: Path) -> dict[str, Any]:
+def read_msd_description(folder: Path) -> Description:
     """The content of an MSD dataset.json.
 
     Raises:
@@ -132,7 +131,7 @@ def read_msd_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def listed_pairs(folder: str | Path, description: dict[str, Any], key: str) -> list[CaseFiles]:
+def listed_pairs(folder: str | Path, description: Description, key: str) -> list[CaseFiles]:
     """The files that a key of dataset.json lists.
 
     Raises:
@@ -141,11 +140,11 @@ def listed_pairs(folder: str | Path, description: dict[str, Any], key: str) -> l
     entries = description.get(key, [])
     cases = []
     for entry in entries if isinstance(entries, list) else [entries]:
-        paths: list[Any] = [entry.get(part) for part in ("image", "label")] if isinstance(entry, dict) else [None]
+        paths: list[object] = [entry.get(part) for part in ("image", "label")] if isinstance(entry, dict) else [None]
         if not all(isinstance(path, str) for path in paths):
             raise InputError(f"{folder}/dataset.json: {key} must list objects with the paths image and label, "
                              f"got {entry}")  # fmt: skip
-        image, labels = (inside(folder, path) for path in paths)
+        image, labels = (inside(folder, str(path)) for path in paths)
         cases.append(CaseFiles(stem(image), (image,), labels))
     return cases
 

@@ -16,11 +16,18 @@ import torch
 from numpy.typing import NDArray
 
 from benchmark.data.files.cases import Case, CaseFiles, of_case
-from benchmark.data.files.description import Labelling, inside, nnunet_labelling, read_description
+from benchmark.data.files.description import (
+    Description,
+    Labelling,
+    NnunetLabels,
+    inside,
+    nnunet_labelling,
+    read_description,
+)
 from benchmark.data.files.read_image import ENDINGS
-from benchmark.data.preprocessing.planning import preparation_from_plans, read_plans
+from benchmark.data.preprocessing.planning import Plans, preparation_from_plans, read_plans
 from benchmark.data.preprocessing.preparation import OUTSIDE, Preparation
-from benchmark.data.tasks.own import OwnTask, PlannedTask
+from benchmark.data.tasks.labelled_folder import OwnTask, PlannedTask
 from benchmark.errors import InputError, SkipPair, one_line
 from benchmark.storage.digest import files_digest
 
@@ -33,7 +40,7 @@ class DescribedTask(OwnTask):
     """A folder with nnU-Net's dataset.json; `nnunet_labelling` explains how regions become classes."""
 
     @cached_property
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Description:
         """The content of dataset.json."""
         return read_nnunet_description(Path(self.folder))
 
@@ -56,9 +63,9 @@ class NnunetTask(DescribedTask, PlannedTask):
     """
 
     @property
-    def nnunet_labels(self) -> Mapping[str, Any]:
+    def nnunet_labels(self) -> NnunetLabels:
         """As in dataset.json."""
-        return cast("Mapping[str, Any]", self.description["labels"])
+        return cast("NnunetLabels", self.description["labels"])
 
     @property
     def channel_names(self) -> Mapping[str, str]:
@@ -132,7 +139,7 @@ class PreprocessedTask(DescribedTask):
         return preparation_from_plans(self._plans, self.configuration)
 
     @cached_property
-    def _plans(self) -> dict[str, Any]:
+    def _plans(self) -> Plans:
         return read_plans(Path(self.folder) / f"{self.plans}.json")
 
     def digest(self) -> str:
@@ -173,7 +180,7 @@ class PreprocessedTask(DescribedTask):
         return Case(files.name, voxels, classes, (UNKNOWN_MM, *(self.preparation.spacing or ()))[-3:])
 
 
-def read_nnunet_description(folder: Path) -> dict[str, Any]:
+def read_nnunet_description(folder: Path) -> Description:
     """Read a dataset.json of nnU-Net.
 
     Raises:

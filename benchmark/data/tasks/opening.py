@@ -1,7 +1,6 @@
 """Open tasks: recognise the layout of a folder, and generate embedded tasks that do not exist on this machine yet."""
 
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 from hydra.utils import instantiate
@@ -35,7 +34,7 @@ def make(task: Task, data_dir: Path, code: str) -> bool:
         return task.prepare(data_dir / "packages", code=code)
 
 
-def recognise_task(path: Path) -> dict[str, Any]:
+def recognise_task(path: Path) -> dict[str, object]:
     """The config node of the task in a folder, with every setting at its default.
 
     Raises:
@@ -44,7 +43,7 @@ def recognise_task(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise InputError(f"task {path} not found: it must be a folder with dataset.json")
     description = read_description(path)
-    node: dict[str, Any] = {"_convert_": "all", "folder": str(path)}
+    node: dict[str, object] = {"_convert_": "all", "folder": str(path)}
     planned = node | {"plan": {"_target_": "benchmark.data.preprocessing.planning.Plan", "kind": "zscore"}}
     if "channel_names" in description:
         # nnU-Net's default plans first
@@ -53,6 +52,6 @@ def recognise_task(path: Path) -> dict[str, Any]:
             return planned | {"_target_": "benchmark.data.tasks.nnunet.NnunetTask"}
         return node | {"_target_": "benchmark.data.tasks.nnunet.PreprocessedTask", "plans": plans[0].stem}
     if isinstance(description.get("training"), list):
-        return planned | {"_target_": "benchmark.data.tasks.own.MsdTask"}
+        return planned | {"_target_": "benchmark.data.tasks.msd.MsdTask"}
     raise InputError(f"{path}/dataset.json must have the key training (MSD) or channel_names (nnU-Net v2), "
                      f"got {sorted(description)}")  # fmt: skip

@@ -1,14 +1,13 @@
 """The base class of tasks: labelled data sets whose cases are files in a folder."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from benchmark.data.files.cases import Case, CaseFiles, Cases, count_channels, read_case
-from benchmark.data.files.description import Labelling
+from benchmark.data.files.description import Description, Labelling
 from benchmark.data.files.read_image import LIMIT_GIB
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
@@ -44,7 +43,7 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def description(self) -> Mapping[str, Any]:
+    def description(self) -> Description:
         """The content of dataset.json."""
 
     @property

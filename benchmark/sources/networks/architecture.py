@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +85,7 @@ class Architecture:
         return _triple([max(-(-side // step), self.least) * step for side, step in zip(sides, steps, strict=True)])
 
 
-def initial(network: Callable[..., nn.Module], *, channels: int, classes: int, seed: int) -> nn.Module:
+def initial(network: Callable[..., object], *, channels: int, classes: int, seed: int) -> nn.Module:
     """Build a network with initial weights drawn from `seed` only; torch's global generator is left unchanged.
 
     Raises:
@@ -94,7 +93,7 @@ def initial(network: Callable[..., nn.Module], *, channels: int, classes: int, s
     """
     with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global generator
         torch.manual_seed(seed)
-        made: Any = network(in_channels=channels, out_channels=classes)
+        made = network(in_channels=channels, out_channels=classes)
     if not isinstance(made, nn.Module):
         raise TypeError(f"`network` must return a torch module, got {type(made).__name__}")
     return made
@@ -119,12 +118,10 @@ def _to_slices(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, 
     return (inputs[0].squeeze(2), *inputs[1:])
 
 
-def _to_volumes(network: nn.Module, inputs: Any, output: Any) -> Any:
+def _to_volumes(network: nn.Module, inputs: object, output: object) -> object:
     """Turn maps (b, k, H, W) into volumes of one slice; deep supervision returns several maps in training mode."""
     if isinstance(output, Tensor):
         return output.unsqueeze(-3) if output.ndim > 3 else output  # (b, n, k, H, W) where MONAI's DynUNet stacks them
     if isinstance(output, Mapping):
         return {name: _to_volumes(network, inputs, inner) for name, inner in output.items()}
-    if isinstance(output, list | tuple):
-        return [_to_volumes(network, inputs, inner) for inner in output]
-    return output
+    return [_to_volumes(network, inputs, inner) for inner in output] if isinstance(output, list | tuple) else output

@@ -10,11 +10,11 @@ one. The map that it takes is the next coarser tap, and so on down to the bottle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import torch
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
@@ -276,13 +276,13 @@ def _run(network: nn.Module, shape: tuple[int, ...]) -> Trace:
     return trace
 
 
-def _watch(name: str, module: nn.Module, trace: Trace, clock: Iterator[int]) -> list[Any]:
+def _watch(name: str, module: nn.Module, trace: Trace, clock: Iterator[int]) -> list[RemovableHandle]:
     started: list[int] = []
 
-    def begin(module: nn.Module, inputs: Any) -> None:
+    def begin(module: nn.Module, inputs: object) -> None:
         started.append(next(clock))
 
-    def end(module: nn.Module, inputs: Any, output: Any) -> None:
+    def end(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         start = started.pop()
         if isinstance(output, Tensor) and output.ndim == len(trace.grid) + 2:
             given = tuple(item for item in inputs if isinstance(item, Tensor) and item.ndim == output.ndim)

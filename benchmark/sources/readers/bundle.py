@@ -50,7 +50,7 @@ class BundleSource:
     path: str | Path
     config: str | None = None
     weights: str | None = None
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, object] | None = None
     trust: bool = False
 
     @classmethod
@@ -141,7 +141,7 @@ def _sides(patch: Any, dims: int) -> list[int] | None:
     return list(patch) if is_patch else None
 
 
-def _merging(metadata: Mapping[str, Any], weights: Path, names: Iterable[str]) -> ShownMerging | None:
+def _merging(metadata: Mapping[str, object], weights: Path, names: Iterable[str]) -> ShownMerging | None:
     """The merging of a Swin UNETR: by the MONAI version in the metadata, or else by the weights file."""
     version = str(metadata.get("monai_version", ""))
     form = merging_of_version(version)
@@ -173,11 +173,11 @@ def _plain(config: Path, where: str) -> tuple[str, dict[str, Any]]:
     return str(node["_target_"]), {name: literal(value, where=f"{where}.{name}") for name, value in settings.items()}
 
 
-def _is_object(node: Any) -> bool:
+def _is_object(node: object) -> bool:
     return isinstance(node, dict) and "_target_" in node
 
 
-def _followed(value: Any, content: Mapping[str, Any]) -> Any:
+def _followed(value: object, content: Mapping[str, object]) -> object:
     """Resolve a reference to a top-level value such as `@spatial_dims`."""
     return content.get(value[1:], value) if isinstance(value, str) and value.startswith("@") else value
 

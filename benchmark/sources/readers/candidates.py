@@ -8,13 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from benchmark.sources.model import Source
 from benchmark.sources.weights.safe_load import SUFFIXES
 
 FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # package.module:function
-Node = dict[str, Any]
+Node = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Candidate:
     """
 
     reader: type[Source]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     names: tuple[str, ...]
     file: Path | None = None
 

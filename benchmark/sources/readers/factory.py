@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -38,7 +37,7 @@ class FactorySource:
     name: str
     factory: str
     path: str | Path | None = None
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, object] | None = None
     dims: int = 3
     channels: int = 1
     classes: int = 2

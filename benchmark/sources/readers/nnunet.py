@@ -16,14 +16,14 @@ from typing import Any, cast
 
 from torch import nn
 
-from benchmark.data.preprocessing.planning import preparation_from_plans
+from benchmark.data.preprocessing.planning import Plans, preparation_from_plans
 from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import STAGES, discovered
 from benchmark.sources.readers import nnunet_folder
 from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
-from benchmark.sources.weights.match import fitted
+from benchmark.sources.weights.match import Network, fitted
 from benchmark.sources.weights.safe_load import (
     LAYERS,
     NETWORKS,
@@ -161,14 +161,14 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str, Any]:
+def _plan(plans: Plans, configuration: str, path: Path) -> Plans:
     """The plan of a configuration with inherited settings and, for plans before nnU-Net 2.4, its architecture."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # plans before 2.4 are supported
-            plan: dict[str, Any] = PlansManager(dict(plans)).get_configuration(configuration).configuration
+            plan: Plans = PlansManager(dict(plans)).get_configuration(configuration).configuration
         itemgetter("architecture", "patch_size")(plan)
         itemgetter("network_class_name", "arch_kwargs", "_kw_requires_import")(plan["architecture"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -178,7 +178,7 @@ def _plan(plans: Mapping[str, Any], configuration: str, path: Path) -> dict[str,
     return plan
 
 
-def _architecture(parts: Mapping[str, Any], *, patch: Sequence[int], where: str, trust: bool) -> Architecture:
+def _architecture(parts: Plans, *, patch: Sequence[int], where: str, trust: bool) -> Architecture:
     network = module_class(parts["network_class_name"], within=NETWORKS[1:], where=where, trust=trust)
     settings = dict(parts["arch_kwargs"])
     needed = list(parts["_kw_requires_import"])
@@ -195,7 +195,7 @@ def _architecture(parts: Mapping[str, Any], *, patch: Sequence[int], where: str,
 
 
 def _network(
-    cls: str, settings: dict[str, Any], needed: list[str], *, in_channels: int, out_channels: int
+    cls: str, settings: dict[str, object], needed: list[str], *, in_channels: int, out_channels: int
 ) -> nn.Module:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -207,7 +207,7 @@ def _network(
     )
 
 
-def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Architecture:
+def _unet(name: str, factory: Network, settings: Plans, dims: int) -> Architecture:
     """The architecture of a network with nnU-Net's own decoder, whose part names are known."""
     stages = int(settings["n_stages"]) - 1
     strides = [step if isinstance(step, list | tuple) else [step] * dims for step in settings["strides"]]
@@ -225,7 +225,7 @@ def _unet(name: str, factory: Any, settings: Mapping[str, Any], dims: int) -> Ar
     )
 
 
-def _labels(dataset: Mapping[str, Any], path: Path) -> tuple[dict[int, str], list[str]]:
+def _labels(dataset: Mapping[str, object], path: Path) -> tuple[dict[int, str], list[str]]:
     """The classes of the head's channels, and notes; regions have a channel each and no background."""
     labels = dataset.get("labels")
     if not isinstance(labels, dict) or not labels:

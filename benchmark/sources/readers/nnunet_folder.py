@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from benchmark.data.preprocessing.planning import Plans
 from benchmark.errors import InputError
 
 # in the order of preference
@@ -137,7 +137,7 @@ def _trainers() -> Mapping[str, tuple[str, bool]]:
     return trainers
 
 
-def trained_architecture(plan: Mapping[str, Any], trainer: str, *, source: str) -> tuple[dict[str, Any], list[str]]:
+def trained_architecture(plan: Plans, trainer: str, *, source: str) -> tuple[Plans, list[str]]:
     """The `architecture` of a plan in plans.json as modified by a trainer, and notes.
 
     Raises:

@@ -10,7 +10,6 @@ from functools import partial
 from hashlib import sha256
 from os.path import commonprefix
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +45,7 @@ class StateDictSource:
     name: str
     path: str | Path
     arch: Architecture | None = None
-    settings: Mapping[str, Any] | None = None
+    settings: Mapping[str, object] | None = None
     labels: Mapping[int, str] | None = None
     patch: Sequence[int] | None = None
     prefix: str | None = None
@@ -102,7 +101,7 @@ class Recognised:
 
 
 def recognised(
-    weights: Mapping[str, Tensor], *, source: str, settings: Mapping[str, Any], merging: ShownMerging | None = None
+    weights: Mapping[str, Tensor], *, source: str, settings: Mapping[str, object], merging: ShownMerging | None = None
 ) -> Recognised:
     """Recognise one of MONAI's networks by the names and shapes of the weights.
 

@@ -26,7 +26,7 @@ class Checkpoint:
     facts: Mapping[str, Any]
 
 
-def save_checkpoint(network: nn.Module, facts: Mapping[str, Any], folder: Path) -> None:
+def save_checkpoint(network: nn.Module, facts: Mapping[str, object], folder: Path) -> None:
     """Write a network's weights, and `facts` as their sidecar, into a folder that appears, or is replaced, as a whole.
 
     Raises:

@@ -47,8 +47,8 @@ class Fit:
         name: str,
         arch: Architecture,
         *,
-        facts: Mapping[str, Any],
-        assumed: Mapping[str, Any] | None = None,
+        facts: Mapping[str, object],
+        assumed: Mapping[str, object] | None = None,
         labels: Mapping[int, str] | None = None,
         preparation: Preparation | None = None,
         patch: Sequence[int] | None = None,
@@ -70,7 +70,7 @@ class Fit:
         )
 
 
-def assumptions(assumed: Mapping[str, Any]) -> str:
+def assumptions(assumed: Mapping[str, object]) -> str:
     """Format settings for notes.
 
     Example:

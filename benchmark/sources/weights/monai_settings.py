@@ -236,7 +236,7 @@ def _indexes(index: Tensor, window: tuple[int, ...]) -> bool:
     return bool(torch.equal(torch.as_tensor(first), index[0].long().cpu()))
 
 
-def _norm_setting(tensors: Tensors, layer: str, *, affine: Any = AFFINE, bare: Any = NO_AFFINE) -> Any:
+def _norm_setting(tensors: Tensors, layer: str, *, affine: object = AFFINE, bare: object = NO_AFFINE) -> object:
     """The `norm` argument, from the name of a norm layer.
 
     Args:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -76,7 +75,7 @@ class Guess:
 
     network: str
     settings: Settings
-    assumed: Mapping[str, Any]
+    assumed: Mapping[str, object]
     dims: int
     prefix: str = ""
 
@@ -85,7 +84,7 @@ class Guess:
         """The facts of the class."""
         return FAMILIES[self.network]
 
-    def with_setting(self, name: str, value: Any, *, certain: bool) -> "Guess":
+    def with_setting(self, name: str, value: object, *, certain: bool) -> "Guess":
         """Replace the value of an assumed setting, which is no longer assumed if it is certain."""
         assumed = {other: own for other, own in self.assumed.items() if other != name}
         assumed |= {} if certain else {name: value}
@@ -135,7 +134,7 @@ def _first_name(name: str, tensors: Tensors) -> str:
     return f"{start}downsamples.{level - 1}.{match[4]}" if level else f"{start}input_block.{match[4]}"
 
 
-def guess(tensors: Tensors, *, source: str, given: Mapping[str, Any]) -> Guess:
+def guess(tensors: Tensors, *, source: str, given: Mapping[str, object]) -> Guess:
     """Infer the network's class and settings from the names and shapes of its tensors.
 
     Args:
@@ -168,7 +167,7 @@ def guess(tensors: Tensors, *, source: str, given: Mapping[str, Any]) -> Guess:
     )
 
 
-def _read(network: str, tensors: Tensors, start: str, *, source: str, given: Mapping[str, Any]) -> Guess:
+def _read(network: str, tensors: Tensors, start: str, *, source: str, given: Mapping[str, object]) -> Guess:
     family = FAMILIES[network]
     own = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
     if not any(re.match(family.decoder, name) for name in own):

@@ -96,10 +96,10 @@ def _allowed() -> list[Any]:
 
 
 def _refused(error: Exception) -> str:
-    found = re.search(r"GLOBAL (\S+)|(?:function|class|global)s? `?([\w.]+\.[\w]+)`?", str(error))
-    if found is None:
+    global_name = re.search(r"GLOBAL (\S+)|(?:function|class|global)s? `?([\w.]+\.[\w]+)`?", str(error))
+    if global_name is None:
         return "a pickle of another kind than torch.save writes; it could run code and is refused"
-    return f"a pickle that asks for {found[1] or found[2]}; it could run code and is refused"
+    return f"a pickle that asks for {global_name[1] or global_name[2]}; it could run code and is refused"
 
 
 def read_state(path: Path) -> Unwrapped:
@@ -111,7 +111,7 @@ def read_state(path: Path) -> Unwrapped:
     return unwrap(read_weights(path), path)
 
 
-def unwrap(content: Any, path: Path) -> Unwrapped:
+def unwrap(content: object, path: Path) -> Unwrapped:
     """Find the state dict in the content of a file.
 
     Args:
@@ -122,7 +122,7 @@ def unwrap(content: Any, path: Path) -> Unwrapped:
         InputError: There is no state dict, or a tensor is of a kind that cannot be used as it is.
     """
     notes: list[str] = []
-    opened: list[Any] = []
+    opened: list[object] = []
     while isinstance(content, Mapping) and (inner := _wrapper(content)):
         if any(content is outer for outer in opened):
             raise InputError(f"{path} must hold a state dict, got a dict that holds itself under {inner!r}")
@@ -239,7 +239,7 @@ def monai_class(name: str, *, where: str, trust: bool = False) -> type[nn.Module
     return module_class(full, within=NETWORKS, where=where, trust=trust)
 
 
-def literal(value: Any, *, where: str) -> Any:
+def literal(value: object, *, where: str) -> Any:
     """Return a plain value unchanged.
 
     Raises:

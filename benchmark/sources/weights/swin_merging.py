@@ -41,7 +41,7 @@ class EarlyPatchMerging(PatchMergingV2):  # type: ignore[misc]  # MONAI is not t
 
 
 DEFAULT = "merging"  # SwinUNETR's name for the form of the installed MONAI
-MERGING: dict[str, Any] = {EARLY: EarlyPatchMerging, LATEST: PatchMerging, "mergingv2": "mergingv2"}
+MERGING: dict[str, object] = {EARLY: EarlyPatchMerging, LATEST: PatchMerging, "mergingv2": "mergingv2"}
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class MergedNetwork:
 
     network: Any
     notes: tuple[str, ...] = ()
-    assumed: Mapping[str, str] = field(default_factory=dict)
+    assumed: Mapping[str, object] = field(default_factory=dict)
 
 
-def with_merging(network: str, settings: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+def with_merging(network: str, settings: Mapping[str, object], *, source: str) -> dict[str, Any]:
     """The settings of a network; SwinUNETR's `merging` becomes, or overrides, its argument `downsample`.
 
     Raises:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -101,7 +100,7 @@ class NnunetDataset:
     """
 
     name: str
-    description: dict[str, Any]
+    description: dict[str, object]
     splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
 

@@ -6,14 +6,14 @@ earlier ones only through the weights, the optimiser and nnU-Net's log.
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmark.training.resume import Keeper
@@ -25,7 +25,7 @@ class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not 
     # weights loaded and parameters frozen; set after construction, since nnU-Net reads the constructor's argument names
     given: nn.Module
 
-    def build_network_architecture(self, plans_manager: Any, *_: Any, **__: Any) -> nn.Module:
+    def build_network_architecture(self, plans_manager: object, *_: object, **__: object) -> nn.Module:
         """Return the given network."""
         return self.given
 
@@ -89,7 +89,11 @@ def seeded(seed: int) -> Iterator[Callable[[int], None]]:
 
 
 def by_epochs(
-    trainer: Any, *, report: Callable[[int, float], None], seed_epoch: Callable[[int], None], keeper: Keeper | None
+    trainer: nnUNetTrainer,
+    *,
+    report: Callable[[int, float], None],
+    seed_epoch: Callable[[int], None],
+    keeper: Keeper | None,
 ) -> list[float]:
     """Make an nnU-Net trainer seed every epoch, save its state at the end of an epoch, and resume from it.
 
@@ -120,8 +124,8 @@ def by_epochs(
         seed_epoch(trainer.current_epoch)
         begin_epoch()
 
-    def reported_step(batch: dict[str, Any]) -> dict[str, Any]:
-        outcome: dict[str, Any] = step(batch)
+    def reported_step(batch: dict[str, object]) -> dict[str, NDArray[np.float32]]:
+        outcome: dict[str, NDArray[np.float32]] = step(batch)
         losses.append(float(outcome["loss"]))
         report(len(losses), losses[-1])
         return outcome
@@ -136,7 +140,7 @@ def by_epochs(
     return losses
 
 
-def _log(trainer: Any) -> dict[str, Any]:
+def _log(trainer: nnUNetTrainer) -> dict[str, object]:
     scaler = trainer.grad_scaler
     return {
         "logging": trainer.logger.get_checkpoint(),
@@ -145,7 +149,7 @@ def _log(trainer: Any) -> dict[str, Any]:
     }
 
 
-def _put_back(trainer: Any, log: dict[str, Any]) -> None:
+def _put_back(trainer: nnUNetTrainer, log: Mapping[str, object]) -> None:
     trainer.logger.load_checkpoint(log["logging"])
     trainer._best_ema = log["best"]
     if trainer.grad_scaler is not None and log["scaler"] is not None:

@@ -3,25 +3,22 @@
 import copy
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from filelock import FileLock
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
-from benchmark.data.preprocessing.planning import fingerprint, plan_dataset, read_plans
+from benchmark.data.preprocessing.planning import Planner, Plans, fingerprint, plan_dataset, read_plans
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
 from benchmark.training.nnunet.dataset import NnunetDataset, NnunetSpace, short_hash
 
-Plans: TypeAlias = dict[str, Any]
 
-
-def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Callable[[str], Any]) -> Plans:
+def plan(space: NnunetSpace, dataset: NnunetDataset, planner: Planner) -> Plans:
     """Plan a dataset with nnU-Net, once, and return the plans.
 
-    `space` must be entered; `planner` is an experiment planner of nnU-Net, called with the dataset's name.
+    `space` must be entered.
     """
     return read_plans(plan_dataset(dataset.name, space.preprocessed, planner, processes=space.processes))
 
@@ -101,7 +98,7 @@ def preprocess(space: NnunetSpace, dataset: NnunetDataset, plans: Plans, configu
         done.touch()
 
 
-def _follow(plans: Plans, chosen: dict[str, Any], preparation: Preparation) -> None:
+def _follow(plans: Plans, chosen: Plans, preparation: Preparation) -> None:
     order = preparation.transpose or _stored_order(plans)
     chosen["spacing"] = list(preparation.spacing or _planned_spacing(plans, chosen, order))
     plans["transpose_forward"] = list(order)
@@ -126,7 +123,7 @@ def _stored_order(plans: Plans) -> Sequence[int]:
     return (0, 1, 2) if shape[0] == 1 else (2, 1, 0)
 
 
-def _planned_spacing(plans: Plans, chosen: Mapping[str, Any], order: Sequence[int]) -> list[float]:
+def _planned_spacing(plans: Plans, chosen: Plans, order: Sequence[int]) -> list[float]:
     """Planned spacing in another axis order; for an axis that a 2D plan does not resample, the median spacing."""
     planned = plans["transpose_forward"]
     spacing = dict(zip(planned, plans["original_median_spacing_after_transp"], strict=True))
@@ -145,7 +142,7 @@ def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Se
     return [Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high)] * channels
 
 
-def _narrow(arguments: dict[str, Any], features: Sequence[int]) -> None:
+def _narrow(arguments: Plans, features: Sequence[int]) -> None:
     """Reduce the stages of the network and set their widths; every list by stage is shortened to match."""
     if len(features) > arguments["n_stages"]:
         raise InputError(f"features must list at most {arguments['n_stages']} planned stages, got {len(features)}")

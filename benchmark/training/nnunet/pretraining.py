@@ -3,13 +3,14 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from benchmark.data.preprocessing.planning import Plans
 from benchmark.data.tasks.task import Split, Task
 from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet.dataset import NnunetDataset, NnunetSpace, write_dataset
-from benchmark.training.nnunet.plans import Plans, adapt, move, plan, preprocess
+from benchmark.training.nnunet.plans import adapt, move, plan, preprocess
 from benchmark.training.nnunet.trainer import NnunetTrainer, new_trainer, read_dice
 
 
@@ -115,10 +116,10 @@ def _dataset(task: Task, space: NnunetSpace) -> NnunetDataset:
 
 def _plans(source: NnunetPretraining, space: NnunetSpace, dataset: NnunetDataset) -> Plans:
     planner, budget, configuration = source.trainer.planner, source.trainer.budget, source.configuration
-    settings: dict[str, Any] = {"patch": budget.patch, "batch": budget.batch, "features": source.features}
+    fitted = partial(adapt, patch=budget.patch, batch=budget.batch, features=source.features)
     if source.target is None:
-        return adapt(plan(space, dataset, planner), configuration, source.task.preparation, **settings)
+        return fitted(plan(space, dataset, planner), configuration, source.task.preparation)
     held_out = [split for split in (Split.TEST, Split.EXTERNAL) if source.target.has(split)]
     target = write_dataset(source.target, space, train=Split.TRAIN, held_out=held_out)
-    plans = adapt(plan(space, target, planner), configuration, source.target.preparation, **settings)
+    plans = fitted(plan(space, target, planner), configuration, source.target.preparation)
     return move(space, plans, target, dataset)

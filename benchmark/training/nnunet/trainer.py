@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.files.cases import Case
+from benchmark.data.preprocessing.planning import Planner, Plans
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
@@ -26,7 +27,7 @@ from benchmark.sources.weights.match import Transfer, transfer
 from benchmark.storage.files import read_json
 from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, NnunetSpace, short_hash, write_dataset
-from benchmark.training.nnunet.plans import Plans, adapt, plan, preprocess
+from benchmark.training.nnunet.plans import adapt, plan, preprocess
 from benchmark.training.resume import Keeper
 from benchmark.training.trainer import TrainingOutcome, freeze
 
@@ -77,7 +78,7 @@ class NnunetTrainer:
 
     folder: str | Path
     tune: str
-    planner: Callable[[str], Any]
+    planner: Planner
     budget: NnunetBudget
     processes: int = 1
     augment_processes: int = 0

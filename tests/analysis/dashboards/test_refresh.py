@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from analysis.dashboards.publish import MOST_PAIRS, agreement_runs, pair_runs
 from analysis.dashboards.refresh import agreement_view, by_setting, shared, sweeps_view, swept, truth_view
-from analysis.evaluation.study import MEAN, MEAN_BY_SCAN
+from analysis.truth.pools import Scope
 from benchmark.tracking.records import Row
 
 
@@ -20,26 +21,33 @@ def score(run, *, source="a", overlap="0.25", **further):
     return row("score", run, params, {"ccfv": 0.1, "logme": 0.2})
 
 
+def named(run, metric, target):
+    return (run.params["metric"], run.params.get("target")) == (metric, target)
+
+
 # --- flat runs ---
 
 
 def test_every_metric_has_a_run_a_target_and_mean(study):
     runs = agreement_runs(study)
-    targets = {pool.target for pool in study.pools} | {MEAN, MEAN_BY_SCAN}
-    metrics = set(study.agreement["metric"])
-    assert {(run.params["metric"], run.params["target"]) for run in runs} == {(m, t) for m in metrics for t in targets}
+    places = {(Scope.TARGET, pool.target) for pool in study.pools}
+    places |= {(Scope.MEAN, None), (Scope.MEAN_BY_SCAN, None)}  # a mean has no target
+    for metric in set(study.agreement["metric"]):
+        own = [run.params for run in runs if run.params["metric"] == metric]
+        assert {(params["scope"], params.get("target")) for params in own} == places
+    assert len(runs) == len(places) * study.agreement["metric"].nunique()
     assert len({run.name for run in runs}) == len(runs)
 
 
 def test_the_runs_of_targets_have_the_same_params_and_metrics(study):
-    runs = [run for run in agreement_runs(study) if run.params["target"] != MEAN]
+    runs = [run for run in agreement_runs(study) if "target" in run.params]
     assert len({tuple(run.params) for run in runs}) == 1
     assert len({tuple(run.metrics) for run in runs}) == 1
     assert next(iter(runs[0].metrics)) == "weighted_kendall"  # what a page of compared runs opens on
 
 
 def test_a_run_holds_the_figures_of_the_study(study):
-    run = next(run for run in agreement_runs(study) if (run.params["metric"], run.params["target"]) == ("good", "lung"))
+    run = next(run for run in agreement_runs(study) if named(run, "good", "lung"))
     figures = study.agreement_targets("good").loc["lung"]
     assert run.metrics["weighted_kendall"] == figures["weighted_kendall"]
     assert run.metrics["weighted_kendall_share"] == figures["weighted_kendall_share"]
@@ -51,22 +59,20 @@ def test_a_run_holds_the_figures_of_the_study(study):
 def test_the_mean_alone_holds_what_has_a_bar_a_metric(study):
     for run in agreement_runs(study):
         mine = {name for name in run.metrics if name.startswith("mean/")}
-        assert bool(mine) == (run.params["target"] == MEAN)
+        assert bool(mine) == (run.params["scope"] == Scope.MEAN)
         for name in mine:
             assert run.metrics[name] == pytest.approx(run.metrics[name.removeprefix("mean/")], nan_ok=True)
 
 
 def test_the_best_metric_is_written_last(study):
-    means = [run.metrics["weighted_kendall"] for run in agreement_runs(study) if run.params["target"] == MEAN]
+    means = [run.metrics["weighted_kendall"] for run in agreement_runs(study) if run.params["scope"] == Scope.MEAN]
     defined = [value for value in means if not math.isnan(value)]
     assert defined == sorted(defined)
     assert all(math.isnan(value) for value in means[: len(means) - len(defined)])
 
 
 def test_an_undefined_figure_has_its_reason(study):
-    run = next(
-        run for run in agreement_runs(study) if (run.params["metric"], run.params["target"]) == ("constant", "lung")
-    )
+    run = next(run for run in agreement_runs(study) if named(run, "constant", "lung"))
     assert run.tags["reason/constant"] == "all scores are alike"
     assert "all scores are alike" in run.note
 
@@ -127,7 +133,7 @@ def study_rows(key):
     means = {"good": 0.8, "bad": -0.5, "gap": math.nan}
     return [
         *(
-            row("agreement", f"{key}{name}", {"metric": name, "target": MEAN}, {"weighted_kendall": value},
+            row("agreement", f"{key}{name}", {"metric": name, "scope": Scope.MEAN}, {"weighted_kendall": value},
                 {"kind": "metric", "study": key})
             for name, value in means.items()
         ),
@@ -146,6 +152,31 @@ def test_the_truth_stands_against_the_best_metric():
     assert [card["xaxis"]["key"] for card in charts(truth_view(study_rows("a" * 12))) if card["type"] == "SCATTER"] == [
         "source_dice", "static_leaderboard", "good",
     ]  # fmt: skip
+
+
+def test_a_study_of_an_earlier_version_gives_empty_charts_of_agreement():
+    """Its runs have no scope; its means had the target "mean"."""
+    rows = study_rows("a" * 12)
+    older = [
+        replace(row, params={"metric": row.name, "target": "mean"}) if row.stage == "agreement" else row for row in rows
+    ]
+    assert agreement_view(older) == agreement_view(rows)
+    assert [card["xaxis"]["key"] for card in charts(truth_view(older)) if card["type"] == "SCATTER"] == [
+        "source_dice", "static_leaderboard",
+    ]  # fmt: skip
+
+
+def test_a_sweep_of_studies_has_a_line_a_target_and_a_line_a_mean():
+    rows = [
+        row("agreement", f"{target}{value}", {"metric": "good", "correlate.seed": value, **place})
+        for target, place in (("mean", {"scope": "mean"}), ("lung", {"scope": "target", "target": "lung"}))
+        for value in ("0", "1")
+    ]
+    lines = [card for card in charts(sweeps_view(by_setting(rows, swept(rows)))) if card["type"] == "PARALLEL"]
+    assert [(line["selectedParams"], line["selectedMetrics"]) for line in lines] == [
+        (["correlate.seed", "target", "metric"], ["weighted_kendall"]),
+        (["correlate.seed", "metric"], ["mean/weighted_kendall"]),
+    ]
 
 
 def test_views_of_an_empty_store_are_whole():

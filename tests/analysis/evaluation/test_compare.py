@@ -40,7 +40,7 @@ def test_a_paired_difference_is_surer_than_two_intervals(planted):
 
 
 def test_an_unknown_comparison_is_named(study):
-    with pytest.raises(ValueError, match="the study must compare 'good' with 'nothing' on 'mean', got 0 rows"):
+    with pytest.raises(ValueError, match="the study must compare 'good' with 'nothing' on the mean, got 0 rows"):
         study.comparison("good", "nothing")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from analysis.agreement.rank_measures import weighted_kendall
 from analysis.evaluation.correlate import correlate
-from analysis.evaluation.study import MEAN, MEAN_BY_SCAN, WITHOUT_WEAK
+from analysis.evaluation.study import WITHOUT_WEAK
+from analysis.truth.pools import Scope
 
 ROUNDING = 1e-12  # where all resamples agree wholly, the ends are 1 up to the last digits
 HEADLINE = ("pearson", "kendall", "weighted_kendall")
@@ -77,10 +78,19 @@ def test_means_are_means_of_the_targets(study):
     assert list(rows.index) == [pool.target for pool in study.pools]
     for measure in (*HEADLINE, "ndcg", "top1_regret"):
         assert means.loc["good", measure] == pytest.approx(rows[measure].mean())
-    by_scan = study.agreement_of(MEAN_BY_SCAN).loc["good"]
+    by_scan = study.agreement_of(mean=Scope.MEAN_BY_SCAN).loc["good"]
     abdomen = rows.loc[["liver", "spleen"], "kendall"].mean()
     assert by_scan["kendall"] == pytest.approx(np.mean([abdomen, *rows.loc[["colon", "kidney", "lung"], "kendall"]]))
     assert by_scan["targets"] == 5
+
+
+@pytest.mark.parametrize("name", ["agreement", "reliability", "comparisons"])
+def test_a_row_says_whether_it_is_a_target_or_a_mean(study, name):
+    rows = getattr(study, name)
+    targets = rows[rows["scope"] == Scope.TARGET]["target"]
+    assert set(targets) == {pool.target for pool in study.pools}
+    assert set(rows[rows["scope"] != Scope.TARGET]["target"]) == {""}
+    assert set(rows["scope"]) == set(Scope)
 
 
 def test_intervals_hold_their_value(study):
@@ -141,7 +151,7 @@ def test_one_seed_has_no_reliability_and_says_so(planted):
     row = found.reliability_of()
     assert np.isnan(row["kendall"])
     assert "1 seeds, at least 2 are needed" in row["reason"]
-    rows = found.agreement_of(MEAN)
+    rows = found.agreement_of()
     assert rows.loc["good", "kendall"] > 0.5
     assert np.isnan(rows.loc["good", "kendall_share"])
 

@@ -154,6 +154,7 @@ def test_csv_and_json_hold_every_source_once(clear, account):
     assert [line["source"] for line in content["ranking"]] == ["a", "b", "c"]
     assert content["skipped"] == {"d": "no network of <this> kind"}
     assert content["cannot_be_told_apart"] == ["a"]
+    assert content["resamples"].keys() == {"kind", "number", "description"}
 
 
 def test_json_is_strict_where_figures_are_undefined(account):

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis.evaluation.study import MEAN
 from analysis.sensitivity.report import Findings, study_tables, variants_figure, write_files
 from analysis.sensitivity.variants import DEFAULT, Variant, VariantDraws, compare_scores, compare_truths
+from analysis.truth.pools import Scope
 
 DRAWS = VariantDraws(resamples=100)
 
@@ -38,8 +38,9 @@ def compared(frames):
 
 @pytest.fixture(scope="module")
 def found(compared):
-    """The same rows by part, metric, variant and target."""
-    return compared.set_index(["part", "metric", "variant", "target"]).sort_index()
+    """The same rows by part, metric, variant and target; the target of a mean is empty."""
+    rows = compared[compared["scope"] != Scope.MEAN_BY_SCAN]
+    return rows.set_index(["part", "metric", "variant", "target"]).sort_index()
 
 
 def test_every_part_has_the_default_of_its_metrics_beside_it(found):
@@ -66,14 +67,14 @@ def test_a_monotone_change_changes_no_ranking_and_no_agreement(found):
 
 def test_turned_round_it_ranks_the_other_way(found):
     base, turned = (found.loc["scale", "good", name] for name in (DEFAULT, "turned"))
-    assert turned.loc[MEAN, "same_ranking"] == pytest.approx(-1)
+    assert turned.loc["", "same_ranking"] == pytest.approx(-1)
     np.testing.assert_allclose(turned["kendall"], -base["kendall"])
 
 
 def test_a_source_without_a_score_is_left_out_and_named(found):
     extra = found.loc["passes", "extra", "extra"]
-    assert np.isfinite(extra.loc[MEAN, "weighted_kendall"])
-    assert np.isnan(extra.loc[MEAN, "same_ranking"])  # there is no default to compare with
+    assert np.isfinite(extra.loc["", "weighted_kendall"])
+    assert np.isnan(extra.loc["", "same_ranking"])  # there is no default to compare with
     assert (extra.loc["liver", "sources"], extra.loc["liver", "counted"]) == (12, 11)
     assert "no data of its own" in extra.loc["liver", "reason"]
 
@@ -125,7 +126,7 @@ def test_files_hold_every_row(findings, tmp_path):
 
 
 def test_the_figure_has_a_panel_a_part_and_a_line_a_variant(findings):
-    rows = findings.scores[findings.scores["target"] == MEAN]
+    rows = findings.scores[findings.scores["scope"] == Scope.MEAN]
     figure = variants_figure(rows)
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["scale", "passes"]
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["extra, extra"]

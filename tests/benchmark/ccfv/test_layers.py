@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from benchmark.ccfv import LayerSamples, class_consistency, feature_variety, layer_distances
+from benchmark.ccfv import (
+    LayerSamples,
+    class_consistency,
+    feature_variety,
+    layer_distances,
+)
+from benchmark.ccfv.layers import pair_mean
 from benchmark.ccfv.wasserstein import gaussian_wasserstein2
 
 SCENES = torch.zeros(2, 1)
@@ -120,3 +126,10 @@ def test_arguments_are_checked(make_layer):
         feature_variety([], space="sphere")
     with pytest.raises(ValueError, match='`missing` must be "undefined" or "skip", got \'nan\''):
         class_consistency(make_layer(), missing="nan")
+
+
+def test_the_mean_over_pairs_leaves_out_what_does_not_count():
+    nan = math.nan
+    pairs = torch.tensor([[0.0, 1.0, nan], [1.0, 0.0, 2.0], [nan, 2.0, 0.0]]).double()
+    means = pair_mean(pairs, torch.tensor([[1, 1, 1], [2, 1, 3]]).double())
+    assert means.tolist() == pytest.approx([1.5, (2 * 1 + 3 * 2) / 5])

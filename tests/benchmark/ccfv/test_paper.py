@@ -1,5 +1,9 @@
-"""CC-FV by the paper's formula: parts, invariances, degenerate input, and the authors' vectors."""
+"""CC-FV by the paper's formula: parts, invariances, degenerate input, resamples, and the authors' vectors.
 
+What the released variant shares is tested with both.
+"""
+
+import itertools
 import json
 import math
 import re
@@ -8,11 +12,27 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.ccfv import LayerSamples, ccfv_from_layers, ccfv_released_score, ccfv_score
+from benchmark.ccfv import (
+    CCFV,
+    CCFVReleased,
+    LayerSamples,
+    ccfv_from_layers,
+    ccfv_released_resampled,
+    ccfv_released_score,
+    ccfv_resampled,
+    ccfv_score,
+    feature_variety,
+    layer_distances,
+)
+from benchmark.errors import InputError
+from benchmark.features.stream import reduce_stream
+from benchmark.metric.protocol import Metric
 from benchmark.metric.score import UndefinedScoreWarning
 
 # The released distances take a matrix root, itself off by 3e-8 where n < d
 GOLDEN = 1e-6
+# Two sums in another order, in float64
+ROUNDING = {"rel": 1e-10, "abs": 1e-12}
 
 
 def apply(layer, function):
@@ -102,17 +122,17 @@ def test_bad_voxels_of_the_scene_are_undefined(make_layer):
 
 def golden_layers(content):
     """The layers of an archive, coarse to fine; a case's scene is all of its sampled voxels."""
-    found = {}
+    rows_by_layer = {}
     for key in content.files:
         if match := re.fullmatch(r"feat__(\w+?)__case(\d+)__label(\d+)", key):
             layer, case, label = match[1], int(match[2]), int(match[3])
-            found.setdefault(layer, {}).setdefault(case, {})[label] = torch.as_tensor(content[key])
+            rows_by_layer.setdefault(layer, {}).setdefault(case, {})[label] = torch.as_tensor(content[key])
     return [
         LayerSamples(
             [cases[i] for i in sorted(cases)],
             [torch.cat([cases[i][label] for label in sorted(cases[i])]) for i in sorted(cases)],
         )
-        for cases in found.values()
+        for cases in rows_by_layer.values()
     ]
 
 
@@ -131,3 +151,132 @@ def test_the_variants_equal_the_golden_vectors(golden):
                 ours = ccfv_score(layers, space=space, energy=energy, floor=1e-12)
                 assert ours == pytest.approx(expected, rel=GOLDEN), (file, space, energy)
         assert ccfv_released_score(layers) == pytest.approx(float(content["out__ccfv_as_shipped"]), rel=GOLDEN), file
+
+
+@pytest.fixture(scope="module")
+def layers():
+    draw = torch.Generator().manual_seed(3)
+
+    def rows(n, d, shift):
+        return torch.randn(n, d, generator=draw) * (1 + 0.2 * shift) + shift
+
+    return [
+        LayerSamples([{1: rows(20, d, i), 2: rows(15, d, 2 * i)} for i in range(5)], [rows(30, d, i) for i in range(5)])
+        for d in (4, 3)
+    ]
+
+
+def some(layers, cases):
+    return [LayerSamples([layer.classes[i] for i in cases], [layer.scenes[i] for i in cases]) for layer in layers]
+
+
+@pytest.mark.parametrize(
+    ("resampled", "score"), [(ccfv_resampled, ccfv_score), (ccfv_released_resampled, ccfv_released_score)]
+)
+def test_every_case_once_is_the_score(layers, resampled, score):
+    assert float(resampled(layers, torch.ones(1, 5, dtype=torch.int64))) == pytest.approx(score(layers), **ROUNDING)
+
+
+def test_a_case_left_out_is_the_score_of_the_rest(layers):
+    counts = 1 - torch.eye(5, dtype=torch.int64)
+    scores = ccfv_resampled(layers, counts)
+    for left, value in enumerate(scores):
+        rest = [i for i in range(5) if i != left]
+        assert float(value) == pytest.approx(ccfv_score(some(layers, rest)), **ROUNDING)
+
+
+def test_copies_of_a_case_are_no_pair(layers):
+    counts = [2, 0, 1, 3, 1]
+    drawn = [case for case, count in enumerate(counts) for _ in range(count)]
+    logs = []
+    for layer in layers:
+        consistency = 0.0
+        for distances in layer_distances(layer).values():
+            pairs = [float(distances[a, b]) for a, b in itertools.combinations(drawn, 2) if a != b]
+            consistency += sum(pairs) / len(pairs)
+        logs.append(math.log(feature_variety([layer.scenes[case] for case in drawn]) / consistency))
+    score = ccfv_resampled(layers, torch.tensor([counts]))
+    assert float(score) == pytest.approx(np.mean(logs), **ROUNDING)
+
+
+def test_one_case_alone_is_undefined(layers):
+    counts = torch.tensor([[5, 0, 0, 0, 0]])
+    assert ccfv_resampled(layers, counts).isnan().all()
+    assert ccfv_released_resampled(layers, counts).isnan().all()
+
+
+def test_a_class_that_a_resample_lacks_is_undefined_or_left_out(layers):
+    layer = layers[0]
+    lacking = LayerSamples([layer.classes[0], {1: layer.classes[1][1]}, *layer.classes[2:]], layer.scenes)
+    counts = torch.tensor([[1, 4, 0, 0, 0]])
+    assert ccfv_resampled([lacking], counts).isnan().all()
+    one = LayerSamples([{1: case[1]} for case in lacking.classes], layer.scenes)
+    assert float(ccfv_resampled([lacking], counts, missing="skip")) == pytest.approx(
+        float(ccfv_resampled([one], counts))
+    )
+
+
+def part(layer, cases):
+    return LayerSamples(layer.classes[cases], layer.scenes[cases])
+
+
+@pytest.mark.parametrize(("metric", "score"), [(CCFV, ccfv_score), (CCFVReleased, ccfv_released_score)])
+def test_updated_case_by_case_and_merged_it_is_the_score_of_all(make_layer, metric, score):
+    layers = [make_layer(seed=1), make_layer(seed=2, d=9)]
+    one, two = metric(), metric()
+    one.update([part(layer, slice(0, 1)) for layer in layers])
+    one.update([part(layer, slice(1, 2)) for layer in layers])
+    two.update([part(layer, slice(2, 4)) for layer in layers])
+    assert one.merge(two).compute().value == pytest.approx(score(layers))
+    assert one.merge(metric()).compute().value == pytest.approx(score(layers))
+    one.reset()
+    assert one.compute().reason == "no cases"
+    with pytest.raises(ValueError, match="`layers` must have 2 layers as before, got 1"):
+        two.update(layers[:1])
+
+
+@pytest.mark.parametrize("metric", [CCFV(), CCFVReleased(counts=[1, 2])])
+def test_they_follow_the_protocol(metric):
+    assert isinstance(metric, Metric)
+    assert {hash(request) for request in metric.requires}
+
+
+def test_what_is_asked_for_follows_the_parameters():
+    points, scenes = CCFV(counts=[5, 6], scene_count=7, seed=3).requires
+    assert (points.counts, points.seed) == ((5, 6), 3)
+    assert (scenes.count, scenes.layers, scenes.seed) == (7, 2, 3)
+    assert CCFVReleased(counts=[5, 6], seed=3).requires == (points,)
+
+
+def test_the_terms_alone_add_up_to_both(make_layer):
+    """log(V / C) = log V - log C, and a mean over layers keeps that."""
+    layers = [make_layer(seed=1), make_layer(seed=2, d=9)]
+    scores = {terms: ccfv_score(layers, terms=terms) for terms in ("both", "consistency", "variety")}
+    assert scores["both"] == pytest.approx(scores["consistency"] + scores["variety"])
+    draws = torch.tensor([[1, 1, 1, 1], [2, 0, 1, 1]])
+    resampled = {terms: ccfv_resampled(layers, draws, terms=terms) for terms in scores}
+    assert torch.allclose(resampled["both"], resampled["consistency"] + resampled["variety"])
+    assert {terms: float(values[0]) for terms, values in resampled.items()} == pytest.approx(scores)
+
+
+def test_variety_alone_needs_no_class(make_layer):
+    alone = make_layer(m=1)
+    assert ccfv_from_layers([alone], terms="variety").reason == ""
+    assert "no two cases" in ccfv_from_layers([alone], terms="consistency").reason
+    with pytest.raises(ValueError, match='`terms` must be "both", "consistency" or "variety", got \'all\''):
+        ccfv_score([alone], terms="all")
+
+
+def test_chosen_layers_are_scored_alone(make_case, tmp_path):
+    case = [make_case(seed=seed, shape=(16, 16, 16)) for seed in range(2)]
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 3, 2, 2), torch.nn.ConvTranspose3d(3, 5, 2, 2),
+                                  torch.nn.Conv3d(5, 3, 1))  # fmt: skip
+    chosen = {places: CCFV(counts=[9, 9], scene_count=20, places=places) for places in (None, (0,), (1,))}
+    requests = list(dict.fromkeys(one for metric in chosen.values() for one in metric.requires))
+    statistics = reduce_stream(network, ["0", "1"], case, requests, patch_size=(16, 16, 16), classes=3,
+                               folder=tmp_path)  # fmt: skip
+    scores = {places: metric.compute(statistics).value for places, metric in chosen.items()}
+    assert scores[None] == pytest.approx((scores[0,] + scores[1,]) / 2)
+    assert scores[0,] != scores[1,]
+    with pytest.raises(InputError, match=r"places must be indices of counts, 0 to 1, got \(2,\)"):
+        CCFV(counts=[9, 9], places=(2,))

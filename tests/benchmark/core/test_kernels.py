@@ -43,9 +43,9 @@ def test_every_kernel_does_in_the_interpreter_what_its_reference_does():
 def test_every_kernel_compiles_ahead_of_time():
     report = run(HERE / "compile_kernels.py", interpret=False)
     print(report)
-    found = re.findall(r"(\w+) (sm_80|sm_90): (\d+) registers a thread, (\d+) bytes shared", report)
-    assert len({(kernel, device) for kernel, device, _, _ in found}) == 12
-    assert all(int(registers) < 255 for _, _, registers, _ in found)  # 255 is where a thread starts to spill
+    usage = re.findall(r"(\w+) (sm_80|sm_90): (\d+) registers a thread, (\d+) bytes shared", report)
+    assert len({(kernel, device) for kernel, device, _, _ in usage}) == 12
+    assert all(int(registers) < 255 for _, _, registers, _ in usage)  # 255 is where a thread starts to spill
 
 
 def draw(*shape, offset=0.0):

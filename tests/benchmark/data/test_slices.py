@@ -51,5 +51,5 @@ def test_volumes_without_labels_or_contrast(volume):
 def test_a_picture_is_written_as_png(volume, tmp_path):
     picture = three_slices(*volume)
     write_picture(picture, tmp_path / "new" / "picture.png")
-    found = matplotlib.image.imread(tmp_path / "new" / "picture.png")[..., :3]
-    assert np.abs(found - picture).max() <= BYTE
+    stored = matplotlib.image.imread(tmp_path / "new" / "picture.png")[..., :3]
+    assert np.abs(stored - picture).max() <= BYTE

@@ -33,15 +33,15 @@ METRIC = CCFV(counts=(10, 20), scene_count=50)
 @pytest.fixture(scope="module")
 def corner_cases(make_case):
     """Cases whose foreground lies in one corner, one foreground voxel left at the far end of the first case."""
-    found = []
+    cases = []
     for seed in range(3):
         case = make_case(seed=seed, shape=(20, 18, 22))
         labels = case.labels.clone()
         labels[12:] = 0
         labels[:, 12:] = 0
-        found.append(replace(case, labels=labels))
-    found[0].labels[19, 17, 21] = 1
-    return found
+        cases.append(replace(case, labels=labels))
+    cases[0].labels[19, 17, 21] = 1
+    return cases
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,12 @@ def test_leep_reads_only_what_was_forwarded(streams, tmp_path):
     blocks = list(some[SOFTMAX].rows())
     softmax, labels = torch.cat([b.softmax for b in blocks]), torch.cat([b.labels for b in blocks])
     assert torch.bincount(labels).tolist() == some[MOMENTS].count.tolist()
-    found = LEEP().compute(some).value
-    assert found == pytest.approx(leep_score(softmax, labels), abs=1e-3)  # the softmax on disk is half precision
+    score = LEEP().compute(some).value
+    assert score == pytest.approx(leep_score(softmax, labels), abs=1e-3)  # the softmax on disk is half precision
     some.save(tmp_path / "saved")
     again = Statistics.load(tmp_path / "saved")
     assert again.windows == some.windows
-    assert LEEP().compute(again).value == found
+    assert LEEP().compute(again).value == score
 
 
 def test_a_case_without_foreground_is_forwarded_whole():

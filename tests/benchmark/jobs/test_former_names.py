@@ -8,7 +8,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from benchmark.jobs import former_names
-from benchmark.jobs.former_names import FORMER, with_current_names
+from benchmark.jobs.former_names import FORMER, current_name, with_current_names
 
 
 @pytest.mark.parametrize("former", FORMER)
@@ -28,6 +28,11 @@ def test_a_former_name_resolves_with_one_warning(caplog):
     assert cfg.other[0]._target_ == cfg.task._target_ != former
     (record,) = caplog.records
     assert "benchmark.data.decathlon.DecathlonTask is now benchmark.data.tasks.msd_layout" in record.getMessage()
+
+
+@pytest.mark.parametrize("former", ["benchmark.data.tasks.own.MsdTask", "benchmark.performance.scoring.Scoring"])
+def test_a_class_that_moved_resolves(former):
+    assert get_class(current_name(former)).__name__ == former.rpartition(".")[2]
 
 
 def test_names_of_today_and_of_others_stay():

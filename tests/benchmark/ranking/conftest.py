@@ -31,13 +31,13 @@ def rank_metrics(compose_command):
 def by_case(small_network, rank_metrics, make_case, tmp_path_factory):
     """Statistics of each of six cases, sorted by name."""
     requests = list(dict.fromkeys(request for metric in rank_metrics.values() for request in metric.requires))
-    found = []
+    statistics = []
     for seed in range(6):
         folder = tmp_path_factory.mktemp("spill")
         case = make_case(seed=seed, shape=(14, 12, 13))
-        found.append(
+        statistics.append(
             reduce_stream(
                 small_network, ["1"], [case], requests, patch_size=(14, 12, 13), classes=CLASSES, folder=folder
             )
         )
-    return found
+    return statistics

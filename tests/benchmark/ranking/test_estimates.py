@@ -48,11 +48,11 @@ def test_the_order_of_cases_does_not_matter(estimates, by_case, rank_metrics):
 def test_points_of_a_resample_are_no_point_twice(by_case):
     request = BalancedPointsRequest(count=90)
     counts = np.array([3, 0, 2, 1, 0, 0])
-    found = ResampledCases(by_case, [request]).statistics(counts)[request].table
-    places = {(int(case), *map(int, position)) for case, position in zip(found.cases, found.positions, strict=True)}
-    assert len(places) == len(found.labels)
-    assert set(found.cases.tolist()) <= {0, 2, 3}
-    assert np.bincount(found.labels).max() <= 30
+    table = ResampledCases(by_case, [request]).statistics(counts)[request].table
+    places = {(int(case), *map(int, position)) for case, position in zip(table.cases, table.positions, strict=True)}
+    assert len(places) == len(table.labels)
+    assert set(table.cases.tolist()) <= {0, 2, 3}
+    assert np.bincount(table.labels).max() <= 30
 
 
 def test_a_case_drawn_more_often_gives_more_points(by_case):
@@ -67,17 +67,17 @@ def test_a_case_drawn_more_often_gives_more_points(by_case):
 def test_points_of_all_cases_are_those_of_one_pass(by_case):
     request = BalancedPointsRequest(count=90)
     whole = reduce(lambda a, b: a.merge(b), by_case)[request]
-    found = ResampledCases(by_case, [request]).statistics(np.ones(6, dtype=np.int64))[request]
-    assert found.labels.tolist() == whole.labels.tolist()
-    assert np.array_equal(found.features, whole.features)
+    points = ResampledCases(by_case, [request]).statistics(np.ones(6, dtype=np.int64))[request]
+    assert points.labels.tolist() == whole.labels.tolist()
+    assert np.array_equal(points.features, whole.features)
 
 
 def test_a_moment_counts_as_often_as_its_case_was_drawn(by_case):
     request = ClassMomentsRequest()
     counts = np.array([2, 0, 0, 1, 0, 3])
-    found = ResampledCases(by_case, [request]).statistics(counts)[request]
+    moments = ResampledCases(by_case, [request]).statistics(counts)[request]
     expected = sum(count * case[request].count for case, count in zip(by_case, counts, strict=True))
-    assert found.count.tolist() == expected.tolist()
+    assert moments.count.tolist() == expected.tolist()
 
 
 def test_points_of_each_case_have_no_resample_of_this_kind(by_case):
@@ -87,8 +87,8 @@ def test_points_of_each_case_have_no_resample_of_this_kind(by_case):
 
 def test_metrics_of_points_get_fewer_resamples(by_case, rank_metrics):
     chosen = {name: rank_metrics[name] for name in ("knn", "gbc")}
-    found = estimate(chosen, by_case, LEAVE_ONE_OUT, point_draws=2)
-    assert (len(found["knn"].draws), len(found["gbc"].draws)) == (2, 6)
+    results = estimate(chosen, by_case, LEAVE_ONE_OUT, point_draws=2)
+    assert (len(results["knn"].draws), len(results["gbc"].draws)) == (2, 6)
 
 
 def test_an_undefined_score_has_no_resamples(by_case):
@@ -99,10 +99,10 @@ def test_an_undefined_score_has_no_resamples(by_case):
         def compute(self, statistics):
             return Score(math.nan, reason="never defined")
 
-    found = estimate({"undefined": Undefined()}, by_case, LEAVE_ONE_OUT, point_draws=6)["undefined"]
-    assert math.isnan(found.value)
-    assert found.reason == "never defined"
-    assert not found.draws
+    undefined = estimate({"undefined": Undefined()}, by_case, LEAVE_ONE_OUT, point_draws=6)["undefined"]
+    assert math.isnan(undefined.value)
+    assert undefined.reason == "never defined"
+    assert not undefined.draws
 
 
 class Fails:
@@ -121,18 +121,18 @@ class Fails:
 
 
 def test_a_metric_that_fails_is_nan_or_has_no_resamples_for_a_reason(by_case, rank_metrics):
-    told = []
+    errors = []
     metrics = {"whole": Fails(6), "part": Fails(5), "gbc": rank_metrics["gbc"]}
     reasons = estimate(
         metrics, by_case, LEAVE_ONE_OUT, point_draws=6,
-        failed=lambda doing, error: told.append(error) or f"{type(error).__name__} {doing}",
+        failed=lambda doing, error: errors.append(error) or f"{type(error).__name__} {doing}",
     )  # fmt: skip
     assert math.isnan(reasons["whole"].value)
     assert reasons["whole"].reason == "ZeroDivisionError in whole"
     assert (reasons["part"].value, len(reasons["part"].draws)) == (1.0, 0)
     assert reasons["part"].no_draws == "ZeroDivisionError in the resamples of part"
     assert (len(reasons["gbc"].draws), reasons["gbc"].no_draws) == (6, "")
-    assert len(told) == 2
+    assert len(errors) == 2
 
 
 def test_a_metric_that_resamples_itself_and_fails_has_none_for_a_reason(by_case):
@@ -140,8 +140,8 @@ def test_a_metric_that_resamples_itself_and_fails_has_none_for_a_reason(by_case)
         def resampled(self, statistics, counts):
             raise MemoryError
 
-    found = estimate({"own": Own()}, by_case, LEAVE_ONE_OUT, point_draws=6, failed=lambda doing, error: doing)
-    assert (found["own"].value, found["own"].no_draws) == (1.0, "in the resamples of own")
+    results = estimate({"own": Own()}, by_case, LEAVE_ONE_OUT, point_draws=6, failed=lambda doing, error: doing)
+    assert (results["own"].value, results["own"].no_draws) == (1.0, "in the resamples of own")
 
 
 @pytest.mark.parametrize("cases", [5, 6])
@@ -151,22 +151,22 @@ def test_an_exception_that_stops_the_command_is_raised(by_case, cases):
 
 
 def test_a_source_without_resamples_takes_none_from_the_others(by_case, rank_metrics):
-    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
-    without = Estimate(found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()},
+    whole = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
+    without = Estimate(whole.value, "", 0.0, {part: value - 1 for part, value in whole.parts.items()},
                        no_draws="for a reason")  # fmt: skip
-    final = combined(rank_metrics["ncti"], {"a": found, "b": without})
+    final = combined(rank_metrics["ncti"], {"a": whole, "b": without})
     assert (len(final["a"].draws), len(final["b"].draws)) == (6, 0)
     assert (final["a"].value, final["b"].value) == (1.0, 0.0)
     assert final["b"].no_draws == "for a reason"
 
 
 def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
-    found = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
+    whole = estimate({"ncti": rank_metrics["ncti"]}, by_case, LEAVE_ONE_OUT, point_draws=6)["ncti"]
     worse = Estimate(
-        found.value, "", 0.0, {part: value - 1 for part, value in found.parts.items()}, found.draws,
-        {part: [value - 1 for value in row] for part, row in found.drawn_parts.items()},
+        whole.value, "", 0.0, {part: value - 1 for part, value in whole.parts.items()}, whole.draws,
+        {part: [value - 1 for value in row] for part, row in whole.drawn_parts.items()},
     )  # fmt: skip
-    final = combined(rank_metrics["ncti"], {"a": found, "b": worse})
+    final = combined(rank_metrics["ncti"], {"a": whole, "b": worse})
     # min-max over two sources: all elements of the better one are 1, and of the other 0; vc counts against a source
     assert (final["a"].value, final["b"].value) == (1.0, 0.0)
     assert list(final["a"].draws) == [1.0] * 6
@@ -175,7 +175,7 @@ def test_a_pool_is_combined_in_every_resample(by_case, rank_metrics):
 def test_an_outcome_is_read_as_it_was_written(tmp_path, estimates):
     outcome = SourceOutcome("a", estimates, facts={"window": [8, 8, 8]}, notes=("as it is",))
     outcome.save(tmp_path / "deep" / "outcome.json")
-    found = SourceOutcome.load(tmp_path / "deep" / "outcome.json")
-    assert found.estimates["knn"].draws == list(estimates["knn"].draws)
-    assert found.estimates["ccfv"].value == estimates["ccfv"].value
-    assert (found.facts["window"], list(found.notes)) == ([8, 8, 8], ["as it is"])
+    loaded = SourceOutcome.load(tmp_path / "deep" / "outcome.json")
+    assert loaded.estimates["knn"].draws == list(estimates["knn"].draws)
+    assert loaded.estimates["ccfv"].value == estimates["ccfv"].value
+    assert (loaded.facts["window"], list(loaded.notes)) == ([8, 8, 8], ["as it is"])

@@ -34,8 +34,8 @@ def test_one_input_sees_the_mean_and_several_see_the_one_channel(name):
             (spread(image), one.network()(image.mean(1, keepdim=True))),
             (gathered(image[:, :1]), two.network()(image[:, :1].expand(-1, 2, -1, -1, -1))),
         ]
-    for found, wanted in pairs:
-        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    for actual, wanted in pairs:
+        torch.testing.assert_close(actual, wanted, rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_that_adds_its_input_to_its_first_maps_is_skipped():

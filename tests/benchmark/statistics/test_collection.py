@@ -31,11 +31,11 @@ ALL = (
 
 
 def feed(volumes, folder, requests=ALL):
-    held = start(requests, PassContext(3, 2, ("x", "y"), folder))
+    entries = start(requests, PassContext(3, 2, ("x", "y"), folder))
     for volume in volumes:
-        for statistic in held.values():
+        for statistic in entries.values():
             volume.feed(statistic)
-    return Statistics(held, k=3, z=2, taps=("x", "y"), cases=tuple(volume.name for volume in volumes))
+    return Statistics(entries, k=3, z=2, taps=("x", "y"), cases=tuple(volume.name for volume in volumes))
 
 
 def test_equal_requests_are_started_once(tmp_path):

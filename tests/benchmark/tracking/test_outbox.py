@@ -23,9 +23,9 @@ def _run(store, key, **params):
 
 def test_a_run_holds_its_description_and_its_data(place):
     store = place.store()
-    found = _stored(store, _run(store, "a"))
-    assert found.data.tags["mlflow.note.content"] == "**scratch** on ball"
-    (read,) = found.inputs.dataset_inputs
+    run = _stored(store, _run(store, "a"))
+    assert run.data.tags["mlflow.note.content"] == "**scratch** on ball"
+    (read,) = run.inputs.dataset_inputs
     assert (read.dataset.name, read.dataset.digest) == ("ball", ("0123456789" * 6)[:36])
     assert read.dataset.source == '{"uri": "data/ball"}'
     assert [(tag.key, tag.value) for tag in read.tags] == [("mlflow.data.context", "target")]
@@ -56,9 +56,9 @@ def test_after_a_multirun_its_sweep_is_marked_and_shown(place, compose_command):
     runs = {value: _run(store, value, **{"stream.overlap": value}) for value in ("0", "0.5")}
     AfterSweep().on_multirun_end(compose_command("score", "experiment=synthetic", *place.overrides))
     for value, run in runs.items():
-        found = _stored(store, run)
-        assert found.data.tags["sweep"] == "stream.overlap"
-        assert found.info.run_name == f"scratch on ball [stream.overlap={value}]"
+        stored = _stored(store, run)
+        assert stored.data.tags["sweep"] == "stream.overlap"
+        assert stored.info.run_name == f"scratch on ball [stream.overlap={value}]"
     tags = MlflowClient(store.uri).get_experiment(store.prepare()).tags
     assert {f"mlflow.sharedViewState.{key}" for key in ("agreement", "truth", "sweeps")} <= set(tags)
     assert "viewStateShareKey=sweeps" in tags["mlflow.note.content"]
@@ -75,9 +75,9 @@ def test_settings_that_say_how_are_params_and_others_only_when_set(command_line,
               "source": {"name": "scratch", "arch": {"width": 8}}, "seed": 3}  # fmt: skip
     expected = {"stream.overlap": "0.25", "stream.window": "[8, 8, 8]", "metric.ccfv.seed": "0"}
     assert settings_of(config) == expected
-    found = []
-    main = entry_point("score", lambda cfg: found.append(settings_of(config)))
+    settings = []
+    main = entry_point("score", lambda cfg: settings.append(settings_of(config)))
     monkeypatch.setattr("benchmark.score.main", main)
     done = command_line("score", "experiment=synthetic", "source=scratch", "source.arch.width=8", *place.overrides)
     assert done.code == 0, done.err
-    assert found == [expected | {"source.arch.width": "8"}]
+    assert settings == [expected | {"source.arch.width": "8"}]

@@ -1,6 +1,5 @@
 """The store: runs end as what happened, finished jobs are found, and many processes may open a new one at once."""
 
-import contextlib
 import json
 import math
 import multiprocessing
@@ -13,13 +12,11 @@ import pytest
 import sqlalchemy
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
-from mlflow.exceptions import RestException
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from benchmark.errors import InputError
 from benchmark.tracking import Store
-from benchmark.tracking.locks import patiently
 from benchmark.tracking.outbox import Draft
 
 PROCESSES = 8
@@ -210,8 +207,8 @@ def test_many_processes_open_a_new_store_at_once(tmp_path):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0] * PROCESSES
-    found = Store(uri, "ccfv-bench/synthetic", str(tmp_path / "art")).finished()
-    assert {key: row.metrics["dice"] for key, row in found.items()} == {f"key{n}": n / 10 for n in range(PROCESSES)}
+    rows = Store(uri, "ccfv-bench/synthetic", str(tmp_path / "art")).finished()
+    assert {key: row.metrics["dice"] for key, row in rows.items()} == {f"key{n}": n / 10 for n in range(PROCESSES)}
 
 
 @pytest.mark.bad_input
@@ -256,22 +253,3 @@ def test_what_waits_for_another_experiment_is_left_to_it(store, place):
     assert store.find("a") is None
     assert other.deliver() == 1
     assert other.find("a") is not None
-
-
-@pytest.mark.parametrize(
-    ("message", "calls"),
-    [("QueuePool limit of size 5 overflow 10 reached, connection timed out", 2), ("no such run", 1)],
-)
-def test_a_server_without_a_free_connection_is_asked_again(message, calls):
-    """It answers BAD_REQUEST then, as it does to what is really bad."""
-    asked = []
-
-    def call():
-        asked.append(message)
-        if len(asked) == 1:
-            raise RestException({"error_code": "BAD_REQUEST", "message": message})
-        return "answer"
-
-    with contextlib.nullcontext() if calls == 2 else pytest.raises(RestException, match=message):
-        assert patiently(call, seconds=10.0, hint="the store must answer") == "answer"
-    assert len(asked) == calls

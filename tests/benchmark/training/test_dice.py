@@ -36,9 +36,9 @@ def test_a_class_that_is_there_and_not_found_is_zero_and_an_absent_one_nan():
     labels = torch.zeros(4, 4, 4, dtype=torch.uint8)
     labels[0] = 1
     nothing = torch.zeros_like(labels)
-    found = case_dice(nothing, labels, classes=3)
-    assert found[0] == 0.0
-    assert math.isnan(found[1])
+    scores = case_dice(nothing, labels, classes=3)
+    assert scores[0] == 0.0
+    assert math.isnan(scores[1])
     assert math.isnan(case_dice(labels + 1, labels, classes=3)[1])  # predicted, but not there: no Dice
 
 
@@ -82,9 +82,9 @@ def test_a_prediction_is_that_of_monai_s_sliding_window_case_by_case(network, ma
     """Neighbours of one shape go through together, and all come back in their order."""
     shapes = [(12, 14, 13), (12, 14, 13), (16, 12, 12), (12, 14, 13), (14, 14, 14)]
     cases = [make_case(seed=seed, shape=shape) for seed, shape in enumerate(shapes)]
-    found = list(predict(network, cases, window=(10, 10, 10), overlap=0.5))
-    assert [case for case, _ in found] == cases
-    for case, labels in found:
+    predictions = list(predict(network, cases, window=(10, 10, 10), overlap=0.5))
+    assert [case for case, _ in predictions] == cases
+    for case, labels in predictions:
         with torch.no_grad():
             alone = sliding_window_inference(
                 case.image[None], (10, 10, 10), 1, network, overlap=0.5, mode="gaussian", padding_mode="replicate"
@@ -103,10 +103,10 @@ def test_no_more_cases_are_read_than_go_through_together(network, make_case, mon
             yield make_case(seed=seed, shape=(12, 12, 12))
 
     monkeypatch.setattr(dice, "TOGETHER", 2 * 12**3)
-    found = predict(network, cases(), window=(12, 12, 12))
-    next(found)
+    predictions = predict(network, cases(), window=(12, 12, 12))
+    next(predictions)
     assert read == [0, 1, 2]  # the third tells that two are enough
-    assert len(list(found)) == 4
+    assert len(list(predictions)) == 4
 
 
 def test_a_window_that_holds_the_case_changes_nothing(network, make_case):

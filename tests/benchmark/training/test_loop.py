@@ -121,14 +121,14 @@ def test_training_lowers_the_loss_on_an_easy_case(make_case):
 
 
 def test_training_is_reproducible_and_its_report_complete(cases):
-    told = []
+    reports = []
     networks = [_network(), _network()]
     losses = [
-        train(network, cases, budget=BUDGET, seed=3, report=lambda step, loss: told.append((step, loss)))
+        train(network, cases, budget=BUDGET, seed=3, report=lambda step, loss: reports.append((step, loss)))
         for network in networks
     ]
     assert losses[0] == losses[1]
-    assert told[: BUDGET.steps] == list(zip(range(1, BUDGET.steps + 1), losses[0], strict=True))
+    assert reports[: BUDGET.steps] == list(zip(range(1, BUDGET.steps + 1), losses[0], strict=True))
     assert all(torch.equal(a, b) for a, b in zip(*[n.state_dict().values() for n in networks], strict=True))
     assert not networks[0].training  # left ready for inference
 

@@ -26,9 +26,9 @@ def logits(seed: int = 0, *, shape=SHAPE, classes: int = 3) -> torch.Tensor:
 
 @pytest.fixture
 def labels() -> torch.Tensor:
-    found = torch.randint(3, (2, 1, *SHAPE), generator=torch.Generator().manual_seed(9))
-    found[:, :, 0] = IGNORED
-    return found
+    classes = torch.randint(3, (2, 1, *SHAPE), generator=torch.Generator().manual_seed(9))
+    classes[:, :, 0] = IGNORED
+    return classes
 
 
 def network(name: str, *, dims: int = 3) -> torch.nn.Module:

@@ -49,12 +49,12 @@ def test_a_stopped_training_ends_with_the_same_bits(cases, tmp_path, stop):
     with pytest.raises(StoppedError):
         train(network(), cases, budget=BUDGET, seed=3, keeper=Keeper(path, every=0), report=stop_after(stop))
     assert [one.name for one in path.parent.iterdir()] == ["training.pt"]
-    resumed, told = network(), []
+    resumed, steps = network(), []
     again = train(
-        resumed, cases, budget=BUDGET, seed=3, keeper=Keeper(path, every=0), report=lambda step, _: told.append(step)
+        resumed, cases, budget=BUDGET, seed=3, keeper=Keeper(path, every=0), report=lambda step, _: steps.append(step)
     )
     assert again == losses
-    assert told == list(range(stop + 1, BUDGET.steps + 1))
+    assert steps == list(range(stop + 1, BUDGET.steps + 1))
     assert all(
         torch.equal(a, b) for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     )

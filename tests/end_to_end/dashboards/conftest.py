@@ -22,14 +22,14 @@ class Shown:
         client: A client of the server.
         experiment: The experiment's id.
         printed: What the bench printed.
-        told: What `python -m analysis.dashboard` printed.
+        addresses: What `python -m analysis.dashboard` printed.
     """
 
     url: str
     client: MlflowClient
     experiment: str
     printed: str
-    told: str
+    addresses: str
 
     def runs(self, condition: str):
         return list(self.client.search_runs([self.experiment], condition, max_results=1000))
@@ -59,9 +59,9 @@ def shown(bench, make_place, python_m, serve) -> Shown:
     swept = python_m("benchmark.score", "-m", "experiment=synthetic", *SWEEP, *place.overrides)
     assert swept.returncode == 0, swept.stdout + swept.stderr
     url = serve(place.uri, place.folder / "mlartifacts")
-    told = python_m("analysis.dashboard", "experiment=synthetic", f"ui={url}", *place.overrides)
-    assert told.returncode == 0, told.stdout + told.stderr
-    return Shown(url, MlflowClient(url), place.store().prepare(), bench[1].stdout, told.stdout)
+    refreshed = python_m("analysis.dashboard", "experiment=synthetic", f"ui={url}", *place.overrides)
+    assert refreshed.returncode == 0, refreshed.stdout + refreshed.stderr
+    return Shown(url, MlflowClient(url), place.store().prepare(), bench[1].stdout, refreshed.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -81,28 +81,29 @@ def finite(runs, *metrics):
 
 
 def test_agreement(shown, browser, screenshots):
-    """A bar and a point a metric, from the mean over targets; a line for each metric and target."""
-    runs = shown.runs("tags.stage = 'agreement' and params.target != 'mean_by_scan'")
-    means = [run for run in runs if run.data.params["target"] == "mean"]
+    """A bar and a point a metric, from the mean over targets; a line for each metric and target, not for means."""
+    runs = shown.runs("tags.stage = 'agreement' and params.scope != 'mean_by_scan'")
+    means = [run for run in runs if run.data.params["scope"] == "mean"]
+    targets = [run for run in runs if run not in means]
     assert len(runs) == 3 * len(means) > 20
     bars = ("weighted_kendall", "weighted_kendall_low", "weighted_kendall_share", "top1_regret")
     expected = Counter({("bars", f"mean/{name}", finite(means, f"mean/{name}")): 1 for name in bars})
     expected["points", "mean/seconds mean/weighted_kendall", finite(means, "mean/weighted_kendall")] = 1
-    expected["lines", "target metric seconds weighted_kendall", finite(runs, "seconds", "weighted_kendall")] = 1
-    check(Page(browser, address(shown.told, "agreement"), screenshots, "agreement", expected), expected)
+    expected["lines", "target metric seconds weighted_kendall", finite(targets, "seconds", "weighted_kendall")] = 1
+    check(Page(browser, address(shown.addresses, "agreement"), screenshots, "agreement", expected), expected)
 
 
 def test_truth(shown, browser, screenshots):
     """A bar and a line for each source and target; points against what could foretell the Dice."""
     pairs = shown.runs("tags.stage = 'pair'")
     assert len(pairs) == 8
-    means = shown.runs("tags.stage = 'agreement' and params.target = 'mean' and tags.kind = 'metric'")
+    means = shown.runs("tags.stage = 'agreement' and params.scope = 'mean' and tags.kind = 'metric'")
     agreement = {run.data.params["metric"]: run.data.metrics["weighted_kendall"] for run in means}
     best = max((name for name in agreement if math.isfinite(agreement[name])), key=agreement.__getitem__)
     expected = Counter({("bars", "dice", 8): 1, ("lines", "target source dice", 8): 1})
     for name in ("source_dice", "static_leaderboard", best):
         expected["points", f"{name} dice", finite(pairs, name, "dice")] = 1
-    check(Page(browser, address(shown.told, "truth"), screenshots, "truth", expected), expected)
+    check(Page(browser, address(shown.addresses, "truth"), screenshots, "truth", expected), expected)
 
 
 def test_sweeps(shown, browser, screenshots):
@@ -114,7 +115,7 @@ def test_sweeps(shown, browser, screenshots):
     first, second, third, *_ = runs[0].data.params["metrics"].split(",")  # the first gives the colour: it comes last
     axes = f"stream.overlap target source {third} {second} {first}"
     expected = Counter({("lines", axes, 6): 1, ("bars", first, 6): 1})
-    page = Page(browser, address(shown.told, "sweeps"), screenshots, "sweeps", expected)
+    page = Page(browser, address(shown.addresses, "sweeps"), screenshots, "sweeps", expected)
     check(page, expected)
     assert "stream.overlap (score)" in page.text
 
@@ -140,7 +141,7 @@ def test_the_bench_prints_the_addresses(shown):
     for key in ("agreement", "truth", "sweeps"):
         page = f"#/experiments/{shown.experiment}/runs?viewStateShareKey={key}&compareRunsMode=CHART"
         assert address(shown.printed, key) == f"http://127.0.0.1:5000/{page}"
-        assert address(shown.told, key) == f"{shown.url}/{page}"
+        assert address(shown.addresses, key) == f"{shown.url}/{page}"
 
 
 @pytest.mark.parametrize("stage", ["truth", "score", "pair", "agreement"])

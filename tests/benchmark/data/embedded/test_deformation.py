@@ -82,7 +82,7 @@ def test_beyond_the_border_stands_the_nearest_voxel():
     """A scan smaller than the case: every voxel is one of the scan's, image and labels alike."""
     labels = np.ones((4, 4, 4), np.int16)
     small = Scan(np.full((4, 4, 4), 100.0, np.float32), labels, 2.0)
-    image, found = _derive(small, deformation=STILL)
+    image, unmoved = _derive(small, deformation=STILL)
     assert image.shape == SIZE
-    assert (found == 1).all()
+    assert (unmoved == 1).all()
     assert (image == 100).all()

@@ -105,8 +105,8 @@ def test_a_wheel_is_fetched_once(registry, cache, monkeypatch):
 
 def test_a_source_archive_gives_whole_folders_without_its_top_folder(registry, cache):
     folder = fetch(_sdist(registry), cache=cache)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == {"tests/series/one.dcm", "tests/series/two.dcm"}
+    paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert paths == {"tests/series/one.dcm", "tests/series/two.dcm"}
 
 
 def test_paths_that_leave_the_archive_are_not_unpacked(cache):
@@ -119,9 +119,9 @@ def test_paths_that_leave_the_archive_are_not_unpacked(cache):
 def test_a_registry_without_the_package(registry, cache):
     package = _wheel(cache)
     (cache / package.file).unlink()
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as caught:
         fetch(package, cache=cache)
-    text = str(told.value)
+    text = str(caught.value)
     assert text.startswith("cannot download fakewheel==1.0 from the package index: ERROR: ")
     assert f"put {package.file} into {cache}" in text
     assert "\n" not in text

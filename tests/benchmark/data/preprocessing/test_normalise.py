@@ -17,9 +17,9 @@ def test_a_window_maps_to_minus_one_and_one():
 
 def test_without_a_window_each_channel_has_mean_zero_and_deviation_one():
     image = torch.randn(2, 6, 7, 8, generator=torch.Generator().manual_seed(0)) * 300.0 + 1000.0
-    found = Normalisation()(image)
-    torch.testing.assert_close(found.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0.0)
-    torch.testing.assert_close(found.std((1, 2, 3)), torch.ones(2), atol=1e-5, rtol=0.0)
+    scores = Normalisation()(image)
+    torch.testing.assert_close(scores.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(scores.std((1, 2, 3)), torch.ones(2), atol=1e-5, rtol=0.0)
 
 
 def test_a_constant_volume_is_zero():

@@ -21,13 +21,13 @@ def by_nnunet(raw, plans, configuration, index=0):
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     manager = PlansManager(plans)
-    found = manager.get_configuration(configuration)
+    plan = manager.get_configuration(configuration)
     images = [str(path) for path in sorted((raw / "imagesTr").glob(f"case_{index}_*"))]
-    image, labels, _ = found.preprocessor_class(verbose=False).run_case(
+    image, labels, _ = plan.preprocessor_class(verbose=False).run_case(
         images,
         str(raw / f"labelsTr/case_{index}.nii.gz"),
         manager,
-        found,
+        plan,
         json.loads((raw / "dataset.json").read_text()),
     )
     return image, np.where(labels[0] < 0, 0, labels[0])
@@ -51,8 +51,8 @@ def test_a_case_equals_that_of_nnunet(raw, configuration, spacing):
 @pytest.mark.parametrize("name", ["NoNormalization", "RescaleTo01Normalization", "RGBTo01Normalization"])
 def test_every_other_scheme_equals_that_of_nnunet(raw, name):
     plans = make_plans()
-    for found in plans["configurations"].values():
-        found |= {"normalization_schemes": [name, "ZScoreNormalization"], "use_mask_for_norm": [False, False]}
+    for settings in plans["configurations"].values():
+        settings |= {"normalization_schemes": [name, "ZScoreNormalization"], "use_mask_for_norm": [False, False]}
     if name == "RGBTo01Normalization":
         case = Volume(np.full((1, 2, 2, 2), 51.0, np.float32), np.zeros((2, 2, 2), np.int16), (1.0,) * 3)
         assert Preparation(ChannelSchemes((Scheme(name),)))(case).image.max() == np.float32(0.2)

@@ -225,9 +225,9 @@ READING = {
 def test_what_is_wrong_in_a_case_is_told_in_one_line(made, case):
     corrupt, line = READING[case]
     corrupt(made)
-    with pytest.raises(InputError, match=line) as told:
+    with pytest.raises(InputError, match=line) as caught:
         list(made.task.cases("train"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 DESCRIPTIONS = {
@@ -260,9 +260,9 @@ def test_what_is_wrong_in_dataset_json_is_told_in_one_line(made, case):
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=line) as told:
+    with pytest.raises(InputError, match=line) as caught:
         list(made.task.cases("train"))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.bad_input

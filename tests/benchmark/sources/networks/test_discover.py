@@ -26,15 +26,15 @@ def test_what_is_found_is_what_the_yaml_names(compose_command, name):
         "pretrain", "source=scratch", f"arch@source.arch={name}", f"source.arch.width={WIDTHS.get(name, 12)}"
     )
     named = instantiate(cfg.source.arch)
-    found = discovered(name, named.network, dims=3, size=named.size)
+    arch = discovered(name, named.network, dims=3, size=named.size)
     network = named.build(channels=1, classes=2, seed=0)
-    assert found.taps == tuple(named.taps)
-    assert found.head == tuple(named.head)
+    assert arch.taps == tuple(named.taps)
+    assert arch.head == tuple(named.head)
     for part in ("decoder", "last"):
-        assert weights(network, getattr(found, part)) == weights(network, getattr(named, part))
-    assert found.divisor == (named.divisor,) * 3
+        assert weights(network, getattr(arch, part)) == weights(network, getattr(named, part))
+    assert arch.divisor == (named.divisor,) * 3
     again = discovered(name, named.network, dims=3, size=named.size)
-    assert (again.taps, again.decoder, again.last, again.head) == (found.taps, found.decoder, found.last, found.head)
+    assert (again.taps, again.decoder, again.last, again.head) == (arch.taps, arch.decoder, arch.last, arch.head)
 
 
 @pytest.mark.parametrize("dims", [3, 2])
@@ -44,12 +44,12 @@ def test_what_is_found_in_nnunet_is_what_its_decoder_is_made_of(cls, dims, stage
     content = plans(dims, cls=cls, stages=stages)
     (plan,) = content["configurations"].values()
     named = _architecture(plan["architecture"], patch=plan["patch_size"], where="plans", trust=False)
-    found = discovered(cls, named.network, dims=dims)
-    assert found.taps == named.taps == tuple(f"decoder.stages.{i}" for i in range(max(0, stages - 4), stages - 1))
+    arch = discovered(cls, named.network, dims=dims)
+    assert arch.taps == named.taps == tuple(f"decoder.stages.{i}" for i in range(max(0, stages - 4), stages - 1))
     network = plans_network(content)
     for part in ("decoder", "last", "head"):
-        assert weights(network, getattr(found, part)) == weights(network, getattr(named, part))
-    assert (found.divisor, found.width) == (named.divisor, named.width)
+        assert weights(network, getattr(arch, part)) == weights(network, getattr(named, part))
+    assert (arch.divisor, arch.width) == (named.divisor, named.width)
 
 
 @pytest.mark.parametrize("name", ["DynUNet", "UNet", "BasicUNet", "SegResNet"])

@@ -89,9 +89,9 @@ def test_a_state_dict_is_recognised_with_its_channels_and_classes(tmp_path, name
 
 def test_wrappers_are_taken_off_and_said(tmp_path):
     network = small_network("DynUNet")
-    for suffix, told in ((".pth", ["under 'model'", "'module.' is taken off"]), (".ckpt", ["'net.' is taken off"])):
+    for suffix, lines in ((".pth", ["under 'model'", "'module.' is taken off"]), (".ckpt", ["'net.' is taken off"])):
         model = opened(write_weights(network, tmp_path / f"mine{suffix}"))
-        assert all(any(line in note for note in model.notes) for line in told), model.notes
+        assert all(any(line in note for note in model.notes) for line in lines), model.notes
         assert set(model.weights) == set(network.state_dict())
 
 
@@ -100,10 +100,10 @@ def test_a_named_architecture_reads_the_same_as_a_recognised_one(tmp_path, compo
     arch = instantiate(cfg.source.arch)
     path = write_weights(arch.build(channels=1, classes=3, seed=5), tmp_path / "mine.pt")
     named = StateDictSource("mine", path, arch=arch, labels=NAMES).open()
-    found = StateDictSource("mine", path).open()
+    model = StateDictSource("mine", path).open()
     assert named.labels == NAMES
-    assert (tuple(named.arch.taps), tuple(named.arch.head)) == (found.arch.taps, found.arch.head)
-    torch.testing.assert_close(logits(named), logits(found))
+    assert (tuple(named.arch.taps), tuple(named.arch.head)) == (model.arch.taps, model.arch.head)
+    torch.testing.assert_close(logits(named), logits(model))
 
 
 def test_two_networks_in_one_file_need_a_prefix(tmp_path):
@@ -338,23 +338,23 @@ def test_a_format_is_one_reader_and_one_yaml(tmp_path, monkeypatch, compose_comm
     assert set(recognise_pool(pool).nodes) == {"known"}
 
     monkeypatch.setattr(folder_search, "READERS", (ArraysSource, *folder_search.READERS))
-    found = recognise_pool(pool, trust=True)
-    assert {name: node["_target_"].rpartition(".")[2] for name, node in found.nodes.items()} == {
+    recognised = recognise_pool(pool, trust=True)
+    assert {name: node["_target_"].rpartition(".")[2] for name, node in recognised.nodes.items()} == {
         "known": "StateDictSource",
         "new": "ArraysSource",
     }
-    model = instantiate(found.nodes["new"]).open()
+    model = instantiate(recognised.nodes["new"]).open()
     torch.testing.assert_close(logits(model), reference(network, volume(model), 3), **NEAR)
     assert opened(pool / "new.npz").name == "new", "and outside a pool"
 
-    target = found.nodes["new"]["_target_"]
+    target = recognised.nodes["new"]["_target_"]
     (tmp_path / "conf" / "source").mkdir(parents=True)
     (tmp_path / "conf" / "source" / "arrays.yaml").write_text(
         f"_target_: {target}\n_convert_: all\nname: ${{source_name:${{.path}}}}\npath: ???\nlabels: null\n"
     )
     further = f"hydra.searchpath=[file://{tmp_path / 'conf'}]"
     node = compose_command("pretrain", further, "source=arrays", f"source.path={pool / 'new.npz'}").source
-    assert source_key(node) != source_key_of(found.nodes["known"])
+    assert source_key(node) != source_key_of(recognised.nodes["known"])
     assert instantiate(node, labels=NAMES).open().labels == NAMES
 
 

@@ -40,15 +40,15 @@ def _files(folder):
 def test_what_is_saved_comes_back(tmp_path):
     network = Twice(value=0.25)
     save_checkpoint(network, FACTS, tmp_path / "source")
-    found = load_checkpoint(tmp_path / "source")
-    assert set(found.weights) == set(network.state_dict())
+    loaded = load_checkpoint(tmp_path / "source")
+    assert set(loaded.weights) == set(network.state_dict())
     for name, value in network.state_dict().items():
-        assert torch.equal(found.weights[name], value)
-        assert found.weights[name].dtype == value.dtype
-    assert found.facts["name"] == "made"
-    assert found.facts["labels"] == FACTS["labels"]
-    assert found.facts["spacing"] == [1.5, 1.5, 3.0]
-    Twice(value=9.0).load_state_dict(dict(found.weights))
+        assert torch.equal(loaded.weights[name], value)
+        assert loaded.weights[name].dtype == value.dtype
+    assert loaded.facts["name"] == "made"
+    assert loaded.facts["labels"] == FACTS["labels"]
+    assert loaded.facts["spacing"] == [1.5, 1.5, 3.0]
+    Twice(value=9.0).load_state_dict(dict(loaded.weights))
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
@@ -114,9 +114,9 @@ def test_a_corrupt_checkpoint_is_refused_in_one_line(tmp_path, case):
     corrupt, line = SPOILT[case]
     save_checkpoint(Twice(), FACTS, tmp_path / "source")
     corrupt(tmp_path / "source")
-    with pytest.raises(InputError, match=line) as told:
+    with pytest.raises(InputError, match=line) as caught:
         load_checkpoint(tmp_path / "source")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 def _full(*args, **kwargs):
@@ -133,9 +133,9 @@ def test_a_full_disk_leaves_the_old_folder_and_nothing_half_written(tmp_path, mo
     save_checkpoint(Twice(value=1.0), FACTS, tmp_path / "source")
     before = _files(tmp_path)
     monkeypatch.setattr(checkpoint, "save_file", failing)
-    with pytest.raises(InputError, match=r"cannot write \S+source: .*No space left on device") as told:
+    with pytest.raises(InputError, match=r"cannot write \S+source: .*No space left on device") as caught:
         save_checkpoint(Twice(value=2.0), FACTS, tmp_path / "source")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert _files(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

@@ -203,12 +203,12 @@ def test_a_backbone_without_its_head_has_the_same_features(tmp_path, name, dims)
 
 
 def features_of(model, image):
-    network, found = model.network(), []
+    network, outputs = model.network(), []
     for tap in model.arch.taps:
-        network.get_submodule(tap).register_forward_hook(lambda _, __, output: found.append(output))
+        network.get_submodule(tap).register_forward_hook(lambda _, __, output: outputs.append(output))
     with torch.no_grad():
         network(image)
-    return found
+    return outputs
 
 
 @pytest.mark.parametrize("name", DECODERS)

@@ -83,16 +83,15 @@ def layout(name, settings, dims):
 def hidden(drawn):
     """The settings of a draw that no tensor shows: with another value there the tensors would be the same."""
     own = layout(drawn.name, drawn.settings, drawn.dims)
-    found = {
-        name for name in drawn.settings if name == "adn_ordering"
-    }  # without A or N it looks like another act or norm
+    # without A or N it looks like another act or norm
+    names = {name for name in drawn.settings if name == "adn_ordering"}
     for setting, value in drawn.settings.items():
         without = {name: other for name, other in drawn.settings.items() if name != setting}
         others = [without] + [without | {setting: other} for other in SIGNATURES[drawn.name].choices[setting]
                               if repr(other) != repr(value)]  # fmt: skip
         if any(layout(drawn.name, other, drawn.dims) == own for other in others):
-            found.add(setting)
-    return found
+            names.add(setting)
+    return names
 
 
 def run(network, image):
@@ -145,9 +144,9 @@ def tally(name):
     with TemporaryDirectory() as folder:
         for _ in range(DRAWS[name]):
             drawn = draw(name, rng)
-            found = fate(drawn, Path(folder))
-            every[found] += 1
-            shown[found] += not hidden(drawn)
+            end = fate(drawn, Path(folder))
+            every[end] += 1
+            shown[end] += not hidden(drawn)
     return every, shown
 
 

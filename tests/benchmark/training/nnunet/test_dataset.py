@@ -111,10 +111,10 @@ def test_dice_is_read_by_case_and_class(tmp_path):
         {"reference_file": "/x/one.nii.gz", "metrics": {"1": {"Dice": 0.5}, "2": {"Dice": NaN}}},
         {"reference_file": "/x/two.nii.gz", "metrics": {"1": {"Dice": 0.0}, "2": {"Dice": 1.0}}}]}"""
     (tmp_path / "summary.json").write_text(content, encoding="utf-8")
-    found = read_dice(tmp_path, range(1, 3))
-    assert found["two"] == [0.0, 1.0]
-    assert found["one"][0] == 0.5
-    assert np.isnan(found["one"][1])
+    dice = read_dice(tmp_path, range(1, 3))
+    assert dice["two"] == [0.0, 1.0]
+    assert dice["one"][0] == 0.5
+    assert np.isnan(dice["one"][1])
 
 
 def test_seeds_and_variables_hold_inside_alone(tmp_path, capfd):

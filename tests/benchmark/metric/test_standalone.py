@@ -1,15 +1,12 @@
-"""The protocol's small parts: scores with reasons, and the bases that hold samples."""
+"""The bases of metrics that hold samples outside the pipeline."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-import benchmark
 from benchmark.metric.protocol import Metric
-from benchmark.metric.score import Score, UndefinedScoreWarning, value_or_warn
+from benchmark.metric.score import Score
 from benchmark.metric.standalone import JointMetric, MomentMetric
 from benchmark.statistics import ClassMomentsRequest, JointRequest, Statistics
 
@@ -68,28 +65,3 @@ def test_later_updates_may_bring_new_classes():
     metric.update(*draw(6, k=4))
     metric.update(*draw(4, k=2))
     assert metric.compute() == Score(14.0, parts={"k": 4})
-
-
-def test_a_nan_needs_a_reason():
-    with pytest.raises(ValueError, match="`reason` must say why `value` is NaN"):
-        Score(math.nan)
-
-
-def test_a_nan_warns_with_its_reason():
-    with pytest.warns(UndefinedScoreWarning, match="too dark"):
-        assert math.isnan(value_or_warn(Score(math.nan, reason="too dark")))
-
-
-@pytest.mark.parametrize("name", benchmark.__all__)
-def test_public_names_are_there(name):
-    assert getattr(benchmark, name).__name__ == name
-
-
-def test_unknown_names_are_not():
-    with pytest.raises(AttributeError, match="module 'benchmark' has no attribute 'nothing'"):
-        _ = benchmark.nothing
-
-
-def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, benchmark; print(sorted({'torch', 'monai', 'mlflow', 'numpy'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

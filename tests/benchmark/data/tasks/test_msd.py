@@ -1,0 +1,96 @@
+"""Folders of MSD: splits, channels, formats, the download."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmark.data.preprocessing.planning import Plan
+from benchmark.data.tasks.msd import MsdTask
+from benchmark.errors import InputError
+from tests.benchmark.data.conftest import SHAPE, SPACING, make_msd, volume, write
+
+
+def test_an_msd_folder_is_split_by_a_seed(msd):
+    task = MsdTask(msd, seed=1)
+    assert task.name == "Task09_Spleen"
+    assert task.labels == {0: "background", 1: "spleen", 2: "cyst"}
+    assert (task.classes, task.channels) == (3, 1)
+    train, test = task.names("train"), task.names("test")
+    assert len(train) == 4
+    assert len(test) == 1
+    assert set(train).isdisjoint(test)
+    assert set(MsdTask(msd, seed=1, labelled=2).names("train")) < set(train)
+    assert {tuple(MsdTask(msd, seed=seed).names("test")) for seed in range(6)} != {tuple(test)}
+    case = task.cases("train")[0]
+    assert case.image.shape == (1, *SHAPE)
+    assert case.spacing == SPACING
+
+
+def test_the_split_does_not_depend_on_the_order_of_dataset_json(msd):
+    before = MsdTask(msd).names("train")
+    path = msd / "dataset.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"training": content["training"][::-1]}))
+    assert MsdTask(msd).names("train") == before
+
+
+def test_the_digest_follows_the_split(msd):
+    assert MsdTask(msd).digest() == MsdTask(msd).digest()
+    assert MsdTask(msd, test_share=0.4).digest() != MsdTask(msd).digest()
+
+
+def test_several_channels_in_one_file(msd):
+    image, _ = volume(0, channels=4)
+    for index in range(5):
+        write(msd / f"imagesTr/spleen_{index}.nii.gz", np.moveaxis(image, 0, -1))
+    content = json.loads((msd / "dataset.json").read_text())
+    modality = {str(channel): "MRI" for channel in range(4)}
+    (msd / "dataset.json").write_text(json.dumps(content | {"modality": modality}))
+    task = MsdTask(msd, plan=Plan("window", (0.0, 2.0)))
+    assert task.channels == 4
+    np.testing.assert_allclose(task.cases("train")[0].image.numpy(), image.clip(0, 2) - 1, atol=1e-6)
+
+
+@pytest.mark.bad_input
+def test_a_download_is_asked_for_and_a_failed_one_is_one_line(tmp_path, monkeypatch):
+    import monai.apps
+
+    def unreachable(*args, **kwargs):
+        raise OSError("<urlopen error [Errno -2] Name or service not known>")
+
+    monkeypatch.setattr(monai.apps, "download_and_extract", unreachable)
+    with pytest.raises(InputError, match=r"cannot download \S+Task09_Spleen from https://.*tar: <url"):
+        MsdTask(tmp_path / "Task09_Spleen", download=True).names("train")
+    with pytest.raises(
+        InputError, match=r"the folder must be named one of Task01_.* for download=true, got Task99_Mine"
+    ):
+        MsdTask(tmp_path / "Task99_Mine", download=True).names("train")
+    with pytest.raises(InputError, match=r"dataset\.json not found"):
+        MsdTask(tmp_path / "Task09_Spleen").names("train")
+
+
+def test_a_download_is_unpacked_once(tmp_path, monkeypatch):
+    import monai.apps
+
+    calls = []
+
+    def fetched(url, archive, folder, **rules):
+        calls.append((url, rules["hash_type"], len(rules["hash_val"])))
+        make_msd(folder / "Task09_Spleen")
+
+    monkeypatch.setattr(monai.apps, "download_and_extract", fetched)
+    task = MsdTask(tmp_path / "Task09_Spleen", download=True)
+    assert task.prepare(tmp_path) is True
+    assert MsdTask(tmp_path / "Task09_Spleen", download=True).prepare(tmp_path) is False
+    assert [(kind, digits) for _, kind, digits in calls] == [("md5", 32)]
+
+
+def test_formats_may_be_mixed_since_geometry_is_one(msd):
+    _, labels = volume(0)
+    write(msd / "labelsTr/spleen_0.nrrd", labels)
+    content = json.loads((msd / "dataset.json").read_text())
+    content["training"][0]["label"] = "labelsTr/spleen_0.nrrd"
+    (msd / "dataset.json").write_text(json.dumps(content))
+    case = next(case for case in MsdTask(msd, test_share=0).cases("train") if case.name == "spleen_0")
+    np.testing.assert_array_equal(case.labels.numpy(), labels)
