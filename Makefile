@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml constraints.txt
 bench: $(STAMP) ## Run the whole study on the embedded suite; print the table and the location of the plots
 	@$(RUN) -m benchmark.bench $(CHOICES) $(ARGS)
 
-study: $(STAMP) ## Run what `make bench` omits: sensitivity, ablations, metrics with extra passes, coverage of the intervals
+study: $(STAMP) ## Run what `make bench` omits: sensitivity, ablations, metrics with extra passes, simulations of the statistics
 	@$(RUN) -m benchmark.sensitivity $(CHOICES) $(ARGS)
 	@$(RUN) -m analysis.coverage
 

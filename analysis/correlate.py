@@ -3,20 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from analysis.dashboards.publish import publish, summary_metrics
+from analysis.dashboards.publish import publish
 from analysis.dashboards.refresh import shared
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
+from analysis.tables.number_format import number, with_interval
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
 from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.load import stored_cases, stored_rows
+from analysis.truth.quality import Noise
 from analysis.truth.truth_table import read_truth_table, rows_outside
+from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key
 from benchmark.jobs.terminal import wide_console
@@ -35,6 +39,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     Raises:
         InputError: The store has no truth or no scores of the suite, or the table is invalid.
     """
+    families = _families(cfg.suite)
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
     stages = ("score", "pretrain") if table else ("truth", "score", "pretrain")
@@ -42,13 +47,12 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     truth = table.truth if table else truth_frame(rows["truth"])
     scans = {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
     metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
-    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans}
+    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans, "families": families}
     used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
     given = {"table": text_digest(truth.to_csv())} if table else {}
-    key = job_key(
-        "summary", "analysis.correlate", {"jobs": used, "settings": settings, "page": template_digest(), **given}
-    )
-    sources = source_frame(rows["pretrain"])
+    content = {"jobs": used, "settings": settings, "page": template_digest(), **given}
+    key = job_key("summary", "analysis.correlate", content)
+    sources = _sources(rows["pretrain"], families)
     outside = rows_outside(truth, sources, cfg.suite) if table else ""
     in_suite = truth["source"].isin(sources["source"]) & truth["target"].isin(list(cfg.suite.targets))
     study = correlate(
@@ -97,20 +101,38 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
         suite: The suite's name.
     """
     console = wide_console()
-    summary = summary_metrics(study)
-    console.print(
-        f"\ntruth: split-half reliability {summary['reliability']:.2f} "
-        f"[{summary['reliability_low']:.2f}, {summary['reliability_high']:.2f}] (mean over targets of Kendall's tau), "
-        f"ceiling of Kendall {summary['ceiling']:.2f}; tuned: {study.tune}"
-        f"{'' if study.truth_from == FINE_TUNING else f'; from {study.truth_from}'}\n",
-        highlight=False,
-    )
+    console.print(_truth_line(study), highlight=False)
     for table in study_tables(study):
         console.print(TerminalTable(table))
     for line in (*notes, verdict(study).text):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)
     console.print(f"report: {(output / PAGE).resolve().as_uri()}", highlight=False, soft_wrap=True)
+
+
+def _truth_line(study: Study) -> str:
+    """The reliability of the truth and its ceiling, and what was fine-tuned."""
+    truth = dict(study.reliability_of())
+    noise = truth["noise"] or Noise.SEEDS
+    over_seeds = "" if noise == Noise.SEEDS else f", {with_interval(truth, 'kendall_over_seeds')} over seeds only"
+    return (
+        f"\ntruth: reliability {with_interval(truth, 'kendall')} over {noise}{over_seeds} (mean over targets of "
+        f"Kendall's tau), ceiling of Kendall {number(truth['kendall_ceiling'])}; tuned: {study.tune}"
+        f"{'' if study.truth_from == FINE_TUNING else f'; from {study.truth_from}'}\n"
+    )
+
+
+def _families(suite: DictConfig) -> dict[str, str]:
+    """Source -> family, of the sources that do not belong to the family of their architecture."""
+    families = {str(source): str(family) for source, family in (suite.get("families") or {}).items()}
+    if unknown := sorted(set(families) - set(suite.sources)):
+        raise InputError(f"suite.families must name sources of suite {suite.name}, got {', '.join(unknown)}")
+    return families
+
+
+def _sources(rows: Sequence[Row], families: Mapping[str, str]) -> pd.DataFrame:
+    sources = source_frame(rows)
+    return sources.assign(family=[families.get(source, "") for source in sources["source"]])
 
 
 def _prepared(store: Store, tasks: Collection[str]) -> list[Row]:

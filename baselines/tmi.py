@@ -1,19 +1,16 @@
-"""TMI: how compact the classes are, measured by minus their total variance.
+"""TMI: the variance of the features within the target's classes.
 
-    TMI = - sum_c prior_c tr(cov_c),   cov_c with 1/n_c
+    TMI = sum_c prior_c tr(cov_c),   cov_c with 1/n_c
 
-Higher (closer to 0) is better: tighter classes.
+Higher is better, as in the paper, which reads intra-class variance as adaptability ("evaluates the adaptability of the
+model to a new task", its abstract). Classes that are separated perfectly, each at one point, therefore score lowest
+(0), and the value depends on the scale of the features. `compactness` is minus this score.
 
 Reference: Xu, Kang, "Fast and Accurate Transferability Measurement by Evaluating Intra-class Feature Variance",
 ICCV 2023, arXiv 2308.05986.
 
-Deviation in sign: the paper interprets intra-class variance as adaptability ("evaluates the adaptability of the model
-to a new task", its abstract), so larger is better there, and public re-implementations use plus. Ours rewards compact
-classes. Minus our score gives the paper's order; a negative agreement in our tables supports the paper's claim.
-
-Deviation in value: ours is the weighted variance, in squared feature units, instead of the entropy that the paper
-estimates; it has not been compared with released code. It depends on the scale of the features, and compactness is not
-separation: features that are all equal score best, so use it together with another estimate.
+Deviation: ours is the weighted variance, in squared feature units, instead of the entropy that the paper estimates; it
+has not been compared with released code.
 """
 
 import numpy as np
@@ -25,7 +22,7 @@ from benchmark.statistics import ClassMoments
 
 
 def tmi_score(features: Array, labels: Array, **weights: bool) -> float:
-    """Minus the prior-weighted mean of the classes' total variance.
+    """Prior-weighted mean of the classes' total variance.
 
     Args:
         features: (n, d) real numbers.
@@ -33,14 +30,14 @@ def tmi_score(features: Array, labels: Array, **weights: bool) -> float:
         weights: parameters of `ClassWeights`.
 
     Returns:
-        A number at most 0; NaN with an `UndefinedScoreWarning` where undefined.
+        A number that is at least 0; NaN with an `UndefinedScoreWarning` where undefined.
 
     Raises:
         ValueError: if an argument is invalid.
 
     Example:
         >>> tmi_score(np.array([[0.0], [2.0], [7.0], [7.0]]), np.array([0, 0, 1, 1]))
-        -0.5
+        0.5
     """
     return value_or_warn(tmi_from_moments(sample_moments(features, labels), **weights))
 
@@ -55,6 +52,13 @@ class TMI(WeightedMomentMetric):
 
     name = "tmi"
     invariances = frozenset({"rotation", "shift", "duplication"})
+    # The paper's sign rewards variance within the classes, which falls as they separate: shuffled labels score higher
+    exempt = frozenset({"separation"})
 
     def _estimate(self, kept: ClassGaussians) -> Score:
-        return Score(0.0 - float(np.trace(kept.within()) / kept.n), reason=kept.note)
+        return Score(variance_within(kept), reason=kept.note)
+
+
+def variance_within(kept: ClassGaussians) -> float:
+    """Prior-weighted mean of the classes' total variance, in squared feature units."""
+    return float(np.trace(kept.within()) / kept.n)

@@ -131,6 +131,7 @@ def _account(
 ) -> "Account":
     from analysis.ranking.tables import Account
     from benchmark.ranking.cost import FineTuningWork, cost_frame, machine
+    from benchmark.ranking.default_metrics import choice_of_metrics
 
     work = FineTuningWork.of(instantiate(cfg.trainer), seeds=cfg.fine_tuning_seeds)
     scored = [outcome for outcome in outcomes if outcome.estimates]
@@ -146,6 +147,7 @@ def _account(
         resampling=ranker.resamples.describe(cfg.draws_of_points),
         other_files=given.other_files,
         search=given.notes,
+        metric_choice=choice_of_metrics(ranker.metrics),
     )
 
 

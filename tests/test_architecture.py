@@ -73,7 +73,13 @@ ARROWS = {
     "analysis": {"benchmark.tracking"},
 }
 # the exceptions that the command line turns into exit code 2, files of our own, and the terminal
-EVERYWHERE = {"benchmark.errors", "benchmark.storage.files", "benchmark.storage.digest", "benchmark.jobs.terminal"}
+EVERYWHERE = {
+    "benchmark.errors",
+    "benchmark.storage.files",
+    "benchmark.storage.digest",
+    "benchmark.storage.digest_memory",
+    "benchmark.jobs.terminal",
+}
 FOR_COMMANDS = {
     "benchmark.jobs.cli",
     "benchmark.jobs.keys",

@@ -51,4 +51,4 @@ def test_the_tutorial_s_commands(tmp_path):
             [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path, env=settings
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    assert "split-half reliability" in done.stdout
+    assert "truth: reliability" in done.stdout

@@ -74,6 +74,11 @@ class Side:
         return (self.untied + ahead) / 2, self.counts.sum(axis=-1, keepdims=True) - self.untied
 
     @cached_property
+    def rank_weights(self) -> Array:
+        """(..., n) the sum of 1/(1 + rank) over the copies of each source, ranked by descending value, without ties."""
+        return _rank_weights(self.counts, self.order[..., ::-1])
+
+    @cached_property
     def ends(self) -> tuple[Array, Array]:
         """(b,) the lowest and the highest value drawn."""
         return -_best(-self.values, self.counts > 0), _best(self.values, self.counts > 0)
@@ -150,7 +155,7 @@ def kendall(resamples: Resamples) -> Array:
 def weighted_kendall(resamples: Resamples) -> Array:
     """The weighted tau of each resample (hyperbolic, additive, both rankings averaged)."""
     x, y = resamples.x, resamples.y
-    return (resamples.tau(_rank_weights(x, y)) + resamples.tau(_rank_weights(y, x))) / 2
+    return (resamples.tau(_weights_by(x, y)) + resamples.tau(_weights_by(y, x))) / 2
 
 
 def spearman(resamples: Resamples) -> Array:
@@ -203,7 +208,7 @@ def _ordered(values: NDArray[Number], order: NDArray[np.intp]) -> NDArray[Number
 
 def _total(counts: Array | Counts, values: Array) -> Array:
     """(b,) the sum of values over the copies."""
-    return cast("Array", (counts * values).sum(axis=-1))
+    return cast("Array", np.vecdot(counts, values))
 
 
 def _centred(values: Array, counts: Counts) -> Array:
@@ -214,13 +219,17 @@ def _centred(values: Array, counts: Counts) -> Array:
     return centred
 
 
-def _rank_weights(first: Side, second: Side) -> Array:
-    """(..., n) sum of 1/(1 + rank) over the copies of each source, ranked by descending `first`, ties by `second`."""
-    order = first.order
-    if first.tied:
-        order = np.lexsort(np.broadcast_arrays(second.values, first.values), axis=-1)
-    order = order[..., ::-1]
-    drawn = _ordered(first.counts, order)
+def _weights_by(first: Side, second: Side) -> Array:
+    """(..., n) the rank weights by `first`, ties ranked by `second`."""
+    if not first.tied:
+        return first.rank_weights
+    order = np.lexsort(np.broadcast_arrays(second.values, first.values), axis=-1)
+    return _rank_weights(first.counts, order[..., ::-1])
+
+
+def _rank_weights(counts: Counts, order: NDArray[np.intp]) -> Array:
+    """(..., n) the sum of 1/(1 + rank) over the copies of each source in the order of their ranks."""
+    drawn = _ordered(counts, order)
     stop = drawn.cumsum(axis=-1)
     harmonic = _cumulated(1 / np.arange(1, stop.max() + 1))
     return _ordered(harmonic[stop] - harmonic[stop - drawn], np.argsort(order, axis=-1))

@@ -27,6 +27,7 @@ LEVEL = 0.95
 UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the others no longer represent the pool
 NOTHING = float("nan")
 ROUNDING = 1e-12  # equal rankings may differ in the last digits
+FEWEST_FAMILIES = 3  # two families have three resamples
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,34 @@ def bca_interval(value: float, resampled: Array, jackknife: Array, *, level: flo
     z = bias + special.ndtri([(1 - level) / 2, (1 + level) / 2])
     low, high = np.quantile(kept, special.ndtr(bias + z / (1 - acceleration * z)))
     return Interval(float(low), float(high))
+
+
+def family_interval(over_sources: Interval, resampled: Array, families: int, *, level: float = LEVEL) -> Interval:
+    """The interval over families: what another choice of as many families could give.
+
+    Sources of one family resemble each other, so an interval over sources is too narrow for that question. Few families
+    make coarse resamples, which are expanded as for a sample of so many, and the interval is never narrower than that
+    over sources.
+
+    Args:
+        over_sources: The interval over sources.
+        resampled: (b,) float64, the measure on resamples of whole families, NaN where undefined.
+        families: The number of families.
+        level: The confidence, in (0, 1).
+
+    Returns:
+        The interval; undefined for fewer than 3 families or where that over sources is.
+
+    Example:
+        >>> family_interval(Interval(-0.1, 0.5), np.linspace(0, 0.8, 100), 4)
+        Interval(low=-0.1, high=0.79..., reason='')
+    """
+    if families < FEWEST_FAMILIES:
+        return Interval(NOTHING, NOTHING, f"{families} families, an interval over families needs {FEWEST_FAMILIES}")
+    drawn = expanded_interval(resampled, families, level=level)
+    if over_sources.reason or drawn.reason:
+        return Interval(NOTHING, NOTHING, over_sources.reason or drawn.reason)
+    return Interval(min(over_sources.low, drawn.low), max(over_sources.high, drawn.high))
 
 
 def permutation_p(value: float, null: Array) -> float:

@@ -5,8 +5,8 @@ difference: two metrics may differ although their intervals overlap. Every metri
 with the static leaderboard (`analysis.evaluation.controls`).
 
 The p-value is two-sided and uses the same resamples: twice the share of draws on the other side of 0, where a draw
-without a difference counts half and the pool itself counts as one draw. Holm's correction covers all metrics that are
-compared with the same other metric.
+without a difference counts half and the pool itself counts as one draw. Holm's correction and the max-T correction
+(`analysis.agreement.best_of_many`) cover all metrics that are compared with the same other metric.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.agreement.best_of_many import max_t_p
 from analysis.agreement.corrections import holm
 from analysis.agreement.measure_table import PRIMARY, Measure
 from analysis.evaluation.evaluate import Evaluation
@@ -67,7 +68,7 @@ def comparisons(evaluations: Mapping[str, Sequence[Evaluation]], *, subset: str,
         kinds: Metric -> "metric" or "control".
 
     Returns:
-        The rows of `compare` with subset, kind and p_holm (corrected over the metrics, without the controls).
+        The rows of `compare` with subset, kind, p_holm and p_max (corrected over the metrics, without the controls).
     """
     rows: list[Row] = []
     for other in (name for name in OTHERS if name in evaluations):
@@ -75,12 +76,15 @@ def comparisons(evaluations: Mapping[str, Sequence[Evaluation]], *, subset: str,
             for place in range(len(evaluations[other])):
                 names = [name for name in evaluations if name != other]
                 here = [compare(evaluations[name][place], evaluations[other][place], measure=measure) for name in names]
-                adjusted = holm(
-                    [row["p"] if kinds[name] == "metric" else np.nan for name, row in zip(names, here, strict=True)]
-                )
+                metrics = [kinds[name] == "metric" for name in names]
+                adjusted = holm(np.where(metrics, [float(row["p"]) for row in here], np.nan))
+                difference = np.where(metrics, [float(row["difference"]) for row in here], np.nan)
+                against = evaluations[other][place].agreement.resampled[measure.name]
+                paired = [evaluations[name][place].agreement.resampled[measure.name] - against for name in names]
+                p_max = max_t_p(difference, np.array(paired) - difference[:, None], two_sided=True)
                 rows += [
-                    {"subset": subset, "kind": kinds[name]} | row | {"p_holm": float(p)}
-                    for name, row, p in zip(names, here, adjusted, strict=True)
+                    {"subset": subset, "kind": kinds[name]} | row | {"p_holm": float(p), "p_max": float(p_of_many)}
+                    for name, row, p, p_of_many in zip(names, here, adjusted, p_max, strict=True)
                 ]
     return rows
 

@@ -4,24 +4,33 @@
     parameters          the number of parameters
     source_dice         the source's Dice on its own task
     source_cases        the number of cases the source was trained on
+    family              the mean of what the static leaderboard gives the sources of the same family
+    pretrained          1 for a pre-trained source, 0 for one from scratch
+    family_pretrained   as `family`, separately for the pre-trained sources of a family and those from scratch
     static_leaderboard  the mean of (Dice - pool mean of that target) over the OTHER targets on which the source was
                         run; centred, because no source is run on its own task, so each source lacks a different target
     best_in_hindsight   the same mean over ALL targets, including the scored one: the best ranking that one fixed list
                         of sources could have given. It uses the truth, so it is a reference and not a competitor
 
+`family`, `pretrained` and `family_pretrained` tie many sources. Ties raise the expected weighted Kendall of scores that
+tell nothing above 0; tables state that chance level.
+
 A method that does not beat the static leaderboard has shown nothing (arXiv 2510.06448). For a network from scratch,
 missing source Dice and source cases count as 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.truth.pools import Pool
+from analysis.truth.pools import SCRATCH, Pool, families_of
 
+HINDSIGHT = "best_in_hindsight"
+METRIC, CONTROL = "metric", "control"  # values of the column `kind`
 FACTS = ("parameters", "source_dice", "source_cases")
-CONTROLS = ("random", *FACTS, "static_leaderboard", "best_in_hindsight")
+GROUPS = ("family", "pretrained", "family_pretrained")
+CONTROLS = ("random", *FACTS, *GROUPS, "static_leaderboard", HINDSIGHT)
 SCORE_COLUMNS = ("source", "target", "metric", "score", "reason", "seconds")
 
 
@@ -32,7 +41,7 @@ def control_scores(
 
     Args:
         pools: The pools to score.
-        sources: Columns source, length, parameters, source_dice, source_cases.
+        sources: Columns source, arch, length, parameters, source_dice, source_cases, and optionally family.
         others: The pools that the static leaderboard may use (it leaves out the scored target itself).
         generator: Randomness of the random control.
 
@@ -48,13 +57,15 @@ def control_scores(
         if unknown := sorted(set(pool.sources) - set(known["parameters"])):
             raise ValueError(f"`sources` must have a row for each source of the truth, missing {', '.join(unknown)}")
         elsewhere = static_leaderboard([other for other in others if other.target != pool.target])
+        groups = group_scores(elsewhere, sources)
         everywhere = static_leaderboard([*(other for other in others if other.target != pool.target), pool])
         for source, number in zip(pool.sources, generator.random(len(pool.sources)), strict=True):
             values = {
                 "random": float(number),
                 **{name: known[name][source] for name in FACTS},
+                **{name: values.get(source, float("nan")) for name, values in groups.items()},
                 "static_leaderboard": elsewhere.get(source, float("nan")),
-                "best_in_hindsight": everywhere[source],
+                HINDSIGHT: everywhere[source],
             }
             rows += [(source, pool.target, name, value, _why(name, value), 0.0) for name, value in values.items()]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
@@ -74,7 +85,7 @@ def with_controls(
     """
     controls = control_scores(pools, sources, others=others, generator=generator)
     metrics = scores[list(SCORE_COLUMNS)]
-    return pd.concat([metrics.assign(kind="metric"), controls.assign(kind="control")], ignore_index=True)
+    return pd.concat([metrics.assign(kind=METRIC), controls.assign(kind=CONTROL)], ignore_index=True)
 
 
 def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
@@ -98,6 +109,28 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     return {source: sum(values) / len(values) for source, values in centred.items()}
 
 
+def group_scores(elsewhere: Mapping[str, float], sources: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The scores of the controls that tell groups of sources apart.
+
+    Args:
+        elsewhere: Source -> its static leaderboard, without the target to be predicted.
+        sources: Columns source, arch, length, and optionally family.
+
+    Returns:
+        Control of `GROUPS` -> source -> score; a source whose group was run on no other target is missing.
+    """
+    table = pd.DataFrame({"family": families_of(sources), "pretrained": _pretrained(sources)})
+    table["above"] = pd.Series(elsewhere, dtype=float)
+    by_family = table.groupby("family")["above"].transform("mean")
+    by_both = table.groupby(["family", "pretrained"])["above"].transform("mean")
+    columns = {"family": by_family, "pretrained": table["pretrained"], "family_pretrained": by_both}
+    return {name: {str(source): float(value) for source, value in column.items()} for name, column in columns.items()}
+
+
+def _pretrained(sources: pd.DataFrame) -> "pd.Series[float]":
+    return (sources.set_index("source")["length"] != SCRATCH).astype(float)
+
+
 def _facts(sources: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Fact -> source -> its value; missing values of networks from scratch are 0."""
     table = sources.set_index("source")
@@ -110,4 +143,8 @@ def _facts(sources: pd.DataFrame) -> dict[str, dict[str, float]]:
 def _why(name: str, value: float) -> str:
     if not np.isnan(value):
         return ""
-    return "run on no other target" if name == "static_leaderboard" else f"its {name} is not recorded"
+    if name in FACTS:
+        return f"its {name} is not recorded"
+    return (
+        "run on no other target" if name == "static_leaderboard" else "no source of its group was run on another target"
+    )

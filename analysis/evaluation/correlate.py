@@ -5,15 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.agreement.best_of_many import BestByChance, best_by_chance
 from analysis.agreement.corrections import corrected
-from analysis.evaluation.controls import SCORE_COLUMNS
-from analysis.evaluation.evaluate import Missing, gap_table
+from analysis.agreement.critical_difference import CriticalDifference, critical_difference
+from analysis.agreement.measure_table import WEIGHTED_KENDALL
+from analysis.evaluation.controls import HINDSIGHT, METRIC, SCORE_COLUMNS
+from analysis.evaluation.evaluate import Evaluation, Missing, gap_table
 from analysis.evaluation.pool_stability import COLUMNS as STABILITY
 from analysis.evaluation.pool_stability import stability
 from analysis.evaluation.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
 from analysis.evaluation.subset import Rows, Settings, rows_of
 from analysis.truth.dispersion import dispersion, rank_table
-from analysis.truth.pools import Pool, main_tune, pools, without_weak
+from analysis.truth.gain import GAIN_COLUMNS, gain_table
+from analysis.truth.pools import Pool, families_of, main_tune, pools, without_weak
 from analysis.truth.seed_case_bootstrap import with_cases
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
@@ -39,7 +43,7 @@ def correlate(
         truth: Columns source, target, seed, tune, dice (a fraction): one row per fine-tuning.
         scores: Columns source, target, metric, score, reason, seconds: one row per score; NaN with its reason.
         sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
-            source_cases: one row per source.
+            source_cases, and optionally family (empty: the architecture): one row per source.
         resamples: The number of bootstrap draws and permutations.
         seed: The seed of all draws.
         scans: Target -> the scan that its cases come from; if given, means by scan are added to means by target.
@@ -62,14 +66,16 @@ def correlate(
     tune = main_tune(every)
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
-    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples)
-    generators = np.random.default_rng(seed).spawn(3)
+    families = {str(source): str(family) for source, family in families_of(sources).items()}
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples, families)
+    generators = np.random.default_rng(seed).spawn(4)
     subsets = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
         for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
     sub_pools = stability([pool for pool in every if pool.tune == tune], scores, sources, generator=generators[2])
-    return _study(every, subsets, settings, sub_pools, seed=seed, truth_from=truth_from)
+    gain = _gain(every, subsets[0], settings, generators[3])
+    return _study(every, subsets, settings, sub_pools, gain, seed=seed, truth_from=truth_from)
 
 
 def _study(
@@ -77,6 +83,7 @@ def _study(
     subsets: Sequence[Rows],
     settings: Settings,
     sub_pools: Sequence[Mapping[str, str | float]],
+    gain: pd.DataFrame,
     *,
     seed: int,
     truth_from: str,
@@ -90,6 +97,9 @@ def _study(
         sources=settings.sources,
         agreement=corrected(pd.DataFrame([row for rows in subsets for row in rows.agreement])),
         reliability=pd.DataFrame([row for rows in subsets for row in rows.reliability]),
+        gain=gain,
+        differences=_differences(subsets[0].means),
+        best_by_chance=_best_by_chance(subsets[0].means, subsets[0].scores),
         comparisons=pd.DataFrame([row for rows in subsets for row in rows.comparisons]),
         stability=pd.DataFrame([*sub_pools, *subsets[0].stability], columns=list(STABILITY)),
         ranks=rank_table(main),
@@ -100,6 +110,31 @@ def _study(
         seed=seed,
         truth_from=truth_from,
     )
+
+
+def _gain(every: Sequence[Pool], rows: Rows, settings: Settings, generator: np.random.Generator) -> pd.DataFrame:
+    """The gain over training from scratch on each target of the main study; empty without sources."""
+    if rows.draws is None:
+        return pd.DataFrame(columns=list(GAIN_COLUMNS))
+    main = [pool for pool in every if pool.tune == settings.tune]
+    return gain_table(main, settings.sources, draws=rows.draws, generator=generator)
+
+
+def _differences(means: Mapping[str, Evaluation]) -> CriticalDifference:
+    """The critical difference of weighted Kendall between all metrics and controls but `best_in_hindsight`."""
+    name = WEIGHTED_KENDALL.name
+    compared = {metric: mean for metric, mean in means.items() if metric != HINDSIGHT}
+    return critical_difference(
+        {metric: mean.agreement.value[name] for metric, mean in compared.items()},
+        {metric: mean.agreement.resampled[name] for metric, mean in compared.items()},
+        sources=min((mean.counted for mean in compared.values()), default=0.0),
+    )
+
+
+def _best_by_chance(means: Mapping[str, Evaluation], scores: pd.DataFrame) -> BestByChance:
+    metrics = scores.loc[scores["kind"] == METRIC, "metric"].unique()
+    null = [means[metric].agreement.null[WEIGHTED_KENDALL.name] for metric in metrics]
+    return best_by_chance(np.array(null).reshape(len(null), -1))
 
 
 def _check(frame: pd.DataFrame, name: str, columns: Sequence[str], key: list[str]) -> None:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from analysis.agreement.measure_table import PEARSON
 from analysis.agreement.rank_measures import why_undefined
 from analysis.evaluation.prepared_truth import Agreement, PreparedTruth
+from analysis.truth.halves import seed_variances
 from analysis.truth.pools import Pool, Scope
 
 Array = NDArray[np.float64]
 Missing = Literal["nan", "leave_out"]
+NOISE = 1.96  # standard errors
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class Evaluation:
         seconds: Seconds per score, mean over the pool; NaN if not recorded.
         reason: Why the agreement is NaN or which sources were left out; otherwise "".
         agreement: The agreement; all NaN if undefined.
+        families: The number of families among the sources of all targets.
+        within_noise: Whether the Dice of the source with the highest score is within the noise of the seeds of the best
+            (1 or 0); for a mean, the share of targets; NaN for a single seed.
     """
 
     scope: Scope
@@ -53,9 +58,13 @@ class Evaluation:
     seconds: float
     reason: str
     agreement: Agreement
+    families: int
+    within_noise: float
 
 
-def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing: Missing = "nan") -> Evaluation:
+def evaluate(
+    truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing: Missing = "nan", freely: bool = False
+) -> Evaluation:
     """Agreement of one metric with the truth of one pool.
 
     Args:
@@ -64,6 +73,7 @@ def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing
             a row has no score.
         metric: The name of the metric.
         missing: How scores that are not finite are handled, see the module.
+        freely: See `PreparedTruth.agreement`.
 
     Returns:
         The evaluation.
@@ -87,14 +97,24 @@ def evaluate(truth: PreparedTruth, scores: pd.DataFrame, *, metric: str, missing
         dice_ties=tied_share(y[finite]),
         seconds=float(rows["seconds"].astype(float).mean()),
         reason="; ".join(dict.fromkeys(filter(None, (undefined, gaps)))),
-        agreement=truth.undefined() if undefined else truth.only(kept).agreement(x[kept]),
+        agreement=truth.undefined() if undefined else truth.only(kept).agreement(x[kept], freely=freely),
+        families=len(set(truth.draws.families)),
+        within_noise=float("nan") if undefined else _within_noise(pool, x, kept),
     )
 
 
-def mean_evaluation(parts: Sequence[Evaluation], *, scope: Scope, target: str = "") -> Evaluation:
-    """Average one metric over targets (or over means of targets), draw by draw.
+def mean_evaluation(
+    parts: Sequence[Evaluation], *, scope: Scope, target: str = "", weights: Sequence[float] | None = None
+) -> Evaluation:
+    """Average one metric over targets (or over means of targets, or over families), draw by draw.
 
     The mean is NaN with the reason if any part is NaN.
+
+    Args:
+        parts: What is averaged.
+        scope: What the mean is of.
+        target: The target, if the mean is of one.
+        weights: The weight of each part; equal by default.
     """
     undefined = [part.target for part in parts if np.isnan(part.agreement.value[PEARSON.name])]
     incomplete = [part.target for part in parts if part.counted < part.sources]
@@ -111,7 +131,9 @@ def mean_evaluation(parts: Sequence[Evaluation], *, scope: Scope, target: str = 
         dice_ties=float(np.mean([part.dice_ties for part in parts])),
         seconds=float(np.mean([part.seconds for part in parts])),
         reason=prefix + ", ".join(targets) if targets else "",
-        agreement=_mean([part.agreement for part in parts]),
+        agreement=_mean([part.agreement for part in parts], weights),
+        families=parts[0].families,
+        within_noise=float(np.mean([part.within_noise for part in parts])),
     )
 
 
@@ -150,23 +172,33 @@ def tied_share(values: Array) -> float:
     return float((size * (size - 1)).sum() / pairs) if pairs else float("nan")
 
 
-def _mean(parts: Sequence[Agreement]) -> Agreement:
+def _mean(parts: Sequence[Agreement], weights: Sequence[float] | None) -> Agreement:
     first = parts[0]
+
+    def means(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        return {key: np.average([part[key] for part in parts], axis=0, weights=weights) for key in parts[0]}
+
     return Agreement(
-        value={key: float(np.mean([part.value[key] for part in parts])) for key in first.value},
-        resampled=_means([part.resampled for part in parts]),
-        null=_means([part.null for part in parts]),
-        jackknife=_means([part.jackknife for part in parts]),
+        value={key: float(np.average([part.value[key] for part in parts], weights=weights)) for key in first.value},
+        resampled=means([part.resampled for part in parts]),
+        null=means([part.null for part in parts]),
+        jackknife=means([part.jackknife for part in parts]),
         redrawn={
-            kind: _means([part.redrawn[kind] for part in parts])
+            kind: means([part.redrawn[kind] for part in parts])
             for kind in first.redrawn
             if all(kind in part.redrawn for part in parts)
         },
+        of_families=means([part.of_families for part in parts]),
     )
 
 
-def _means(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    return {key: np.mean([part[key] for part in parts], axis=0) for key in parts[0]}
+def _within_noise(pool: Pool, scores: Array, kept: NDArray[np.bool_]) -> float:
+    """Whether the first choice and the best source differ by no more than the 95% noise of a difference of means."""
+    if len(pool.seeds) < 2:
+        return float("nan")
+    dice, chosen = pool.mean[kept], scores[kept]
+    noise = NOISE * float(np.sqrt(2 * seed_variances(pool.dice).mean() / len(pool.seeds)))
+    return float(dice.max() - dice[chosen == chosen.max()].min() <= noise)
 
 
 def _gaps(rows: pd.DataFrame, finite: NDArray[np.bool_]) -> str:

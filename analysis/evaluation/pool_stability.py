@@ -26,11 +26,11 @@ from analysis.truth.pools import Pool, same_size, without_weak
 
 Array = NDArray[np.float64]
 Row = dict[str, str | float]
-COLUMNS = ("family", "subpool", "metric", "kind", "targets", "sources", *(m.name for m in PRIMARY), "reason")
+COLUMNS = ("division", "subpool", "metric", "kind", "targets", "sources", *(m.name for m in PRIMARY), "reason")
 
 
 def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, str], frozenset[str]]:
-    """The sub-pools except `one_source`, by family and readable name; sub-pools equal to the whole pool are left out.
+    """The sub-pools except `one_source`, by division and readable name; sub-pools equal to the whole pool are left out.
 
     Args:
         sources: Columns source, arch, width, length, parameters.
@@ -44,15 +44,15 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
     """
     known = sources[sources["source"].isin(names)]
     everyone = frozenset(map(str, known["source"]))
-    families = {("weak", "without scratch and short sources"): without_weak(known)}
+    divisions = {("weak", "without scratch and short sources"): without_weak(known)}
     largest = sorted(map(str, known.loc[known["parameters"] == known["parameters"].max(), "source"]))
     label = ", ".join(largest) if len(largest) <= 3 else f"{len(largest)} sources"
-    families["largest", f"without the largest ({label})"] = everyone - set(largest)
+    divisions["largest", f"without the largest ({label})"] = everyone - set(largest)
     for arch, rows in known.groupby("arch", sort=True):
-        families["arch", f"{arch} only"] = frozenset(map(str, rows["source"]))
+        divisions["arch", f"{arch} only"] = frozenset(map(str, rows["source"]))
     for size, kept in same_size(known).items():
-        families["size", f"{size} only"] = kept
-    return {key: kept for key, kept in families.items() if len(kept) >= FEWEST_SOURCES and kept != everyone}
+        divisions["size", f"{size} only"] = kept
+    return {key: kept for key, kept in divisions.items() if len(kept) >= FEWEST_SOURCES and kept != everyone}
 
 
 def stability(
@@ -64,11 +64,11 @@ def stability(
     """
     names = {name for pool in pools for name in pool.sources}
     rows: list[Row] = []
-    for (family, label), kept in sub_pools(sources, names).items():
+    for (division, label), kept in sub_pools(sources, names).items():
         parts = [part for pool in pools if len((part := pool.only(kept)).sources) >= FEWEST_SOURCES]
         if parts:
             table = with_controls(parts, parts, scores, sources, generator=generator)
-            rows += _means(parts, table, {"family": family, "subpool": label})
+            rows += _means(parts, table, {"division": division, "subpool": label})
     return rows
 
 
@@ -84,7 +84,7 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
         N rows with the columns `COLUMNS`; `sources` is the number of sources left.
     """
     shared: Row = {
-        "family": "one_source",
+        "division": "one_source",
         "metric": mean.metric,
         "kind": kind,
         "targets": mean.targets,

@@ -5,13 +5,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.agreement.best_of_many import BestByChance
+from analysis.agreement.critical_difference import CriticalDifference
 from analysis.truth.dispersion import Dispersion
 from analysis.truth.pools import Pool, Scope
 
 FINE_TUNING = "fine-tuning"
 ALL = "all"
 WITHOUT_WEAK = "without_weak"
-SUBSETS = {ALL: "all sources", WITHOUT_WEAK: "without scratch and short sources"}
+WITHIN_FAMILIES = "within_families"
+SUBSETS = {
+    ALL: "all sources",
+    WITHOUT_WEAK: "without scratch and short sources",
+    WITHIN_FAMILIES: "within families, mean over families",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,9 @@ class Study:
         agreement: One row per subset, target or mean, tune and metric; `analysis.evaluation.rows.agreement_row`. The
             column `scope`, a `Scope`, says which; the column `target` is empty for means.
         reliability: One row per subset, target or mean, and tune; `analysis.evaluation.rows.reliability_row`.
+        gain: The gain over training from scratch, by target and architecture; `analysis.truth.gain`.
+        differences: The critical difference between all metrics and controls.
+        best_by_chance: How high the best metric's weighted Kendall, mean over targets, gets by chance.
         comparisons: One row per subset, target or mean, tune, measure, metric and other;
             `analysis.evaluation.compare`.
         stability: One row per sub-pool and metric, means over targets; `analysis.evaluation.pool_stability`.
@@ -46,6 +56,9 @@ class Study:
     sources: pd.DataFrame
     agreement: pd.DataFrame
     reliability: pd.DataFrame
+    gain: pd.DataFrame
+    differences: CriticalDifference
+    best_by_chance: BestByChance
     comparisons: pd.DataFrame
     stability: pd.DataFrame
     ranks: pd.DataFrame

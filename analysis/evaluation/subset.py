@@ -1,26 +1,31 @@
 """All rows of one sub-pool: the main study with its means, then every other choice of what is tuned."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
+from analysis.agreement.best_of_many import max_t_p
+from analysis.agreement.measure_table import PRIMARY
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from analysis.evaluation.compare import comparisons
-from analysis.evaluation.controls import with_controls
+from analysis.evaluation.controls import CONTROL, with_controls
 from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_evaluation
 from analysis.evaluation.pool_stability import without_one_source
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import Row, agreement_row, reliability_row
-from analysis.evaluation.study import ALL
+from analysis.evaluation.study import ALL, WITHIN_FAMILIES
+from analysis.evaluation.within_families import within_families
 from analysis.truth.pools import Pool, Scope
 from analysis.truth.quality import Quality, mean_quality, quality
 from analysis.truth.seed_case_bootstrap import redrawn_dice
 
 Item = TypeVar("Item", Evaluation, Quality)
+_NO_ROWS = pd.DataFrame({"score": [], "reason": [], "seconds": []})
 REDRAWS = 300  # with these, the ends of an interval over cases or seeds vary by about 0.02 between seeds
 
 
@@ -35,6 +40,7 @@ class Settings:
         scans: Target -> the scan that its cases come from; may be empty.
         missing: How scores that are not finite are handled, see `analysis.evaluation.evaluate`.
         resamples: The number of bootstrap draws and permutations.
+        families: Source -> its family.
     """
 
     scores: pd.DataFrame
@@ -43,6 +49,28 @@ class Settings:
     scans: Mapping[str, str]
     missing: Missing
     resamples: int
+    families: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ScoreFrames:
+    """The scores of metrics and controls.
+
+    Attributes:
+        by_target: Target -> metric or control -> its rows, indexed by source.
+        kinds: Metric or control -> its kind.
+    """
+
+    by_target: Mapping[str, Mapping[str, pd.DataFrame]]
+    kinds: Mapping[str, str]
+
+    @classmethod
+    def of(cls, chosen: Sequence[Pool], table: pd.DataFrame) -> "ScoreFrames":
+        """The scores of a table for the targets of the pools."""
+        here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
+        kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
+        by_target = {pool.target: {name: here.get((name, pool.target), _NO_ROWS) for name in kinds} for pool in chosen}
+        return cls(by_target, kinds)
 
 
 @dataclass(frozen=True)
@@ -54,7 +82,9 @@ class Rows:
         agreement: Rows of the table of agreement.
         reliability: Rows of the table of reliability.
         comparisons: Rows of the table of comparisons.
-        stability: Rows of the table of stability for the family `one_source`; only for the sub-pool of all sources.
+        stability: Rows of the table of stability for the division `one_source`; only for the sub-pool of all sources.
+        means: Metric or control -> its mean over targets in the main study.
+        draws: The draws of the sources; None without sources.
     """
 
     scores: pd.DataFrame
@@ -62,6 +92,8 @@ class Rows:
     reliability: Sequence[Row]
     comparisons: Sequence[Row]
     stability: Sequence[Row]
+    means: Mapping[str, Evaluation] = field(default_factory=dict)
+    draws: SourceDraws | None = None
 
     def plus(self, other: "Rows") -> "Rows":
         """Append the rows of `other`; the scores stay those of `self`."""
@@ -93,27 +125,33 @@ def rows_of(every: Sequence[Pool], *, subset: str, settings: Settings, generator
 
 
 def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator: np.random.Generator) -> Rows:
-    draws = draw([name for pool in every for name in pool.sources], resamples=settings.resamples, generator=generator)
+    names = [name for pool in every for name in pool.sources]
+    draws = draw(names, resamples=settings.resamples, generator=generator, families=settings.families)
+    if subset != ALL:
+        draws = replace(draws, of_families=None)  # its interval over families is not shown
     main = [pool for pool in every if pool.tune == settings.tune]
     rows = Rows(settings.scores.iloc[:0], [], [], [], [])
     for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:
         chosen = [pool for pool in every if pool.tune == tune]
         table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
-        evaluations = _by_metric(chosen, table, settings, draws, generator, redraw=subset == ALL)
+        scores = ScoreFrames.of(chosen, table)
+        evaluations = _by_metric(chosen, scores, settings, draws, generator, redraw=subset == ALL)
         if tune == settings.tune:
             qualities = _with_means(qualities, mean_quality, settings.scans)
             evaluations = {
                 metric: _with_means(items, mean_evaluation, settings.scans) for metric, items in evaluations.items()
             }
-            rows = replace(rows, scores=table)
-        kinds: dict[str, str] = dict(table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
-        rows = rows.plus(_rows(evaluations, qualities, subset, kinds))
+            means = {metric: _mean(items) for metric, items in evaluations.items()}
+            rows = replace(rows, scores=table, means=means, draws=draws)
+        rows = rows.plus(_rows(evaluations, qualities, subset, scores.kinds))
+        if subset == ALL and tune == settings.tune and draws.several_families:
+            rows = rows.plus(_within_families(chosen, scores, settings, draws))
         if subset == ALL and tune == settings.tune:
             one_source = [
                 row
-                for metric, items in evaluations.items()
-                for row in without_one_source(_mean(items), names=draws.names, kind=kinds[metric])
+                for metric, mean in rows.means.items()
+                for row in without_one_source(mean, names=draws.names, kind=scores.kinds[metric])
             ]
             rows = replace(rows, stability=one_source)
     return rows
@@ -121,7 +159,7 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
 
 def _by_metric(
     chosen: Sequence[Pool],
-    table: pd.DataFrame,
+    scores: ScoreFrames,
     settings: Settings,
     draws: SourceDraws,
     generator: np.random.Generator,
@@ -129,30 +167,60 @@ def _by_metric(
     redraw: bool,
 ) -> dict[str, list[Evaluation]]:
     """Metric -> its evaluations, one per target; pool by pool, so that only one pool's draws are in memory."""
-    evaluations: dict[str, list[Evaluation]] = {str(metric): [] for metric in dict.fromkeys(table["metric"])}
-    here = {key: rows.set_index("source") for key, rows in table.groupby(["metric", "target"], sort=False)}
+    evaluations: dict[str, list[Evaluation]] = {metric: [] for metric in scores.kinds}
     for pool in chosen:
         truth = PreparedTruth(pool, draws, redrawn_dice(pool, draws=REDRAWS, generator=generator) if redraw else {})
         for metric, items in evaluations.items():
-            scores = here.get((metric, pool.target), _NO_ROWS)
-            items.append(evaluate(truth, scores, metric=metric, missing=settings.missing))
+            rows, freely = scores.by_target[pool.target][metric], scores.kinds[metric] == CONTROL
+            items.append(evaluate(truth, rows, metric=metric, missing=settings.missing, freely=freely))
     return evaluations
+
+
+def _within_families(chosen: Sequence[Pool], scores: ScoreFrames, settings: Settings, draws: SourceDraws) -> Rows:
+    """The rows of agreement within families, on each target that has such and as means."""
+    parts = [within_families(pool, draws, scores.by_target[pool.target], missing=settings.missing) for pool in chosen]
+    known = [part for part in parts if part]
+    evaluations = {
+        metric: _with_means([part[metric] for part in known], mean_evaluation, settings.scans)
+        for metric in (scores.kinds if known else ())
+    }
+    return Rows(pd.DataFrame(), _agreement_rows(evaluations, {}, WITHIN_FAMILIES, scores.kinds), [], [], [])
 
 
 def _rows(
     evaluations: Mapping[str, Sequence[Evaluation]], qualities: Sequence[Quality], subset: str, kinds: Mapping[str, str]
 ) -> Rows:
-    truth = {(item.scope, item.target): item for item in qualities}
-    agreement = [
-        agreement_row(item, truth[item.scope, item.target], subset=subset, kind=kinds[metric])
-        for metric, items in evaluations.items()
-        for item in items
-    ]
+    ceilings = {(item.scope, item.target): item.ceiling for item in qualities}
+    agreement = _agreement_rows(evaluations, ceilings, subset, kinds)
     reliability = [reliability_row(item, subset=subset) for item in qualities]
     return Rows(pd.DataFrame(), agreement, reliability, comparisons(evaluations, subset=subset, kinds=kinds), [])
 
 
-_NO_ROWS = pd.DataFrame({"score": [], "reason": [], "seconds": []})
+def _agreement_rows(
+    evaluations: Mapping[str, Sequence[Evaluation]],
+    ceilings: Mapping[tuple[Scope, str], Mapping[str, float]],
+    subset: str,
+    kinds: Mapping[str, str],
+) -> list[Row]:
+    """The rows of agreement, with M_p_max (corrected by max-T for all metrics) for each primary measure M."""
+    rows = {
+        metric: [
+            agreement_row(item, ceilings.get((item.scope, item.target), {}), subset=subset, kind=kinds[metric])
+            | {f"{measure.name}_p_max": float("nan") for measure in PRIMARY}
+            for item in items
+        ]
+        for metric, items in evaluations.items()
+    }
+    metrics = [metric for metric in evaluations if kinds[metric] != CONTROL]
+    for place, measure in product(range(len(evaluations[metrics[0]]) if metrics else 0), PRIMARY):
+        agreements = [evaluations[metric][place].agreement for metric in metrics]
+        values, null = (
+            np.array([part[measure.name] for part in parts])
+            for parts in ([item.value for item in agreements], [item.null for item in agreements])
+        )
+        for metric, p in zip(metrics, max_t_p(values, null), strict=True):
+            rows[metric][place][f"{measure.name}_p_max"] = float(p)
+    return [row for of_metric in rows.values() for row in of_metric]
 
 
 def _mean(items: Sequence[Evaluation]) -> Evaluation:

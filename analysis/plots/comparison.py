@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from analysis.agreement.bootstrap import Array
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.study import Study
 from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
@@ -41,31 +43,34 @@ def bars(study: Study, *, measure: str = "weighted_kendall", target: str = "") -
     return figure
 
 
-def rank_diagram(ranking: CriticalDifference) -> Figure:
-    """Plot the critical-difference diagram: mean ranks on a line, a bar over each group that does not differ.
+def difference_diagram(differences: CriticalDifference) -> Figure:
+    """Plot the critical-difference diagram: mean agreement on a line, a bar over each group that does not differ.
 
     Names of the better half are on the left, of the worse half on the right.
 
     Raises:
         ValueError: The difference is undefined.
     """
-    if not np.isfinite(ranking.difference):
-        raise ValueError(f"`ranking` must have a critical difference, got NaN: {ranking.reason}")
-    names, values = list(ranking.ranks), np.array(list(ranking.ranks.values()))
-    k, cliques, half = len(names), ranking.cliques, (len(names) + 1) // 2
+    if not np.isfinite(differences.difference):
+        raise ValueError(f"`differences` must have a critical difference, got NaN: {differences.reason}")
+    agreement = differences.agreement
+    names, values = list(agreement), np.array(list(agreement.values()))
+    k, cliques, half = len(names), differences.cliques, (len(names) + 1) // 2
+    scale = (k - 1) / (np.ptp(values) or 1.0)  # the best metric is at 1, the worst at k
+    places = {name: 1 + scale * (values[0] - value) for name, value in agreement.items()}
     figure, panel = blank(7.5, 1.0 + STEP * (half + len(cliques)))
     panel.set(ylim=(-half - len(cliques) - 0.6, 0), xlim=(1 - 0.55 * k, k + 0.55 * k), xticks=[], yticks=[])
     panel.spines[["left", "bottom"]].set_visible(False)
-    _ruler(panel, k, ranking.difference)
+    _ruler(panel, k, values, scale=scale, difference=differences.difference)
     for line, clique in enumerate(cliques):
-        ends = ranking.ranks[clique[0]] - 0.06, ranking.ranks[clique[-1]] + 0.06
+        ends = places[clique[0]] - 0.06, places[clique[-1]] + 0.06
         panel.plot(ends, [-0.7 - line] * 2, color=ORANGE, linewidth=3, solid_capstyle="round")
     for place, (name, value) in enumerate(zip(names, values, strict=True)):
         left = place < half
         depth = -len(cliques) - 1.0 - (place if left else k - 1 - place)
         edge = 0.7 - 0.02 * k if left else k + 0.3 + 0.02 * k
-        panel.plot([value, value, edge], [0, depth, depth], color="black", linewidth=0.7)
-        text = f"{name}  {value:.1f}" if left else f"{value:.1f}  {name}"
+        panel.plot([places[name], places[name], edge], [0, depth, depth], color="black", linewidth=0.7)
+        text = f"{name}  {value:.2f}" if left else f"{value:.2f}  {name}"
         panel.text(edge, depth, text, ha="right" if left else "left", va="center", fontsize=SMALL)
     return figure
 
@@ -118,15 +123,17 @@ def pareto(rows: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered["weighted_kendall"] > ordered["weighted_kendall"].cummax().shift(fill_value=-np.inf)]
 
 
-def _ruler(panel: Axes, k: int, difference: float) -> None:
+def _ruler(panel: Axes, k: int, values: Array, *, scale: float, difference: float) -> None:
+    """Draw the line from 1 (the best) to k with ticks of agreement, and the difference above it."""
     panel.plot([1, k], [0, 0], color="black", linewidth=1)
-    for rank in range(1, k + 1):
-        panel.plot([rank, rank], [0, 0.18], color="black", linewidth=1, clip_on=False)
-        if k <= 15 or rank % 5 == 0 or rank == 1:
-            panel.text(rank, 0.3, str(rank), ha="center", va="bottom", fontsize=TINY, clip_on=False)
-    start = 1.0
-    panel.plot([start, start + difference], [1.7] * 2, color="black", linewidth=1.5, clip_on=False)
-    panel.text(start, 1.9, f"critical difference {difference:.1f}", va="bottom", fontsize=SMALL, clip_on=False)
+    best, worst = values[0], values[-1]
+    for tick in MaxNLocator(8).tick_values(worst, best):
+        place = 1 + scale * (best - tick)
+        if worst <= tick <= best:
+            panel.plot([place, place], [0, 0.18], color="black", linewidth=1, clip_on=False)
+            panel.text(place, 0.3, f"{tick:.3g}", ha="center", va="bottom", fontsize=TINY, clip_on=False)
+    panel.plot([1, 1 + scale * difference], [1.7] * 2, color="black", linewidth=1.5, clip_on=False)
+    panel.text(1, 1.9, f"critical difference {difference:.2f}", va="bottom", fontsize=SMALL, clip_on=False)
 
 
 def _names_at_the_side(panel: Axes, rows: pd.DataFrame) -> None:

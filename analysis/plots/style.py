@@ -16,7 +16,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 # length of pre-training -> marker, colour
 KINDS = {"scratch": ("x", ORANGE), "short": ("^", PURPLE), "long": ("o", BLUE)}
 OTHER_KIND = ("s", GREEN)
-MOST_PANELS = 60  # with more panels a figure is unreadable and slow to draw
+MOST_PANELS = 80  # with more panels a figure is unreadable and slow to draw
 MOST_VECTORS = 1500  # points per panel; more are rasterized to limit the size of the page
 SMALL, TINY = 8, 7  # points
 PIXELS = 110  # per inch

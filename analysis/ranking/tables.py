@@ -36,6 +36,7 @@ class Account:
         resampling: How intervals were computed, in words.
         other_files: The number of unrelated files among the sources.
         search: Further notes on the search for sources, one line each.
+        metric_choice: What the choice of the metrics rests on, in words; empty if the user made it.
     """
 
     task: str
@@ -48,6 +49,7 @@ class Account:
     resampling: str
     other_files: int = 0
     search: Sequence[str] = ()
+    metric_choice: str = ""
 
 
 def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = False) -> tuple[Table, ...]:
@@ -80,7 +82,8 @@ def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) 
     notes += _grouped((note, source) for source, own in account.notes.items() for note in own)
     notes += _grouped((f"skipped: {why}", source) for source, why in account.skipped.items())
     counts = f"{counted(len(ranking.table), 'source')} by {ranking.by}, {counted(ranking.scores.cases, 'case')}"
-    return table_of(f"{account.task}: {counts}", columns, [ranking.table], (*notes, *account.search, CAUTION))
+    notes += [*account.search, *filter(None, [account.metric_choice]), CAUTION]
+    return table_of(f"{account.task}: {counts}", columns, [ranking.table], notes)
 
 
 def _first_share(share: float) -> str:
@@ -148,6 +151,7 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, object]
     content = {
         "task": account.task,
         "by": ranking.by,
+        "metric_choice": account.metric_choice,
         "verdict": ranking.verdict,
         "cannot_be_told_apart": list(ranking.level),
         "cases": ranking.scores.cases,

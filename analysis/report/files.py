@@ -22,10 +22,11 @@ from analysis.evaluation.layer_parts import term_agreement
 from analysis.evaluation.study import Study
 from analysis.plots.style import PIXELS, data_uri
 from analysis.report.evidence import Download, ReportEvidence, own_notes
-from analysis.report.gallery import Drawing, all_panels, clouds, drawings, ranks
+from analysis.report.gallery import Drawing, all_panels, clouds, drawings
 from analysis.report.sections import glyphs, limits, source_table, stability_tables, tiles
 from analysis.tables.study_tables import (
     PRIMARY,
+    gain_table_of,
     latex_table,
     overview_table,
     study_latex,
@@ -91,7 +92,7 @@ def write_pdf(figures: Iterable[Figure], path: Path) -> None:
 
 
 def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
-    names = ("agreement", "scores", "reliability", "sources", "comparisons", "stability", "ranks", "gaps")
+    names = ("agreement", "scores", "reliability", "gain", "sources", "comparisons", "stability", "ranks", "gaps")
     frames = {name: getattr(study, name) for name in names} | {"truth": _truth(study)}
     if not evidence.terms.empty:
         frames |= {"ccfv_terms": evidence.terms, "ccfv_terms_agreement": term_agreement(study, evidence.terms)}
@@ -134,12 +135,12 @@ def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) ->
             tiles=tiles(study),
             overview=overview_table(study),
             glyphs=glyphs(study),
+            gain=gain_table_of(study),
             truth=truth_table(study),
             by_target=[target_table(study, measure=measure) for measure in (PRIMARY, "pearson")],
             sources=source_table(study),
             stability=stability_tables(study),
             figures=figures,
-            ranks=ranks(study),
             clouds={} if all_panels(study) else clouds(study),
             all_panels=all_panels(study),
             limits=list(limits(study, evidence)),

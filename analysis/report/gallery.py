@@ -12,18 +12,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.agreement.critical_difference import CriticalDifference, critical_difference
+from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.layer_parts import TERMS, term_agreement
 from analysis.evaluation.study import Study
-from analysis.plots.comparison import bars, cost_plot, rank_diagram
+from analysis.plots.comparison import bars, cost_plot, difference_diagram
 from analysis.plots.heat import dice_table, heat_map, score_maps
 from analysis.plots.panels import cloud_of, mean_scatter, scatter, score_table, term_dots, term_scatter
 from analysis.plots.style import KINDS, MOST_PANELS, OTHER_KIND
 from analysis.report.evidence import ReportEvidence
-from analysis.tables.study_tables import target_rows
 
-Section = Literal["agreement", "scatter", "ranks", "maps", "cost", "layers"]
-NOT_COMPARED = "best_in_hindsight"  # it uses the truth
+Section = Literal["agreement", "scatter", "differences", "maps", "cost", "layers"]
 MOST_POINTS = 25_000  # 0.3 MB of text; above that only the CSV has them
 DIGITS = 5  # of a point's coordinates
 
@@ -62,10 +60,11 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
         "agreement of a perfect predictor. Estimates whose intervals overlap are not ranked by this figure.",
     )
     yield from _panels(study, metrics)
-    difference = ranks(study)
-    if not difference.reason:
-        alt = "Critical-difference diagram. Mean ranks: " + _listed(pd.Series(dict(difference.ranks)))
-        yield Drawing("critical_difference", "ranks", rank_diagram(difference), alt, _ranks_caption(difference))
+    test = study.differences
+    if not test.reason:
+        alt = "Critical-difference diagram of mean weighted Kendall: " + _listed(pd.Series(test.agreement, dtype=float))
+        caption = _differences_caption(test, len(study.pools))
+        yield Drawing("critical_difference", "differences", difference_diagram(test), alt, caption)
     table = dice_table(study.pools)
     yield Drawing(
         "dice",
@@ -94,15 +93,6 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
             "same.",
         )
     yield from _layers(study, evidence)
-
-
-def ranks(study: Study) -> CriticalDifference:
-    """The critical difference of all metrics and controls except `best_in_hindsight`."""
-    rows = target_rows(study)
-    compared = rows[rows["metric"] != NOT_COMPARED]
-    return critical_difference(
-        compared.pivot_table(index="metric", columns="target", values="weighted_kendall", dropna=False)
-    )
 
 
 def all_panels(study: Study) -> bool:
@@ -215,11 +205,10 @@ def _listed(values: "pd.Series[float]") -> str:
     )
 
 
-def _ranks_caption(test: CriticalDifference) -> str:
+def _differences_caption(test: CriticalDifference, targets: int) -> str:
     text = (
-        f"Mean rank by weighted Kendall over {test.targets} targets; 1 is best. Friedman's test of equal ranks: "
-        f"p = {test.p:.2g}. A bar joins those that do not differ by Nemenyi's test at 0.05 (difference below "
-        f"{test.difference:.1f} ranks). The critical difference is large because targets are few; the test assumes "
-        "independent targets, and targets that share a scan are not."
+        f"Weighted Kendall, mean over {targets} targets; best on the left. A bar joins those that differ by less than "
+        f"{test.difference:.2f}, the critical difference of all pairs at 0.05, from the bootstrap resamples of the "
+        f"sources, which all targets share. The hypothesis that all agree equally well has p = {test.p:.2g}."
     )
     return text + (f" Not defined on every target: {', '.join(test.left_out)}." if test.left_out else "")

@@ -12,8 +12,10 @@ from analysis.evaluation.controls import static_leaderboard
 from analysis.evaluation.study import Study
 from analysis.report.evidence import ReportEvidence
 from analysis.tables.number_format import UNDEFINED, number, percent, plain, with_interval
-from analysis.tables.study_tables import METRIC, PRIMARY, STATIC, by_kind, comparison_rows
+from analysis.tables.study_tables import METRIC, PRIMARY, STATIC, by_kind, comparison_rows, weighted_kendall_notes
 from analysis.tables.tables import Column, Row, Table, table_of
+from analysis.truth.pools import families_of
+from analysis.truth.quality import Noise
 
 MOST_NAMED = 6
 MANY_SOURCES = 50  # from about here an interval of a rank measure is narrower than 0.2
@@ -31,7 +33,7 @@ SOURCE_COLUMNS = (
 )
 OTHERS = {STATIC: "the static leaderboard", "ccfv": "CC-FV"}
 MOST_ROWS = 200  # maximum number of sources or gaps in a table; the CSV has all
-ONE_SOURCE = "one_source"  # the family of sub-pools that share a column, "lowest to highest"
+ONE_SOURCE = "one_source"  # the division of sub-pools that share a column, "lowest to highest"
 
 
 def _difference(row: Row) -> str:
@@ -49,6 +51,7 @@ COMPARISON_COLUMNS = (
     Column("share of draws it wins", "probability", percent),
     Column("p", "p", partial(number, digits=3), "p: two-sided."),
     Column("p (Holm)", "p_holm", partial(number, digits=3)),
+    Column("p of many", "p_max", partial(number, digits=3), "p of many: corrected for all estimates by max-T."),
 )
 
 
@@ -71,7 +74,11 @@ def tiles(study: Study) -> tuple[Tile, ...]:
     """The tiles: reliability and ceiling; the best estimate, CC-FV and the static leaderboard if the study has them."""
     truth, rows = dict(study.reliability_of()), study.agreement_of()
     shown = [
-        Tile("Reliability of the truth", with_interval(truth, "kendall"), "Kendall between two halves of the seeds"),
+        Tile(
+            "Reliability of the truth",
+            with_interval(truth, "kendall"),
+            f"Kendall with the mean over as many other {truth['noise'] or Noise.SEEDS}",
+        ),
         Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "expected weighted Kendall of a perfect predictor"),
     ]
     metrics = rows.index[(rows["kind"] == "metric") & rows[PRIMARY].notna()]
@@ -108,7 +115,7 @@ def comparison_table(study: Study, other: str) -> Table:
     """Compare every metric with one other of `OTHERS`, in descending order of the difference."""
     rows = comparison_rows(study, other)
     ordered = rows.sort_values("difference", ascending=False) if len(rows) else rows
-    return table_of(f"Against {OTHERS[other]}", COMPARISON_COLUMNS, [ordered])
+    return table_of(f"Against {OTHERS[other]}", COMPARISON_COLUMNS, [ordered], weighted_kendall_notes(study)[:1])
 
 
 def subpool_table(study: Study) -> Table:
@@ -117,9 +124,9 @@ def subpool_table(study: Study) -> Table:
     if rows.empty:
         return table_of(title, (METRIC,), [()])
     values: dict[str, dict[str, str]] = {}
-    for subpool, part in rows[rows["family"] != ONE_SOURCE].groupby("subpool", sort=False):
+    for subpool, part in rows[rows["division"] != ONE_SOURCE].groupby("subpool", sort=False):
         values[str(subpool)] = dict(zip(part["metric"], map(number, part[PRIMARY]), strict=True))
-    ends = rows[rows["family"] == ONE_SOURCE].groupby("metric")[PRIMARY].agg(["min", "max"])
+    ends = rows[rows["division"] == ONE_SOURCE].groupby("metric")[PRIMARY].agg(["min", "max"])
     values["one source left out"] = {
         str(metric): f"{number(low)} to {number(high)}" for metric, low, high in ends.itertuples()
     }
@@ -128,7 +135,7 @@ def subpool_table(study: Study) -> Table:
         return Column(label, lambda row: values[label].get(row["metric"], UNDEFINED))
 
     groups = by_kind(study.agreement_of().reset_index())
-    notes = ("Mean over the targets on which a sub-pool has at least 3 sources.",)
+    notes = ("Mean over the targets on which a sub-pool has at least 3 sources.", weighted_kendall_notes(study)[0])
     return table_of(title, (METRIC, *map(column, values)), groups, notes)
 
 
@@ -183,6 +190,13 @@ def limits(study: Study, evidence: ReportEvidence) -> Iterator[str]:
         yield (
             f"A pool has at most {most} sources, so intervals are wide; the order of a table says nothing about "
             "estimates whose intervals overlap."
+        )
+    pooled = {name for pool in study.pools for name in pool.sources}
+    families = sorted({str(name) for source, name in families_of(study.sources).items() if source in pooled})
+    if len(families) > 1:
+        yield (
+            f"The sources are of {len(families)} families ({', '.join(families)}). Intervals over sources hold for "
+            "other sources of these families, not for other families; p-values of estimates are within families."
         )
     if weak := sorted(study.sources.loc[study.sources["length"].isin(("scratch", "short")), "source"]):
         names = ", ".join(weak[:MOST_NAMED]) + (", ..." if len(weak) > MOST_NAMED else "")

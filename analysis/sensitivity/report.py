@@ -44,7 +44,7 @@ SCORE_COLUMNS = (
 )
 TRUTH_COLUMNS = (
     Column("tuned", "variant"),
-    Column("reliability", "reliability", note="reliability: split-half, Kendall."),
+    Column("reliability", "reliability", note="reliability: Kendall, over seeds."),
     Column("spread", "spread"),
     Column(
         "same ranking",

@@ -14,10 +14,10 @@ def number(value: float, *, digits: int = 2, sign: str = "") -> str:
     """Format a number with fixed digits after the decimal point, with `sign="+"` also of a gain; a dash if it is NaN.
 
     Example:
-        >>> number(0.5), number(3.14159, digits=1), number(0.5, sign="+")
-        ('0.50', '3.1', '+0.50')
+        >>> number(0.5), number(3.14159, digits=1), number(0.5, sign="+"), number(-0.001)
+        ('0.50', '3.1', '+0.50', '0.00')
     """
-    return UNDEFINED if np.isnan(value) else f"{value:{sign}.{digits}f}"
+    return UNDEFINED if np.isnan(value) else f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # + 0.0: no minus zero
 
 
 def significant(value: float) -> str:

@@ -1,20 +1,22 @@
-"""The tables of a study: the truth, the result of each metric and control, one measure by target, and Table 1.
+"""The tables of a study: the truth, the gain over scratch, each metric and control, one measure by target, and Table 1.
 
 The report's overview has the columns of the result that both share, and further measures.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.study import ALL, SUBSETS, WITHOUT_WEAK, Study
+from analysis.evaluation.study import ALL, SUBSETS, WITHIN_FAMILIES, WITHOUT_WEAK, Study
 from analysis.published import CITATION, PUBLISHED
-from analysis.tables.number_format import number, p_value, percent, with_interval
+from analysis.tables.number_format import UNDEFINED, number, p_value, percent, with_interval
 from analysis.tables.tables import Column, Row, Table, latex, latex_environment, latex_text, markdown, table_of
 from analysis.truth.pools import Scope
+from analysis.truth.quality import MOST_RESAMPLES, Noise
 
 LABELS = {
     "pearson": "Pearson",
@@ -29,6 +31,7 @@ LABELS = {
 HEADLINE = ("pearson", "kendall", "weighted_kendall")
 PRIMARY = "weighted_kendall"
 STATIC = "static_leaderboard"
+RANDOM = "random"
 TABLE_1 = {PRIMARY: r"$\tau_w$", "pearson": r"$\rho$"}  # the measures of Table 1
 
 
@@ -40,22 +43,69 @@ def _published(row: Row) -> str:
 def _measure(name: str, *, interval: bool = True) -> Column:
     if not interval:
         return Column(LABELS[name], name)
-    note = "Intervals are over sources (BCa for Pearson, percentiles for rank measures, some expanded)."
+    note = (
+        "Intervals are over sources (BCa for Pearson, percentiles for rank measures, some expanded): what other "
+        "sources like these could give, on the same targets, cases and seeds."
+    )
     return Column(f"{LABELS[name]} [95%]", lambda row: with_interval(row, name), note=note)
 
 
+def _ends(row: Row, name: str) -> str:
+    low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
+    return UNDEFINED if np.isnan([low, high]).any() else f"[{number(low)}, {number(high)}]"
+
+
+DICE = partial(number, digits=3)  # differences of a few thousandths count
 METRIC = Column("metric", "metric")
 SHARE = Column("share", f"{PRIMARY}_share", percent, "share: of the ceiling of weighted Kendall.")
-P = Column("p", f"{PRIMARY}_p", p_value, "p: one-sided, by permutation, for weighted Kendall.")
+P = Column(
+    "p",
+    f"{PRIMARY}_p",
+    p_value,
+    "p: one-sided, by permutation, for weighted Kendall; for estimates within families if there are several.",
+)
+P_MAX = Column(
+    "p of many",
+    f"{PRIMARY}_p_max",
+    p_value,
+    "p of many: corrected for having looked at all estimates (max-T over the same permutations).",
+)
 REGRET = Column(
     "regret",
     lambda row: 100 * row["top1_regret"],
     partial(number, digits=1),
     "regret: Dice points lost by taking the top source.",
 )
+WITHIN_NOISE = Column(
+    "within noise",
+    "within_noise",
+    percent,
+    "within noise: share of targets on which the top source is within the seeds' noise of the best.",
+)
+CHANCE = Column(
+    "chance",
+    lambda row: row[f"{PRIMARY}_chance"],
+    note="chance: mean weighted Kendall of the permutations; above 0 where scores are tied, and for an estimate that "
+    "tells families of sources apart.",
+)
+FAMILIES = Column(
+    "within families",
+    "within_families",
+    note="within families: weighted Kendall among the sources of one family, mean over families; near 0 if an estimate "
+    "only tells families apart.",
+)
+OVER_FAMILIES = Column(
+    "over families [95%]",
+    lambda row: _ends(row, f"{PRIMARY}_families"),
+    note="over families: the interval for another choice of families; none for fewer than 3.",
+)
 BY_SCAN = Column("by scan", "by_scan", note="by scan: weighted Kendall, mean over scans.")
 # The last columns of the table of results, in the terminal, in Markdown and LaTeX, and of the report's overview.
 RESULT_COLUMNS = (
+    WITHIN_NOISE,
+    CHANCE,
+    FAMILIES,
+    OVER_FAMILIES,
     Column("without weak", "without_weak", note="without weak: weighted Kendall without scratch and short sources."),
     BY_SCAN,
     Column("paper", _published, note=f"paper: Pearson and weighted Kendall of {CITATION}, on another pool."),
@@ -65,14 +115,14 @@ RESULT_COLUMNS = (
 
 
 def study_tables(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> tuple[Table, ...]:
-    """All tables of a study in reading order: truth, result, and weighted Kendall and Pearson by target.
+    """All tables of a study in reading order: truth, gain, result, and weighted Kendall and Pearson by target.
 
     Args:
         study: The study.
         intervals: The measures shown with their interval in the table of results.
     """
     by_target = (target_table(study, measure=measure) for measure in (PRIMARY, "pearson"))
-    return (truth_table(study), result_table(study, intervals=intervals), *by_target)
+    return (truth_table(study), gain_table_of(study), result_table(study, intervals=intervals), *by_target)
 
 
 def study_markdown(study: Study) -> str:
@@ -86,42 +136,92 @@ def study_latex(study: Study) -> str:
 
 
 def truth_table(study: Study) -> Table:
-    """The quality of the truth: spread, split-half reliability with its interval, and ceiling.
+    """The quality of the truth: spread, reliability with its interval, and ceiling.
 
     The means come first, then each target, then the pools with another choice of what is tuned.
     """
+    rows = study.reliability
+    means, here, every = rows["scope"] != Scope.TARGET, rows["tune"] == study.tune, rows["subset"] == ALL
+    targets = rows[~means & here & every]
+    crossed = targets["noise"].isin({Noise.SEEDS_AND_CASES})
+    unknown = targets.loc[targets["noise"] == Noise.SEEDS, "target"]
+    notes = ["without weak: without scratch and short sources."]
+    if crossed.any() and len(unknown):
+        notes.append(f"Over seeds only: {', '.join(unknown)}.")
+    notes += [f"{row['target']}: {row['reason']}" for row in targets.to_dict("records") if row["reason"]]
+    if study.tune == "head":
+        notes.append("Only the head was tuned, so the truth is a linear probe, which favours LogME and H-score.")
+    title = f"The truth: Dice after fine-tuning (tuned: {study.tune})"
+    columns = _truth_columns(min(study.resamples, MOST_RESAMPLES), cases=bool(crossed.any()))
+    return table_of(title, columns, (rows[means & here], targets, rows[~here & every]), notes)
+
+
+def _truth_columns(resamples: int, *, cases: bool) -> tuple[Column, ...]:
+    """The columns of the table of the truth; `cases` says whether reliability is also over test cases."""
+    noise = "seeds and test cases" if cases else "seeds"
     reliability = (
-        "r: reliability, the agreement between the rankings by two halves of the seeds, averaged over all splits; "
-        f"interval by bootstrap over the sources, {study.resamples} draws, shared by all targets."
+        f"r: reliability, the expected agreement with the mean Dice over as many other {noise}, from the agreement of "
+        f"halves; intervals by bootstrap over the sources, {resamples} draws shared by all targets."
     )
-    ceiling = (
-        "ceiling (Kendall / Pearson / weighted Kendall): the expected agreement of a perfect predictor with the mean "
-        "over all seeds."
+    over_seeds = Column(
+        "over seeds [95%]",
+        lambda row: with_interval(row, "kendall_over_seeds"),
+        note="over seeds: the same with other seeds on the same test cases.",
     )
-    columns = (
+    by_noise = Column(
+        "by noise alone",
+        "by_noise",
+        DICE,
+        "by noise alone: best - median if all sources were equally good. Unless best - median is clearly larger, "
+        "choosing a source does not matter.",
+    )
+    return (
         Column("target", _truth_name),
         Column("tuned", "tune"),
         Column("sources x seeds", lambda row: f"{row['sources']:.3g} x {row['seeds']:.3g}"),
         Column("spread", "spread", note="spread: best minus worst Dice."),
-        Column("seed sd", "seed_sd", partial(number, digits=3)),
+        Column("best - median", "best_minus_median", DICE),
+        by_noise,
+        Column("seed sd", "seed_sd", DICE),
         Column("r Kendall [95%]", lambda row: with_interval(row, "kendall"), note=reliability),
+        *([over_seeds] if cases else []),
         Column("r Pearson", "pearson"),
         Column("r weighted", PRIMARY),
         Column(
             "ceiling K / P / w",
             lambda row: " / ".join(number(row[f"{name}_ceiling"]) for name in ("kendall", "pearson", PRIMARY)),
-            note=ceiling,
+            note="ceiling (Kendall / Pearson / weighted Kendall): the expected agreement of a perfect predictor with "
+            f"the mean over all {noise}.",
         ),
     )
-    rows = study.reliability
-    means, here, every = rows["scope"] != Scope.TARGET, rows["tune"] == study.tune, rows["subset"] == ALL
-    targets = rows[~means & here & every]
-    notes = ["without weak: without scratch and short sources."]
-    notes += [f"{row['target']}: {row['reason']}" for row in targets.to_dict("records") if row["reason"]]
-    if study.tune == "head":
-        notes.append("Only the head was tuned, so the truth is a linear probe, which favours LogME and H-score.")
-    title = f"The truth: Dice after fine-tuning (tuned: {study.tune})"
-    return table_of(title, columns, (rows[means & here], targets, rows[~here & every]), notes)
+
+
+def gain_table_of(study: Study) -> Table:
+    """The gain over training from scratch of each architecture: mean over targets, then each target.
+
+    If no pool has a scratch source, the only row says so.
+    """
+    rows = study.gain
+    title = f"Gain over training from scratch, by architecture (tuned: {study.tune})"
+    if not (rows["sources"] > 0).any():
+        nothing = "no pool has a source trained from scratch with the architecture and width of a pre-trained one"
+        return Table(title, ("gain",), (((nothing,),),))
+    columns = (
+        Column("target", lambda row: str(row["target"]) or str(row["scope"])),
+        Column("architecture", "arch"),
+        Column("pre-trained sources", lambda row: f"{row['sources']:.3g}" if row["sources"] else ""),
+        Column("from scratch", "scratch_dice", DICE, "from scratch, pre-trained: mean Dice."),
+        Column("pre-trained", "dice", DICE),
+        Column(
+            "gain [95%]",
+            lambda row: with_interval(row, "gain", partial(number, digits=3, sign="+")),
+            note="gain: of the pre-trained sources over the network of the same architecture and width trained from "
+            "scratch; interval over sources and fine-tuning seeds.",
+        ),
+        Column("remark", "reason"),
+    )
+    means = rows["scope"] == Scope.MEAN
+    return table_of(title, columns, (rows[means], rows[~means]))
 
 
 def _truth_name(row: Row) -> str:
@@ -132,9 +232,7 @@ def _truth_name(row: Row) -> str:
 def result_table(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> Table:
     """The mean over targets of each metric, then of each control, best first; arguments as in `study_tables`."""
     measures = (_measure(name, interval=name in intervals) for name in HEADLINE)
-    by_scan = (study.agreement["scope"] == Scope.MEAN_BY_SCAN).any()
-    last = (column for column in RESULT_COLUMNS if by_scan or column is not BY_SCAN)
-    return _result(study, (METRIC, *measures, SHARE, P, REGRET, *last))
+    return _result(study, (METRIC, *measures, SHARE, P, P_MAX, REGRET, *RESULT_COLUMNS))
 
 
 def overview_table(study: Study) -> Table:
@@ -146,6 +244,7 @@ def overview_table(study: Study) -> Table:
             _measure(PRIMARY),
             replace(SHARE, label="share of ceiling"),
             P,
+            P_MAX,
             Column("p (Holm)", f"{PRIMARY}_p_holm", p_value),
             Column("beats static", lambda row: "" if row["metric"] == STATIC else row["beats_static"], percent),
             *map(_measure, ("pearson", "kendall")),
@@ -159,7 +258,12 @@ def overview_table(study: Study) -> Table:
 def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     means, by_target = study.agreement_of(), target_rows(study)
     wins = comparison_rows(study, STATIC)
+    several = not study.agreement_of(subset=WITHIN_FAMILIES).empty
+    unused = set() if several else {FAMILIES, OVER_FAMILIES}
+    unused |= set() if (study.agreement["scope"] == Scope.MEAN_BY_SCAN).any() else {BY_SCAN}
+    columns = tuple(column for column in columns if column not in unused)
     rows = means.assign(
+        within_families=study.agreement_of(subset=WITHIN_FAMILIES)[PRIMARY],
         without_weak=study.agreement_of(subset=WITHOUT_WEAK)[PRIMARY],
         by_scan=study.agreement_of(mean=Scope.MEAN_BY_SCAN)[PRIMARY],
         gaps=(by_target["sources"] - by_target["counted"]).groupby(by_target["metric"]).sum(),
@@ -174,7 +278,27 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     )
     reasons = by_target[by_target["reason"] != ""].groupby(["metric", "reason"], sort=False)["target"]
     explained = (f"{metric} on {', '.join(targets)}: {reason}" for (metric, reason), targets in reasons)
-    return table_of(title, columns, by_kind(rows), ("best_in_hindsight sees the answer.", *explained))
+    return table_of(
+        title,
+        columns,
+        by_kind(rows),
+        (*weighted_kendall_notes(study), "best_in_hindsight sees the answer.", *explained),
+    )
+
+
+def weighted_kendall_notes(study: Study) -> list[str]:
+    """What weighted Kendall is, what scores that tell nothing reach in this pool, and why it has no interval."""
+    means: Mapping[Any, Row] = study.agreement_of().to_dict("index")
+    named = "Weighted Kendall is scipy.stats.weightedtau with its default arguments."
+    random = means.get(RANDOM, {f"{PRIMARY}_chance": np.nan})
+    if np.isfinite(random[f"{PRIMARY}_chance"]):
+        average, high = (number(random[f"{PRIMARY}_{end}"]) for end in ("chance", "chance_high"))
+        named += (
+            f" For scores independent of the Dice, its mean over the targets of this study ({random['targets']}) is "
+            f"{average} on average and above {high} in 5%."
+        )
+    reasons = dict.fromkeys(row["interval_reason"] for row in means.values() if row["interval_reason"])
+    return [named, *(f"No interval: {reason}." for reason in reasons)]
 
 
 def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
@@ -189,7 +313,8 @@ def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
 
     columns = (METRIC, *(column(label, key) for key, label in labels.items()))
     title = f"By target: {LABELS[measure]}, {SUBSETS[ALL]} (tuned: {study.tune})"
-    return table_of(title, columns, by_kind(study.agreement_of().reset_index()))
+    notes = weighted_kendall_notes(study)[:1] if measure == PRIMARY else []
+    return table_of(title, columns, by_kind(study.agreement_of().reset_index()), notes)
 
 
 def target_rows(study: Study) -> pd.DataFrame:
@@ -233,11 +358,13 @@ def latex_table(study: Study) -> str:
         metrics = (frame["kind"] == "metric") & (frame["measure"] == measure)
         style = style.highlight_max(subset=(metrics, [*targets, "Mean"]), props="textbf:--rwrap;")
     truth = study.reliability_of()
+    noise = truth["noise"] or Noise.SEEDS
     caption = (
         f"Agreement of transferability estimates with the Dice after fine-tuning (tuned: {latex_text(study.tune)}; "
         f"{truth['sources']:.3g} sources per target, {truth['seeds']:.3g} seeds): weighted Kendall $\\tau_w$ and "
-        f"Pearson $\\rho$. Reliability of the truth {truth['kendall']:.2f} (Kendall, split half), ceiling of $\\tau_w$ "
-        f"{truth['weighted_kendall_ceiling']:.2f}. Published: mean over five MSD CT targets, {latex_text(CITATION)}."
+        f"Pearson $\\rho$. Reliability of the truth {truth['kendall']:.2f} (Kendall, over {noise}), "
+        f"ceiling of $\\tau_w$ {truth['weighted_kendall_ceiling']:.2f}. Published: mean over five MSD CT targets, "
+        f"{latex_text(CITATION)}."
     )
     groups = [len(part) for part in by_kind(frame)]
     return latex_environment(style, groups=groups, columns=f"ll{'r' * len(targets)}rr", caption=caption) + "\n"

@@ -1,6 +1,8 @@
-"""The verdict of a study in plain words: whether a metric beats the static leaderboard, and how close to the ceiling.
+"""The verdict of a study in plain words: what agreement was shown, and whether it beats the controls.
 
-A difference counts if its 95% interval over sources excludes 0; otherwise the text says that it may be chance.
+The metric named beforehand is judged by its own interval and p-value. The best of many metrics is judged by values that
+are corrected for having looked at all of them (`analysis.agreement.best_of_many`). Where the sources are of several
+families, an agreement that does not hold within families is called what it is: telling families apart.
 """
 
 from collections.abc import Mapping
@@ -9,12 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.evaluation.study import Study
-from analysis.tables.number_format import counted, with_interval
+from analysis.evaluation.controls import CONTROL, HINDSIGHT, METRIC
+from analysis.evaluation.study import WITHIN_FAMILIES, Study
+from analysis.tables.number_format import counted, number, p_value, with_interval
 from analysis.tables.study_tables import PRIMARY, STATIC
 from analysis.tables.tables import Row
 
+LEVEL = 0.05
 AT_CEILING = 0.95  # from this share of the ceiling on, a metric does as well as a perfect predictor
+SMALLEST_CHANCE = 0.02  # a chance level that a reader should know
 Rows = Mapping[str, Row]
 Answer = Literal["yes", "ahead", "behind", "no", "undefined"]
 WORDS: dict[Answer, str] = {
@@ -31,16 +36,16 @@ class Verdict:
     """The verdict on one metric.
 
     Attributes:
-        sentences: Two sentences: on the metric, and on the study.
+        sentences: On the metric, on the best of all estimates, on the best control, and on the truth.
         findings: Metric or control -> its result in words, metrics first.
     """
 
-    sentences: tuple[str, str]
+    sentences: tuple[str, ...]
     findings: dict[str, str]
 
     @property
     def text(self) -> str:
-        """Both sentences."""
+        """All sentences."""
         return " ".join(self.sentences)
 
 
@@ -48,23 +53,26 @@ def verdict(study: Study, *, metric: str = "ccfv") -> Verdict:
     """Write the verdict of a study on one metric."""
     table = study.agreement_of()
     rows: Rows = dict(zip(map(str, table.index), table.to_dict("records"), strict=True))
-    best = next((name for name, row in rows.items() if row["kind"] == "metric" and np.isfinite(row[PRIMARY])), "")
+    sentences = (_on_metric(study, rows, metric), _on_best(study, rows, metric), _on_controls(rows), _on_truth(study))
     return Verdict(
-        sentences=(_on_metric(study, rows, metric), _on_study(study, rows, metric, best)),
+        sentences=tuple(sentence for sentence in sentences if sentence),
         findings={name: _finding(study, name, row) for name, row in rows.items()},
     )
 
 
-def _answer(study: Study, metric: str) -> Answer:
-    """How a metric compares with the static leaderboard: "ahead" and "behind" if the interval contains 0."""
+def _answer(study: Study, metric: str, *, of_many: bool = False) -> Answer:
+    """How a metric compares with the static leaderboard: "ahead" and "behind" if the difference may be chance.
+
+    It may be if its interval contains 0, or for the best of many if its corrected p-value is above 0.05.
+    """
     if metric == STATIC or STATIC not in study.agreement_of().index:
         return "undefined"
     row = study.comparison(metric, STATIC, measure=PRIMARY)
     difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
     if np.isnan([difference, low, high]).any():
         return "undefined"
-    if low > 0 or high < 0:
-        return "yes" if low > 0 else "no"
+    if row["p_max"] <= LEVEL if of_many else low > 0 or high < 0:
+        return "yes" if difference > 0 else "no"
     return "ahead" if difference > 0 else "behind"
 
 
@@ -83,23 +91,70 @@ def _on_metric(study: Study, rows: Rows, metric: str) -> str:
             f" against {rows[STATIC][PRIMARY]:.2f}, a difference of {row['difference']:.2f} "
             f"[{row['low']:.2f}, {row['high']:.2f}]; it is ahead in {100 * row['probability']:.0f}% of the resamples"
         )
-    return f"{text}."
+    return f"{text}. {_shown(study, metric, rows[metric])}"
 
 
-def _on_study(study: Study, rows: Rows, metric: str, best: str) -> str:
+def _shown(study: Study, metric: str, row: Row) -> str:
+    """Whether agreement was shown, by the interval over sources and within families."""
+    low, high = float(row[f"{PRIMARY}_low"]), float(row[f"{PRIMARY}_high"])
+    if np.isnan([low, high]).any():
+        return "Too few sources for an interval."
+    if high < 0:
+        return "It ranks the sources in reverse."
+    within = _within_families(study, metric)
+    if not low > 0:
+        return "No agreement was shown."
+    return f"It agrees with the truth{f', but {within}' if within else ''}."
+
+
+def _within_families(study: Study, metric: str) -> str:
+    """Words for an agreement that is not shown within families; "" where it is, or where there is one family."""
+    row: Row = study.agreement_of(subset=WITHIN_FAMILIES).to_dict("index").get(metric, {})
+    if not row or not row[f"{PRIMARY}_p"] > LEVEL:
+        return ""
+    return (
+        f"only by telling families of sources apart: within families {number(row[PRIMARY])} "
+        f"(p = {p_value(row[f'{PRIMARY}_p'])})"
+    )
+
+
+def _on_best(study: Study, rows: Rows, metric: str) -> str:
+    best = next((name for name, row in rows.items() if row["kind"] == METRIC and np.isfinite(row[PRIMARY])), "")
+    if not best:
+        return "No estimate has a defined agreement."
+    chance = study.best_by_chance
+    if best == metric:
+        return f"It was the best of {chance.metrics} estimates here."
+    row, p = rows[best], float(rows[best][f"{PRIMARY}_p_max"])
+    text = (
+        f"The best of {chance.metrics} estimates here was {_readable(best)}, weighted Kendall "
+        f"{with_interval(row, PRIMARY)}; the best of as many by chance is {number(chance.mean)} on average and above "
+        f"{number(chance.high)} in 5%. Corrected for having looked at all of them, "
+    )
+    if not p <= LEVEL:
+        return f"{text}no agreement was shown (p = {p_value(p)})."
+    within = _within_families(study, best)
+    agrees = f"it agrees with the truth (p = {p_value(p)}){f', but {within}' if within else ''}"
+    return f"{text}{agrees}; it {WORDS[_answer(study, best, of_many=True)]}."
+
+
+def _on_controls(rows: Rows) -> str:
+    controls = {name: row for name, row in rows.items() if row["kind"] == CONTROL and name != HINDSIGHT}
+    best = next((name for name, row in controls.items() if np.isfinite(row[PRIMARY])), "")
+    if not best:
+        return ""
+    chance = float(controls[best][f"{PRIMARY}_chance"])
+    tied = f" (its ties alone give {number(chance)})" if abs(chance) >= SMALLEST_CHANCE else ""
+    return f"The best control was {_readable(best)} with {with_interval(controls[best], PRIMARY)}{tied}."
+
+
+def _on_truth(study: Study) -> str:
     truth = dict(study.reliability_of())
     known = "a truth whose reliability is unknown"
     if np.isfinite(truth["kendall"]):
-        known = f"a truth of split-half reliability {with_interval(truth, 'kendall')}"
+        known = f"a truth of reliability {with_interval(truth, 'kendall')}"
     size = f"{counted(len(study.pools), 'target')} with {truth['sources']:.3g} sources each"
-    if not best:
-        return f"No estimate has a defined agreement over {size}, against {known}."
-    if best == metric:
-        return f"It was the best estimate here, over {size} and against {known}."
-    return (
-        f"The best estimate here was {_readable(best)}, weighted Kendall {with_interval(rows[best], PRIMARY)}, which "
-        f"{WORDS[_answer(study, best)]}. Results are over {size} and against {known}."
-    )
+    return f"Results are over {size}, against {known}."
 
 
 def _of_ceiling(row: Row) -> str:
@@ -120,14 +175,15 @@ def _finding(study: Study, name: str, row: Row) -> str:
     if low > 0:
         words = "agrees with the truth"
     else:
-        words = "ranks the sources in reverse" if high < 0 else "cannot be distinguished from chance"
+        words = "ranks the sources in reverse" if high < 0 else "no agreement was shown"
     share = float(row[f"{PRIMARY}_share"])
     perfect = (
         f", as well as a perfect predictor would ({100 * share:.0f}% of the ceiling)" if share >= AT_CEILING else ""
     )
-    gaps = f"; {row['reason']}" if row["reason"] else ""
-    return f"{words}{perfect}: {with_interval(row, PRIMARY)}{gaps}"
+    within = _within_families(study, name) if low > 0 else ""
+    notes = "".join(f"; {note}" for note in (within, row["reason"]) if note)
+    return f"{words}{perfect}: {with_interval(row, PRIMARY)}{notes}"
 
 
 def _readable(metric: str) -> str:
-    return {"ccfv": "CC-FV", STATIC: "the static leaderboard"}.get(metric, metric)
+    return {"ccfv": "CC-FV", STATIC: "the static leaderboard", "parameters": "the parameter count"}.get(metric, metric)

@@ -15,7 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
-WEAK_LENGTHS = ("scratch", "short")
+SCRATCH = "scratch"
+WEAK_LENGTHS = (SCRATCH, "short")
 FEWEST_SOURCES = 3
 # What a row of agreement or reliability is: one target, the mean over targets, or the mean over scans
 Scope = StrEnum("Scope", "TARGET MEAN MEAN_BY_SCAN")
@@ -101,6 +102,20 @@ def main_tune(every: Collection[Pool]) -> str:
 def without_weak(sources: pd.DataFrame) -> frozenset[str]:
     """The names of the sources that are neither from scratch nor pre-trained only briefly."""
     return frozenset(sources.loc[~sources["length"].isin(WEAK_LENGTHS), "source"])
+
+
+def families_of(sources: pd.DataFrame) -> "pd.Series[str]":
+    """The family of each source, indexed by source: the column `family`, or the architecture where it is empty.
+
+    Example:
+        >>> frame = pd.DataFrame({"source": ["a", "b"], "arch": ["unet", "vnet"], "family": ["", "v"]})
+        >>> families_of(frame).to_dict()
+        {'a': 'unet', 'b': 'v'}
+    """
+    table = sources.set_index("source")
+    if "family" not in table:
+        return table["arch"]
+    return table["family"].where(table["family"].fillna("") != "", table["arch"])
 
 
 def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:

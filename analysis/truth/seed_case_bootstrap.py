@@ -66,13 +66,13 @@ def redrawn_dice(pool: Pool, *, draws: int, generator: np.random.Generator) -> d
         resampled["cases"] = _over_cases(pool.cases.mean(axis=1), draws, generator)
     seeds = len(pool.seeds)
     if seeds >= FEWEST_SEEDS:
-        resampled["seeds"] = _counts(seeds, draws, generator) @ pool.dice.T / (seeds - 1)
+        resampled["seeds"] = drawn_counts(seeds, draws, generator) @ pool.dice.T / (seeds - 1)
     return resampled
 
 
 def _over_cases(dice: Array, draws: int, generator: np.random.Generator) -> Array:
     """(draws, n) the mean over classes of the mean over the drawn cases that have the class; dice: (n, m, k)."""
-    counts = _counts(dice.shape[1], draws, generator)
+    counts = drawn_counts(dice.shape[1], draws, generator)
     total = np.einsum("bm,nmk->bnk", counts, np.nan_to_num(dice))
     cases = np.einsum("bm,nmk->bnk", counts, np.isfinite(dice).astype(np.float64))
     drawn = cases > 0
@@ -82,7 +82,21 @@ def _over_cases(dice: Array, draws: int, generator: np.random.Generator) -> Arra
     return over_classes
 
 
-def _counts(size: int, draws: int, generator: np.random.Generator) -> Array:
+def drawn_counts(size: int, draws: int, generator: np.random.Generator) -> Array:
+    """How often each of several seeds or cases is drawn: one fewer than there are, with replacement.
+
+    Args:
+        size: Their number, at least 2.
+        draws: The number of draws.
+        generator: Source of randomness.
+
+    Returns:
+        (draws, size) float64, whole numbers; rows sum to `size` - 1.
+
+    Example:
+        >>> drawn_counts(4, 2, np.random.default_rng(0)).sum(axis=1).tolist()
+        [3.0, 3.0]
+    """
     return generator.multinomial(size - 1, np.full(size, 1 / size), size=draws).astype(np.float64)
 
 

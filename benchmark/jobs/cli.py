@@ -24,6 +24,7 @@ from yaml import YAMLError
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.time_limit import failing_fast, within
+from benchmark.storage.digest_memory import remembering
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BAD_INPUT = 2  # exit code
@@ -34,6 +35,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # disk
 
 ENTRIES = ("pretrained", "further_pretrained")  # parts of a suite that define sources
 CHOICES = {"task": "/task@task", "arch": "override /arch@arch"}  # settings of such a source that name a yaml
+DIGESTS = "digests.sqlite"  # file of remembered digests in `output_dir`, shared by the jobs of a sweep
 FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # flag -> Hydra override
 
 log = logging.getLogger(__name__)
@@ -221,7 +223,7 @@ def _leaves(path: str, node: object) -> Iterator[tuple[str, object]]:
 
 
 def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: bool = True) -> object:
-    """Run a job under any launcher: set torch's threads, apply the limits, and log the reason of a failure."""
+    """Run a job under any launcher: set torch's threads, apply the limits, remember digests, log a failure's reason."""
     import torch
 
     _register_resolvers()  # a launcher's worker does not call run_command
@@ -229,10 +231,11 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
     try:
         with_current_names(cfg)
         torch.set_num_threads(_positive(cfg.threads))
-        if not limited:
-            return task(cfg)
-        with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
-            return task(cfg)
+        with remembering(Path(cfg.output_dir) / DIGESTS):
+            if not limited:
+                return task(cfg)
+            with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
+                return task(cfg)
     except Exception as error:
         line = message_of(error)
         log.exception("stopped: %s", line or "a programming error", exc_info=line is None)

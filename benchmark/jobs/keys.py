@@ -22,6 +22,7 @@ BOOKKEEPING = (
     "benchmark.jobs.cli",
     "benchmark.jobs.keys",
 )
+MEMORY = ("benchmark.storage.digest_memory", "remembered")  # remembers values that it does not change
 
 
 def job_key(stage: str, module: str, inputs: Mapping[str, object], *, code: Iterable[str] = ()) -> str:
@@ -45,7 +46,8 @@ def code_digest(modules: tuple[str, ...]) -> str:
     """SHA-256 over the syntax trees of modules and of their imports from this project.
 
     Comments, layout and wording do not change it: docstrings and the arguments of `raise` and of log calls are left
-    out, and so are modules that only record or show results. The reason of a skipped pair is a result and is included.
+    out, and so are modules that only record, show or remember results. The reason of a skipped pair is a result and is
+    included.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -70,7 +72,7 @@ def _inputs_only(settings: object) -> object:
 
 
 class _Unworded(ast.NodeTransformer):
-    """Removes text that is only shown to people and never stored in a result."""
+    """Removes text that is only shown to people and never stored in a result, and the memory around a function."""
 
     def visit_Module(self, node: Documented) -> Documented:
         if ast.get_docstring(node, clean=False) is not None:
@@ -97,7 +99,15 @@ class _Unworded(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.Expr:
         if isinstance(node.value, ast.Call) and ast.unparse(node.value.func).startswith(LOGS):
             node.value.args, node.value.keywords = [], []
+        self.generic_visit(node)
         return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if node.module == MEMORY[0] else node
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        return node.args[0] if isinstance(node.func, ast.Name) and node.func.id == MEMORY[1] else node
 
 
 def _unread_text(line: ast.stmt, read: set[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmark.errors import InputError
+from benchmark.storage.digest_memory import remembered
 
 
 def value_digest(value: object) -> str:
@@ -19,13 +20,13 @@ def text_digest(text: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
+    """SHA-256 of a file's content, which is always read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_digest(paths: Iterable[Path]) -> str:
-    """SHA-256 over file names and contents, independent of the order of `paths`.
+    """SHA-256 over file names and contents, independent of the order of `paths`; unchanged files are not read again.
 
     Raises:
         InputError: A file does not exist.
@@ -33,7 +34,7 @@ def files_digest(paths: Iterable[Path]) -> str:
     parts = []
     for path in paths:
         try:
-            parts.append(f"{path.name}:{file_digest(path)}")
+            parts.append(f"{path.name}:{remembered(file_digest)(path)}")
         except FileNotFoundError:
             raise InputError(f"{path} not found, but dataset.json lists it") from None
     return text_digest("\n".join(sorted(parts)))

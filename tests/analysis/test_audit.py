@@ -69,7 +69,7 @@ def test_the_mean_without_a_target_is_the_mean_of_the_others():
 def test_seeds_count_by_their_mean_and_a_sub_pool_is_a_table_of_its_own():
     twice = pd.concat([table(STATIC - 0.05).assign(seed=0), table(STATIC + 0.05).assign(seed=1)])
     once, seeds = audit(table(STATIC), resamples=20), audit(twice, resamples=20)
-    assert seeds.static == pytest.approx(once.static)
+    assert seeds.static == pytest.approx(once.static, nan_ok=True)  # five sources: no interval of a rank measure
     part = audit(table(STATIC), sources=["s0", "s1", "s4"], resamples=20)
     assert part.by_target["sources"].tolist() == [3, 3, 3]
 

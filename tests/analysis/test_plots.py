@@ -8,7 +8,7 @@ import pytest
 
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.layer_parts import term_agreement
-from analysis.plots.comparison import bars, cost_plot, pareto, rank_diagram
+from analysis.plots.comparison import bars, cost_plot, difference_diagram, pareto
 from analysis.plots.heat import dice_table, heat_map, score_maps
 from analysis.plots.panels import mean_scatter, scatter, term_dots, term_scatter
 from analysis.report.files import settle, svg_address, write_pdf
@@ -48,9 +48,9 @@ def test_scatter_tells_the_kinds_apart_by_marker_and_colour(study):
 
 
 def test_scatter_refuses_what_cannot_be_read(study):
-    with pytest.raises(ValueError, match="must make 1 to 60 panels, got 13 times 5"):
-        scatter(study, metrics=["good"] * 13)
-    with pytest.raises(ValueError, match="must make 1 to 60 panels, got 1 times 0"):
+    with pytest.raises(ValueError, match="must make 1 to 80 panels, got 17 times 5"):
+        scatter(study, metrics=["good"] * 17)
+    with pytest.raises(ValueError, match="must make 1 to 80 panels, got 1 times 0"):
         scatter(study, metrics=["good"], targets=["nowhere"])
 
 
@@ -96,18 +96,28 @@ def test_maps_of_ranks_have_the_truth_first_and_blanks_for_gaps(study):
     assert int(maps["gap"].mask.sum()) == 1
     assert set(maps["constant"].compressed()) == {0.5}
     assert drawn(figure)
-    with pytest.raises(ValueError, match="`metrics` must be 1 to 59, got 0"):
+    with pytest.raises(ValueError, match="`metrics` must be 1 to 79, got 0"):
         score_maps(study, metrics=[])
 
 
-def test_the_rank_diagram_names_every_metric_with_its_mean_rank():
-    found = CriticalDifference({"a": 1.2, "b": 2.0, "c": 2.8}, 1.5, 0.01, 5, ())
-    figure = rank_diagram(found)
+def test_the_difference_diagram_names_every_metric_with_its_mean_agreement():
+    figure = difference_diagram(CriticalDifference({"a": 0.52, "b": 0.3, "c": -0.1}, 0.25, 0.01, ()))
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert {"a  1.2", "b  2.0", "2.8  c", "critical difference 1.5"} <= set(texts)
+    assert {"a  0.52", "b  0.30", "-0.10  c", "critical difference 0.25"} <= set(texts)
+    ruler, scale = figure.axes[0].lines[0], 2 / 0.62
+    assert ruler.get_xdata().tolist() == [1, 3]
+    bar = next(line for line in figure.axes[0].lines if line.get_linewidth() == 3)
+    assert bar.get_xdata().tolist() == pytest.approx([0.94, 1 + scale * 0.22 + 0.06])  # joins a and b
     assert drawn(figure)
+
+
+def test_metrics_that_agree_equally_are_drawn():
+    assert drawn(difference_diagram(CriticalDifference({"a": 0.5, "b": 0.5, "c": 0.5}, 0.25, 1.0, ())))
+
+
+def test_no_difference_is_no_diagram():
     with pytest.raises(ValueError, match="must have a critical difference, got NaN: too few"):
-        rank_diagram(CriticalDifference({}, float("nan"), float("nan"), 0, (), "too few"))
+        difference_diagram(CriticalDifference({}, float("nan"), float("nan"), (), "too few"))
 
 
 def test_cost_is_drawn_for_metrics_with_an_agreement_and_the_front_is_undominated(study):

@@ -19,14 +19,17 @@ def opened(browser, report):
     return browser
 
 
+OVERVIEW = "#agreement > .scroll table"
+
+
 def column(browser, body, place):
-    """The texts of one column of the first table's bodies."""
-    rows = "[...document.querySelector('table').tBodies[arguments[0]].rows]"
+    """The texts of one column of the bodies of the table of agreement."""
+    rows = f"[...document.querySelector('{OVERVIEW}').tBodies[arguments[0]].rows]"
     return browser.execute_script(f"return {rows}.map(row => row.cells[arguments[1]].innerText)", body, place)
 
 
 def click(browser, place):
-    browser.execute_script("document.querySelectorAll('table thead button')[arguments[0]].click()", place)
+    browser.execute_script(f"document.querySelectorAll('{OVERVIEW} thead button')[arguments[0]].click()", place)
 
 
 def test_it_opens_from_disk_without_a_request_or_an_error(opened, report, screenshots):
@@ -42,8 +45,7 @@ def test_a_click_sorts_within_metrics_and_within_controls(opened, study):
     metrics = [str(name) for name in study.agreement_of().query("kind == 'metric'").index]
     assert column(opened, 0, 0) == metrics
     kendall = [
-        head.get_attribute("textContent")
-        for head in opened.find_elements("css selector", "table:first-of-type thead th")
+        head.get_attribute("textContent") for head in opened.find_elements("css selector", f"{OVERVIEW} thead th")
     ]
     place = kendall.index("Spearman")
     button = place - 1  # the drawn intervals have no button

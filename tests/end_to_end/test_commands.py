@@ -53,7 +53,7 @@ def figures(place, metrics=METRICS, client=None):
 
 def table(text):
     """The tables that a bench prints, from the truth's reliability on."""
-    return text[text.index("truth: split-half") : text.index("tables and figures")]
+    return text[text.index("truth: reliability") : text.index("tables and figures")]
 
 
 def artifacts(place, row, path=None):
@@ -83,7 +83,7 @@ def test_a_bench_runs_every_job_once(bench):
 
 def test_a_bench_prints_the_table_and_where_everything_is(bench):
     place, done = bench
-    assert "truth: split-half reliability" in done.stdout
+    assert "truth: reliability" in done.stdout
     for metric in METRICS:
         assert metric in table(done.stdout)
     assert f"tables and figures: {place.folder / 'outputs' / 'study' / 'synthetic'}" in done.stdout
@@ -357,3 +357,10 @@ def test_correlating_an_empty_store_is_told(place, command_line):
     assert done.code == 2
     assert done.err.startswith("error: tracking.uri: sqlite:")
     assert done.err.endswith("must hold finished truth jobs of suite synthetic, got none\n")
+
+
+@pytest.mark.bad_input
+def test_a_family_of_an_unknown_source_is_named(place, command_line):
+    done = command_line("correlate", "experiment=synthetic", "+suite.families.nobody=swin", *place.overrides)
+    assert done.code == 2
+    assert done.err == "error: suite.families must name sources of suite synthetic, got nobody\n"

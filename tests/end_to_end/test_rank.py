@@ -10,6 +10,7 @@ import torch
 
 from benchmark.ranking import case_passes as passes
 from benchmark.ranking.case_passes import reduce_stream
+from benchmark.ranking.default_metrics import EVIDENCE
 
 FEW = ["draws=5", "draws_of_points=2", "metric.knn.count=200"]
 QUICK = ["metric=[ccfv,logme,knn]", "draws_of_points=2", "metric.knn.count=200"]
@@ -79,6 +80,9 @@ def test_a_pool_of_every_kind_is_ranked(rank, ball, checkpoints, tmp_path, monke
         assert (scored[f"{metric}_low"] <= scored[metric]).all()
         assert (scored[metric] <= scored[f"{metric}_high"]).all()
     assert "cut" in done.out
+    assert " ".join(done.out.split()).count(EVIDENCE) == 1
+    written = json.loads((tmp_path / "outputs/rank/synthetic_ball/ranking.json").read_text(encoding="utf-8"))
+    assert written["metric_choice"] == EVIDENCE
     assert not (tmp_path / "mlflow.db").exists()
     monkeypatch.setattr(passes, "reduce_stream", None)  # a second run forwards nothing
     before = (tmp_path / "outputs/rank/synthetic_ball/ranking.csv").read_bytes()
@@ -92,6 +96,7 @@ def test_images_of_two_dimensions_skip_what_has_three(rank, checkpoints, tmp_pat
     done = rank(f"task={task}", f"source={checkpoints['unet_3d'].parent}", *QUICK)
     assert done.code == 0, done.err
     found = table(tmp_path, "flat")
+    assert "default metrics" not in done.out
     flat = {name for name in checkpoints if name.endswith("2d")}
     assert set(found[found["skipped"].isna()].index) == flat
     assert found.loc["unet_3d", "skipped"] == "unet_3d is a 3D network, but the target's images are 2D"

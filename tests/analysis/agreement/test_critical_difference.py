@@ -1,69 +1,70 @@
-"""Critical differences against published quantiles, Friedman's p against scipy, and what cannot be compared."""
+"""The critical difference of planted draws: against the studentised range, its size, and what cannot be compared."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from scipy.stats import friedmanchisquare
+from scipy.stats import studentized_range
 
 from analysis.agreement.critical_difference import critical_difference
 
-# Demsar, JMLR 2006, Table 5a: q at 0.05 for 2 .. 10 classifiers
-Q = {3: 2.343, 4: 2.569, 5: 2.728, 6: 2.850, 7: 2.949, 8: 3.031, 9: 3.102, 10: 3.164}
-PRINTED = 1.5e-3  # the table's last digit
+DRAWS = 20_000
 
 
-def table(k, n, seed=0):
-    values = np.random.default_rng(seed).normal(size=(k, n))
-    return pd.DataFrame(values, index=[f"m{i}" for i in range(k)], columns=[f"t{i}" for i in range(n)])
+def drawn(values, *, spread=0.1, draws=DRAWS, seed=0):
+    noise = spread * np.random.default_rng(seed).standard_normal((len(values), draws))
+    return {name: value + row for (name, value), row in zip(values.items(), noise, strict=True)}
 
 
-@pytest.mark.parametrize("k", Q)
-def test_the_difference_has_the_published_quantile(k):
-    found = critical_difference(table(k, 14))
-    assert found.difference / np.sqrt(k * (k + 1) / (6 * 14)) == pytest.approx(Q[k], abs=PRINTED)
+@pytest.mark.parametrize("k", [3, 5, 10])
+def test_independent_metrics_of_equal_spread_have_the_quantile_of_the_range(k):
+    values = {f"m{place}": 0.0 for place in range(k)}
+    expected = 0.1 * studentized_range.isf(0.05, k, np.inf)
+    assert critical_difference(values, drawn(values), sources=12).difference == pytest.approx(expected, rel=0.03)
 
 
-def test_ranks_are_means_over_targets_best_first():
-    rows = pd.DataFrame({"liver": [0.1, 0.9, 0.5], "lung": [0.2, 0.2, 0.8]}, index=["a", "b", "c"])
-    found = critical_difference(rows)
-    assert dict(found.ranks) == {"c": 1.5, "b": 1.75, "a": 2.75}  # a and b tie on the lung: ranks 2 and 3
-    assert list(found.ranks) == ["c", "b", "a"]
-    assert found.targets == 2
+def test_metrics_that_move_together_differ_sooner():
+    values = {"a": 0.5, "b": 0.4, "c": 0.3}
+    shared = np.random.default_rng(1).standard_normal(DRAWS)
+    together = {name: row + shared for name, row in drawn(values, spread=0.01).items()}
+    found = critical_difference(values, together, sources=12)
+    assert found.cliques == ()
+    assert found.p < 0.001
 
 
-def test_the_p_value_is_friedmans():
-    rows = table(5, 8)
-    assert critical_difference(rows).p == pytest.approx(friedmanchisquare(*rows.to_numpy()).pvalue)
+def test_the_best_comes_first_and_cliques_are_the_largest_groups():
+    values = {"c": 0.1, "a": 0.9, "b": 0.5, "d": 0.05}
+    found = critical_difference(values, drawn(values, spread=0.03), sources=12)
+    assert list(found.agreement) == ["a", "b", "c", "d"]
+    assert found.cliques == (("c", "d"),)
 
 
-def test_metrics_that_are_alike_everywhere_have_a_p_value_of_one():
-    rows = pd.DataFrame(0.5, index=["a", "b", "c"], columns=["liver", "lung"])
-    found = critical_difference(rows)
+def test_metrics_that_agree_equally_have_a_p_value_of_one():
+    values = dict.fromkeys("abc", 0.5)
+    found = critical_difference(values, drawn(values), sources=12)
     assert found.p == 1
     assert found.cliques == (("a", "b", "c"),)
 
 
-def test_a_metric_that_is_undefined_on_a_target_is_named():
-    rows = table(5, 4)
-    rows.loc["m2", "t1"] = np.nan
-    found = critical_difference(rows)
-    assert found.left_out == ("m2",)
-    assert "m2" not in found.ranks
+def test_an_undefined_metric_is_named():
+    values = {"a": 0.5, "b": 0.4, "c": 0.3, "d": float("nan")}
+    found = critical_difference(values, drawn(values, draws=100), sources=12)
+    assert found.left_out == ("d",)
+    assert "d" not in found.agreement
 
 
-@pytest.mark.parametrize(("k", "n"), [(2, 5), (5, 1), (0, 3)])
-def test_too_few_are_not_compared(k, n):
-    found = critical_difference(table(k, n))
+@pytest.mark.parametrize(("metrics", "sources"), [(2, 12), (5, 5), (0, 12)])
+def test_too_few_are_not_compared(metrics, sources):
+    values = {f"m{place}": 0.1 * place for place in range(metrics)}
+    found = critical_difference(values, drawn(values, draws=100), sources=sources)
     assert np.isnan(found.difference)
-    assert found.reason == f"needs 3 metrics that are defined on all of at least 2 targets, got {k} on {n}"
+    expected = f"at least 3 metrics that are defined on all targets and 6 sources, got {metrics} and {sources}"
+    assert expected in found.reason
 
 
-def test_cliques_are_the_largest_groups_within_the_difference():
-    # One order on every target, so that mean ranks are 1 .. 8 and any two further apart than CD differ.
-    rows = pd.DataFrame({f"t{i}": np.arange(8.0)[::-1] for i in range(40)}, index=list("abcdefgh"))
-    found = critical_difference(rows)
-    assert 1 < found.difference < 2
-    assert found.cliques == tuple((a, b) for a, b in zip("abcdefg", "bcdefgh", strict=True))
-    fewer = critical_difference(rows.iloc[:, :2])
-    assert fewer.difference > 7
-    assert fewer.cliques == (tuple("abcdefgh"),)
+def test_a_metric_undefined_in_many_resamples_is_left_out():
+    values = {"a": 0.5, "b": 0.4, "c": 0.3, "d": 0.2}
+    draws = drawn(values, draws=100)
+    draws["b"][:50] = np.nan
+    draws["c"][:10] = np.nan
+    found = critical_difference(values, draws, sources=12)
+    assert found.left_out == ("b",)
+    assert np.isfinite(found.difference)

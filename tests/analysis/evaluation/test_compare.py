@@ -97,12 +97,12 @@ def test_sub_pools_are_studies_of_their_own(planted, study):
     truth, scores, sources = planted
     small = sources.loc[sources["width"] == 8, "source"]
     own = correlate(truth[truth["source"].isin(small)], scores, sources, resamples=5).agreement_of()
-    rows = study.stability[study.stability["family"] == "largest"].set_index("metric")
+    rows = study.stability[study.stability["division"] == "largest"].set_index("metric")
     assert set(rows["subpool"]) == {"without the largest (6 sources)"}
     for metric in ("good", "bad", "static_leaderboard", "source_dice"):
         assert rows.loc[metric, "weighted_kendall"] == pytest.approx(own.loc[metric, "weighted_kendall"])
     assert rows.loc["gap", "reason"] == ("" if "s03" in set(sources["source"]) - set(small) else "undefined on liver")
-    assert set(study.stability["family"]) == {"weak", "largest", "size", "one_source"}
+    assert set(study.stability["division"]) == {"weak", "largest", "size", "one_source"}
 
 
 def test_leaving_one_source_out_is_the_pool_without_it(planted, study):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.evaluation.controls import CONTROLS, control_scores, static_leaderboard
+from analysis.evaluation.controls import CONTROLS, control_scores, group_scores, static_leaderboard
 from analysis.truth.pools import Pool
 
 
@@ -16,6 +16,7 @@ POOLS = (pool("liver", "abc", 0.2, 0.4, 0.6), pool("lung", "abd", 0.5, 0.1, 0.3)
 FRAME = pd.DataFrame(
     {
         "source": list("abcd"),
+        "arch": ["unet", "unet", "vnet", "vnet"],
         "length": ["scratch", "long", "long", "long"],
         "parameters": [10, 20, 30, 40],
         "source_dice": [np.nan, 0.7, 0.8, np.nan],
@@ -76,3 +77,26 @@ def test_every_control_scores_every_pair():
 def test_an_unknown_source_is_named():
     with pytest.raises(ValueError, match="`sources` must have a row for each source of the truth, missing z"):
         scores((pool("liver", "az", 0.1, 0.2),))
+
+
+def test_a_family_scores_the_mean_of_its_sources_on_the_other_targets():
+    rows = scores()["score"]
+    # On the lung a is at +0.2, b at -0.2, d at 0: unet 0, vnet 0 (d); scratch is a alone.
+    assert rows["family"]["liver"].to_dict() == pytest.approx({"a": 0.0, "b": 0.0, "c": 0.0})
+    assert rows["family_pretrained"]["liver"].to_dict() == pytest.approx({"a": 0.2, "b": -0.2, "c": 0.0})
+    assert rows["pretrained"]["liver"].to_dict() == {"a": 0.0, "b": 1.0, "c": 1.0}
+    # On the liver a is at -0.2, b at 0, c at +0.2.
+    assert rows["family"]["lung"].to_dict() == pytest.approx({"a": -0.1, "b": -0.1, "d": 0.2})
+
+
+def test_a_family_column_goes_before_the_architecture():
+    found = group_scores({"a": 0.2, "b": -0.2, "d": 0.0}, FRAME.assign(family=["", "own", "", ""]))
+    assert found["family"]["b"] == pytest.approx(-0.2)
+    assert found["family"]["a"] == pytest.approx(0.2)
+
+
+def test_a_group_that_was_run_nowhere_else_says_so():
+    rows = control_scores(POOLS[:1], FRAME, others=POOLS[:1], generator=np.random.default_rng(0))
+    rows = rows[rows["metric"] == "family"]
+    assert rows["score"].isna().all()
+    assert set(rows["reason"]) == {"no source of its group was run on another target"}

@@ -169,6 +169,15 @@ def test_notes_say_what_holds_for_whom(clear, account):
     assert notes[0] == clear.verdict
 
 
+def test_what_the_choice_of_metrics_rests_on_is_written_once(clear, account):
+    chosen = replace(account, metric_choice="These are the default metrics & no others.")
+    assert order_table(clear, chosen).notes.count(chosen.metric_choice) == 1
+    assert json.loads(ranking_json(clear, chosen, {}))["metric_choice"] == chosen.metric_choice
+    assert ranking_page(clear, chosen).count("These are the default metrics &amp; no others.") == 1
+    assert "" not in order_table(clear, account).notes
+    assert json.loads(ranking_json(clear, account, {}))["metric_choice"] == ""
+
+
 def test_intervals_stand_in_the_wide_table_alone(clear, account):
     narrow, wide = (ranking_tables(clear, account, intervals=chosen)[0].groups[0][0] for chosen in (False, True))
     assert narrow[4] == "3"

@@ -97,7 +97,10 @@ def test_a_truth_is_compared_with_the_first(tuned):
     assert rows.loc[("decoder", "good"), "same_ranking"] == pytest.approx(1)
     assert rows.loc[("head", "good"), "same_ranking"] == pytest.approx(-1)
     assert rows.loc[("head", "good"), "kendall"] == pytest.approx(-rows.loc[("decoder", "good"), "kendall"])
-    assert rows.loc[("head", "good"), "reliability"] == pytest.approx(rows.loc[("decoder", "good"), "reliability"])
+    assert rows.loc[("head", "good"), "reliability"] == pytest.approx(
+        rows.loc[("decoder", "good"), "reliability"],
+        abs=0.01,  # both are simulated, from other draws
+    )
     assert set(rows["target"]) == {"liver"}
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from analysis.evaluation.correlate import correlate
 from analysis.tables.number_format import UNDEFINED
 from analysis.tables.study_tables import (
+    gain_table_of,
     latex_table,
     result_table,
     study_latex,
@@ -22,6 +23,7 @@ from analysis.tables.study_tables import (
 )
 from analysis.tables.tables import Table
 from analysis.tables.terminal import TerminalTable
+from analysis.truth.seed_case_bootstrap import CASE_COLUMNS
 
 
 def cells(table, name):
@@ -71,6 +73,52 @@ def test_truth_table_comes_first_and_names_the_means(study):
     assert names == ["mean", "mean by scan", "mean, without weak", "mean by scan, without weak"]
     assert cells(table, "mean, without weak")["sources x seeds"] == "10 x 4"
     assert [row[0] for row in table.groups[1]] == ["colon", "kidney", "liver", "lung", "spleen"]
+
+
+def test_reliability_is_also_over_cases_where_they_are_known(planted, study):
+    assert "over seeds [95%]" not in truth_table(study).columns
+    truth, scores, sources = planted
+    rows = [
+        (source, target, seed, tune, f"case{case}", "organ", dice + 0.05 * np.cos(7 * case * (place + 1)))
+        for place, (source, target, seed, tune, dice) in enumerate(truth.itertuples(index=False))
+        for case in range(5)
+        if target != "lung"
+    ]
+    known = correlate(truth, scores, sources, resamples=50, cases=pd.DataFrame(rows, columns=list(CASE_COLUMNS)))
+    table, row = truth_table(known), known.reliability_of("liver")
+    assert cells(table, "liver")["r Kendall [95%]"].startswith(f"{row['kendall']:.2f} [{row['kendall_low']:.2f}")
+    assert cells(table, "liver")["over seeds [95%]"].startswith(f"{row['kendall_over_seeds']:.2f} [")
+    assert "Over seeds only: lung." in table.notes
+    assert known.reliability_of()["noise"] == "seeds, on some targets also cases"
+
+
+def test_truth_table_says_whether_choosing_matters(study):
+    shown, row = cells(truth_table(study), "liver"), study.reliability_of("liver")
+    assert (shown["best - median"], shown["by noise alone"]) == (
+        f"{row['best_minus_median']:.3f}",
+        f"{row['by_noise']:.3f}",
+    )
+    assert row["best_minus_median"] > 3 * row["by_noise"]
+    assert "choosing a source does not matter" in truth_table(study).notes[0]
+
+
+def test_gain_comes_above_the_agreement(study):
+    tables = study_tables(study)
+    assert tables[1] == gain_table_of(study)
+    assert tables[2].title.startswith("Agreement with the truth")
+    means, targets = tables[1].groups
+    assert [row[:2] for row in means] == [("mean", "dynunet")]
+    assert [row[0] for row in targets] == ["colon", "kidney", "liver", "lung", "spleen"]
+    row = study.gain.iloc[0]
+    assert means[0][5] == f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]"
+
+
+def test_without_scratch_sources_the_gain_is_one_line(planted):
+    truth, scores, sources = planted
+    trained = sources.assign(length=sources["length"].replace("scratch", "long"))
+    table = gain_table_of(correlate(truth, scores, trained, resamples=20))
+    assert len(table.rows) == 1
+    assert "no pool has a source trained from scratch" in table.rows[0][0]
 
 
 def test_a_linear_probe_is_called_one(planted):
@@ -123,10 +171,10 @@ def test_an_empty_table_is_drawn():
 
 def test_markdown_and_latex_have_every_table(study):
     text = study_markdown(study)
-    assert text.count("### ") == 4
+    assert text.count("### ") == 5
     assert re.search(r"^\| good +\| ", text, re.MULTILINE)
     assert re.search(r"\| Pearson \[95%\] +\| Kendall \[95%\] +\| weighted Kendall \[95%\] +\|", text)
-    assert study_latex(study).count(r"\begin{tabular}") == 4
+    assert study_latex(study).count(r"\begin{tabular}") == 5
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import torch
 from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, names_in, prepare_config, resolved, run_command
+from benchmark.jobs.cli import BAD_INPUT, DIGESTS, names_in, prepare_config, resolved, run_command
+from benchmark.storage.digest import files_digest
 
 
 @pytest.fixture
@@ -120,6 +121,18 @@ def test_a_failed_job_is_in_its_log(run, place):
 def test_a_command_is_called_by_its_name(run, place):
     run(lambda cfg: logging.getLogger("x").info("hello"))
     assert [path.name for path in (place.folder / "outputs" / "hydra").iterdir()] == ["correlate"]
+
+
+def test_jobs_share_the_digests_of_files(run, place, monkeypatch):
+    path = place.folder / "case"
+    path.write_text("voxels", encoding="utf-8")
+    monkeypatch.setattr("benchmark.storage.digest_memory.RACY_NS", -1)
+    seen = []
+    run(lambda cfg: seen.append(files_digest([path])))
+    assert (place.folder / "outputs" / DIGESTS).is_file()
+    monkeypatch.setattr("benchmark.storage.digest.file_digest", lambda path: pytest.fail(f"read {path}"))
+    run(lambda cfg: seen.append(files_digest([path])))
+    assert seen[0] == seen[1]
 
 
 def test_every_task_can_be_a_target():

@@ -92,6 +92,18 @@ def test_comments_and_layout_do_not_matter(package):
     assert _key() == before
 
 
+def test_remembering_a_value_does_not_matter(package):
+    package("inner/first.py", "FIRST = 1\ndef read(path):\n    return digest(path) + 1\n")
+    before = _key()
+    wrapped = (
+        "from benchmark.storage.digest_memory import remembered\nFIRST = 1\ndef read(path):\n    return {}(path) + 1\n"
+    )
+    package("inner/first.py", wrapped.format("remembered(digest)"))
+    assert _key() == before
+    package("inner/first.py", wrapped.format("remembered(other)"))
+    assert _key() != before
+
+
 def test_code_that_is_not_imported_does_not_matter(package):
     before = _key()
     package("stranger.py", "STRANGER = 2\n")

@@ -1,0 +1,153 @@
+"""Digests of files, remembered between jobs in one SQLite file, so that unchanged files are not read again.
+
+A digest is reused if the file's absolute path, size, inode, modification time and change time are those under which it
+was computed. The file system sets the change time at every write and rename, and programs cannot set it back: content
+replaced under its former size and modification time is noticed, in a new inode and in the same one. The limit is a
+file system without change times (FAT): there, new content of the same size, in the same inode and with the modification
+time set back, goes unnoticed.
+
+The SQLite file is only a cache. It may be deleted at any time, and jobs without access to it compute every digest.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+
+RACY_NS = 2 * 10**9  # FAT's resolution is the coarsest: a younger file may change again without another time
+LOCK_SECONDS = 10.0  # a write takes milliseconds
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+TABLE = "CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, state TEXT, digest TEXT, checksum TEXT)"
+# after a power failure the rows' checksums, not the disk's order of writes, keep wrong digests out
+SETTINGS = "PRAGMA synchronous = OFF"
+
+log = logging.getLogger(__name__)
+_memory: ContextVar["DigestMemory | None"] = ContextVar("digest_memory", default=None)
+
+
+@contextmanager
+def remembering(path: Path) -> Iterator[None]:
+    """Remember digests in an SQLite file during the block; without such a block nothing is remembered."""
+    token = _memory.set(DigestMemory(path))
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
+def remembered(digest: Callable[[Path], str]) -> Callable[[Path], str]:
+    """Wrap `digest`, which computes the SHA-256 of a file's content, so that digests of unchanged files are remembered.
+
+    The code of a job counts as if `remembered(digest)` were `digest`, so keys do not depend on this module.
+    """
+    memory = _memory.get()
+    return digest if memory is None else partial(memory.digest, digest)
+
+
+class DigestMemory:
+    """Digests in an SQLite file, which several processes and threads may use at once.
+
+    A damaged file is replaced; if it cannot be read or written, it is no longer used. A log line says so.
+
+    Args:
+        path: The SQLite file; it and its folder are created when the first digest is remembered.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()  # a network's code may change the working directory
+        self._usable = True
+
+    def digest(self, compute: Callable[[Path], str], path: Path) -> str:
+        """The digest of a file: the remembered one, or the one computed now.
+
+        A file that changes while it is read, or changed less than 2 s before, is not remembered.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        started = time.time_ns()
+        state, changed = _state(path)
+        name = os.fsencode(path.absolute())
+        if (known := self._read(name, state)) is not None:
+            return known
+        digest = compute(path)
+        if started - changed >= RACY_NS and _is_still(path, state):
+            self._write(name, state, digest)
+        return digest
+
+    def _read(self, name: bytes, state: str) -> str | None:
+        if not self._usable or not self.path.is_file():
+            return None
+        with self._caught(), closing(self._connect()) as database:
+            database.execute(TABLE)
+            query = "SELECT digest, checksum FROM digests WHERE path = ? AND state = ?"
+            row = database.execute(query, (name, state)).fetchone()
+            if row is not None and row[1] == _checksum(name, state, row[0]):
+                return str(row[0])
+        return None
+
+    def _write(self, name: bytes, state: str, digest: str) -> None:
+        if not self._usable:
+            return
+        with self._caught():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as database:
+                database.execute(TABLE)
+                row = (name, state, digest, _checksum(name, state, digest))
+                database.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", row)
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection of one call only, since none may be used across a fork; each statement is a transaction.
+
+        The journal stays SQLite's default, since a write-ahead log must not be shared by several machines.
+        """
+        database = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
+        database.execute(SETTINGS)
+        return database
+
+    @contextmanager
+    def _caught(self) -> Iterator[None]:
+        """Replace a damaged file, or stop using one that fails otherwise; never raise."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            self._usable = code is not None and code & 0xFF in DAMAGED and self._removed()
+            outcome = "it is replaced" if self._usable else "files are digested without it"
+            log.warning("cannot use the remembered digests in %s: %s; %s", self.path, error, outcome)
+
+    def _removed(self) -> bool:
+        try:
+            self.path.unlink(missing_ok=True)
+            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+
+def _state(path: Path) -> tuple[str, int]:
+    """What must be equal for a file to count as unchanged, and the ns of its last change.
+
+    The file is opened, since a network file system compares its cached attributes with the server's only then.
+    """
+    with path.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+    state = f"{status.st_size} {status.st_ino} {status.st_mtime_ns} {status.st_ctime_ns}"
+    return state, max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_still(path: Path, state: str) -> bool:
+    try:
+        return _state(path)[0] == state
+    except OSError:
+        return False
+
+
+def _checksum(name: bytes, state: str, digest: object) -> str:
+    return hashlib.sha256(b"\0".join([name, state.encode(), str(digest).encode()])).hexdigest()

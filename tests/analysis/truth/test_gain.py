@@ -1,0 +1,132 @@
+"""The gain over training from scratch: planted gains, their interval, and what has none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.agreement.source_bootstrap import draw
+from analysis.truth.gain import GAIN_COLUMNS, NO_SCRATCH, gain_table
+from analysis.truth.pools import Pool, Scope
+
+SEEDS = 4
+
+
+def sources_of(*parts):
+    """A frame of sources from (name, architecture, width, length)."""
+    return pd.DataFrame(parts, columns=["source", "arch", "width", "length"])
+
+
+def table(sources, dice, *, targets=("liver", "lung"), resamples=2000, seed=0):
+    """The gains if `dice` (n, s), or a target -> (n, s), is the truth of every target."""
+    names = tuple(sources["source"])
+    pools = []
+    for target in targets:
+        values = dice[target] if isinstance(dice, dict) else dice
+        pools.append(Pool(target, "last", names, tuple(range(values.shape[1])), values))
+    draws = draw(names, resamples=resamples, generator=np.random.default_rng(seed))
+    return gain_table(pools, sources, draws=draws, generator=np.random.default_rng(seed + 1))
+
+
+def planted(*, gain, spread=0.02, noise=0.01, n=8, seed=0):
+    """Two architectures: network 0 of each is from scratch, the others are better by `gain` on average."""
+    generator = np.random.default_rng(seed)
+    parts, rows = [], []
+    for arch, base in (("unet", 0.4), ("vit", 0.6)):
+        for place in range(n + 1):
+            above = gain + spread * generator.standard_normal() if place else 0.0
+            parts.append((f"{arch}{place}", arch, 8, "long" if place else "scratch"))
+            rows.append(base + above + noise * generator.standard_normal(SEEDS))
+    return sources_of(*parts), np.array(rows)
+
+
+def test_a_planted_gain_is_measured_against_scratch_of_the_same_architecture():
+    sources, dice = planted(gain=0.1, noise=0.0, spread=0.0)
+    rows = table(sources, dice)
+    assert tuple(rows.columns) == GAIN_COLUMNS
+    assert list(rows["scope"]) == [Scope.MEAN] * 2 + [Scope.TARGET] * 4
+    assert list(rows["arch"]) == ["unet", "vit", "unet", "unet", "vit", "vit"]
+    np.testing.assert_allclose(rows["gain"], 0.1)
+    np.testing.assert_allclose(rows["scratch_dice"], [0.4, 0.6, 0.4, 0.4, 0.6, 0.6])
+    np.testing.assert_allclose(rows["dice"] - rows["scratch_dice"], rows["gain"])
+    np.testing.assert_allclose(rows[["gain_low", "gain_high"]], 0.1)
+    assert set(rows["sources"]) == {8}
+    assert set(rows["reason"]) == {""}
+
+
+def test_width_is_matched():
+    sources = sources_of(
+        ("narrow", "unet", 8, "long"), ("wide", "unet", 32, "short"),
+        ("scratch", "unet", 8, "scratch"), ("scratch_wide", "unet", 32, "scratch"),
+    )  # fmt: skip
+    dice = np.array([[0.5], [0.9], [0.4], [0.6]]) + np.zeros((1, 2))
+    row = table(sources, dice, targets=("liver",)).iloc[0]
+    assert row["gain"] == pytest.approx(((0.5 - 0.4) + (0.9 - 0.6)) / 2)
+    assert row["reason"] == "2 sources, an interval needs 3"
+    assert np.isnan([row["gain_low"], row["gain_high"]]).all()
+
+
+def test_sources_without_a_scratch_of_their_width_are_counted_out():
+    sources, dice = planted(gain=0.1)
+    sources.loc[sources["source"].isin(["unet1", "unet2"]), "width"] = 64
+    row = table(sources, dice, targets=("liver",)).iloc[0]
+    assert row["sources"] == 6
+    assert row["reason"] == "no scratch source of the width of 2 of 8 sources"
+
+
+def test_without_a_scratch_source_the_row_says_so():
+    sources, dice = planted(gain=0.1)
+    sources.loc[sources["source"] == "vit0", "length"] = "long"
+    rows = table(sources, dice).set_index(["arch", "scope"])
+    for scope in (Scope.MEAN, Scope.TARGET):
+        found = rows.loc[("vit", scope)]
+        assert (np.ravel(found["reason"]) == NO_SCRATCH).all()
+        assert np.isnan(np.ravel(found["gain"]).astype(float)).all()
+    assert np.isfinite(rows.loc[("unet", Scope.MEAN), "gain"]).all()
+
+
+def test_the_mean_is_over_the_targets_with_a_gain():
+    sources, dice = planted(gain=0.1)
+    pools = [
+        Pool("liver", "last", tuple(sources["source"]), tuple(range(SEEDS)), dice),
+        Pool("lung", "last", tuple(sources["source"]), tuple(range(SEEDS)), dice + 0.05 * (dice > 0.45)),
+        Pool("spleen", "last", tuple(sources["source"]), tuple(range(SEEDS)), dice).only(
+            set(sources["source"]) - {"unet0"}
+        ),
+    ]
+    draws = draw(sources["source"], resamples=200, generator=np.random.default_rng(0))
+    rows = gain_table(pools, sources, draws=draws, generator=np.random.default_rng(1))
+    unet = rows[rows["arch"] == "unet"].set_index("target")
+    assert unet.loc["", "gain"] == pytest.approx((unet.loc["liver", "gain"] + unet.loc["lung", "gain"]) / 2)
+    assert unet.loc["", "reason"] == f"without spleen: {NO_SCRATCH}"
+
+
+def test_the_interval_covers_what_other_sources_and_seeds_give():
+    # Planted: 8 sources above scratch by 0.1 on average (sd 0.02), noise 0.02 of each of 4 seeds, also of scratch.
+    hits = []
+    for seed in range(150):
+        sources, dice = planted(gain=0.1, noise=0.02, seed=seed)
+        row = table(sources, dice, targets=("liver",), resamples=400, seed=seed).iloc[0]
+        hits.append(row["gain_low"] <= 0.1 <= row["gain_high"])
+    assert 0.88 <= np.mean(hits) <= 0.995  # three standard errors around 0.93 to 0.98
+
+
+def test_a_noisy_scratch_network_widens_the_interval():
+    sources, dice = planted(gain=0.1, noise=0.0)
+    noisy = dice.copy()
+    noisy[0] += 0.1 * np.array([1, -1, 1, -1])
+    width = [table(sources, values, targets=("liver",)).iloc[0] for values in (dice, noisy)]
+    calm, wide = (row["gain_high"] - row["gain_low"] for row in width)
+    assert wide > 2 * calm
+
+
+def test_one_seed_is_an_interval_over_sources():
+    sources, dice = planted(gain=0.1)
+    row = table(sources, dice[:, :1], targets=("liver",)).iloc[0]
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+
+
+def test_a_pool_of_scratch_networks_has_no_row():
+    sources, dice = planted(gain=0.1)
+    rows = table(sources.assign(length="scratch"), dice)
+    assert rows.empty
+    assert tuple(rows.columns) == GAIN_COLUMNS
