@@ -42,13 +42,14 @@ def max_t_p(values: Array, null: Array, *, two_sided: bool = False) -> Array:
     if not null.size:
         return p
     centre, spread = null.mean(axis=1, keepdims=True), null.std(axis=1, keepdims=True)
+    spread[spread <= ROUNDING] = 0.0  # draws that differ by rounding only
     with np.errstate(invalid="ignore", divide="ignore"):
         t, draws = (values[known, None] - centre) / spread, (null - centre) / spread
     if two_sided:
         t, draws = np.abs(t), np.abs(draws)
-    highest = np.nanmax(draws, axis=0, initial=-np.inf)
+    highest = np.where(spread > 0, draws, -np.inf).max(axis=0)
     hits = (highest >= t - ROUNDING).sum(axis=1)
-    p[known] = np.where(np.isfinite(t[:, 0]), (1 + hits) / (1 + null.shape[1]), np.nan)
+    p[known] = np.where(spread[:, 0] > 0, (1 + hits) / (1 + null.shape[1]), np.nan)
     return p
 
 

@@ -2,7 +2,7 @@
 
 Demsar's diagram of mean ranks uses the tests of Friedman and Nemenyi, which take the targets as independent. Targets
 share their sources, so they are not: with a correlation of 0.5 between targets, Friedman's test claims a difference in
-25% of pools without any, at a nominal 5% (`analysis.coverage`). Here the difference comes from the bootstrap resamples
+20% of pools without any, at a nominal 5% (`analysis.coverage`). Here the difference comes from the bootstrap resamples
 of the sources, which all targets and metrics share. With T_j the mean agreement of metric j over targets and T*_j that
 of a resample,
 
@@ -87,10 +87,9 @@ def critical_difference(
     }
     left_out = tuple(name for name in ordered if name not in kept)
     if len(kept) < FEWEST or sources < FEWEST_SOURCES:
-        reason = (
-            f"needs at least {FEWEST} metrics that are defined on all targets and {FEWEST_SOURCES} sources, got "
-            f"{len(kept)} and {sources:.3g}"
-        )
+        reason = f"{sources:.3g} sources, at least {FEWEST_SOURCES} are needed"
+        if len(kept) < FEWEST:
+            reason = f"{len(kept)} metrics are defined on all targets, at least {FEWEST} are needed"
         return CriticalDifference(kept, float("nan"), float("nan"), left_out, reason)
     draws = np.array([resampled[name] for name in kept])
     draws = draws[:, np.isfinite(draws).all(axis=0)]

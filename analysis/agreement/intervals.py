@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.95
 UNDEFINED_SHARE = 0.2  # with more undefined resamples than this the others no longer represent the pool
+FEWEST_RESAMPLES = 10
 NOTHING = float("nan")
 ROUNDING = 1e-12  # equal rankings may differ in the last digits
 FEWEST_FAMILIES = 3  # two families have three resamples
@@ -87,6 +88,8 @@ def percentile_interval(resampled: Array, *, level: float = LEVEL) -> Interval:
         >>> percentile_interval(np.arange(101.0), level=0.5)
         Interval(low=25.0, high=75.0, reason='')
     """
+    if resampled.size < FEWEST_RESAMPLES:
+        return Interval(NOTHING, NOTHING, f"{resampled.size} resamples, at least {FEWEST_RESAMPLES} are needed")
     kept = resampled[np.isfinite(resampled)]
     if kept.size < (1 - UNDEFINED_SHARE) * resampled.size or not kept.size:
         return Interval(NOTHING, NOTHING, f"undefined in {resampled.size - kept.size} of {resampled.size} resamples")
@@ -153,8 +156,8 @@ def family_interval(over_sources: Interval, resampled: Array, families: int, *, 
     """The interval over families: what another choice of as many families could give.
 
     Sources of one family resemble each other, so an interval over sources is too narrow for that question. Few families
-    make coarse resamples, which are expanded as for a sample of so many, and the interval is never narrower than that
-    over sources.
+    make coarse resamples, which are too narrow where families do not matter, so the interval reaches at each end as far
+    as the wider of the two.
 
     Args:
         over_sources: The interval over sources.
@@ -166,12 +169,12 @@ def family_interval(over_sources: Interval, resampled: Array, families: int, *, 
         The interval; undefined for fewer than 3 families or where that over sources is.
 
     Example:
-        >>> family_interval(Interval(-0.1, 0.5), np.linspace(0, 0.8, 100), 4)
-        Interval(low=-0.1, high=0.79..., reason='')
+        >>> family_interval(Interval(-0.1, 0.5), np.linspace(0, 0.8, 101), 4)
+        Interval(low=-0.1, high=0.78, reason='')
     """
     if families < FEWEST_FAMILIES:
         return Interval(NOTHING, NOTHING, f"{families} families, an interval over families needs {FEWEST_FAMILIES}")
-    drawn = expanded_interval(resampled, families, level=level)
+    drawn = percentile_interval(resampled, level=level)
     if over_sources.reason or drawn.reason:
         return Interval(NOTHING, NOTHING, over_sources.reason or drawn.reason)
     return Interval(min(over_sources.low, drawn.low), max(over_sources.high, drawn.high))

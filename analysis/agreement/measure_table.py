@@ -49,18 +49,19 @@ class Measure:
         """(b,) the measure of many pools of the same size: scores (n,) or (b, n), dice (b, n)."""
         return measured([self], scores, row_sides(dice))[self.name]
 
-    def interval(self, draws: Array, n: float) -> Interval:
+    def interval(self, draws: Array, n: float, *, fewest: float = float("inf")) -> Interval:
         """The 95% interval from resamples of the measure, or of its difference between two metrics.
 
         Args:
             draws: (b,) float64, NaN where undefined.
             n: The number of sources drawn; the mean number for a mean over targets.
+            fewest: The smallest number on one of the targets.
 
         Returns:
             The percentile interval, expanded if n is at least `expanded_from`; undefined below `fewest` sources.
         """
-        if n < self.fewest:
-            reason = f"{n:.3g} sources, an interval of {self.name} needs {self.fewest}"
+        if min(n, fewest) < self.fewest:
+            reason = f"{min(n, fewest):.3g} sources, an interval of {self.name} needs {self.fewest}"
             return Interval(float("nan"), float("nan"), reason)
         if n >= max(self.expanded_from, 2):
             return expanded_interval(draws, n, level=self.level)

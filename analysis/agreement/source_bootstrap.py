@@ -6,7 +6,8 @@ metrics makes their differences paired.
 
 Sources of one family (of one architecture, unless the suite says otherwise) resemble each other, so the sources of
 different families are not exchangeable: they are permuted within their family, and there are resamples of whole
-families and within families next to the plain ones.
+families and within families next to the plain ones. Sources that are the only ones of their family are exchangeable
+with each other, and permuted among themselves.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -143,10 +144,14 @@ def _with_families(draws: SourceDraws, generator: np.random.Generator) -> Source
     resamples, codes = min(len(draws.counts), FAMILY_DRAWS), np.unique(draws.families, return_inverse=True)[1]
     number = codes.max() + 1
     of_families = generator.multinomial(number, np.full(number, 1 / number), size=resamples)[:, codes]
-    permutations, within = np.empty_like(draws.permutations), np.empty_like(draws.counts[:resamples])
+    within = np.empty_like(draws.counts[:resamples])
     for code in range(number):
         members = np.flatnonzero(codes == code)
         n = len(members)
-        permutations[:, members] = generator.permuted(np.tile(members, (len(permutations), 1)), axis=1)
         within[:, members] = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
+    permutations = np.empty_like(draws.permutations)
+    strata = np.where(np.bincount(codes)[codes] == 1, number, codes)  # those alone in their family are one stratum
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        permutations[:, members] = generator.permuted(np.tile(members, (len(permutations), 1)), axis=1)
     return replace(draws, permutations=permutations, of_families=of_families.astype(np.int64), within_families=within)

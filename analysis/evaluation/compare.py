@@ -53,7 +53,8 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
         reason = f"{' and '.join(undefined)} undefined" if undefined else "undefined in every resample"
         blank = dict.fromkeys(("difference", "low", "high", "probability", "p"), float("nan"))
         return row | blank | {"reason": reason}
-    interval = measure.interval(paired, min(first.counted, second.counted))
+    fewest = min(first.fewest, second.fewest)
+    interval = measure.interval(paired, min(first.counted, second.counted), fewest=fewest)
     ahead = float((draws > 0).mean() + (draws == 0).mean() / 2)
     row |= {"difference": difference, "low": interval.low, "high": interval.high, "probability": ahead}
     return row | {"p": _p(draws), "reason": interval.reason}

@@ -104,6 +104,8 @@ def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:
     """
     centred: dict[str, list[float]] = {}
     for pool in pools:
+        if not pool.sources:
+            continue  # it has no mean
         for source, dice in zip(pool.sources, pool.mean - pool.mean.mean(), strict=True):
             centred.setdefault(source, []).append(float(dice))
     return {source: sum(values) / len(values) for source, values in centred.items()}

@@ -127,13 +127,16 @@ def _differences(means: Mapping[str, Evaluation]) -> CriticalDifference:
     return critical_difference(
         {metric: mean.agreement.value[name] for metric, mean in compared.items()},
         {metric: mean.agreement.resampled[name] for metric, mean in compared.items()},
-        sources=min((mean.counted for mean in compared.values()), default=0.0),
+        sources=min(
+            (mean.fewest for mean in compared.values() if not np.isnan(mean.agreement.value[name])), default=0.0
+        ),
     )
 
 
 def _best_by_chance(means: Mapping[str, Evaluation], scores: pd.DataFrame) -> BestByChance:
     metrics = scores.loc[scores["kind"] == METRIC, "metric"].unique()
-    null = [means[metric].agreement.null[WEIGHTED_KENDALL.name] for metric in metrics]
+    drawn = (means[metric].agreement.null[WEIGHTED_KENDALL.name] for metric in metrics)
+    null = [values - values.mean() for values in drawn]  # within families the mean is what telling families apart gives
     return best_by_chance(np.array(null).reshape(len(null), -1))
 
 

@@ -41,7 +41,9 @@ class Evaluation:
         seconds: Seconds per score, mean over the pool; NaN if not recorded.
         reason: Why the agreement is NaN or which sources were left out; otherwise "".
         agreement: The agreement; all NaN if undefined.
-        families: The number of families among the sources of all targets.
+        families: The number of families among the sources; for a mean, the smallest number on one of the targets.
+        fewest: The number of sources with a finite score; for a mean, the smallest number on one of the targets.
+        averaged: Whether it is a mean of several evaluations.
         within_noise: Whether the Dice of the source with the highest score is within the noise of the seeds of the best
             (1 or 0); for a mean, the share of targets; NaN for a single seed.
     """
@@ -59,6 +61,8 @@ class Evaluation:
     reason: str
     agreement: Agreement
     families: int
+    fewest: float
+    averaged: bool
     within_noise: float
 
 
@@ -98,7 +102,9 @@ def evaluate(
         seconds=float(rows["seconds"].astype(float).mean()),
         reason="; ".join(dict.fromkeys(filter(None, (undefined, gaps)))),
         agreement=truth.undefined() if undefined else truth.only(kept).agreement(x[kept], freely=freely),
-        families=len(set(truth.draws.families)),
+        families=len(truth.draws.family_of(pool.sources)),
+        fewest=int(finite.sum()),
+        averaged=False,
         within_noise=float("nan") if undefined else _within_noise(pool, x, kept),
     )
 
@@ -132,7 +138,9 @@ def mean_evaluation(
         seconds=float(np.mean([part.seconds for part in parts])),
         reason=prefix + ", ".join(targets) if targets else "",
         agreement=_mean([part.agreement for part in parts], weights),
-        families=parts[0].families,
+        families=min(part.families for part in parts),
+        fewest=min(part.fewest for part in parts),
+        averaged=len(parts) > 1 or parts[0].averaged,
         within_noise=float(np.mean([part.within_noise for part in parts])),
     )
 

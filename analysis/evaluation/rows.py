@@ -107,8 +107,8 @@ def interval_of(evaluation: Evaluation, measure: Measure) -> Interval:
     if resampled is None:
         return UNKNOWN
     if measure is not PEARSON:
-        return measure.interval(resampled, evaluation.counted)
-    if evaluation.targets == 1:
+        return measure.interval(resampled, evaluation.counted, fewest=evaluation.fewest)
+    if not evaluation.averaged:
         return fisher_interval(value, int(evaluation.counted))
     return bca_interval(value, resampled, evaluation.agreement.jackknife[measure.name])
 

@@ -36,7 +36,8 @@ class Study:
         reliability: One row per subset, target or mean, and tune; `analysis.evaluation.rows.reliability_row`.
         gain: The gain over training from scratch, by target and architecture; `analysis.truth.gain`.
         differences: The critical difference between all metrics and controls.
-        best_by_chance: How high the best metric's weighted Kendall, mean over targets, gets by chance.
+        best_by_chance: How high the best metric's weighted Kendall, mean over targets, gets by chance; with several
+            families, above what telling these apart gives.
         comparisons: One row per subset, target or mean, tune, measure, metric and other;
             `analysis.evaluation.compare`.
         stability: One row per sub-pool and metric, means over targets; `analysis.evaluation.pool_stability`.

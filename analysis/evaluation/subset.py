@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from analysis.agreement.best_of_many import max_t_p
 from analysis.agreement.measure_table import PRIMARY
+from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from analysis.evaluation.compare import comparisons
 from analysis.evaluation.controls import CONTROL, with_controls
@@ -180,11 +181,20 @@ def _within_families(chosen: Sequence[Pool], scores: ScoreFrames, settings: Sett
     """The rows of agreement within families, on each target that has such and as means."""
     parts = [within_families(pool, draws, scores.by_target[pool.target], missing=settings.missing) for pool in chosen]
     known = [part for part in parts if part]
+    lacking = [pool.target for pool, part in zip(chosen, parts, strict=True) if not part]
     evaluations = {
         metric: _with_means([part[metric] for part in known], mean_evaluation, settings.scans)
         for metric in (scores.kinds if known else ())
     }
+    if lacking:
+        reason = f"no family of {FEWEST_SOURCES} sources on {', '.join(lacking)}"
+        evaluations = {metric: [_with_reason(item, reason) for item in items] for metric, items in evaluations.items()}
     return Rows(pd.DataFrame(), _agreement_rows(evaluations, {}, WITHIN_FAMILIES, scores.kinds), [], [], [])
+
+
+def _with_reason(item: Evaluation, reason: str) -> Evaluation:
+    """A mean over targets with one more reason; that of one target stays as it is."""
+    return item if item.scope == Scope.TARGET else replace(item, reason="; ".join(filter(None, (item.reason, reason))))
 
 
 def _rows(

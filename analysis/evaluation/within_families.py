@@ -36,8 +36,8 @@ def within_families(
     means: dict[str, Evaluation] = {}
     for metric, rows in scores.items() if families else ():
         parts = [evaluate(truth, rows, metric=metric, missing=missing) for truth in truths]
-        weights = [float(len(members)) for members in families]
-        mean = mean_evaluation(parts, scope=Scope.TARGET, target=pool.target, weights=weights)
+        kept = [part for part in parts if missing == "nan" or part.counted >= FEWEST_SOURCES] or parts
+        mean = mean_evaluation(kept, scope=Scope.TARGET, target=pool.target, weights=[part.sources for part in kept])
         reasons = dict.fromkeys(f"within a family: {part.reason}" for part in parts if part.reason)
         means[metric] = replace(mean, targets=1, reason="; ".join(reasons))
     return means

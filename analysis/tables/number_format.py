@@ -35,6 +35,16 @@ def p_value(value: float) -> str:
     return "<0.001" if value < 0.001 else number(value, digits=3)
 
 
+def p_text(value: float) -> str:
+    """A p-value in a sentence.
+
+    Example:
+        >>> p_text(0.0004), p_text(0.04)
+        ('p < 0.001', 'p = 0.040')
+    """
+    return f"p {p_value(value).replace('<', '< ')}" if value < 0.001 else f"p = {p_value(value)}"
+
+
 def plain(value: object) -> str:
     """Format any value: whole numbers without digits, other numbers with two, all else as it is."""
     if isinstance(value, float | np.floating):

@@ -286,6 +286,13 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     )
 
 
+def _within_notes(study: Study) -> list[str]:
+    """Why agreement within families is undefined, or not that of all targets."""
+    rows = study.agreement_of(subset=WITHIN_FAMILIES)["reason"]
+    by_reason = {reason: ", ".join(map(str, part.index)) for reason, part in rows[rows != ""].groupby(rows, sort=False)}
+    return [f"within families, {metrics}: {reason}." for reason, metrics in by_reason.items()]
+
+
 def weighted_kendall_notes(study: Study) -> list[str]:
     """What weighted Kendall is, what scores that tell nothing reach in this pool, and why it has no interval."""
     means: Mapping[Any, Row] = study.agreement_of().to_dict("index")
@@ -297,8 +304,11 @@ def weighted_kendall_notes(study: Study) -> list[str]:
             f" For scores independent of the Dice, its mean over the targets of this study ({random['targets']}) is "
             f"{average} on average and above {high} in 5%."
         )
-    reasons = dict.fromkeys(row["interval_reason"] for row in means.values() if row["interval_reason"])
-    return [named, *(f"No interval: {reason}." for reason in reasons)]
+    without: dict[str, list[str]] = {}
+    for metric, row in means.items():
+        if row["interval_reason"] and np.isfinite(row[PRIMARY]):
+            without.setdefault(row["interval_reason"].replace(PRIMARY, LABELS[PRIMARY]), []).append(str(metric))
+    return [named, *(f"No interval of {', '.join(metrics)}: {reason}." for reason, metrics in without.items())]
 
 
 def target_table(study: Study, *, measure: str = PRIMARY) -> Table:

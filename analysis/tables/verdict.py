@@ -13,12 +13,14 @@ import numpy as np
 
 from analysis.evaluation.controls import CONTROL, HINDSIGHT, METRIC
 from analysis.evaluation.study import WITHIN_FAMILIES, Study
-from analysis.tables.number_format import counted, number, p_value, with_interval
+from analysis.tables.number_format import counted, number, p_text, with_interval
 from analysis.tables.study_tables import PRIMARY, STATIC
 from analysis.tables.tables import Row
+from analysis.truth.pools import families_of
 
 LEVEL = 0.05
 AT_CEILING = 0.95  # from this share of the ceiling on, a metric does as well as a perfect predictor
+MOST_OF_IT = 0.5  # share of an agreement from which telling families apart makes most of it
 SMALLEST_CHANCE = 0.02  # a chance level that a reader should know
 Rows = Mapping[str, Row]
 Answer = Literal["yes", "ahead", "behind", "no", "undefined"]
@@ -81,15 +83,16 @@ def _on_metric(study: Study, rows: Rows, metric: str) -> str:
     if metric not in rows:
         return f"{name} was not scored in this study."
     if np.isnan(rows[metric][PRIMARY]):
-        return f"The agreement of {name} is undefined ({rows[metric]['reason']})."
+        return f"The agreement of {name} is {_finding(study, metric, rows[metric])}."
     answer = _answer(study, metric)
     words = "did not beat the static leaderboard but did worse" if answer == "no" else WORDS[answer]
     text = f"{name} {words}: weighted Kendall {with_interval(rows[metric], PRIMARY)} ({_of_ceiling(rows[metric])})"
     if answer != "undefined":
         row = study.comparison(metric, STATIC, measure=PRIMARY)
         text += (
-            f" against {rows[STATIC][PRIMARY]:.2f}, a difference of {row['difference']:.2f} "
-            f"[{row['low']:.2f}, {row['high']:.2f}]; it is ahead in {100 * row['probability']:.0f}% of the resamples"
+            f" against {number(rows[STATIC][PRIMARY])}, a difference of {number(row['difference'])} "
+            f"[{number(row['low'])}, {number(row['high'])}]; it is ahead in {100 * row['probability']:.0f}% of the "
+            "resamples"
         )
     return f"{text}. {_shown(study, metric, rows[metric])}"
 
@@ -98,43 +101,51 @@ def _shown(study: Study, metric: str, row: Row) -> str:
     """Whether agreement was shown, by the interval over sources and within families."""
     low, high = float(row[f"{PRIMARY}_low"]), float(row[f"{PRIMARY}_high"])
     if np.isnan([low, high]).any():
-        return "Too few sources for an interval."
+        return f"It has no interval ({row['interval_reason']})."
     if high < 0:
         return "It ranks the sources in reverse."
-    within = _within_families(study, metric)
+    within = _within_families(study, metric, row)
     if not low > 0:
         return "No agreement was shown."
     return f"It agrees with the truth{f', but {within}' if within else ''}."
 
 
-def _within_families(study: Study, metric: str) -> str:
+def _within_families(study: Study, metric: str, row: Row) -> str:
     """Words for an agreement that is not shown within families; "" where it is, or where there is one family."""
-    row: Row = study.agreement_of(subset=WITHIN_FAMILIES).to_dict("index").get(metric, {})
-    if not row or not row[f"{PRIMARY}_p"] > LEVEL:
+    part: Row = study.agreement_of(subset=WITHIN_FAMILIES).to_dict("index").get(metric, {})
+    if not part or part[f"{PRIMARY}_p"] <= LEVEL:
         return ""
-    return (
-        f"only by telling families of sources apart: within families {number(row[PRIMARY])} "
-        f"(p = {p_value(row[f'{PRIMARY}_p'])})"
-    )
+    value, chance = float(part[PRIMARY]), float(row[f"{PRIMARY}_chance"])
+    reasons = study.agreement_targets(metric, subset=WITHIN_FAMILIES)["reason"]
+    undefined = "; ".join(dict.fromkeys(str(reason) for reason in reasons if reason))
+    within = f"{number(value)}, {p_text(part[f'{PRIMARY}_p'])}" if np.isfinite(value) else undefined
+    text = f"within families no agreement was shown ({within})"
+    if chance >= MOST_OF_IT * float(row[PRIMARY]):
+        return f"only by telling families of sources apart, which alone gives {number(chance)}: {text}"
+    return text
 
 
 def _on_best(study: Study, rows: Rows, metric: str) -> str:
-    best = next((name for name, row in rows.items() if row["kind"] == METRIC and np.isfinite(row[PRIMARY])), "")
-    if not best:
+    estimates = [name for name, row in rows.items() if row["kind"] == METRIC and np.isfinite(row[PRIMARY])]
+    if not estimates:
         return "No estimate has a defined agreement."
-    chance = study.best_by_chance
+    best, chance = estimates[0], study.best_by_chance
+    if len(estimates) == 1:
+        return ""
     if best == metric:
-        return f"It was the best of {chance.metrics} estimates here."
+        return f"It was the best of {len(estimates)} estimates here."
     row, p = rows[best], float(rows[best][f"{PRIMARY}_p_max"])
+    several = families_of(study.sources).nunique() > 1
+    by_chance = "gains by chance, above what telling families apart gives," if several else "by chance is"
     text = (
-        f"The best of {chance.metrics} estimates here was {_readable(best)}, weighted Kendall "
-        f"{with_interval(row, PRIMARY)}; the best of as many by chance is {number(chance.mean)} on average and above "
+        f"The best of {len(estimates)} estimates here was {_readable(best)}, weighted Kendall "
+        f"{with_interval(row, PRIMARY)}; the best of as many {by_chance} {number(chance.mean)} on average and above "
         f"{number(chance.high)} in 5%. Corrected for having looked at all of them, "
     )
     if not p <= LEVEL:
-        return f"{text}no agreement was shown (p = {p_value(p)})."
-    within = _within_families(study, best)
-    agrees = f"it agrees with the truth (p = {p_value(p)}){f', but {within}' if within else ''}"
+        return f"{text}no agreement was shown ({p_text(p)})."
+    within = _within_families(study, best, row)
+    agrees = f"it agrees with the truth ({p_text(p)}){f', but {within}' if within else ''}"
     return f"{text}{agrees}; it {WORDS[_answer(study, best, of_many=True)]}."
 
 
@@ -144,7 +155,8 @@ def _on_controls(rows: Rows) -> str:
     if not best:
         return ""
     chance = float(controls[best][f"{PRIMARY}_chance"])
-    tied = f" (its ties alone give {number(chance)})" if abs(chance) >= SMALLEST_CHANCE else ""
+    shown = chance >= SMALLEST_CHANCE and controls[best]["score_ties"] > 0
+    tied = f" (its ties alone give {number(chance)})" if shown else ""
     return f"The best control was {_readable(best)} with {with_interval(controls[best], PRIMARY)}{tied}."
 
 
@@ -172,15 +184,15 @@ def _finding(study: Study, name: str, row: Row) -> str:
         reasons = "; ".join(dict.fromkeys(str(reason) for reason in by_target["reason"] if reason))
         return f"{row['reason']}: {reasons}" if reasons else str(row["reason"])
     low, high = float(row[f"{PRIMARY}_low"]), float(row[f"{PRIMARY}_high"])
-    if low > 0:
-        words = "agrees with the truth"
-    else:
-        words = "ranks the sources in reverse" if high < 0 else "no agreement was shown"
+    words = "no agreement was shown"
+    if np.isnan([low, high]).any():
+        words = f"has no interval ({row['interval_reason']})"
+    elif low > 0 or high < 0:
+        words = "agrees with the truth" if low > 0 else "ranks the sources in reverse"
     share = float(row[f"{PRIMARY}_share"])
-    perfect = (
-        f", as well as a perfect predictor would ({100 * share:.0f}% of the ceiling)" if share >= AT_CEILING else ""
-    )
-    within = _within_families(study, name) if low > 0 else ""
+    as_perfect = f", as well as a perfect predictor would ({100 * share:.0f}% of the ceiling)"
+    perfect = as_perfect if share >= AT_CEILING and low > 0 else ""
+    within = _within_families(study, name, row) if low > 0 else ""
     notes = "".join(f"; {note}" for note in (within, row["reason"]) if note)
     return f"{words}{perfect}: {with_interval(row, PRIMARY)}{notes}"
 

@@ -19,6 +19,7 @@ from analysis.truth.pools import FEWEST_SOURCES, SCRATCH, Pool, Scope
 from analysis.truth.seed_case_bootstrap import FEWEST_SEEDS, drawn_counts
 
 GAIN_COLUMNS = ("scope", "target", "arch", "sources", "scratch_dice", "dice", "gain", "gain_low", "gain_high", "reason")
+UNKNOWN_ARCH = "unknown"
 NO_SCRATCH = "no scratch source of this architecture and width"
 
 
@@ -47,7 +48,8 @@ class Gain:
     def interval(self) -> Interval:
         """The 95% interval over sources and seeds."""
         if self.sources < FEWEST_SOURCES:
-            return Interval(np.nan, np.nan, f"{self.sources:.3g} sources, an interval needs {FEWEST_SOURCES}")
+            number = f"{self.sources:.3g} source" + ("" if self.sources == 1 else "s")
+            return Interval(np.nan, np.nan, f"{number}, an interval needs {FEWEST_SOURCES}")
         return expanded_interval(self.resampled, self.sources)
 
 
@@ -64,7 +66,8 @@ def gain_table(
 
     Returns:
         Columns `GAIN_COLUMNS`, Dice as fractions; `scope` is a `Scope`. The means over the targets that have a gain
-        come first. Without a scratch source the gain is NaN with the reason.
+        come first. Without a scratch source the gain is NaN with the reason; so it is for an architecture or width
+        that is not recorded (NaN).
     """
     facts = sources.set_index("source")
     by_arch: dict[str, list[Gain]] = {}
@@ -82,13 +85,14 @@ def _gains(
 ) -> Iterator[tuple[str, Gain]]:
     here = facts.loc[list(pool.sources), ["arch", "width", "length"]].assign(place=range(len(pool.sources)))
     counts, seeds = draws.counts_of(pool.sources), _seed_weights(pool, len(draws.counts), generator)
-    for arch, rows in here.groupby("arch", sort=True):
-        trained, untrained = rows[rows["length"] != SCRATCH], rows[rows["length"] == SCRATCH]
+    for arch, rows in here.groupby("arch", sort=True, dropna=False):
+        trained = rows[rows["length"] != SCRATCH]
+        untrained = rows[rows["length"] == SCRATCH].dropna(subset=["arch", "width"])  # unknown ones match no source
         scratch = {}
         for width in untrained["width"].unique():
             scratch[width] = pool.dice[untrained.loc[untrained["width"] == width, "place"]].mean(axis=0)
         if not trained.empty:
-            yield str(arch), _gain(pool, trained, scratch, counts, seeds)
+            yield UNKNOWN_ARCH if pd.isna(arch) else str(arch), _gain(pool, trained, scratch, counts, seeds)
 
 
 def _gain(pool: Pool, trained: pd.DataFrame, scratch: Mapping[int, Array], counts: Counts, seeds: Array) -> Gain:

@@ -136,20 +136,38 @@ def crossed_halves(cases: Array, *, generator: np.random.Generator, number: int 
 def case_values(cases: Array) -> Array:
     """The contribution of each case to the Dice; its mean over cases is the Dice, the mean over classes of class means.
 
+    For source and seed i, case j contributes the Dice plus what its classes are above their means,
+
+        value_ij = sum_k w_jk (d_ijk - mean_ik) + mean over k of mean_ik,    w_jk = m / (K m_k)
+
+    with mean_ik the mean over the m_k of m cases that have class k, w_jk = 0 for the others, and K the number of
+    classes. Without subtracting mean_ik, a case that lacks a class would differ from the others even if all cases were
+    alike. The variance over cases is too low for a class that few cases have, by the factor (1 - 1/m_k) / (1 - 1/m): a
+    class that only one case has contributes no variance.
+
     Args:
         cases: (n, s, m, k) float64, NaN where a case lacks the class.
 
     Returns:
-        (n, s, m) float64.
+        (n, s, m) float64; NaN if no class counts (`classes_of_cases`).
 
     Example:
         >>> case_values(np.array([[[[0.5, 0.25], [0.75, np.nan]]]])).tolist()
-        [[[0.5, 0.375]]]
+        [[[0.375, 0.5]]]
     """
-    present = np.asarray(np.isfinite(cases).all(axis=(0, 1)))  # (m, k)
-    having = present.sum(axis=0)
-    weights = np.where(present, len(present) / np.maximum(having, 1), 0.0) / (having > 0).sum()
-    return cast("Array", (np.nan_to_num(cases) * weights).sum(axis=-1))
+    present = classes_of_cases(cases)
+    kept = present.any(axis=0)
+    if not kept.any():
+        return np.full(cases.shape[:-1], np.nan)
+    present, dice = present[:, kept], cases[..., kept]
+    means = dice.mean(axis=2, keepdims=True, where=present)
+    above = np.where(present, (dice - means) / present.mean(axis=0), 0.0)
+    return cast("Array", (above + means).mean(axis=-1))
+
+
+def classes_of_cases(cases: Array) -> NDArray[np.bool_]:
+    """(m, k) bool, whether a class of a case counts: it has a Dice for every source and seed."""
+    return cast("NDArray[np.bool_]", np.isfinite(cases).all(axis=(0, 1)))
 
 
 def seed_variances(dice: Array) -> Array:

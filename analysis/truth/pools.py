@@ -115,7 +115,8 @@ def families_of(sources: pd.DataFrame) -> "pd.Series[str]":
     table = sources.set_index("source")
     if "family" not in table:
         return table["arch"]
-    return table["family"].where(table["family"].fillna("") != "", table["arch"])
+    family = table["family"].astype(object)  # a column without any entry is read as numbers
+    return family.where(family.fillna("") != "", table["arch"])
 
 
 def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:

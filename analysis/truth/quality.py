@@ -11,12 +11,13 @@ from analysis.agreement.bootstrap import Array, Counts
 from analysis.agreement.measure_table import FEWEST, PRIMARY
 from analysis.agreement.source_bootstrap import SourceDraws
 from analysis.truth.ceiling import calibrate
-from analysis.truth.halves import FEWEST_CASES, Halves, crossed_halves, seed_halves, seed_variances
+from analysis.truth.halves import FEWEST_CASES, Halves, classes_of_cases, crossed_halves, seed_halves, seed_variances
 from analysis.truth.pools import Pool, Scope
 from analysis.truth.reliability import ALIKE, why_unreliable
 
 MOST_RESAMPLES = 300  # of the shared draws: the ends of an interval then vary by about 0.02
 RESAMPLED_CROSSINGS = 40  # of each resample; more change its mean agreement by less than 0.01
+NO_CLASS = "over seeds only: no class has a Dice for every source, seed and case that has it"
 
 
 class Noise(StrEnum):
@@ -110,9 +111,8 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
         seeds = main = _figures(pool, seed_halves(pool.dice), counts, generator)
         noise, why = Noise.SEEDS, f"{ALIKE} of the seeds" if seeds.alike else ""
     if not why and pool.cases is not None and pool.cases.shape[2] >= FEWEST_CASES:
-        both = _figures(pool, crossed_halves(pool.cases, generator=generator), counts, generator)
-        why = f"over seeds only: {ALIKE} of the seeds and test cases" if both.alike else ""
-        noise, main = (Noise.SEEDS, seeds) if both.alike else (Noise.SEEDS_AND_CASES, both)
+        both, why = _over_cases(pool, pool.cases, counts, generator)
+        noise, main = (Noise.SEEDS, seeds) if why else (Noise.SEEDS_AND_CASES, both)
     few = f"{n} sources, an interval of the reliability needs {FEWEST}" if not why and n < FEWEST else ""
     outside = "; ".join(f"without {source}: {reason}" for source, reason in pool.left_out.items())
     return Quality(
@@ -132,6 +132,14 @@ def quality(pool: Pool, *, draws: SourceDraws, generator: np.random.Generator) -
         over_seeds=seeds.reliability,
         ceiling=main.ceiling,
     )
+
+
+def _over_cases(pool: Pool, cases: Array, counts: Counts, generator: np.random.Generator) -> tuple[_Figures, str]:
+    """The figures over seeds and test cases, and the reason if there are none."""
+    if not classes_of_cases(cases).any():
+        return _nothing(len(counts)), NO_CLASS
+    both = _figures(pool, crossed_halves(cases, generator=generator), counts, generator)
+    return both, f"over seeds only: {ALIKE} of the seeds and test cases" if both.alike else ""
 
 
 def _figures(pool: Pool, halves: Halves, counts: Counts, generator: np.random.Generator) -> _Figures:

@@ -54,8 +54,8 @@ def why_unreliable(dice: Array) -> str:
     """Return the reason why a truth of shape (n, s) has no reliability, or "" if it has."""
     n, s = dice.shape
     if n < FEWEST_SOURCES:
-        return f"{n} sources, at least {FEWEST_SOURCES} are needed"
-    return "" if s > 1 else f"{s} seeds, at least 2 are needed"
+        return f"{n} source{'' if n == 1 else 's'}, at least {FEWEST_SOURCES} are needed"
+    return "" if s > 1 else f"{s} seed{'' if s == 1 else 's'}, at least 2 are needed"
 
 
 def spearman_brown(half: Array, *, lengthening: float = 2.0) -> Array:

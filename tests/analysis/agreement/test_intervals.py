@@ -40,10 +40,11 @@ def test_bca_interval_is_scipys():
 
 
 def test_too_many_undefined_resamples_leave_no_interval():
-    values = np.where(np.arange(10) < 3, np.nan, 0.5)
-    assert percentile_interval(values).reason == "undefined in 3 of 10 resamples"
-    assert bca_interval(0.5, values, np.ones(4)).reason == "undefined in 3 of 10 resamples"
-    assert percentile_interval(values[2:]).reason == ""
+    values = np.where(np.arange(20) < 6, np.nan, 0.5)
+    assert percentile_interval(values).reason == "undefined in 6 of 20 resamples"
+    assert bca_interval(0.5, values, np.ones(4)).reason == "undefined in 6 of 20 resamples"
+    assert percentile_interval(values[4:]).reason == ""
+    assert percentile_interval(values[11:]).reason == "9 resamples, at least 10 are needed"
     assert (
         bca_interval(0.5, np.linspace(0, 1, 50), np.array([0.1, np.nan])).reason
         == "undefined without one of the sources"

@@ -36,6 +36,12 @@ def test_static_leaderboard_by_hand():
     assert found == pytest.approx({"a": 0.0, "b": -0.1, "c": 0.2, "d": 0.0})
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_empty_pool_does_not_count():
+    empty = POOLS[0].only(())
+    assert static_leaderboard([empty, *POOLS]) == static_leaderboard(POOLS)
+
+
 def test_static_control_looks_at_the_other_targets_alone():
     found = scores()["score"]["static_leaderboard"]
     assert found["liver"][["a", "b"]].tolist() == pytest.approx([0.2, -0.2])

@@ -150,7 +150,7 @@ def test_one_seed_has_no_reliability_and_says_so(planted):
     found = correlate(truth[truth["seed"] == 0], scores, sources, resamples=20)
     row = found.reliability_of()
     assert np.isnan(row["kendall"])
-    assert "1 seeds, at least 2 are needed" in row["reason"]
+    assert "1 seed, at least 2 are needed" in row["reason"]
     rows = found.agreement_of()
     assert rows.loc["good", "kendall"] > 0.5
     assert np.isnan(rows.loc["good", "kendall_share"])

@@ -55,7 +55,8 @@ def test_a_metric_that_tells_families_apart_is_called_that(study):
     assert chance == pytest.approx(overall.loc["teller", "weighted_kendall"], abs=0.15)
     assert abs(within.loc["teller", "weighted_kendall"]) < 0.3
     finding = verdict(study).findings["teller"]
-    assert "only by telling families of sources apart: within families" in finding
+    assert "only by telling families of sources apart, which alone gives " in finding
+    assert "within families no agreement was shown (" in finding
     assert "only by telling families of sources apart" in verdict(study, metric="teller").sentences[0]
 
 
@@ -141,3 +142,61 @@ def test_one_family_draws_as_before():
     assert draws.of_families is None
     with pytest.raises(ValueError, match="the sources must be of several families"):
         draws.of_each_family()
+
+
+def test_a_score_that_is_alike_within_each_family_only_tells_them_apart():
+    truth, scores, sources = two_families()
+    only = scores[scores["metric"] == "good"].assign(metric="ccfv")
+    only["score"] = [float(FAMILIES[name] == "unet") for name in only["source"]]
+    study = correlate(truth, only, sources, resamples=200)
+    sentence = verdict(study).sentences[0]
+    assert "It agrees with the truth, but only by telling families of sources apart, which alone gives " in sentence
+    assert "within a family: all scores are alike" in sentence
+    assert any(note.startswith("within families, ccfv: ") for note in result_table(study).notes)
+
+
+def test_no_family_effect_is_claimed_where_there_is_none():
+    families = {f"s{place:02d}": f"f{place % 4}" for place in range(12)}
+    generator = np.random.default_rng(5)
+    truth, scores, sources = two_families(families=dict.fromkeys(families, "unet"))
+    noisy = scores.assign(score=scores["score"] + 0.05 * generator.normal(size=len(scores)))
+    study = correlate(truth, noisy, sources.assign(arch=list(families.values())), resamples=200)
+    assert "telling families of sources apart" not in verdict(study, metric="good").sentences[0]
+
+
+def test_sources_alone_in_their_family_are_permuted_among_themselves():
+    zoo = {f"s{place:02d}": f"arch{place}" for place in range(12)}
+    truth, scores, sources = two_families(families=zoo)
+    study = correlate(truth, scores.replace({"metric": {"good": "ccfv"}}), sources, resamples=300)
+    row = study.agreement_of().loc["ccfv"]
+    assert row["weighted_kendall_p"] < 0.01
+    assert abs(row["weighted_kendall_chance"]) < 0.1
+    assert study.agreement_of(subset=WITHIN_FAMILIES).empty
+    draws = draw(
+        "abcdefg",
+        resamples=200,
+        generator=np.random.default_rng(0),
+        families=dict(zip("abcdefg", "xxyyzuv", strict=True)),
+    )
+    strata = np.array([0, 0, 1, 1, 2, 2, 2])
+    assert (strata[draws.permutations] == strata).all()
+    assert len({tuple(row) for row in draws.permutations[:, 4:]}) == 6
+
+
+def test_targets_without_a_family_of_three_are_named():
+    truth, scores, sources = two_families()
+    few = [f"s{place:02d}" for place in (0, 1, 8, 9)]
+    kept = (truth["target"] != "liver") | truth["source"].isin(few)
+    study = correlate(truth[kept], scores, sources, resamples=50)
+    row = study.agreement_of(subset=WITHIN_FAMILIES).loc["good"]
+    assert row["targets"] == 2
+    assert row["reason"] == "no family of 3 sources on liver"
+
+
+def test_a_family_with_too_few_scores_is_left_out_of_the_mean():
+    truth, scores, sources = two_families()
+    lost = (scores["metric"] == "good") & (scores["source"] > "s09")
+    study = correlate(truth, scores[~lost], sources, resamples=50, missing="leave_out")
+    row = study.agreement_of("lung", subset=WITHIN_FAMILIES).loc["good"]
+    assert np.isfinite(row["weighted_kendall"])
+    assert "within a family: 2 sources, at least 3 are needed" in row["reason"]

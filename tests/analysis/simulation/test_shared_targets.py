@@ -19,7 +19,7 @@ def test_the_critical_difference_holds_its_level_and_friedman_s_test_does_not(re
     for rows in results.values():
         assert holds(rows["p <= 0.05, critical difference"])
         assert not rows["p <= 0.05, Friedman's test"].required
-        assert rows["p <= 0.05, Friedman's test"].value > 0.5  # 0.8 of 1,000 pools
+        assert rows["p <= 0.05, Friedman's test"].value > 0.3  # 0.57 and 0.65 of 1,000 pools
 
 
 def test_the_mean_over_targets_has_a_p_value_and_an_interval_that_hold(results, holds):

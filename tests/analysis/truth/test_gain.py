@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.agreement.source_bootstrap import draw
-from analysis.truth.gain import GAIN_COLUMNS, NO_SCRATCH, gain_table
+from analysis.truth.gain import GAIN_COLUMNS, NO_SCRATCH, UNKNOWN_ARCH, gain_table
 from analysis.truth.pools import Pool, Scope
 
 SEEDS = 4
@@ -82,6 +82,23 @@ def test_without_a_scratch_source_the_row_says_so():
         assert (np.ravel(found["reason"]) == NO_SCRATCH).all()
         assert np.isnan(np.ravel(found["gain"]).astype(float)).all()
     assert np.isfinite(rows.loc[("unet", Scope.MEAN), "gain"]).all()
+
+
+def test_an_unknown_width_or_architecture_matches_no_scratch_source():
+    sources, dice = planted(gain=0.1)
+    unknown = sources.assign(width=sources["width"].where(sources["arch"] != "vit"))
+    rows = table(unknown, dice).set_index("arch")
+    assert set(rows.loc["vit", "reason"]) == {NO_SCRATCH}
+    np.testing.assert_allclose(rows.loc["unet", "gain"], table(sources, dice).set_index("arch").loc["unet", "gain"])
+    rows = table(sources.assign(arch=sources["arch"].where(sources["arch"] != "vit")), dice).set_index("arch")
+    assert set(rows.index) == {"unet", UNKNOWN_ARCH}
+    assert set(rows.loc[UNKNOWN_ARCH, "reason"]) == {NO_SCRATCH}
+    assert rows.loc[UNKNOWN_ARCH, "gain"].isna().all()
+
+
+def test_a_single_source_is_counted_as_one():
+    sources = sources_of(("one", "unet", 8, "long"), ("scratch", "unet", 8, "scratch"))
+    assert table(sources, np.array([[0.5, 0.5], [0.4, 0.4]]))["reason"].iloc[0] == "1 source, an interval needs 3"
 
 
 def test_the_mean_is_over_the_targets_with_a_gain():

@@ -79,6 +79,36 @@ def test_case_values_average_to_the_mean_over_classes():
         assert case_values(cases)[source, seed].mean() == pytest.approx(np.mean(of_classes))
 
 
+@pytest.mark.parametrize("having", [12, 6, 2, 1])
+def test_a_missing_class_is_no_noise_of_cases(having):
+    # Planted: each class is as good on every case that has it, so that the only noise is that of the seeds.
+    generator = np.random.default_rng(0)
+    cases = generator.uniform(0.4, 0.8, (12, 1, 1, 2)) + 0.005 * generator.standard_normal((12, 3, 1, 1))
+    cases = np.repeat(cases, 12, axis=2)
+    cases[:, :, having:, 1] = np.nan
+    dice = np.nanmean(cases, axis=2).mean(axis=-1)
+    np.testing.assert_allclose(case_values(cases), np.repeat(dice[..., None], 12, axis=-1))
+    variance = crossed_halves(cases, generator=generator, number=2).variance
+    np.testing.assert_allclose(variance, seed_halves(dice).variance, atol=1e-12)
+
+
+@pytest.mark.parametrize("having", [12, 6, 2])
+def test_variance_of_a_class_in_some_cases_is_too_low_by_the_stated_factor(having):
+    generator = np.random.default_rng(0)
+    cases = 0.05 * generator.standard_normal((2000, 1, 12, 1)) * np.ones((1, 2, 1, 1))
+    cases = np.concatenate([np.zeros_like(cases), cases], axis=-1)
+    cases[:, :, having:, 1] = np.nan
+    planted = (0.05 / 2) ** 2 / having  # of the mean of two classes, one of them without noise
+    estimate = NoiseVariances.of(case_values(cases)).cases.mean() / 12
+    assert estimate == pytest.approx(planted * (1 - 1 / having) / (1 - 1 / 12), rel=0.1)  # three standard errors
+
+
+def test_without_a_class_that_counts_there_are_no_case_values():
+    cases = np.full((2, 3, 4, 1), 0.5)
+    cases[0, 0] = np.nan
+    assert np.isnan(case_values(cases)).all()
+
+
 def test_crossed_halves_share_neither_seeds_nor_cases():
     # Dice that names its seed and case: 2^seed with weight 1, and 32 * 2^case.
     seeds, cases = 2.0 ** np.arange(4), 32 * 2.0 ** np.arange(6)

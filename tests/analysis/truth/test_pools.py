@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.truth.pools import main_tune, pools, same_size, without_weak
+from analysis.truth.pools import families_of, main_tune, pools, same_size, without_weak
 
 
 def truth(rows):
@@ -70,6 +70,12 @@ def test_sub_pools():
     )
     assert without_weak(frame) == {"c", "d", "e"}
     assert same_size(frame) == {"unet, width 8": {"a", "b", "c"}}
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_family_is_the_architecture():
+    frame = pd.DataFrame({"source": ["a", "b"], "arch": ["unet", "vnet"], "family": [np.nan, np.nan]})
+    assert families_of(frame).to_dict() == {"a": "unet", "b": "vnet"}
 
 
 @pytest.mark.parametrize(

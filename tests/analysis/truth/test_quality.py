@@ -52,7 +52,7 @@ def test_cases_do_not_change_the_figures_over_seeds():
     assert with_cases.over_seeds.value == without.over_seeds.value
 
 
-@pytest.mark.parametrize(("truth", "reason"), [(pool(s=1), "1 seeds, at least 2"), (pool(n=2), "2 sources, at least")])
+@pytest.mark.parametrize(("truth", "reason"), [(pool(s=1), "1 seed, at least 2"), (pool(n=2), "2 sources, at least")])
 def test_too_little_truth_is_undefined_with_the_reason(truth, reason):
     result = of(truth)
     assert reason in result.reason
@@ -70,6 +70,18 @@ def test_sources_alike_on_half_of_the_cases_leave_the_seeds_and_say_so():
     assert result.noise == Noise.SEEDS
     assert result.reason == "over seeds only: all sources are alike in one half of the seeds and test cases"
     assert 0 < result.reliability.value["kendall"] < 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_a_class_that_every_source_has_the_seeds_are_left():
+    truth = pool()
+    cases = truth.cases.copy()
+    cases[0, 0] = np.nan
+    result = of(replace(truth, cases=cases))
+    assert result.noise == Noise.SEEDS
+    assert result.reason == "over seeds only: no class has a Dice for every source, seed and case that has it"
+    assert result.reliability == result.over_seeds
+    assert np.isfinite(list(result.ceiling.values())).all()
 
 
 def test_sources_alike_with_one_half_of_the_seeds_are_undefined():

@@ -47,7 +47,12 @@ def test_noise_alone_has_no_reliability():
 
 
 @pytest.mark.parametrize(
-    ("shape", "reason"), [((2, 4), "2 sources, at least 3 are needed"), ((5, 1), "1 seeds, at least 2 are needed")]
+    ("shape", "reason"),
+    [
+        ((2, 4), "2 sources, at least 3 are needed"),
+        ((1, 4), "1 source, at least 3"),
+        ((5, 1), "1 seed, at least 2 are needed"),
+    ],
 )
 def test_too_little_truth_has_no_reliability(shape, reason):
     with pytest.warns(UndefinedAgreementWarning, match=reason):
