@@ -152,7 +152,7 @@ def test_a_score_that_is_alike_within_each_family_only_tells_them_apart():
     sentence = verdict(study).sentences[0]
     assert "It agrees with the truth, but only by telling families of sources apart, which alone gives " in sentence
     assert "within a family: all scores are alike" in sentence
-    assert any(note.startswith("within families, ccfv: ") for note in result_table(study).notes)
+    assert any(note.startswith("within families, ") and "ccfv" in note for note in result_table(study).notes)
 
 
 def test_no_family_effect_is_claimed_where_there_is_none():
