@@ -25,7 +25,7 @@ from analysis.evaluation.evaluate import Evaluation, evaluate, mean_evaluation
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import measured
 from analysis.tables.number_format import number, percent, strict_json
-from analysis.tables.study_tables import LABELS, STATIC
+from analysis.tables.study_tables import LABELS, STATIC, WEIGHTED_KENDALL_IS
 from analysis.tables.tables import Column, Row, Table, table_of
 from analysis.tables.terminal import TerminalTable
 from analysis.truth.dispersion import Dispersion, dispersion, rank_table
@@ -225,6 +225,7 @@ def audit_tables(whole: Audit, parts: Mapping[str, Audit], *, name: str) -> tupl
         "Agreement of the static leaderboard (mean centred Dice on the other targets) with the Dice, mean over "
         "targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better "
         "half: by mean rank, so chosen by the outcome.",
+        WEIGHTED_KENDALL_IS,
         *(f"{label}: {part.reason}" for label, part in audits.items() if part.reason),
     )
     title = f"Audit of {name}: the static leaderboard over {len(whole.by_target)} targets"

@@ -70,7 +70,7 @@ def difference_diagram(differences: CriticalDifference) -> Figure:
         depth = -len(cliques) - 1.0 - (place if left else k - 1 - place)
         edge = 0.7 - 0.02 * k if left else k + 0.3 + 0.02 * k
         panel.plot([places[name], places[name], edge], [0, depth, depth], color="black", linewidth=0.7)
-        text = f"{name}  {value:.2f}" if left else f"{value:.2f}  {name}"
+        text = f"{name}  {value:.2f} " if left else f" {value:.2f}  {name}"
         panel.text(edge, depth, text, ha="right" if left else "left", va="center", fontsize=SMALL)
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis.plots.style import BLUE, GREY
 from analysis.sensitivity.variants import DEFAULT, MEASURED
 from analysis.tables.number_format import percent, with_interval
-from analysis.tables.study_tables import LABELS
+from analysis.tables.study_tables import LABELS, WEIGHTED_KENDALL_IS
 from analysis.tables.tables import Column, Row, Table, markdown, table_of
 from analysis.tables.terminal import TerminalTable
 from analysis.truth.pools import Scope
@@ -156,13 +156,15 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _score_table(title: str, rows: pd.DataFrame) -> Table:
     groups = [_headed(group, ["metric"]) for _, group in _means(rows).groupby("metric", sort=False)]
-    return table_of(title, SCORE_COLUMNS, groups, ("Means over targets.", *_reasons(rows)))
+    return table_of(title, SCORE_COLUMNS, groups, ("Means over targets.", WEIGHTED_KENDALL_IS, *_reasons(rows)))
 
 
 def _truth_table(title: str, rows: pd.DataFrame) -> Table:
     head = ["variant", "reliability", "spread", "same_ranking"]
     groups = [_headed(group, head) for _, group in rows.groupby("variant", sort=False)]
-    return table_of(title, TRUTH_COLUMNS, groups, (f"Target {rows['target'].iloc[0]}.", *_reasons(rows)))
+    return table_of(
+        title, TRUTH_COLUMNS, groups, (f"Target {rows['target'].iloc[0]}.", WEIGHTED_KENDALL_IS, *_reasons(rows))
+    )
 
 
 def _headed(group: pd.DataFrame, head: Sequence[str]) -> list[Row]:

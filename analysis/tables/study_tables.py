@@ -32,6 +32,7 @@ HEADLINE = ("pearson", "kendall", "weighted_kendall")
 PRIMARY = "weighted_kendall"
 STATIC = "static_leaderboard"
 RANDOM = "random"
+WEIGHTED_KENDALL_IS = "Weighted Kendall is scipy.stats.weightedtau with its default arguments."
 TABLE_1 = {PRIMARY: r"$\tau_w$", "pearson": r"$\rho$"}  # the measures of Table 1
 
 
@@ -296,7 +297,7 @@ def _within_notes(study: Study) -> list[str]:
 def weighted_kendall_notes(study: Study) -> list[str]:
     """What weighted Kendall is, what scores that tell nothing reach in this pool, and why it has no interval."""
     means: Mapping[Any, Row] = study.agreement_of().to_dict("index")
-    named = "Weighted Kendall is scipy.stats.weightedtau with its default arguments."
+    named = WEIGHTED_KENDALL_IS
     random = means.get(RANDOM, {f"{PRIMARY}_chance": np.nan})
     if np.isfinite(random[f"{PRIMARY}_chance"]):
         average, high = (number(random[f"{PRIMARY}_{end}"]) for end in ("chance", "chance_high"))

@@ -135,14 +135,14 @@ def _mean(gains: Sequence[Gain]) -> Gain:
     lacking = [gain.target for gain in gains if not gain.sources]
     if not known:
         return gains[0]
-    reasons = dict.fromkeys(gain.reason for gain in known if gain.reason)
+    incomplete = ["some sources have no scratch source of their width"] if any(gain.reason for gain in known) else []
     return Gain(
         target="",
         sources=float(np.mean([gain.sources for gain in known])),
         scratch=float(np.mean([gain.scratch for gain in known])),
         dice=float(np.mean([gain.dice for gain in known])),
         resampled=np.mean([gain.resampled for gain in known], axis=0),
-        reason="; ".join([*reasons, *([f"without {', '.join(lacking)}: {NO_SCRATCH}"] if lacking else [])]),
+        reason="; ".join([*incomplete, *([f"without {', '.join(lacking)}: {NO_SCRATCH}"] if lacking else [])]),
     )
 
 

@@ -103,7 +103,7 @@ def test_maps_of_ranks_have_the_truth_first_and_blanks_for_gaps(study):
 def test_the_difference_diagram_names_every_metric_with_its_mean_agreement():
     figure = difference_diagram(CriticalDifference({"a": 0.52, "b": 0.3, "c": -0.1}, 0.25, 0.01, ()))
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert {"a  0.52", "b  0.30", "-0.10  c", "critical difference 0.25"} <= set(texts)
+    assert {"a  0.52 ", "b  0.30 ", " -0.10  c", "critical difference 0.25"} <= set(texts)
     ruler, scale = figure.axes[0].lines[0], 2 / 0.62
     assert ruler.get_xdata().tolist() == [1, 3]
     bar = next(line for line in figure.axes[0].lines if line.get_linewidth() == 3)
