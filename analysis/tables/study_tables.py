@@ -283,7 +283,7 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
         title,
         columns,
         by_kind(rows),
-        (*weighted_kendall_notes(study), "best_in_hindsight sees the answer.", *explained),
+        (*weighted_kendall_notes(study), "best_in_hindsight sees the answer.", *explained, *_within_notes(study)),
     )
 
 
