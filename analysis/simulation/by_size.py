@@ -77,8 +77,8 @@ class PoolsBySize:
             for name, interval in _intervals(scores[:, pool], dice[pool], draws).items():
                 intervals.setdefault(name, []).append(interval)
         covered = [
-            coverage(name, found, truth[name.removesuffix(NOT_GIVEN)], self._bounds(name))
-            for name, found in intervals.items()
+            coverage(name, given, truth[name.removesuffix(NOT_GIVEN)], self._bounds(name))
+            for name, given in intervals.items()
         ]
         return covered + self._null(n, effort, generator)
 
@@ -99,10 +99,10 @@ class PoolsBySize:
             for name, null in measured(PRIMARY, x, row_sides(permuted)).items():
                 p[name].append(permutation_p(values[name][pool], null))
         uniform = [
-            Quantity(f"p-values are uniform (Kolmogorov-Smirnov), {name}", _uniformity(found), low=MINIMUM_P, high=1.0)
-            for name, found in p.items()
+            Quantity(f"p-values are uniform (Kolmogorov-Smirnov), {name}", _uniformity(drawn), low=MINIMUM_P, high=1.0)
+            for name, drawn in p.items()
         ]
-        return [rejections(name, found, self.rejected) for name, found in p.items()] + uniform
+        return [rejections(name, drawn, self.rejected) for name, drawn in p.items()] + uniform
 
 
 def normal_pools(number: int, n: int, correlation: float, generator: np.random.Generator) -> tuple[Array, Array]:

@@ -80,8 +80,8 @@ class PoolsOfFamilies:
         p: list[list[float]] = [[], []]
         for x, y, value in zip(scores, dice, values, strict=True):
             draws = _draws(sizes, effort.permutations, generator)
-            for found, permutations in zip(p, (draws.permutations, draws.free_permutations), strict=True):
-                found.append(permutation_p(value, WEIGHTED_KENDALL.of_rows(x, y[permutations])))
+            for kept, permutations in zip(p, (draws.permutations, draws.free_permutations), strict=True):
+                kept.append(permutation_p(value, WEIGHTED_KENDALL.of_rows(x, y[permutations])))
         return [
             rejections("permuted within families", p[0], self.rejected),
             rejections("permuted among all sources", p[1], self.rejected if within == 0 else COMPARISON),
@@ -94,15 +94,15 @@ class PoolsOfFamilies:
         truth = float(WEIGHTED_KENDALL.of_rows(scores, dice).mean())
         truth_within = float(_within(sizes, lambda at: WEIGHTED_KENDALL.of_rows(scores[:, at], dice[:, at])).mean())
         scores, dice = family_pools(effort.pools, sizes, within, self.correlation, generator)
-        found = [
+        by_pool = [
             _intervals(sizes, x, y, _draws(sizes, effort.resamples, generator))
             for x, y in zip(scores, dice, strict=True)
         ]
         plain = self.coverage if within == 0 else COMPARISON
         return [
-            coverage(OVER_SOURCES, [intervals[OVER_SOURCES] for intervals in found], truth, plain),
-            coverage(OVER_FAMILIES, [intervals[OVER_FAMILIES] for intervals in found], truth, self.coverage),
-            coverage(WITHIN, [intervals[WITHIN] for intervals in found], truth_within, self.coverage),
+            coverage(OVER_SOURCES, [intervals[OVER_SOURCES] for intervals in by_pool], truth, plain),
+            coverage(OVER_FAMILIES, [intervals[OVER_FAMILIES] for intervals in by_pool], truth, self.coverage),
+            coverage(WITHIN, [intervals[WITHIN] for intervals in by_pool], truth_within, self.coverage),
         ]
 
 
@@ -150,7 +150,7 @@ def _intervals(sizes: Sequence[int], scores: Array, dice: Array, draws: SourceDr
     return {
         OVER_SOURCES: plain,
         OVER_FAMILIES: family_interval(plain, resampled(of_families), len(sizes)),
-        WITHIN: WEIGHTED_KENDALL.interval(inside, float(np.mean(_counted(sizes)))),
+        WITHIN: WEIGHTED_KENDALL.interval(inside, float(np.mean(_counted(sizes))), fewest=min(_counted(sizes))),
     }
 
 

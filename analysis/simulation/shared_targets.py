@@ -97,7 +97,7 @@ class SharedTargets:
             rejections("critical difference", p["critical difference"], self.rejected),
             rejections("Friedman's test", p["Friedman's test"]),
             *(rejections(f"mean of {name} over targets", values, self.rejected) for name, values in null.items()),
-            *(coverage(name, found, truth[name], self.coverage) for name, found in intervals.items()),
+            *(coverage(name, given, truth[name], self.coverage) for name, given in intervals.items()),
         ]
 
 

@@ -94,15 +94,15 @@ class PoolsWithWeakSources:
         expected = self.expected_dice(effort.pools, weak, spread, generator)
         dice = self.measured_dice(expected, cases, generator)
         truth = self._truth(expected, cases, generator)
-        found: dict[str, list[float]] = {name: [] for name in truth}
+        estimates: dict[str, list[float]] = {name: [] for name in truth}
         for values in dice:
             halves = crossed_halves(values[..., None], generator=generator) if cases else seed_halves(values)
             for name, value in _estimates(values.reshape(len(values), -1).mean(axis=1), halves, generator).items():
-                found[name].append(value)
+                estimates[name].append(value)
         quantities = []
         for measure in PRIMARY:
             for name, bounds in ((_ceiling(measure), self.error), (_reliability(measure), COMPARISON)):
-                error = np.array(found[name]) - truth[name]
+                error = np.array(estimates[name]) - truth[name]
                 quantities += [mean(f"true {name}", truth[name]), mean(f"mean error, {name}", error, bounds)]
         return quantities
 

@@ -25,7 +25,7 @@ Accuracy, with 13 sources and 4 seeds (`analysis.simulation.weak_sources`): the 
 average if the spread of the sources that are not weak is at least half the noise of a mean, whether no, one or three
 sources are weak; with a third of that noise, from seeds and cases, the ceiling is up to 0.07 too high. The ceiling of
 noise alone is not 0 but about 0.2 (Pearson: 0.3), since no estimate is negative. Reliability by Pearson, which is not
-simulated, is up to 0.07 too low in noisy pools. One factor for all sources, from their variance, would
+simulated, is up to 0.06 too low in noisy pools. One factor for all sources, from their variance, would
 give a ceiling of 0.64 for a true 0.40 if one source is weak, since that source makes up the variance.
 
 References:
