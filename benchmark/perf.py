@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
+from threadpoolctl import threadpool_limits
 
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key, targets

@@ -1,4 +1,7 @@
-"""Prepare tasks: fetch, cut and check data, draw a picture; `python -m benchmark.prepare -m task=liver,spleen`."""
+"""Prepare tasks: fetch, cut and check data, draw a picture; `python -m benchmark.prepare -m task=liver,spleen`.
+
+`python -m benchmark.prepare --clean` deletes the stored prepared cases that no running job uses.
+"""
 
 import logging
 from pathlib import Path
@@ -6,8 +9,11 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from benchmark.data.prepared.room import GIB
+from benchmark.data.prepared.store import active_store
 from benchmark.data.tasks.opening import cutting_code, make
 from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
@@ -18,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Prepare one task and log its picture; existing data are only checked."""
+    """Prepare one task and log its picture; existing data are only checked. Or clean the prepared cases."""
+    if cfg.clean is not None:
+        _clean(cfg.clean)
+        return
     store = instantiate(cfg.tracking)
     store.prepare()
     task: Task = instantiate(cfg.task)
@@ -40,6 +49,16 @@ def run(cfg: DictConfig) -> None:
                     run.file(_picture(task, folder), "pictures")
     log.info("task %s: %s in %s", task.name, "prepared" if made else "already prepared", task.folder)
     reporter.finish()
+
+
+def _clean(keep_gib: float) -> None:
+    store = active_store()
+    if store is None or keep_gib < 0:
+        raise InputError(f"clean must be a number of GiB, at least 0, got {keep_gib}")
+    cases, size = store.clean(int(keep_gib * GIB))
+    sizes = store.sizes()
+    log.info("%s: deleted %d prepared cases (%.2f GiB), kept %d (%.2f GiB)", store.folder, cases, size / GIB,
+             len(sizes), sum(sizes.values()) / GIB)  # fmt: skip
 
 
 def _picture(task: Task, folder: Path) -> Path:

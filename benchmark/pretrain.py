@@ -6,12 +6,14 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
+from benchmark.core.torch_settings import training_settings
 from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.provenance import provenance
@@ -21,8 +23,10 @@ from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.tracking import Store
 from benchmark.tracking.records import REASON, Data
-from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
+from benchmark.training.precision import Precision, choose_precision
+from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper
 
 log = logging.getLogger(__name__)
@@ -36,7 +40,8 @@ def run(cfg: DictConfig) -> None:
     reporter = Reporter(cfg.progress, f"pretrain {source.name}", key, max(1, source.budget.steps))
     with store.claim(key) as finished:
         if finished is None:
-            _pretrain(cfg, store, source, key=key, reporter=reporter)
+            with training_settings(cfg.device.name, deterministic=cfg.device.deterministic):
+                _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
             log.info("source %s: already finished", source.name)
     reporter.finish()
@@ -46,6 +51,9 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
     params = {"source": source.name, "task": source.task.name if source.task else "none", "arch": source.arch.name,
               "width": source.arch.width, "length": source.length, "seed": source.seed,
               "steps": source.budget.steps} | settings_of({"source": resolved(cfg.source)})  # fmt: skip
+    device = cfg.device.name
+    precision = choose_precision(source.amp, device, setting="source.amp")
+    params |= {"source.amp": precision, "device.name": device, "device.deterministic": cfg.device.deterministic}
     with store.run(
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
     ) as run:
@@ -55,7 +63,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         )
         start = time.perf_counter()
         place = Path(cfg.output_dir) / "training" / key[:32]
-        done = _train(source, cfg.device.name, reporter, Keeper(place / "training.pt"))
+        done = _train(source, device, precision, reporter, Keeper(place / "training.pt"))
         run.log(metrics={
             "dice": done.dice,
             "parameters": sum(p.numel() for p in done.network.parameters()),
@@ -81,20 +89,23 @@ class Trained:
     dice: float
 
 
-def _train(source: PoolSource, device: str, reporter: Reporter, keeper: Keeper) -> Trained:
+def _train(source: PoolSource, device: str, precision: Precision, reporter: Reporter, keeper: Keeper) -> Trained:
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
-    cases, held_out = (source.task.cases(split) for split in source.splits)
-    losses = train(network, cases, budget=source.budget, seed=source.seed, report=reporter.step, keeper=keeper)
-    predictions = predict(network, held_out, window=source.window or cases[0].image.shape[1:])
+    cases, held_out = (source.task.cases(split).prepare() for split in source.splits)
+    training = partial(train, budget=source.budget, seed=source.seed, precision=precision)
+    losses = training(network, cases, report=reporter.step, keeper=keeper)
+    predictions = predict(
+        network, held_out.readers(), window=source.window or cases.reader(0).shape, precision=precision
+    )
     dice = [case_dice(labels, case.labels, classes=source.classes) for case, labels in predictions]
     return Trained(network, losses, mean_dice(dice))
 
 
 def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, object]:
     config = resolved(node)
-    spacing = source.task.cases(source.splits[0])[0].spacing if source.task else None
+    spacing = source.task.first_case(source.splits[0]).spacing if source.task else None
     return {
         "name": source.name,
         "architecture": config["arch"],

@@ -13,6 +13,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from benchmark.core.torch_settings import training_settings
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.jobs.progress import Reporter
@@ -38,21 +39,24 @@ def run(cfg: DictConfig) -> None:
     reporter = Reporter(cfg.progress, f"pretrain {source.name}", key, source.steps)
     with store.claim(key) as finished:
         if finished is None or not Path(finished.tags["folder"]).is_dir():
-            _pretrain(cfg, store, source, key=key, reporter=reporter)
+            with training_settings(cfg.device.name, deterministic=cfg.device.deterministic):
+                _pretrain(cfg, store, source, key=key, reporter=reporter)
         else:
             log.info("source %s: already finished, in %s", source.name, finished.tags["folder"])
     reporter.finish()
 
 
 def _pretrain(cfg: DictConfig, store: Store, source: NnunetPretraining, *, key: str, reporter: Reporter) -> None:
+    device, deterministic = cfg.device.name, cfg.device.deterministic
     params = {"source": source.name, "task": source.task.name, "arch": "nnunet", "length": "long",
+              "device.name": device, "device.deterministic": deterministic,
               "seed": source.seed, "steps": source.steps, "plans": (source.target or source.task).name}  # fmt: skip
     with store.run(
         "pretrain", key, source.name, params=params, config=resolved(cfg.pretraining), suite=cfg.suite.name
     ) as run:
         start = time.perf_counter()
         place = Path(cfg.output_dir) / "training" / key[:32]
-        done = pretrain(source, device=cfg.device.name, report=reporter.step, folder=place)
+        done = pretrain(source, device=device, report=reporter.step, folder=place)
         run.curve("loss", done.losses)
         run.log(
             params={"width": done.width},

@@ -32,6 +32,7 @@ def run(cfg: DictConfig) -> None:
     from analysis.ranking.order import rank_sources
     from analysis.ranking.tables import ranking_tables
     from analysis.tables.terminal import TerminalTable
+    from benchmark.data.prepared.store import active_store
     from benchmark.ranking.terminal import Screen
 
     start = time.monotonic()
@@ -50,6 +51,8 @@ def run(cfg: DictConfig) -> None:
     for table in ranking_tables(ranking, account):
         screen.console.print(TerminalTable(table))
     _write(cfg, ranker, ranking, account, screen)
+    if (prepared := active_store()) is not None:
+        screen.say(prepared.summary())
     screen.say(f"it took {time.monotonic() - start:.0f} s")
 
 
@@ -57,24 +60,27 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
     """What all sources of the pool share, from the command's config and the task's.
 
     Raises:
-        InputError: The task's data cannot be read, or a metric needs more than a pass over the target.
+        InputError: A case cannot be read, or a metric needs more than a pass over the target.
     """
+    from benchmark.data.tasks.checking import check_cases
     from benchmark.ranking.case_bootstrap import resample_cases
     from benchmark.ranking.case_passes import StreamSettings
-    from benchmark.ranking.ranker import Ranker, RankOptions
+    from benchmark.ranking.ranker import Ranker, RankOptions, cache_folder
+    from benchmark.ranking.source_errors import own_files
 
     metrics = _metrics(cfg)
     target = instantiate(node)
-    target.cases(cfg.split)[0]  # faulty data are reported before any source is opened
+    with own_files(checked := cache_folder(Path(cfg.output_dir)) / "checked"):
+        check_cases(target, cfg.split, folder=checked)
+    target.first_case(cfg.split)  # a plan that does not suit is reported before any source is opened
+    cases = target.case_digests(cfg.split)
     settings = {part: resolved(cfg[part]) for part in ("stream", "preparation", "metric")} | {"task": resolved(node)}
     stream = settings["stream"] | {"window": tuple(cfg.stream.window)}
     return Ranker(
         target=target,
-        data=target.digest(),
+        cases=cases,
         metrics=metrics,
-        resamples=resample_cases(
-            len(target.names(cfg.split)), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)
-        ),
+        resamples=resample_cases(len(cases), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)),
         store=instantiate(cfg.tracking),
         options=RankOptions(
             settings=settings | {"amp": cfg.device.amp},
@@ -82,6 +88,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
             split=cfg.split,
             point_draws=cfg.draws_of_points,
             output=Path(cfg.output_dir),
+            keep_gib=cfg.passes.keep_gib,
         ),
     )
 
@@ -158,7 +165,7 @@ def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Acco
     from benchmark.jobs.provenance import provenance
     from benchmark.storage.files import write_bytes
 
-    case = ranker.target.cases(cfg.split)[0]
+    case = ranker.target.first_case(cfg.split)
     origin = provenance()
     facts = {"provenance": origin.tags | origin.details, "settings": ranker.options.settings, "seed": cfg.seed}
     contents = {

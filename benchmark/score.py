@@ -4,22 +4,26 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from benchmark.data.tasks.checking import check_cases
 from benchmark.data.tasks.opening import prepared
-from benchmark.data.tasks.task import Task
+from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import SkipPair
 from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
-from benchmark.jobs.stage_keys import score_keys
+from benchmark.jobs.stage_keys import score_keys, source_key
 from benchmark.metric.protocol import Metric
 from benchmark.metric.score import Score
-from benchmark.scoring.passes import ExtraPass, TargetPass, compute, run_passes, seconds
+from benchmark.scoring.passes import ExtraPass, TargetPass, compute, passes_folder, run_passes, seconds
 from benchmark.statistics import Request, Statistics, feature_request
+from benchmark.statistics.case_cache import MeasuredPass, trim
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.tracking.records import PART, REASON, SECONDS, Data
@@ -27,68 +31,97 @@ from benchmark.tracking.records import PART, REASON, SECONDS, Data
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class JobKeys:
+    """Keys of a job and of its inputs.
+
+    Attributes:
+        job: the job's key.
+        target_pass: key of the pass over all labelled cases of the target.
+        source: key of the source.
+        data: digest of the target's data.
+    """
+
+    job: str
+    target_pass: str
+    source: str
+    data: str
+
+
 def run(cfg: DictConfig) -> None:
     """Pass the target through the source once, or read the statistics of an earlier pass, and compute all metrics."""
     store: Store = instantiate(cfg.tracking)
     target = prepared(cfg.target, cfg.data_dir)
-    key, streamed = score_keys(cfg)
+    source, data = source_key(cfg.source), target.digest()
+    key, streamed = score_keys(cfg, pretrained=source, data=data)
     name = f"{cfg.source.name} on {target.name}"
     reporter = Reporter(cfg.progress, f"score {name}", key, len(cfg.metric))
     with store.claim(key) as finished:
         if finished is None:
-            _score(cfg, store, target, name=name, key=key, streamed=streamed, reporter=reporter)
+            keys = JobKeys(key, streamed, source, data)
+            _score(cfg, store, target, name=name, keys=keys, reporter=reporter)
     reporter.finish()
 
 
-def _score(
-    cfg: DictConfig, store: Store, target: Task, *, name: str, key: str, streamed: str, reporter: Reporter
-) -> None:
+def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobKeys, reporter: Reporter) -> None:
     metrics: dict[str, Metric] = {metric: instantiate(node) for metric, node in cfg.metric.items()}
     config = {part: resolved(cfg[part]) for part in ("source", "target", "stream", "preparation", "metric", "passes")}
     params = {"source": cfg.source.name, "target": target.name, "metrics": ",".join(metrics)} | settings_of(config)
-    with store.run("score", key, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
-         work_folder(cfg.output_dir, key) as folder:  # fmt: skip
+    with store.run("score", keys.job, name, params=params, config=config, suite=cfg.suite.name) as tracked, \
+         work_folder(cfg.output_dir, keys.job) as folder, ExitStack() as use:  # fmt: skip
         tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
         tracked.describe(
             f"Scores of the source **{cfg.source.name}** for the target **{target.name}**, from one pass over it.",
-            [Data(target.name, target.digest(), target.folder, "target")],
+            [Data(target.name, keys.data, target.folder, "target")],
         )
-        stream = TargetPass(cfg, store, target, folder)
+        stream = TargetPass(cfg, store, target, keys.source, folder, use)
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
-        earlier, notes = _earlier(store, streamed, requests, folder)
+        earlier, notes = _earlier(store, keys.target_pass, requests, folder)
         start = time.perf_counter()
         try:
-            statistics = earlier or stream(stream.labelled(), requests, classes=target.classes, name="target")
-            spent = time.perf_counter() - start
+            measured = earlier or _over_target(stream, requests)
+            spent = time.perf_counter() - start + measured.read_seconds
             passes = run_passes(metrics.values(), stream.further(), stream)
         except SkipPair as skip:
             reasons = {f"{REASON}{metric}": str(skip) for metric in metrics}
             tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags={"skipped": str(skip)} | reasons)
             log.info("%s: skipped, %s", name, skip)
             return
+        statistics = measured.statistics
         _compute(tracked, metrics, statistics, passes, spent, reporter)  # logged first: MLflow compares runs by these
         notes = notes if earlier else "; ".join(stream.pair.model.notes)
         tracked.log(
             params={"windows": cfg.stream.windows},
             metrics={f"{SECONDS}pass": spent, "windows/forwarded": statistics.windows.count,
                      "windows/all": statistics.windows.total},
-            tags={"statistics": "read" if earlier else "computed"} | ({"notes": notes} if notes else {}),
+            tags={"statistics": "read" if measured.read == len(statistics.cases) else "computed"}
+            | ({"notes": notes} if notes else {}),
         )  # fmt: skip
         if not cfg.variant:  # statistics of a variant are never read again
             statistics.save(folder / "statistics")
             tracked.file(folder / "statistics", "statistics")
-            tracked.log(tags={"pass_key": streamed})
+            tracked.log(tags={"pass_key": keys.target_pass})
+    trim(passes_folder(cfg), keep_gib=cfg.passes.keep_gib)
     log.info("%s: scored by %s", name, ", ".join(metrics))
 
 
-def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[Statistics | None, str]:
+def _over_target(stream: TargetPass, requests: Sequence[Request]) -> MeasuredPass:
+    """The pass over the target, once all files of its cases are checked: a broken last case is reported first."""
+    count = stream.cfg.stream.cases
+    check_cases(stream.target, Split.TRAIN, folder=passes_folder(stream.cfg) / "checked", count=count)
+    return stream(stream.labelled(), requests, name="target")
+
+
+def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[MeasuredPass | None, str]:
     """Statistics and notes of an earlier pass; None if it lacks a requested statistic."""
     row = store.find(streamed, tag="pass_key")
     if row is None:
         return None, ""
     statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
     wanted = {request for request in requests if statistics.z or feature_request(request)}
-    return (statistics, row.tags.get("notes", "")) if wanted <= set(statistics) else (None, "")
+    if not wanted <= set(statistics):
+        return None, ""
+    return MeasuredPass(statistics, 0.0, read=len(statistics.cases)), row.tags.get("notes", "")
 
 
 def _compute(  # noqa: PLR0917 - has a single caller

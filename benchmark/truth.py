@@ -11,6 +11,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from benchmark.core.torch_settings import training_settings
 from benchmark.data.slices import three_slices, write_picture
 from benchmark.data.tasks.opening import prepared
 from benchmark.data.tasks.task import Task
@@ -39,14 +40,16 @@ def run(cfg: DictConfig) -> None:
     keys = truth_keys(cfg)
     trainer: Trainer = instantiate(cfg.trainer)
     model = open_source(cfg.source, store, Path(cfg.output_dir))
+    device, deterministic = cfg.device.name, cfg.device.deterministic
     for seed, key in keys.items():
         name = f"{model.name} to {target.name}, seed {seed}"
         reporter = Reporter(cfg.progress, name, key, trainer.steps)
-        with store.claim(key) as finished:
+        with store.claim(key) as finished, training_settings(device, deterministic=deterministic):
             if finished is None:
                 config = {part: resolved(cfg[part]) for part in PARTS} | {"seed": seed}
                 params = {"source": model.name, "target": target.name, "seed": seed, "tune": trainer.tune}
-                params |= settings_of(config)
+                params |= settings_of(config) | {"trainer.amp": trainer.precision(device)}
+                params |= {"device.name": device, "device.deterministic": deterministic}
                 place = Path(cfg.output_dir) / "training" / key[:32]
                 with store.run("truth", key, name, params=params, config=config, suite=cfg.suite.name) as tracked:
                     tracked.log(tags={"variant": cfg.variant} if cfg.variant else {})
@@ -55,7 +58,7 @@ def run(cfg: DictConfig) -> None:
                         f"(tuned: {trainer.tune}); Dice on the test cases.",
                         [Data(target.name, target.digest(), target.folder, "target")],
                     )
-                    tune = partial(trainer.fine_tune, seed=seed, device=cfg.device.name, report=reporter.step)
+                    tune = partial(trainer.fine_tune, seed=seed, device=device, report=reporter.step)
                     _measure(tracked, partial(tune, folder=place), model, target, preparation=resolved(cfg.preparation))
                 shutil.rmtree(place, ignore_errors=True)
         reporter.finish()

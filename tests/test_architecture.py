@@ -57,9 +57,11 @@ ARROWS = {
         "benchmark.features",
         "benchmark.metric",
         "benchmark.jobs",
+        "benchmark.training",
     },
     "benchmark.orchestration": {"benchmark.data", "benchmark.jobs", "benchmark.tracking"},
     "benchmark.ranking": {
+        "benchmark.core",
         "benchmark.data",
         "benchmark.sources",
         "benchmark.features",
@@ -78,6 +80,7 @@ EVERYWHERE = {
     "benchmark.storage.files",
     "benchmark.storage.digest",
     "benchmark.storage.digest_memory",
+    "benchmark.storage.prepared_settings",
     "benchmark.jobs.terminal",
 }
 FOR_COMMANDS = {

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
+from benchmark.core.torch_settings import full_precision
 from benchmark.data.files.cases import Case
 from benchmark.features.taps import Taps
 from benchmark.features.window_selection import WindowPolicy, choose, covered
@@ -50,7 +51,7 @@ def reduce_stream(
         classes: k, target classes, background included.
         device: device that the network runs on.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
-        amp: dtype of the forward pass under autocast; None for full precision. Statistics stay float64.
+        amp: dtype of the forward pass under autocast; None for full precision, without TF32. Statistics stay float64.
         head: whether there is a trained segmentation head; if not, z is 0 and requests for predictions are skipped.
         folder: folder for data that do not fit in memory; must outlive the statistics.
 
@@ -70,7 +71,7 @@ def reduce_stream(
     """
     if batch < 1:
         raise ValueError(f"`batch` must be positive, got {batch}")
-    with _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
+    with full_precision(device), _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
         context = PassContext(classes, 0, captured.names, folder, resolve_backend(backend, device))
         wanted = [request for request in requests if head or feature_request(request)]
         forward = partial(_windows, network, captured, batch=batch, device=device, amp=amp, head=head)

@@ -25,6 +25,7 @@ from benchmark.errors import InputError, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.time_limit import failing_fast, within
 from benchmark.storage.digest_memory import remembering
+from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 BAD_INPUT = 2  # exit code
@@ -36,7 +37,9 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # disk
 ENTRIES = ("pretrained", "further_pretrained")  # parts of a suite that define sources
 CHOICES = {"task": "/task@task", "arch": "override /arch@arch"}  # settings of such a source that name a yaml
 DIGESTS = "digests.sqlite"  # file of remembered digests in `output_dir`, shared by the jobs of a sweep
-FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry="}  # flag -> Hydra override
+PREPARED, NNUNET = "prepared", "nnunet"  # folders of prepared cases in `output_dir`
+# flag -> Hydra override
+FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry=", "--clean": "clean=0"}
 
 log = logging.getLogger(__name__)
 
@@ -231,7 +234,7 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
     try:
         with_current_names(cfg)
         torch.set_num_threads(_positive(cfg.threads))
-        with remembering(Path(cfg.output_dir) / DIGESTS):
+        with remembering(Path(cfg.output_dir) / DIGESTS), storing_prepared(_prepared_settings(cfg)):
             if not limited:
                 return task(cfg)
             with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
@@ -240,6 +243,11 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
         line = message_of(error)
         log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
         raise
+
+
+def _prepared_settings(cfg: DictConfig) -> PreparedSettings:
+    output = Path(cfg.output_dir).absolute()  # a network's code may change the working directory
+    return PreparedSettings(output / PREPARED, **resolved(cfg.get("data", {})), copies=(output / NNUNET,))
 
 
 def _positive(threads: object) -> int:

@@ -9,6 +9,8 @@ from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.metric.score import needed
 
+SPLITTING = {"labelled", "test_share", "fold", "seed"}  # settings of a task that only choose cases
+
 
 def prepare_key(task: DictConfig) -> str:
     """The key of the job that prepares a task."""
@@ -51,6 +53,33 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
     wanted |= {"variant": cfg.variant} if cfg.variant else {}
     return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
+
+
+def case_pass_key(cfg: DictConfig, name: str, *, source: str, preparation: object, channels: int) -> str:
+    """The key of what decides a case's statistics in a pass of `score`, in addition to the case's digest.
+
+    Args:
+        cfg: The command's config.
+        name: Name of the pass: "target", or that of an extra pass.
+        source: Key of the source.
+        preparation: The preparation of the cases, which may be planned from all of them.
+        channels: Their channels.
+    """
+    stream = {setting: value for setting, value in resolved(cfg.stream).items() if setting != "cases"}
+    further = {setting: value for setting, value in resolved(cfg.passes.get(name, {})).items() if setting != "cases"}
+    task = resolved(cfg.source if name == "source" else cfg.target)  # a source's own data are the same for any target
+    inputs = {
+        "pass": name,
+        "further": further,
+        "source": source,
+        "task": {setting: value for setting, value in task.items() if setting not in SPLITTING},
+        "stream": stream,
+        "prepared": repr(preparation),
+        "channels": channels,
+        "amp": cfg.device.amp,
+    }
+    code = [*targets(task), *targets(further), "benchmark.sources.pairing"]
+    return job_key("score", "benchmark.features.stream", inputs, code=code)
 
 
 def _pair(cfg: DictConfig, parts: Sequence[str], pretrained: str | None, data: str | None) -> dict[str, object]:

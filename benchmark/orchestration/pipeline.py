@@ -67,6 +67,7 @@ class Bench:
             *tracking,
             f"device={chosen['device']}",
             f"device.amp={self.cfg.device.amp or 'null'}",
+            f"device.deterministic={self.cfg.device.deterministic}",
             f"progress={self.board.path}",
             f"time_limit={'null' if self.cfg.time_limit is None else self.cfg.time_limit}",
             f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}",

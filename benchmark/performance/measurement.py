@@ -12,7 +12,7 @@ from statistics import median
 from typing import ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
+from threadpoolctl import threadpool_limits
 
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
 

@@ -2,16 +2,15 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from benchmark.data.files.cases import Case
+from benchmark.data.prepared.cases import Cases
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
@@ -19,8 +18,8 @@ from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.sources.pairing import Pair
-from benchmark.statistics import Request, SoftmaxRequest, Statistics
-from benchmark.storage.files import read_json, write_json
+from benchmark.statistics import Request, Statistics
+from benchmark.statistics.case_cache import MeasuredPass, entry_path, kept
 
 KILLS = 2  # in one case, after which a source is skipped; the first may have been somebody's wish
 SLICES = 8  # slices that go through a network of two dimensions where one window goes through one of three
@@ -58,7 +57,7 @@ class OpenedSource:
 
     pair: Pair
     network: nn.Module
-    cases: Sequence[Case]
+    cases: Cases
     window: tuple[int, ...]
 
 
@@ -91,7 +90,7 @@ def try_window(opened: OpenedSource, stream: StreamSettings) -> None:
 
 def pass_over(
     opened: OpenedSource,
-    names: Sequence[str],
+    digests: Mapping[str, str],
     requests: Sequence[Request],
     *,
     stream: StreamSettings,
@@ -105,11 +104,11 @@ def pass_over(
 
     Args:
         opened: The source.
-        names: Of its cases, in their order.
+        digests: Case -> its digest, in the order of the source's cases.
         requests: What to accumulate.
         stream: How windows go through.
         classes: k, the target's classes with background.
-        folder: Of this source and these cases; created if missing.
+        folder: Of this source and its preparation; created if missing.
         report: Called with the name of each case that is done.
 
     Raises:
@@ -118,43 +117,26 @@ def pass_over(
         CaseError: A case of the target cannot be read.
         WriteError: The statistics cannot be written.
     """
-    done: dict[str, Statistics] = {}
-    for index, name in enumerate(names):
-        place = _place(folder, name)
-        statistics = _stored(place, requests)
-        if statistics is None:
-            with attempt(place.with_name(f"{place.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):
+    missing = [at for at, (name, own) in enumerate(digests.items()) if not entry_path(folder, name, own).is_dir()]
+    with blamed_on_source("while the cases were read and prepared for it"):
+        opened.cases.prepare(missing, required=False)
+    done: dict[str, MeasuredPass] = {}
+    for index, (name, digest) in enumerate(digests.items()):
+        entry = entry_path(folder, name, digest)
+        measured = kept(entry, requests)
+        if measured is None:
+            with attempt(entry.with_name(f"{entry.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):
                 with blamed_on_source(f"while case {name} was read and prepared for it"):
                     case = opened.cases[index]
-                _stream_case(opened, case, requests, stream=stream, classes=classes, place=place)
-            statistics = Statistics.load(place, requests)
-        done[name] = statistics
+                _stream_case(opened, case, requests, stream=stream, classes=classes, entry=entry)
+            measured = MeasuredPass.load(entry, requests)
+        done[name] = measured
         report(name)
-    costs = [read_json(_cost(_place(folder, name))) for name in names]
-    seconds, peak = sum(cost["seconds"] for cost in costs), max(cost["peak_memory_mb"] for cost in costs)
-    return [done[name] for name in sorted(done)], {"seconds": seconds, "peak_memory_mb": peak}
-
-
-def drop_softmax(folder: Path, names: Sequence[str]) -> None:
-    """Delete the softmax of every voxel, by far the largest of what a pass leaves, once it was used."""
-    for name in names:
-        Statistics.load(_place(folder, name)).save(_place(folder, name), skip=[SoftmaxRequest()])
-
-
-def _place(folder: Path, case: str) -> Path:
-    return folder / quote(case, safe="")
-
-
-def _cost(place: Path) -> Path:
-    return place.with_name(f"{place.name}.cost.json")
-
-
-def _stored(place: Path, requests: Sequence[Request]) -> Statistics | None:
-    """The statistics of a case that an earlier run left; None where they are not all there, or cannot be read."""
-    try:
-        return Statistics.load(place, requests) if _cost(place).is_file() else None
-    except (OSError, EOFError, KeyError, ValueError, SafetensorError):
-        return None
+    cost = {
+        "seconds": sum(measured.seconds for measured in done.values()),
+        "peak_memory_mb": max(measured.peak_memory_mb for measured in done.values()),
+    }
+    return [done[name].statistics for name in sorted(done)], cost
 
 
 def _stream_case(
@@ -164,7 +146,7 @@ def _stream_case(
     *,
     stream: StreamSettings,
     classes: int,
-    place: Path,
+    entry: Path,
 ) -> None:
     model = opened.pair.model
     window = window_of(model, case.labels.shape, stream)
@@ -175,8 +157,8 @@ def _stream_case(
     start = time.perf_counter()
     with (
         blamed_on_source(doing, advice=_advice(model, batch)),
-        own_files(place.parent, opened.network),
-        tempfile.TemporaryDirectory(dir=place.parent, prefix=".spill-") as spill,
+        own_files(entry.parent, opened.network),
+        tempfile.TemporaryDirectory(dir=entry.parent, prefix=".spill-") as spill,
     ):
         statistics = reduce_stream(
             opened.network,
@@ -193,8 +175,7 @@ def _stream_case(
             folder=Path(spill),
         )
         seconds = time.perf_counter() - start
-        statistics.save(place)
-        write_json(_cost(place), {"seconds": seconds, "peak_memory_mb": peak_memory(stream.device)})
+        MeasuredPass(statistics, seconds, peak_memory(stream.device)).save(entry)
 
 
 def sides(window: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from benchmark.core.torch_settings import restored_settings
+from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.jobs.cli import resolved
@@ -24,7 +27,6 @@ from benchmark.ranking.case_passes import (
     KILLS,
     OpenedSource,
     StreamSettings,
-    drop_softmax,
     pass_over,
     sides,
     try_window,
@@ -34,13 +36,13 @@ from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import SourceOutcome, estimate
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import SourceError, SourceLogs, blamed_on_source, own_files
-from benchmark.ranking.torch_settings import restored_settings
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
 from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import Checkpoint
-from benchmark.statistics import SoftmaxRequest, Statistics, feature_request
+from benchmark.statistics import Statistics, feature_request
+from benchmark.statistics.case_cache import in_use, trim
 from benchmark.tracking import Store
 from benchmark.tracking.records import Stage
 
@@ -57,6 +59,7 @@ class RankOptions:
         split: The cases that are scored.
         point_draws: Most resamples of a metric that reads sampled points.
         output: Where the ranking is written, and passes, outcomes and checkpoints are kept.
+        keep_gib: Disk that the statistics of passes may take, GiB.
     """
 
     settings: Mapping[str, Any]
@@ -64,6 +67,7 @@ class RankOptions:
     split: str
     point_draws: int
     output: Path
+    keep_gib: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Ranker:
 
     Attributes:
         target: The task that they are ranked for.
-        data: Its digest.
+        cases: Scored case -> its digest, in order.
         metrics: Name -> metric.
         resamples: Of the cases.
         store: Where those lie that a suite pre-trains itself; not opened for others.
@@ -80,7 +84,7 @@ class Ranker:
     """
 
     target: Task
-    data: str
+    cases: Mapping[str, str]
     metrics: Mapping[str, Metric]
     resamples: CaseResamples
     store: Store
@@ -89,7 +93,7 @@ class Ranker:
     @property
     def names(self) -> list[str]:
         """The cases that are scored."""
-        return list(self.target.names(self.options.split))
+        return list(self.cases)
 
     @property
     def folder(self) -> Path:
@@ -123,29 +127,32 @@ class Ranker:
             return SourceOutcome(name, skipped=self.logs.reason(name, error))
 
     def _outcome(self, name: str, node: DictConfig, report: Callable[[str], None]) -> SourceOutcome:
-        cache = self.options.output.absolute() / "rank" / "cache"  # a source's code may change the working directory
+        cache = cache_folder(self.options.output.absolute())  # a source's code may change the working directory
         with blamed_on_source("while its files were read"):
-            key = self._pass_key(node)
-        path = cache / "outcomes" / f"{self._outcome_key(key, node)}.json"
-        folder = cache / "passes" / key[:16]
+            inputs = self._pass_inputs(node)
+        source = self._pass_key(inputs, self.target.preparation)
+        path = cache / "outcomes" / f"{self._outcome_key(source, node)}.json"
+        marker = cache / "passes" / f"{source[:16]}.attempt"
         opened: OpenedSource | None = None
         if path.is_file():
             outcome = replace(SourceOutcome.load(path), name=name)
         else:
-            opened = self._open(node, folder)
-            outcome = self._score(name, opened, folder, report)
+            opened = self._open(node, marker)
+            folder = cache / "passes" / self._pass_key(inputs, opened.pair.preparation)[:16]
+            with ExitStack() as use:
+                with own_files(folder):
+                    use.enter_context(in_use(folder))
+                outcome = self._score(name, opened, folder, report)
             with own_files(path.parent):
                 outcome.save(path)
-            if any(request == SoftmaxRequest() for metric in self.metrics.values() for request in metric.requires):
-                with own_files(folder):
-                    drop_softmax(folder, self.names)
+            with own_files(cache):
+                trim(folder.parent, keep_gib=self.options.keep_gib)
         if math.isnan(outcome.facts.get("step_seconds", math.nan)):
-            outcome = self._with_cost(outcome, path, lambda: opened or self._open(node, folder))
+            outcome = self._with_cost(outcome, path, lambda: opened or self._open(node, marker))
         return outcome
 
-    def _open(self, node: DictConfig, passes: Path) -> OpenedSource:
-        """Open a source, unless that killed the process too often; a marker lies next to the folder of its passes."""
-        marker = passes.with_name(f"{passes.name}.attempt")
+    def _open(self, node: DictConfig, marker: Path) -> OpenedSource:
+        """Open a source, unless that killed the process too often, which the marker shows."""
         with attempt(marker, "while it was opened and forwarded one window", most=KILLS):
             with blamed_on_source("while it was opened"):
                 model = _model(node, self.store, self.options.output)
@@ -154,7 +161,7 @@ class Ranker:
             with blamed_on_source("while it and a case of the target were brought together"):
                 pair = paired(model, self.target, **self.options.settings["preparation"])
                 cases = self.target.cases(self.options.split, pair.preparation)
-                window = window_of(pair.model, cases[0].labels.shape, self.options.stream)
+                window = window_of(pair.model, cases.prepare([0], required=False).reader(0).shape, self.options.stream)
             with blamed_on_source("while its network was made"):
                 network = pair.model.network(device=self.options.stream.device)
             if corrupt := _not_finite(network):
@@ -168,7 +175,7 @@ class Ranker:
         requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
         cases, cost = pass_over(
             opened,
-            self.names,
+            self.cases,
             [request for request in requests if model.head or feature_request(request)],
             stream=self.options.stream,
             classes=self.target.classes,
@@ -221,27 +228,38 @@ class Ranker:
         if chosen.normalisation != own.normalisation:
             notes.append("sees intensities by its own plan")
         if chosen.spacing != own.spacing:
-            spacing = " x ".join(f"{side:.3g}" for side in opened.cases[0].spacing)
+            spacing = " x ".join(f"{side:.3g}" for side in opened.cases.reader(0).spacing)
             notes.append(f"sees the target at its own spacing, {spacing} mm")
         return notes
 
-    def _pass_key(self, node: DictConfig) -> str:
+    def _pass_inputs(self, node: DictConfig) -> dict[str, object]:
+        """What decides the statistics of any case, in addition to its digest and its preparation."""
         settings = self.options.settings
         inputs = {part: settings[part] for part in ("task", "stream", "preparation", "amp")}
-        inputs |= {"source": identity(node), "data": self.data, "split": self.options.split}
-        code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(settings["task"]))
+        return inputs | {"source": identity(node), "channels": self.target.channels}
+
+    def _pass_key(self, inputs: Mapping[str, object], preparation: Preparation) -> str:
+        """The key of a source's passes under a preparation, which may be planned from all cases."""
+        code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(inputs["task"]))
+        inputs = {**inputs, "prepared": repr(preparation)}
         return job_key(Stage.RANK, "benchmark.ranking.case_passes", inputs, code=code)
 
-    def _outcome_key(self, passed: str, node: DictConfig) -> str:
+    def _outcome_key(self, source: str, node: DictConfig) -> str:
         metrics = self.options.settings["metric"]
         inputs = {
-            "pass": passed,
+            "pass": source,
+            "cases": list(self.cases.values()),
             "metric": metrics,
             "counts": hashlib.sha256(self.resamples.counts.tobytes()).hexdigest(),
             "point_draws": self.options.point_draws,
             "place": str(node.get("path", "")),  # notes name the file, and two files may hold the same weights
         }
         return job_key(Stage.RANK, "benchmark.ranking.estimates", inputs, code=targets(metrics))
+
+
+def cache_folder(output: Path) -> Path:
+    """The folder of passes, outcomes and markers of checked cases."""
+    return output / "rank" / "cache"
 
 
 def identity(node: DictConfig) -> str:

@@ -6,10 +6,12 @@ metric's NaN.
 """
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,28 +19,28 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from benchmark.data.files.cases import Case
+from benchmark.data.prepared.cases import Cases
+from benchmark.data.prepared.store import active_store
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.opening import prepared
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.stream import reduce_stream
 from benchmark.jobs.cli import resolved
+from benchmark.jobs.stage_keys import case_pass_key
 from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
 from benchmark.metric.score import Score, needed, undefined
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import Pair, paired
-from benchmark.statistics import Request, Statistics
+from benchmark.statistics import Request, Statistics, feature_request
+from benchmark.statistics.case_cache import MeasuredPass, entry_path, in_use, kept
 from benchmark.tracking import Store
 
-
-class Reduce(Protocol):
-    """Streams cases of k classes through the source's network and accumulates statistics; see `reduce_stream`."""
-
-    def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
-        """Run a pass; `name` is the name of the pass, which has its own folder on disk."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,30 @@ class PassCases:
     Attributes:
         cases: cases, read one at a time.
         classes: number of classes, background included.
+        digests: of each case, its name and the digest of its files.
+        preparation: preparation of the cases.
+        perturbation: perturbation of their images; None for none.
     """
 
-    cases: Iterable[Case]
+    cases: Sequence[Case]
     classes: int
+    digests: Sequence[tuple[str, str]] = ()
+    preparation: Preparation | None = None
+    perturbation: "Perturbation | None" = None
+
+    def __getitem__(self, index: int) -> Case:
+        case = self.cases[index]
+        return next(self.perturbation([case])) if self.perturbation else case
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+
+class Reduce(Protocol):
+    """Streams cases through the source's network and accumulates statistics; see `reduce_stream`."""
+
+    def __call__(self, chosen: PassCases, requests: Sequence[Request], *, name: str) -> MeasuredPass:
+        """Run a pass; `name` is the name of the pass, which has its own folder on disk."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ class ExtraPass:
     Attributes:
         statistics: accumulated statistics; None if the pass could not run.
         reason: why the pass could not run; empty if it ran.
-        seconds: duration of the pass.
+        seconds: duration of the pass, with that of an earlier run for the cases that were read from disk.
     """
 
     statistics: Statistics | None
@@ -123,13 +145,15 @@ def own_cases(source: object, preparation: Preparation | None, count: int | None
         raise SkipPair(f"source {getattr(source, 'name', '')} has no data of its own")
     # training cases of the suite's sources; other tasks have only `train`
     split = Split.SOURCE_TRAIN if task.has(Split.SOURCE_TRAIN) else Split.TRAIN
-    return PassCases(_first(task.cases(split, preparation), count, "passes.source.cases"), task.classes)
+    return _first(task, split, preparation or task.preparation, count, "passes.source.cases")
 
 
-def _first(cases: Sequence[Case], count: int | None, setting: str) -> Sequence[Case]:
+def _first(task: Task, split: Split, preparation: Preparation, count: int | None, setting: str) -> PassCases:
     if count is not None and count < 1:
         raise InputError(f"{setting} must be positive or null, got {count}")
-    return cases[:count]
+    cases = task.cases(split, preparation)[:count]
+    digests = [(files.name, task.case_digest(files)) for files in task.listed(split)[:count]]
+    return PassCases(cases, task.classes, digests, preparation)
 
 
 def run_passes(
@@ -155,9 +179,14 @@ def run_passes(
         except SkipPair as skipped:
             passes[name] = ExtraPass(None, str(skipped))
             continue
-        statistics = reduce(chosen.cases, list(requests), classes=chosen.classes, name=name)
-        passes[name] = ExtraPass(statistics, seconds=time.perf_counter() - start)
+        measured = reduce(chosen, list(requests), name=name)
+        passes[name] = ExtraPass(measured.statistics, seconds=time.perf_counter() - start + measured.read_seconds)
     return passes
+
+
+def passes_folder(cfg: DictConfig) -> Path:
+    """The folder of the statistics of single cases and of the markers of checked ones, shared by all jobs."""
+    return Path(cfg.output_dir) / "passes"
 
 
 def compute(metric: Metric, statistics: Statistics, passes: Mapping[str, ExtraPass]) -> Score:
@@ -189,33 +218,71 @@ class TargetPass:
         cfg: config of the command.
         store: store of sources that this project pre-trained.
         target: target task.
+        source: key of the source.
         folder: folder for data that do not fit in memory.
+        use: keeps the statistics of cases that are read from disk from being deleted, until it is closed.
     """
 
     cfg: DictConfig
     store: Store
     target: Task
+    source: str
     folder: Path
+    use: ExitStack
 
-    def __call__(self, cases: Iterable[Case], requests: Sequence[Request], *, classes: int, name: str) -> Statistics:
-        """Stream cases of k classes once; `name` is the name of the pass."""
-        cfg = self.cfg
+    def __call__(self, chosen: PassCases, requests: Sequence[Request], *, name: str) -> MeasuredPass:
+        """Stream cases once, except those whose statistics an earlier job kept; `name` is the name of the pass."""
         model = self._model if name == "source" else self.pair.model  # its own data match its input channels
-        return reduce_stream(
-            model.network(device=cfg.device.name),
+        wanted = [request for request in requests if model.head or feature_request(request)]
+        key = case_pass_key(self.cfg, name, source=self.source, preparation=chosen.preparation, channels=model.channels)
+        entries = passes_folder(self.cfg) / key[:32]
+        self.use.enter_context(in_use(entries))
+        network = cache(partial(model.network, device=self.cfg.device.name))  # not built where every case is read
+        paths = [entry_path(entries, case, digest) for case, digest in chosen.digests]
+        if isinstance(chosen.cases, Cases):
+            chosen.cases.prepare([index for index, path in enumerate(paths) if not path.is_dir()], required=False)
+        measured: MeasuredPass | None = None
+        for index, entry in enumerate(paths):
+            stored = kept(entry, wanted)
+            if stored is None:
+                stored = self._stream(model, network(), chosen, index, wanted, spill=self.folder / "spill" / name)
+                stored.save(entry)
+            measured = measured.merge(stored) if measured else stored
+        if measured is None:
+            raise ValueError("`chosen` must have a case, got 0")
+        if (prepared := active_store()) is not None and prepared.prepared + prepared.prepared_in_memory:
+            log.info("the %s pass: %s", name, prepared.summary())
+        if measured.read:
+            log.info("the %s pass: statistics of %d of %d cases were read", name, measured.read, len(chosen))
+        return measured
+
+    def _stream(
+        self,
+        model: Model,
+        network: nn.Module,
+        chosen: PassCases,
+        index: int,
+        requests: Sequence[Request],
+        *,
+        spill: Path,
+    ) -> MeasuredPass:
+        cfg, start = self.cfg, time.perf_counter()
+        statistics = reduce_stream(
+            network,
             model.arch.taps,
-            cases,
+            [chosen[index]],
             requests,
             patch_size=model.arch.fit(cfg.stream.window),
             overlap=cfg.stream.overlap,
             batch=cfg.stream.batch,
             windows=cfg.stream.windows,
-            classes=classes,
+            classes=chosen.classes,
             device=cfg.device.name,
             amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
             head=model.head,
-            folder=self.folder / "spill" / name,
+            folder=spill / str(index),
         )
+        return MeasuredPass(statistics, time.perf_counter() - start)
 
     @cached_property
     def pair(self) -> Pair:
@@ -226,16 +293,16 @@ class TargetPass:
         """
         return paired(self._model, self.target, **resolved(self.cfg.preparation))
 
-    def labelled(self) -> Sequence[Case]:
+    def labelled(self) -> PassCases:
         """The target's labelled cases, prepared for this source."""
-        return _first(self.target.cases(Split.TRAIN, self.pair.preparation), self.cfg.stream.cases, "stream.cases")
+        return _first(self.target, Split.TRAIN, self.pair.preparation, self.cfg.stream.cases, "stream.cases")
 
     def further(self) -> dict[str, Callable[[], PassCases]]:
         """Functions that find the cases of the extra passes, by name of the pass."""
         passes = self.cfg.passes
         return {
             "source": lambda: own_cases(self._source(), self._model.preparation, passes.source.cases),
-            "perturbed": lambda: PassCases(instantiate(passes.perturbed)(self.labelled()), self.target.classes),
+            "perturbed": lambda: replace(self.labelled(), perturbation=instantiate(passes.perturbed)),
         }
 
     def _source(self) -> object:

@@ -43,7 +43,7 @@ def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pai
     preparation = follow(model.preparation, target.preparation, intensities=intensities, spacing=spacing)
     if model.arch.dims == 2 and preparation.transpose is None:
         preparation = replace(preparation, transpose=(0, 1, 2))  # slices are taken along the first axis
-    flat = model.arch.dims == 3 and target.cases(Split.TRAIN, preparation)[0].labels.shape[0] == 1
+    flat = model.arch.dims == 3 and target.first_case(Split.TRAIN, preparation).shape[0] == 1
     model = adapted(model, channels=target.channels, flat=flat)
     return Pair(replace(model, notes=(*model.notes, *_differences(model, preparation))), preparation)
 

@@ -48,6 +48,7 @@ class PoolSource:
         channels: Input channels.
         seed: Seed of initial weights, batches and augmentation.
         window: (3,) voxels of the sliding window for validation; None: a whole case at once.
+        amp: Mixed precision of training and validation, as in the trainer `monai`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class PoolSource:
     seed: int = 0
     lengths: Mapping[str, int] = field(default_factory=dict)
     window: tuple[int, int, int] | None = None
+    amp: str | bool | None = None
 
     @property
     def splits(self) -> tuple[str, str]:

@@ -41,6 +41,17 @@ def remembering(path: Path) -> Iterator[None]:
         _memory.reset(token)
 
 
+def remembering_path() -> Path | None:
+    """The SQLite file of the block that runs; None outside of one."""
+    memory = _memory.get()
+    return memory.path if memory is not None else None
+
+
+def remember_in(path: Path) -> None:
+    """Remember digests in an SQLite file for as long as the process lives; for the workers of a job."""
+    _memory.set(DigestMemory(path))
+
+
 def remembered(digest: Callable[[Path], str]) -> Callable[[Path], str]:
     """Wrap `digest`, which computes the SHA-256 of a file's content, so that digests of unchanged files are remembered.
 

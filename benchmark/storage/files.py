@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from benchmark.errors import InputError
+
+_filled: ContextVar[Path | None] = ContextVar("filled", default=None)  # the folder that a block of this thread fills
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -65,6 +68,9 @@ def partial_file(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
+        if (folder := _filled.get()) and path.is_relative_to(folder):  # which is flushed as a whole
+            partial.replace(path)
+            return
         flush(partial)
         partial.replace(path)
         flush(path.parent)
@@ -83,7 +89,11 @@ def partial_folder(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as place:
         partial = Path(place) / folder.name
         partial.mkdir()
-        yield partial
+        token = _filled.set(partial)
+        try:
+            yield partial
+        finally:
+            _filled.reset(token)
         for path in (partial, *partial.rglob("*")):
             flush(path)
         if folder.exists():

@@ -1,59 +1,12 @@
-"""Dice of a network on whole cases, with MONAI's sliding windows and Dice."""
+"""Dice of predicted labels of whole cases (MONAI)."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-import torch
-from monai.inferers import sliding_window_inference
 from monai.metrics import compute_dice
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.core.labels import IGNORED
-from benchmark.data.files.cases import Case
-
-BATCH = 4  # windows per forward pass
-TOGETHER = 2**22  # voxels of the cases whose logits are in memory at once; a single case may have more
-
-
-def predict(
-    network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float = 0.25
-) -> Iterator[tuple[Case, Tensor]]:
-    """Predict the labels of whole cases, with a few cases in memory at a time.
-
-    Consecutive cases of equal shape are predicted together: on a CPU, torch convolves a batch of 1 several times slower
-    than each item of a batch of 2.
-
-    Args:
-        network: Maps (b, c, D, H, W) to (b, k, D, H, W).
-        cases: The cases; each is read once.
-        window: (3,) voxels of the sliding window.
-        overlap: Share by which neighbouring windows overlap.
-
-    Yields:
-        Each case, in order, with its predicted labels (D, H, W) uint8 on the CPU.
-    """
-    device = next(network.parameters()).device
-    for alike in _alike(cases):
-        images = torch.stack([case.image for case in alike]).to(device, memory_format=torch.channels_last_3d)
-        with torch.inference_mode():
-            logits = sliding_window_inference(
-                images, tuple(window), BATCH, network, overlap=overlap, mode="gaussian", padding_mode="replicate"
-            )
-            labels = torch.as_tensor(logits).argmax(1).to(torch.uint8).cpu()
-        yield from zip(alike, labels, strict=True)
-
-
-def _alike(cases: Iterable[Case]) -> Iterator[list[Case]]:
-    """Group consecutive cases of equal shape, up to TOGETHER voxels."""
-    group: list[Case] = []
-    for case in cases:
-        voxels = case.labels.numel()
-        if group and (case.image.shape != group[0].image.shape or voxels * (len(group) + 1) > TOGETHER):
-            yield group
-            group = []
-        group.append(case)
-    if group:
-        yield group
 
 
 def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]:
@@ -65,8 +18,11 @@ def case_dice(predicted: Tensor, labels: Tensor, *, classes: int) -> list[float]
         classes: k, including the background.
     """
     predicted = predicted.masked_fill(labels == IGNORED, 0)
-    one_hot = [torch.stack([volume == c for c in range(classes)])[None] for volume in (predicted, labels)]
-    return [float(value) for value in compute_dice(*one_hot, include_background=False)[0]]
+    return [_class_dice(predicted == c, labels == c) for c in range(1, classes)]  # one class in memory at a time
+
+
+def _class_dice(predicted: Tensor, truth: Tensor) -> float:
+    return float(compute_dice(predicted[None, None], truth[None, None]))
 
 
 def mean_dice(dice: Sequence[Sequence[float]]) -> float:

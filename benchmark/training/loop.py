@@ -1,25 +1,16 @@
 """Training loop: seeded batches of patches and AdamW."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from monai.transforms import (
-    Compose,
-    RandCropByPosNegLabeld,
-    RandFlipd,
-    RandScaleIntensityd,
-    RandShiftIntensityd,
-    SpatialPadd,
-)
-from torch import Tensor, nn
+from torch import nn
 
-from benchmark.core.labels import IGNORED
 from benchmark.data.files.cases import Case
 from benchmark.sources.pretrained import Budget
 from benchmark.training.loss import training_loss
+from benchmark.training.patches import batches
+from benchmark.training.precision import Precision, autocast
 from benchmark.training.resume import Keeper
 
 
@@ -29,6 +20,7 @@ def train(
     *,
     budget: Budget,
     seed: int,
+    precision: Precision = "float32",
     report: Callable[[int, float], None] = lambda step, loss: None,
     keeper: Keeper | None = None,
 ) -> list[float]:
@@ -39,6 +31,7 @@ def train(
         cases: The training cases.
         budget: Steps, batches and learning rate.
         seed: Seed of batch order, crops and augmentation; equal seeds give equal batches for every network.
+        precision: Number format of the forward passes; the loss, the weights and the optimiser are float32.
         report: Called after each step with the step and the loss.
         keeper: Saves the state, and restores that of an interrupted training.
 
@@ -53,12 +46,13 @@ def train(
         torch.manual_seed(seed)
         losses = keeper.load(network, optimiser) if keeper else []
         done = len(losses)
-        for step, (image, labels) in enumerate(islice(batches(cases, budget=budget, seed=seed), done, None), done):
+        for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed, start=done), done):
             for group in optimiser.param_groups:
                 group["lr"] = budget.lr * schedule(step, budget.steps)
             optimiser.zero_grad(set_to_none=True)
-            output = network(image.to(device, memory_format=torch.channels_last_3d))
-            loss = training_loss(output, labels.to(device))
+            with autocast(device, precision):
+                output = network(image.to(device, memory_format=torch.channels_last_3d, non_blocking=True))
+            loss = training_loss(output, labels.to(device, non_blocking=True).long())
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(tuned, 12.0)
             optimiser.step()
@@ -76,37 +70,3 @@ def schedule(step: int, steps: int) -> float:
     if step < warm:
         return (step + 1) / warm
     return 0.5 * (1.0 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1)))
-
-
-def batches(cases: Sequence[Case], *, budget: Budget, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Generate seeded batches: images (b, c, *patch) float32 and labels (b, 1, *patch) int64."""
-    rng = np.random.default_rng([seed, 1])
-    transform = _patches(budget)
-    transform.set_random_state(seed)
-    order: list[int] = []
-    for _ in range(budget.steps):
-        crops = []
-        for _ in range(budget.batch):
-            order = order or [int(i) for i in rng.permutation(len(cases))]
-            crops.append(transform(_item(cases[order.pop()]))[0])
-        yield (
-            torch.stack([torch.as_tensor(crop["image"]) for crop in crops]).float(),
-            torch.stack([torch.as_tensor(crop["labels"]) for crop in crops]).long(),
-        )
-
-
-def _item(case: Case) -> dict[str, Tensor]:
-    labels = case.labels[None]
-    return {"image": case.image, "labels": labels, "centres": torch.where(labels == IGNORED, 0, labels)}
-
-
-def _patches(budget: Budget) -> Compose:
-    both = ["image", "labels"]
-    steps: list[object] = [
-        SpatialPadd([*both, "centres"], budget.patch),  # pads a case smaller than the patch with background
-        RandCropByPosNegLabeld(both, "centres", budget.patch, pos=1, neg=1, num_samples=1),
-    ]
-    if budget.augment:
-        steps += [RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)]
-        steps += [RandScaleIntensityd("image", factors=0.2, prob=0.5), RandShiftIntensityd("image", 0.2, prob=0.5)]
-    return Compose(steps)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import cast
 
 import torch
-from monai.losses import DeepSupervisionLoss, DiceCELoss, DiceLoss
+from monai.losses import DeepSupervisionLoss, DiceLoss
 from monai.networks import one_hot
 from torch import Tensor
 
@@ -15,7 +15,7 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
     """The training loss of one map: Dice over the batch plus cross-entropy, without ignored voxels.
 
     Args:
-        logits: (b, k, D, H, W) float32.
+        logits: (b, k, D, H, W); computed with as float32.
         labels: (b, 1, D, H, W) int64; IGNORED for voxels without annotation.
 
     Example:
@@ -23,12 +23,15 @@ def dice_ce(logits: Tensor, labels: Tensor) -> Tensor:
         >>> bool(dice_ce(logits, torch.full((1, 1, 2, 2, 2), IGNORED)).isfinite())
         True
     """
+    logits = logits.float()
     known = labels != IGNORED
     if bool(known.all()):
-        return cast("Tensor", DiceCELoss(softmax=True, to_onehot_y=True, batch=True)(logits, labels))
-    truth = one_hot(labels.masked_fill(~known, 0), logits.shape[1]) * known
-    overlap: Tensor = DiceLoss(batch=True)(logits.softmax(1) * known, truth)
-    entropy = torch.nn.functional.cross_entropy(logits, labels[:, 0], ignore_index=IGNORED, reduction="sum")
+        overlap: Tensor = DiceLoss(softmax=True, to_onehot_y=True, batch=True)(logits, labels)
+    else:
+        truth = one_hot(labels.masked_fill(~known, 0), logits.shape[1]) * known
+        overlap = DiceLoss(batch=True)(logits.softmax(1) * known, truth)
+    # summed here: the sum inside cross_entropy has no deterministic implementation on CUDA
+    entropy = torch.nn.functional.cross_entropy(logits, labels[:, 0], ignore_index=IGNORED, reduction="none").sum()
     return overlap + entropy / known.sum().clamp_min(1)
 
 

@@ -1,21 +1,23 @@
 """MONAI trainer: fine-tunes a source on the training cases of a target and measures Dice on its test cases."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
 from benchmark.sources.weights.match import transfer
-from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
+from benchmark.training.precision import Precision, choose_precision
+from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper
 from benchmark.training.trainer import TrainingOutcome, freeze
 
@@ -29,6 +31,8 @@ class MonaiTrainer:
         budget: Steps, batches and learning rate.
         window: (3,) voxels of the sliding window at inference.
         overlap: Share by which neighbouring windows overlap.
+        amp: Mixed precision of training and prediction: bfloat16, or False or float32 for full precision; None for
+            bfloat16 on a CUDA device that computes in it, and full precision elsewhere.
         keep_every: Seconds between two saves of the training state.
     """
 
@@ -36,12 +40,21 @@ class MonaiTrainer:
     budget: Budget
     window: tuple[int, int, int] = (32, 32, 32)
     overlap: float = 0.25
+    amp: str | bool | None = None
     keep_every: float = 60.0
 
     @property
     def steps(self) -> int:
         """Number of steps, and of calls of `report`."""
         return self.budget.steps
+
+    def precision(self, device: str) -> Precision:
+        """Number format of the forward passes on a device.
+
+        Raises:
+            InputError: `amp` is not a setting of mixed precision.
+        """
+        return choose_precision(self.amp, device)
 
     def fine_tune(
         self,
@@ -55,27 +68,37 @@ class MonaiTrainer:
         folder: Path | None = None,
     ) -> TrainingOutcome:
         """Fine-tune a source on a target; arguments as in `Trainer`."""
-        cases = target.cases(Split.TRAIN, preparation)
-        network = model.arch.build(channels=cases[0].image.shape[0], classes=target.classes, seed=seed, device=device)
+        splits = [split for split in (Split.TRAIN, Split.TEST, Split.EXTERNAL) if target.has(split)]
+        cases = {split: target.cases(split, preparation).prepare() for split in splits}  # before any training
+        network = model.arch.build(channels=target.channels, classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
         keeper = Keeper(folder / "training.pt", every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
-        losses = train(network, cases, budget=budget, seed=seed, report=report, keeper=keeper)
-        measured = partial(_measured, network, window=model.arch.fit(self.window), overlap=self.overlap)
-        dice, examples = measured(target.cases(Split.TEST, preparation), classes=target.classes)
-        others = target.cases(Split.EXTERNAL, preparation) if target.has(Split.EXTERNAL) else []
+        precision = self.precision(device)
+        losses = train(
+            network, cases[Split.TRAIN], budget=budget, seed=seed, precision=precision, report=report, keeper=keeper
+        )
+        predicted = partial(
+            predict, network, window=model.arch.fit(self.window), overlap=self.overlap, precision=precision
+        )
+        measured = partial(_measured, predicted)
+        dice, examples = measured(cases[Split.TEST].readers(), classes=target.classes)
+        others = cases[Split.EXTERNAL].readers() if Split.EXTERNAL in cases else []
         external, _ = measured(others, classes=target.classes)
         return TrainingOutcome(dice, external, losses, taken, examples)
 
 
 def _measured(
-    network: nn.Module, cases: Iterable[Case], *, window: Sequence[int], overlap: float, classes: int
-) -> tuple[dict[str, list[float]], dict[str, tuple[Case, Tensor]]]:
+    predicted_cases: Callable[[Iterable[BoxReader]], Iterable[tuple[BoxReader, Tensor]]],
+    cases: Iterable[BoxReader],
+    *,
+    classes: int,
+) -> tuple[dict[str, list[float]], dict[str, tuple[BoxReader, Tensor]]]:
     dice: dict[str, list[float]] = {}
-    examples: dict[str, tuple[Case, Tensor]] = {}
+    examples: dict[str, tuple[BoxReader, Tensor]] = {}
     means: dict[str, float] = {}
-    for case, predicted in predict(network, cases, window=window, overlap=overlap):
+    for case, predicted in predicted_cases(cases):
         dice[case.name] = case_dice(predicted, case.labels, classes=classes)
         mean = mean_dice([dice[case.name]])
         if mean < means.get("worst", math.inf):  # False for a case without foreground, whose mean is NaN

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError
@@ -34,7 +34,7 @@ class TrainingOutcome:
     external: Mapping[str, Sequence[float]]
     losses: Sequence[float]
     transfer: Transfer
-    examples: Mapping[str, tuple[Case, Tensor]]
+    examples: Mapping[str, tuple[BoxReader, Tensor]]
 
 
 class Trainer(Protocol):
@@ -49,6 +49,10 @@ class Trainer(Protocol):
     def tune(self) -> str: ...  # noqa: D102
     @property
     def steps(self) -> int: ...  # noqa: D102
+
+    def precision(self, device: str) -> str:
+        """Number format of the forward passes on a device, such as "bfloat16"; it is recorded with the run."""
+        ...
 
     def fine_tune(
         self,

@@ -153,6 +153,12 @@ TABLE = {
     "an unknown target": Bad(r".*target/nowhere.*", overrides=["source=scratch", "target=nowhere"]),
     "an unknown metric": Bad(r".*metric/ccvf.*", command="score", overrides=[*TRUTH, "metric=[ccvf]"]),
     "an unknown experiment": Bad(r".*experiment/scan.*", command="bench", overrides=["experiment=scan"]),
+    "another precision of training": Bad(
+        r"trainer\.amp must be null, false, float32 or bfloat16, got half", overrides=[*TRUTH, "trainer.amp=half"]
+    ),
+    "determinism that is no boolean": Bad(
+        r"device\.deterministic must be true or false, got maybe", overrides=[*TRUTH, "device.deterministic=maybe"]
+    ),
     "an unknown way of tuning": Bad(
         r"trainer\.tune must be one of all, decoder, last, head, got most", overrides=[*TRUTH, "trainer.tune=most"]
     ),

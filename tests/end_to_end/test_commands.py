@@ -110,6 +110,8 @@ def test_truth_runs(bench, tmp_path):
     assert asked == {(source, target, seed) for target in TARGETS for source in SOURCES - {target} for seed in "01"}
     for row in rows:
         assert row.params["tune"] == "decoder"
+        assert row.params["trainer.amp"] == "float32"  # what null is on a CPU
+        assert row.params["device.deterministic"] == "False"
         assert 0.0 <= row.metrics["dice"] <= 1.0
         assert {"seconds", "peak_memory_mb", "loaded", "fresh", "loss"} <= set(row.metrics)
     names = artifacts(place, row)

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 
+from benchmark.rank import make_ranker
 from benchmark.ranking import case_passes as passes
 from benchmark.ranking.case_passes import reduce_stream
 from benchmark.ranking.default_metrics import EVIDENCE
@@ -126,6 +128,52 @@ def test_a_killed_run_goes_on_case_by_case(rank, ball, checkpoints, tmp_path, mo
     assert whole.code == 0
     columns = ["ccfv", "ccfv_low", "logme", "knn", "knn_high", "standing"]
     assert table(tmp_path)[columns].equals(table(tmp_path / "anew")[columns])
+
+
+def counted(monkeypatch):
+    """The names of the cases that go through a network from now on."""
+    names = []
+    monkeypatch.setattr(passes, "reduce_stream", lambda network, taps, cases, *rest, **named: (
+        names.append(cases[0].name) or reduce_stream(network, taps, cases, *rest, **named)
+    ))  # fmt: skip
+    return names
+
+
+def test_a_mended_case_costs_one_case(rank, ball, checkpoints, tmp_path, monkeypatch):
+    task = tmp_path / "balls"
+    shutil.copytree(ball, task)
+    command = (f"task={task}", f"source={checkpoints['dynunet_3d']}", "metric=[ccfv,logme,leep]")
+    assert rank(*command).code == 0
+    for kind in ("image", "label"):  # mended: by a case of the test split
+        other = task / f"{kind}sTs" / "synthetic_ball_test_00.nii.gz"
+        shutil.copy(other, task / f"{kind}sTr" / "synthetic_ball_train_02.nii.gz")
+    names = counted(monkeypatch)
+    assert rank(*command).code == 0
+    assert names == ["synthetic_ball_train_02"]
+    assert rank(*command, into=tmp_path / "anew").code == 0
+    assert len(names) == 5
+    columns = ["ccfv", "ccfv_low", "logme", "leep", "leep_high", "standing"]
+    assert table(tmp_path, "balls")[columns].equals(table(tmp_path / "anew", "balls")[columns])
+
+
+def test_where_a_case_changes_the_plan_all_cases_are_passed_again(ball, tmp_path, monkeypatch, compose_command):
+    task = tmp_path / "balls"
+    shutil.copytree(ball, task)
+    description = json.loads((task / "dataset.json").read_text(encoding="utf-8"))
+    folder = {"folder": str(task), "test_share": 0.0, "_convert_": "all"}
+    plan = {"_target_": "benchmark.data.preprocessing.planning.Plan", "folder": str(tmp_path / "plans")}
+    names = counted(monkeypatch)
+    for kind, passed in (("zscore", 1), ("nnunet", 4)):
+        node = {"_target_": "benchmark.data.tasks.msd.MsdTask", "plan": plan | {"kind": kind}} | folder
+        for listed, expected in ((3, 3), (4, passed)):
+            content = description | {"modality": {"0": "CT"}, "training": description["training"][:listed]}
+            (task / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+            cfg = compose_command("rank", "metric=[logme]", f"output_dir={tmp_path}/outputs")
+            source = compose_command("pretrain", "source=scratch").source
+            outcome = make_ranker(cfg, OmegaConf.create(node)).outcome("scratch", source)
+            assert outcome.estimates, outcome.skipped
+            assert len(names) == expected, kind
+            names.clear()
 
 
 @pytest.fixture

@@ -1,23 +1,66 @@
-"""A task's cases: labelled volumes, read from disk on access and checked."""
+"""Labelled volumes: their files, read from disk, checked and prepared."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
-from cachetools import LRUCache
+from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmark.data.files.description import Labelling
-from benchmark.data.files.read_image import Stored, read
+from benchmark.data.files.positions import ClassPositions, class_positions
+from benchmark.data.files.read_image import Stored, read, sidecars
 from benchmark.data.preprocessing.preparation import Preparation, Volume
 from benchmark.errors import CaseError, InputError
+from benchmark.storage.digest import file_digest, value_digest
+from benchmark.storage.digest_memory import remembered
 
 AFFINE_TOLERANCE = 1e-3  # mm; headers store float32, and writers round differently
-KEPT_GIB = 2.0  # memory for cases that are indexed repeatedly
+
+Box: TypeAlias = tuple[slice, ...]  # (3,) slices of a volume, with start and stop inside it
+
+
+class BoxReader(Protocol):
+    """A labelled volume that is read box by box, from memory or from disk.
+
+    Attributes:
+        name: The case's name, unique within its task.
+        shape: (D, H, W) voxels.
+        spacing: (3,) mm, in the array's axis order.
+        counts: Class -> number of its voxels; classes without a voxel are left out.
+        image: (c, D, H, W) float32, the whole volume; read from disk at each access if it is not in memory.
+        labels: (D, H, W) uint8, likewise.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def spacing(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def counts(self) -> Mapping[int, int]: ...  # noqa: D102
+    @property
+    def image(self) -> Tensor: ...  # noqa: D102
+    @property
+    def labels(self) -> Tensor: ...  # noqa: D102
+
+    def voxels(self, label: int) -> NDArray[np.int64]:
+        """Flat indices (C order) of voxels of a class: all of them, or a random sample."""
+        ...
+
+    def read(self, box: Box) -> tuple[Tensor, Tensor]:
+        """The image (c, d, h, w) float32 and the labels (d, h, w) uint8 of a box."""
+        ...
+
+    def read_image(self, box: Box) -> Tensor:
+        """The image (c, d, h, w) float32 of a box."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +84,33 @@ class Case:
         """Bytes in memory."""
         return self.image.nbytes + self.labels.nbytes
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(D, H, W) voxels."""
+        return tuple(self.labels.shape)
+
+    @cached_property
+    def positions(self) -> ClassPositions:
+        """Where the classes lie."""
+        return class_positions(self.labels.numpy())
+
+    @property
+    def counts(self) -> Mapping[int, int]:
+        """Class -> number of its voxels."""
+        return self.positions.counts
+
+    def voxels(self, label: int) -> NDArray[np.int64]:
+        """Flat indices of voxels of a class."""
+        return self.positions.voxels[label]
+
+    def read(self, box: Box) -> tuple[Tensor, Tensor]:
+        """Views of the image (c, d, h, w) and the labels (d, h, w) of a box."""
+        return self.read_image(box), self.labels[box]
+
+    def read_image(self, box: Box) -> Tensor:
+        """A view of the image (c, d, h, w) of a box."""
+        return self.image[(slice(None), *box)]
+
 
 @dataclass(frozen=True)
 class CaseFiles:
@@ -50,54 +120,21 @@ class CaseFiles:
     images: tuple[Path, ...]
     labels: Path
 
+    def digest(self) -> str:
+        """SHA-256 of what the files hold, in their order, whatever their names; unchanged files are not read again.
 
-class Cases(Sequence[Case]):
-    """A sequence whose items are read from disk.
-
-    Iteration reads one case after the other and keeps none, so memory does not grow with the number of cases. Indexing
-    caches the most recently used cases up to a limit, since training reads them repeatedly.
-
-    Args:
-        loaders: One function per case.
-        place: Folder and split, for errors.
-        kept_gib: Size of the cache, GiB.
-    """
-
-    def __init__(self, loaders: Sequence[Callable[[], Case]], *, place: str, kept_gib: float = KEPT_GIB) -> None:
-        self._loaders = loaders
-        self._place = place
-        self._kept_gib = kept_gib
-        room = max(int(kept_gib * 2**30), 1)
-        # a case above the limit counts as the limit, so it is kept alone
-        self._kept: LRUCache[int, Case] = LRUCache(room, getsizeof=lambda case: min(case.nbytes, room))
-        self._empty: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._loaders)
-
-    def __iter__(self) -> Iterator[Case]:
-        for index in range(len(self)):
-            yield self._kept.get(index) or self._load(index)
-
-    @overload
-    def __getitem__(self, index: int) -> Case: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Cases": ...
-    def __getitem__(self, index: int | slice) -> "Case | Cases":
-        if isinstance(index, slice):
-            return Cases(self._loaders[index], place=self._place, kept_gib=self._kept_gib)
-        place = range(len(self))[index]
-        if place not in self._kept:
-            self._kept[place] = self._load(place)
-        return self._kept[place]
-
-    def _load(self, index: int) -> Case:
-        case = self._loaders[index]()
-        if not bool(case.labels.any()):
-            self._empty.add(index)
-        if len(self._empty) == len(self):
-            raise InputError(f"{self._place} has no foreground voxel in any case")
-        return case
+        Raises:
+            InputError: A file does not exist.
+        """
+        paths = [*self.images, self.labels]
+        paths += [sidecar for path in paths for sidecar in sidecars(path)]
+        digests = []
+        for path in paths:
+            try:
+                digests.append(remembered(file_digest)(path))
+            except FileNotFoundError:
+                raise InputError(f"{path} not found, but dataset.json lists it") from None
+        return value_digest(digests)
 
 
 @contextmanager

@@ -25,7 +25,8 @@ from benchmark.errors import InputError
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".mha", ".gipl")
 FLAT = (".png", ".bmp")
-ENDINGS = (*NIFTI, *ITK, *FLAT, ".tif", ".tiff")
+TIFF = (".tif", ".tiff")
+ENDINGS = (*NIFTI, *ITK, *FLAT, *TIFF)
 COLOURS = (("R", "G", "B"), ("R", "G", "B", "A"))  # the colour records that NIfTI defines
 REAL = "buif"  # numpy's kinds of real numbers
 LIMIT_GIB = 8.0  # of one file's voxels as float32; a CT of 1024 x 1024 x 2000 fits
@@ -153,12 +154,37 @@ def _stack(path: Path) -> Stored:
         values, axes = stored.series[0].asarray(), stored.series[0].axes
     if "S" in axes and values.ndim == len(axes):  # samples per voxel: its colours
         values = np.moveaxis(values, axes.index("S"), 0)
-    name = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
-    sidecars = [file for file in (path.with_name(stem(path) + ".json"), name) if file.is_file()]
-    spacing = json.loads(sidecars[0].read_text(encoding="utf-8"))["spacing"] if sidecars else (1.0, 1.0, 1.0)
+    files = sidecars(path)
+    spacing = json.loads(files[0].read_text(encoding="utf-8"))["spacing"] if files else (1.0, 1.0, 1.0)
     if len(spacing) != 3:
-        raise InputError(f"{sidecars[0]}: spacing must be three numbers, got {spacing}")
+        raise InputError(f"{files[0]}: spacing must be three numbers, got {spacing}")
     return Stored(_with_channels(values), values.shape[-3:][::-1], tuple(float(mm) for mm in spacing), None)
+
+
+def sidecars(path: Path) -> list[Path]:
+    """The existing JSON files that may hold a 3D TIFF's spacing, the decisive one first; none for other formats."""
+    if ending(path) not in TIFF:
+        return []
+    case = path.with_name(stem(path)[:-5] + ".json" if stem(path)[-5:-4] == "_" else stem(path) + ".json")
+    return [file for file in dict.fromkeys([path.with_name(stem(path) + ".json"), case]) if file.is_file()]
+
+
+def estimated_voxels(path: Path) -> tuple[int, tuple[float, ...]]:
+    """The number of voxels in a file and their size (3,) mm, x first, by its header alone.
+
+    Raises:
+        InputError: The header cannot be read.
+    """
+    try:
+        if ending(path) in NIFTI:
+            header = nib.load(path).header
+            return math.prod(header.get_data_shape()[:3]), tuple(float(mm) for mm in header.get_zooms()[:3])
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        return math.prod(reader.GetSize()), (*reader.GetSpacing(), 1.0)[:3]
+    except (*NIBABEL_ERRORS, *READER_ERRORS) as error:
+        raise InputError(f"cannot read {path}: {_last_line(error)}") from error
 
 
 def _with_channels(values: NDArray[Any]) -> NDArray[Any]:

@@ -158,6 +158,10 @@ class PreprocessedTask(DescribedTask):
         names = sorted(nnUNetDatasetBlosc2.get_identifiers(str(folder)))
         return [CaseFiles(name, (folder / f"{name}.b2nd",), folder / f"{name}_seg.b2nd") for name in names]
 
+    def has_foreground(self, files: CaseFiles) -> bool:
+        """As in `Task`; the arrays are read as they are."""
+        return bool(self._read(files).labels.any())
+
     def _reader(self, preparation: Preparation) -> Callable[[CaseFiles], Case]:
         if preparation != self.preparation:
             raise SkipPair(f"{self.name} is preprocessed by its own plans and cannot follow those of the source")
@@ -199,7 +203,7 @@ def read_nnunet_description(folder: Path) -> Description:
 
 def _array(path: Path) -> NDArray[Any]:
     """Read a compressed array; a file that asks for code to be run is refused."""
-    import blosc2  # type: ignore[import-untyped]  # it has no types
+    import blosc2
 
     if not path.is_file():
         raise InputError(f"{path} not found")

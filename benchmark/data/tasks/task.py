@@ -2,16 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from functools import cached_property, partial
 from pathlib import Path
 
-from benchmark.data.files.cases import Case, CaseFiles, Cases, count_channels, read_case
+from benchmark.data.files.cases import BoxReader, Case, CaseFiles, count_channels, read_case
 from benchmark.data.files.description import Description, Labelling
 from benchmark.data.files.read_image import LIMIT_GIB
+from benchmark.data.prepared.cases import Cases
+from benchmark.data.prepared.request import CaseRequest
+from benchmark.data.prepared.store import active_store
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import InputError
-from benchmark.storage.digest import files_digest, text_digest
+from benchmark.storage.digest import files_digest, text_digest, value_digest
 
 
 class Split(StrEnum):
@@ -107,6 +111,23 @@ class Task(ABC):
         split = [f"{name}: {[case.name for case in cases]}" for name, cases in sorted(files.items())]
         return text_digest("\n".join([files_digest([Path(self.folder) / "dataset.json", *paths]), *split]))
 
+    def case_digest(self, files: CaseFiles) -> str:
+        """SHA-256 over the name and the files of a case, and what dataset.json says about reading it."""
+        labelling = sorted(self.labelling.classes.items()), self.classes
+        return value_digest([files.name, files.digest(), labelling, self.stated_channels])
+
+    def case_digests(self, split: str) -> dict[str, str]:
+        """Case -> its digest, in the order of the split; other cases do not change it."""
+        return {files.name: self.case_digest(files) for files in self.listed(split)}
+
+    def has_foreground(self, files: CaseFiles) -> bool:
+        """Read and check the files of a case, on the stored grid, and see whether a voxel is not background.
+
+        Raises:
+            CaseError: As in `read_case`.
+        """
+        return bool(self._reader(Preparation())(files).labels.any())
+
     def listed(self, split: str) -> list[CaseFiles]:
         """The files of the cases of a split, in order.
 
@@ -125,7 +146,7 @@ class Task(ABC):
         """The names of the cases of a split, in order."""
         return [files.name for files in self.listed(split)]
 
-    def cases(self, split: str, preparation: Preparation | None = None) -> Sequence[Case]:
+    def cases(self, split: str, preparation: Preparation | None = None) -> Cases:
         """The cases of a split, each read on access.
 
         Args:
@@ -142,8 +163,24 @@ class Task(ABC):
             raise InputError(f"{self.folder}/dataset.json: {self.splits[split]} lists no case")
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{self.folder}/dataset.json: {self.splits[split]} lists {twice[0]} more than once")
-        read = self._reader(preparation or self.preparation)
-        return Cases([partial(read, case) for case in files], place=f"{self.folder}: split {split}")
+        return Cases(
+            self._requests(files, preparation or self.preparation),
+            place=f"{self.folder}: split {split}",
+            store=active_store(),
+        )
+
+    def first_case(self, split: str, preparation: Preparation | None = None) -> BoxReader:
+        """The first case of a split, prepared alone; arguments and errors as in `cases`."""
+        return self.cases(split, preparation)[:1].prepare(required=False).reader(0)
+
+    def _requests(self, files: Sequence[CaseFiles], preparation: Preparation) -> list[CaseRequest]:
+        read = self._reader(preparation)
+        function = read.func if isinstance(read, partial) else read
+        labelling = [sorted(self.labelling.classes.items()), self.labelling.names]
+        settings = {"preparation": asdict(preparation), "labelling": labelling, "channels": self.channels}
+        return [
+            CaseRequest(case, read, settings, function.__module__, self.channels, preparation.spacing) for case in files
+        ]
 
     def _reader(self, preparation: Preparation) -> Callable[[CaseFiles], Case]:
         """The function that reads a case."""

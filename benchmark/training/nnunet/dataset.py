@@ -18,6 +18,8 @@ from torch import Tensor
 from benchmark.core.labels import IGNORED
 from benchmark.data.files.cases import Case, CaseFiles
 from benchmark.data.files.description import read_description
+from benchmark.data.prepared.room import BEST_RATIO, check_room
+from benchmark.data.prepared.store import active_store
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Scheme
 from benchmark.data.preprocessing.planning import FOLDERS, RawDataset, environment, variables_of
 from benchmark.data.preprocessing.preparation import Preparation
@@ -127,9 +129,24 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
     space.raw.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
+            _check_disk(task, list(names))
             with partial_folder(folder) as partial:
                 _write(task, list(names), partial)
     return NnunetDataset(name, read_description(folder), tuple((names[train], names[split]) for split in held_out))
+
+
+def _check_disk(task: Task, splits: Sequence[str]) -> None:
+    """Evict prepared cases that no job uses, for the raw and the preprocessed copy of a task.
+
+    Raises:
+        InputError: Both copies cannot fit.
+    """
+    if (store := active_store()) is None:
+        return
+    sizes = [request.estimated_bytes for split in splits for request in task.cases(split, STORED).requests]
+    needed = 2 * sum(sizes)
+    check_room(needed, store.room(), cases=len(sizes))
+    store.evict(int(needed * BEST_RATIO))
 
 
 def _write(task: Task, splits: Sequence[str], folder: Path) -> None:

@@ -89,6 +89,10 @@ class NnunetTrainer:
         """Number of steps, and of calls of `report`."""
         return self.budget.epochs * self.budget.iterations
 
+    def precision(self, device: str) -> str:
+        """Number format of the forward passes, which nnU-Net chooses by the device."""
+        return "float16" if torch.device(device).type == "cuda" else "float32"
+
     def fine_tune(
         self,
         model: Model,

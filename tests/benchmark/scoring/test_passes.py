@@ -18,6 +18,7 @@ from benchmark.features import reduce_stream
 from benchmark.metric.score import needed
 from benchmark.scoring.passes import ExtraPass, PassCases, Perturbation, compute, run_passes, seconds
 from benchmark.statistics import BalancedPointsRequest
+from benchmark.statistics.case_cache import MeasuredPass
 
 NOISE = RandGaussianNoise(prob=1.0, std=0.2, sample_std=False)
 
@@ -34,10 +35,12 @@ def network():
 
 @pytest.fixture
 def reduce(network, tmp_path):
-    def run(cases, requests, *, classes, name):
-        return reduce_stream(
-            network, ["1"], cases, requests, patch_size=(16, 16, 16), classes=classes, folder=tmp_path / name
-        )
+    def run(chosen, requests, *, name):
+        statistics = reduce_stream(
+            network, ["1"], list(chosen), requests, patch_size=(16, 16, 16), classes=chosen.classes,
+            folder=tmp_path / name,
+        )  # fmt: skip
+        return MeasuredPass(statistics, 0.0)
 
     return run
 
@@ -78,8 +81,8 @@ def test_a_transform_that_changes_the_shape_is_refused(cases):
 def test_crank_of_its_pass_is_that_of_the_two_predictions(network, reduce, cases):
     case = replace(cases[0], image=cases[0].image[:, :16, :16, :16], labels=cases[0].labels[:16, :16, :16])
     metric, perturbation = CRank(), Perturbation(NOISE)
-    statistics = reduce([case], metric.requires, classes=3, name="target")
-    passes = run_passes([metric], {"perturbed": lambda: PassCases(perturbation([case]), 3)}, reduce)
+    statistics = reduce(PassCases([case], 3), metric.requires, name="target").statistics
+    passes = run_passes([metric], {"perturbed": lambda: PassCases([case], 3, perturbation=perturbation)}, reduce)
     with torch.no_grad():
         pair = [network(one.image[None]).softmax(dim=1)[:, 1] for one in (case, *perturbation([case]))]
     assert compute(metric, statistics, passes).value == pytest.approx(
@@ -91,7 +94,7 @@ def test_crank_of_its_pass_is_that_of_the_two_predictions(network, reduce, cases
 def test_otce_of_its_pass_is_that_of_the_two_samples(reduce, cases, make_case):
     own = [make_case(seed=9, classes=2, name="own")]
     metric, request = OTCE(count=60), BalancedPointsRequest(count=60)
-    statistics = reduce(cases, [request], classes=3, name="target")
+    statistics = reduce(PassCases(cases, 3), [request], name="target").statistics
     passes = run_passes([metric], {"source": lambda: PassCases(own, 2)}, reduce)
     there, here = passes["source"].statistics[request], statistics[request]
     assert there.k == 2
@@ -105,7 +108,7 @@ def test_a_pass_that_cannot_run_gives_the_reason(reduce, cases):
 
     metrics = [OTCE(count=60), PED(count=60)]
     passes = run_passes(metrics, {"source": no_data}, reduce)
-    statistics = reduce(cases, metrics[0].requires, classes=3, name="target")
+    statistics = reduce(PassCases(cases, 3), metrics[0].requires, name="target").statistics
     for metric in metrics:
         score = compute(metric, statistics, passes)
         assert math.isnan(score.value)

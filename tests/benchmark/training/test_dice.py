@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
-from monai.inferers import sliding_window_inference
 from monai.metrics import DiceMetric
-from torch import nn
 
-from benchmark.training import dice
-from benchmark.training.dice import case_dice, mean_dice, predict
+from benchmark.core.labels import IGNORED
+from benchmark.training.dice import case_dice, mean_dice
 
 FLOAT32 = 1e-6  # Dice is a ratio of counts, taken in float32
-WINDOWS = 1e-5  # weighted means of float32 logits about 1, summed in another order
 
 
 def test_by_hand():
@@ -64,58 +61,13 @@ def test_the_mean_is_over_classes_of_the_mean_over_cases_that_hold_them():
     assert mean_dice([[0.5]]) == 0.5
 
 
-@pytest.fixture(scope="module")
-def network():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Conv3d(1, 2, 3, padding=1).eval()
-
-
-def _agree(labels: torch.Tensor, logits: torch.Tensor) -> bool:
-    """Whether labels (D, H, W) are those of logits (2, D, H, W), wherever rounding cannot decide."""
-    clear = (logits[0] - logits[1]).abs() > WINDOWS
-    assert clear.float().mean() > 0.99
-    return bool((labels == logits.argmax(0))[clear].all())
-
-
-def test_a_prediction_is_that_of_monai_s_sliding_window_case_by_case(network, make_case):
-    """Neighbours of one shape go through together, and all come back in their order."""
-    shapes = [(12, 14, 13), (12, 14, 13), (16, 12, 12), (12, 14, 13), (14, 14, 14)]
-    cases = [make_case(seed=seed, shape=shape) for seed, shape in enumerate(shapes)]
-    predictions = list(predict(network, cases, window=(10, 10, 10), overlap=0.5))
-    assert [case for case, _ in predictions] == cases
-    for case, labels in predictions:
-        with torch.no_grad():
-            alone = sliding_window_inference(
-                case.image[None], (10, 10, 10), 1, network, overlap=0.5, mode="gaussian", padding_mode="replicate"
-            )
-        assert labels.dtype == torch.uint8
-        assert _agree(labels, alone[0])
-
-
-def test_no_more_cases_are_read_than_go_through_together(network, make_case, monkeypatch):
-    """Whole data sets of large volumes pass without being in memory at once."""
-    read = []
-
-    def cases():
-        for seed in range(5):
-            read.append(seed)
-            yield make_case(seed=seed, shape=(12, 12, 12))
-
-    monkeypatch.setattr(dice, "TOGETHER", 2 * 12**3)
-    predictions = predict(network, cases(), window=(12, 12, 12))
-    next(predictions)
-    assert read == [0, 1, 2]  # the third tells that two are enough
-    assert len(list(predictions)) == 4
-
-
-def test_a_window_that_holds_the_case_changes_nothing(network, make_case):
-    case = make_case(seed=0, shape=(12, 12, 12))
-    with torch.no_grad():
-        whole = network(case.image[None])[0]
-    ((_, labels),) = predict(network, [case], window=(12, 12, 12))
-    assert _agree(labels, whole)
-
-
-def test_no_cases_give_no_predictions(network):
-    assert list(predict(network, [], window=(8, 8, 8))) == []
+def test_ignored_voxels_count_neither_as_truth_nor_as_prediction():
+    labels = torch.zeros(4, 4, 4, dtype=torch.uint8)
+    labels[0] = 1
+    predicted = labels.clone()
+    predicted[3] = 1  # 16 voxels too many
+    assert case_dice(predicted, labels, classes=3)[0] == pytest.approx(2 * 16 / (16 + 32), abs=FLOAT32)
+    labels[3] = IGNORED
+    scores = case_dice(predicted, labels, classes=3)
+    assert scores[0] == 1.0
+    assert math.isnan(scores[1])
