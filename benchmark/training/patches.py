@@ -28,6 +28,7 @@ from benchmark.storage.prepared_settings import prepared_settings
 
 POSITIVE = 0.5  # share of the patches whose centre is a foreground voxel
 MOST_WORKERS = 4
+AHEAD = 3  # batches that each worker reads ahead
 IMAGE, LABELS = "image", "labels"
 
 Sample = dict[str, Tensor]
@@ -95,11 +96,13 @@ def batches(
     patches, settings = Patches(cases, budget, seed), prepared_settings()
     if workers is None and settings is not None:
         workers = settings.workers
+    workers = patches.workers if workers is None else workers
     loader: DataLoader[Sample | InputError] = DataLoader(
         patches,
         batch_size=budget.batch,
         sampler=range(start * budget.batch, budget.steps * budget.batch),
-        num_workers=patches.workers if workers is None else workers,
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
         collate_fn=_collated,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # by default the loader would draw from the generator that dropout uses

@@ -212,7 +212,7 @@ class StoredReader:
 
     def voxels(self, label: int) -> NDArray[np.int64]:
         """Flat indices of voxels of a class."""
-        return self._retried(lambda case: case.voxels(label))
+        return self._retried(lambda case: self._store.voxels(case, label))
 
     def read(self, box: Box) -> tuple[Tensor, Tensor]:
         """The image (c, d, h, w) float32 and the labels (d, h, w) uint8 of a box."""

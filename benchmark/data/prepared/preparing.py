@@ -45,6 +45,7 @@ def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, 
     missing = list({request.key: request for request in requests if not store.has(request)}.values())
     if not missing:
         return True
+    missing.sort(key=lambda request: -request.estimated_bytes)  # a large case that comes last would keep one core busy
     needed, room = sum(request.estimated_bytes for request in missing), store.room()
     if not required and not fits(needed, room):
         return False

@@ -13,7 +13,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+from cachetools import LRUCache
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from benchmark.data.prepared.case_folder import BrokenCaseError, StoredCase, open_case, read_properties, write_case
 from benchmark.data.prepared.request import CaseRequest
@@ -23,6 +26,7 @@ from benchmark.errors import WriteError, one_line
 from benchmark.storage.files import clear_partial, partial_folder
 from benchmark.storage.prepared_settings import PreparedSettings, prepared_settings
 
+POSITION_BYTES = 2**25  # of positions in memory
 FREE_BYTES = GIB // 4  # of the disk that are left to others
 
 log = logging.getLogger(__name__)
@@ -41,6 +45,9 @@ class PreparedStore:
         self.uses = Uses(settings.folder / ".uses")
         self.prepared = 0  # cases prepared by this process and stored
         self.prepared_in_memory = 0  # cases prepared by this process for one use, since they could not be stored
+        self._voxels: LRUCache[tuple[str, int], NDArray[np.int64]] = LRUCache(
+            POSITION_BYTES, getsizeof=lambda positions: min(positions.nbytes, POSITION_BYTES)
+        )
         self._opened: dict[str, StoredCase] = {}  # whose files were compared with their digests
 
     def __reduce__(self) -> tuple[type["PreparedStore"], tuple[PreparedSettings]]:
@@ -82,6 +89,13 @@ class PreparedStore:
             os.utime(folder)  # the least recently used are evicted first
         self._opened[request.key] = case
         return case
+
+    def voxels(self, case: StoredCase, label: int) -> NDArray[np.int64]:
+        """Positions of a class of a case; those that were read last are kept in memory, up to a limit."""
+        place = (case.folder.name, label)
+        if place not in self._voxels:
+            self._voxels[place] = case.voxels(label)
+        return self._voxels[place]
 
     def make(self, request: CaseRequest) -> None:
         """Prepare a case, unless another process has done so meanwhile; errors as in `open`."""
