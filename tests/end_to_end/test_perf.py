@@ -18,7 +18,15 @@ ROWS = {
     "class_statistics",
     "large_report",
     "job_cost",
+    "train_crop",
+    "train_loader",
+    "train_loader_before",
+    "resume_start",
+    "job_start",
+    "prepare_parallel",
+    "train_memory",
 }
+LOADERS = ("train_crop", "train_loader", "train_loader_before", "resume_start", "train_memory")
 NO_BOUND = 1e9  # of a cost
 FIELDS = {"name", "ours", "reference", "ratio", "bound", "holds", "device"}
 
@@ -51,6 +59,25 @@ SHRUNK = [
     ),
     "rows.job_cost.repeats=1",
     "rows.job_cost.metrics=[ccfv,logme]",
+    *(
+        f"rows.{name}.{setting}"
+        for name in (*LOADERS, "prepare_parallel")
+        for setting in ("size.cases=2", "size.plane=[40,36]", "size.slices=[12,14]")
+    ),
+    *(f"rows.{name}.patch=[8,8,8]" for name in LOADERS),
+    *(
+        f"rows.{name}.{setting}"
+        for name in LOADERS[:3]
+        for setting in ("repeats=1", "timed=2", "timed_reference=2", "workers=1")
+    ),
+    "rows.train_memory.many=5",
+    "rows.train_memory.timed=4",
+    "rows.prepare_parallel.spacing=[5.0,2.0,2.0]",
+    "rows.job_start.few=2",
+    "rows.job_start.many=3",
+    "rows.job_start.plane=[40,36]",
+    "rows.job_start.slices=[30,34]",
+    "rows.job_start.repeats=1",
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -69,6 +96,8 @@ UNBOUND = [
     "rows.class_statistics.bound=1e9",
     "rows.large_report.bound=1e9",
     "rows.job_cost.bound=1e9",
+    *(f"rows.{name}.bound=0" for name in (*LOADERS[:3], "prepare_parallel")),
+    *(f"rows.{name}.bound=1e9" for name in ("resume_start", "job_start", "train_memory")),
 ]
 
 

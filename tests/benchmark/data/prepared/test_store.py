@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -208,15 +209,48 @@ with storing_prepared(PreparedSettings(Path({str(folder)!r}))):
     assert not list(folder.glob(".*-*/*"))
 
 
-def test_a_full_disk_is_one_line(msd, folder, monkeypatch):
-    cases = _cases(msd, folder)
+def test_a_full_disk_is_one_line(msd, folder):
+    """The system refuses to let a file grow, as on a full disk."""
+    code = f"""
+import resource
+from pathlib import Path
+from benchmark.data.tasks.msd import MsdTask
+from benchmark.errors import WriteError
+from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+with storing_prepared(PreparedSettings(Path({str(folder)!r}))):
+    try:
+        MsdTask({str(msd)!r}, test_share=0).cases("train").prepare()
+    except WriteError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert re.fullmatch(
+        rf"cannot write prepared case spleen_\d to {folder}: [^\n]+; free disk space, .*\n", done.stdout
+    )
+    assert list(folder.glob("[!.]*")) == []
+    assert _cases(msd, folder).prepare().store.prepared == 5
 
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("benchmark.data.prepared.store.write_case", full)
-    with pytest.raises(WriteError, match=f"cannot write prepared case spleen_0 to {folder}: No space left on device"):
-        cases.prepare()
+def test_two_processes_prepare_each_case_once(msd, folder):
+    code = f"""
+from pathlib import Path
+from benchmark.data.tasks.msd import MsdTask
+from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
+with storing_prepared(PreparedSettings(Path({str(folder)!r}))):
+    cases = MsdTask({str(msd)!r}, test_share=0).cases("train")
+    print("ready", flush=True)
+    input()
+    print(cases.prepare().store.prepared)
+"""
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as first, subprocess.Popen(command, **pipes) as second:
+        assert [process.stdout.readline() for process in (first, second)] == ["ready\n", "ready\n"]
+        for process in (first, second):
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert sum(int(process.stdout.readline()) for process in (first, second)) == 5
 
 
 def test_a_copy_of_nnunet_counts_in_the_limit(msd, folder, tmp_path):
