@@ -19,7 +19,7 @@ from benchmark.data.prepared.case_folder import IMAGE, LABELS, POSITIONS, PROPER
 from benchmark.data.prepared.cases import Cases, StoredReader
 from benchmark.data.prepared.store import PreparedStore
 from benchmark.data.tasks.msd import MsdTask
-from benchmark.errors import CaseError, InputError, WriteError
+from benchmark.errors import CaseError, InputError
 from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
 
 
