@@ -21,10 +21,12 @@ from benchmark.data.preprocessing.preparation import Preparation, Resampling, se
 from benchmark.errors import InputError, one_line
 from benchmark.storage.digest import files_digest, value_digest
 from benchmark.storage.files import read_json, write_bytes
+from benchmark.storage.prepared_settings import prepared_settings
 
 STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 KINDS = ("zscore", "window", "nnunet")
 FOLDERS = ("raw", "preprocessed", "results")  # of nnU-Net, each named by an environment variable
+LARGE = 2**26  # bytes of compressed images
 NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
 
 log = logging.getLogger(__name__)
@@ -121,12 +123,20 @@ def _plan(training: RawDataset, place: Path) -> bytes:
         with environment(variables_of(folders)), contextlib.redirect_stdout(output):
             from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
-            path = plan_dataset(NAME, folders["preprocessed"], ExperimentPlanner)
+            path = plan_dataset(NAME, folders["preprocessed"], ExperimentPlanner, processes=_processes(training))
     except (AssertionError, RuntimeError, ValueError, KeyError, IndexError, OSError) as error:
         raise InputError(f"nnU-Net cannot plan {len(training.files)} cases such as {training.files[0].images[0]} "
                          f"(plan.kind=nnunet): {one_line(error)}") from error  # fmt: skip
     log.debug("nnU-Net's planner: %s", output.getvalue())
     return path.read_bytes()
+
+
+def _processes(training: RawDataset) -> int:
+    """Processes that read the cases: several only in a job, and only for files that take longer than their start."""
+    settings = prepared_settings()
+    if settings is None or sum(path.stat().st_size for case in training.files for path in case.images) < LARGE:
+        return 1
+    return settings.processes or len(os.sched_getaffinity(0))
 
 
 def plan_dataset(name: str, preprocessed: Path, planner: Planner, *, processes: int = 1) -> Path:

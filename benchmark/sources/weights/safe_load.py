@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from benchmark.errors import InputError, SkipPair, one_line
 from benchmark.sources.networks.architecture import is_within, listed
 from benchmark.storage.digest import file_digest
+from benchmark.storage.digest_memory import remembered
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
@@ -203,7 +204,7 @@ def weights_digest(*paths: Path) -> str:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path} not found")
-    return sha256(b"".join(bytes.fromhex(file_digest(path)) for path in paths)).hexdigest()
+    return sha256(b"".join(bytes.fromhex(remembered(file_digest)(path)) for path in paths)).hexdigest()
 
 
 def module_class(name: str, *, within: Sequence[str], where: str, trust: bool = False) -> type[nn.Module]:
