@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
 from benchmark.core.torch_settings import full_precision
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader, Case
 from benchmark.features.taps import Taps
 from benchmark.features.window_selection import WindowPolicy, choose, covered
 from benchmark.features.windows import Grid, Place, Window, batches
@@ -23,7 +23,7 @@ from benchmark.statistics.collection import Forwarded, start
 def reduce_stream(
     network: nn.Module,
     taps: Sequence[str],
-    cases: Iterable[Case],
+    cases: Iterable[BoxReader],
     requests: Iterable[Request],
     *,
     patch_size: Sequence[int],
@@ -42,7 +42,7 @@ def reduce_stream(
     Args:
         network: (b, c, D, H, W) -> logits (b, z, D, H, W); run in eval mode, and then restored.
         taps: names of modules whose output is the input of a segmentation head, coarse to fine.
-        cases: cases with unique names, read one at a time.
+        cases: cases with unique names, one at a time; of each the labels and the forwarded windows are read.
         requests: statistics to accumulate; duplicates count once.
         patch_size: voxels of a window along each axis; smaller cases are padded with zeros, which are not counted.
         overlap: minimum share of a window that its neighbour covers, in [0, 1).
@@ -80,7 +80,7 @@ def reduce_stream(
 
 
 def _reduce(
-    cases: Iterable[Case],
+    cases: Iterable[BoxReader],
     requests: list[Request],
     context: PassContext,
     *,
@@ -94,19 +94,20 @@ def _reduce(
     statistics: dict[Request, Statistic] = {}
     passed = Forwarded()
     for case in cases:
-        _check_case(case, names, len(patch), context.k)
-        grid = Grid(tuple(case.labels.shape), patch, overlap)
+        labels = case.labels
+        _check_case(case, labels, names, len(patch), context.k)
+        grid = Grid(tuple(labels.shape), patch, overlap)
         every = grid.places
-        places = choose(every, case.labels, policy)
-        seen = covered(places, case.labels) if len(places) < len(every) else None
+        places = choose(every, labels, policy)
+        seen = covered(places, labels) if len(places) < len(every) else None
         passed += Forwarded(len(places), len(every))
-        for at, window in enumerate(forward(case, grid, places, backend=context.backend)):
+        for at, window in enumerate(forward(case, grid, places, labels=labels, backend=context.backend)):
             if not names and at == 0:
                 context = replace(context, z=len(window.logits))
                 statistics = start(requests, context)
             for statistic in statistics.values():
                 if at == 0:
-                    statistic.begin(case.name, case.labels, seen=seen)
+                    statistic.begin(case.name, labels, seen=seen)
                 statistic.update(window)
         for statistic in statistics.values():
             statistic.end(case.name)
@@ -127,23 +128,24 @@ def _reduce(
 def _windows(
     network: nn.Module,
     captured: Taps,
-    case: Case,
+    case: BoxReader,
     grid: Grid,
     places: Sequence[Place],
     *,
+    labels: Tensor,
     batch: int,
     device: torch.device | str,
     amp: torch.dtype | None,
     head: bool,
     backend: Backend,
 ) -> Iterator[Window]:
-    for chosen, views in batches(case.image, grid, places, batch):
+    for chosen, views in batches(case, grid, places, batch):
         logits = _logits(network, views.to(device), amp)
         logits = logits if head else logits[:, :0]
         maps = captured.take()
         for row, place in enumerate(chosen):
             own = [layer[row] for layer in maps]
-            yield Window(case.name, place, case.labels, output=logits[row], maps=own, backend=backend)
+            yield Window(case.name, place, labels, output=logits[row], maps=own, backend=backend)
 
 
 def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:
@@ -155,13 +157,14 @@ def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tenso
     return logits
 
 
-def _check_case(case: Case, names: list[str], dims: int, classes: int) -> None:
+def _check_case(case: BoxReader, labels: Tensor, names: list[str], dims: int, classes: int) -> None:
     if case.name in names:
         raise ValueError(f"`cases` must have distinct names, got {case.name!r} twice")
-    if case.image.ndim != dims + 1 or case.image.shape[1:] != case.labels.shape:
-        shapes = f"{tuple(case.image.shape)} and {tuple(case.labels.shape)}"
+    # a case on disk was checked when it was prepared
+    if isinstance(case, Case) and (case.image.ndim != dims + 1 or case.image.shape[1:] != labels.shape):
+        shapes = f"{tuple(case.image.shape)} and {tuple(labels.shape)}"
         raise ValueError(f"case {case.name!r}: image and labels must be (c, D, H, W) and (D, H, W), got {shapes}")
-    largest = int(torch.where(case.labels == IGNORED, 0, case.labels).max())
+    largest = int(torch.where(labels == IGNORED, 0, labels).max())
     if largest >= classes:
         raise ValueError(f"case {case.name!r}: labels must be in 0 .. {classes - 1}, got {largest}")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.core.backend import Backend
 from benchmark.core.gather import gather, interpolate_box
+from benchmark.data.files.cases import BoxReader
 
 Triple = tuple[int, ...]
 
@@ -88,23 +89,24 @@ def _axis_places(n: int, patch: int, overlap: float, before: int) -> list[tuple[
     return [(first, low, high - low, low - first) for first, (low, high) in zip(firsts, pairwise(bounds), strict=True)]
 
 
-def pad(image: Tensor, grid: Grid) -> Tensor:
-    """Pad a volume (c, *shape) with zeros to at least the size of a window, (c, *padded)."""
+def read_window(case: BoxReader, place: Place, grid: Grid) -> Tensor:
+    """Read the window at a place, (c, *patch), padded with zeros along an axis where the case is smaller."""
+    read = [
+        slice(first, first + side) if n > side else slice(0, n)
+        for first, side, n in zip(place.first, grid.patch, grid.shape, strict=True)
+    ]
+    image = case.read_image(tuple(read))
     widths = [width for pair in reversed(grid.padding) for width in pair]
     return torch.nn.functional.pad(image, widths) if any(widths) else image
 
 
-def crop(image: Tensor, place: Place, patch: Sequence[int]) -> Tensor:
-    """Crop the window of size `patch` at a place from a padded volume (c, *padded), (c, *patch)."""
-    return image[(slice(None), *box(place.first, patch))]
-
-
-def batches(image: Tensor, grid: Grid, places: Sequence[Place], size: int) -> Iterator[tuple[Sequence[Place], Tensor]]:
-    """Stack the windows at some places of a volume (c, *shape) into batches of up to `size`, (b, c, *patch) each."""
-    padded = pad(image, grid)
+def batches(
+    case: BoxReader, grid: Grid, places: Sequence[Place], size: int
+) -> Iterator[tuple[Sequence[Place], Tensor]]:
+    """Stack the windows at some places of a case into batches of up to `size`, (b, c, *patch); no others are read."""
     for first in range(0, len(places), size):
         chosen = places[first : first + size]
-        yield chosen, torch.stack([crop(padded, place, grid.patch) for place in chosen])
+        yield chosen, torch.stack([read_window(case, place, grid) for place in chosen])
 
 
 class Window:

@@ -67,7 +67,7 @@ class Scoring:
         with torch.no_grad():
             for case in cases:
                 grid = Grid(tuple(case.labels.shape), tuple(self.window), self.overlap)
-                for _, views in batches(case.image, grid, grid.places, self.batch):
+                for _, views in batches(case, grid, grid.places, self.batch):
                     network(views.to(device))
 
 

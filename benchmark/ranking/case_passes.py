@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
@@ -127,7 +127,7 @@ def pass_over(
         if measured is None:
             with attempt(entry.with_name(f"{entry.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):
                 with blamed_on_source(f"while case {name} was read and prepared for it"):
-                    case = opened.cases[index]
+                    case = opened.cases.reader(index)
                 _stream_case(opened, case, requests, stream=stream, classes=classes, entry=entry)
             measured = MeasuredPass.load(entry, requests)
         done[name] = measured
@@ -141,7 +141,7 @@ def pass_over(
 
 def _stream_case(
     opened: OpenedSource,
-    case: Case,
+    case: BoxReader,
     requests: Sequence[Request],
     *,
     stream: StreamSettings,
@@ -149,7 +149,7 @@ def _stream_case(
     entry: Path,
 ) -> None:
     model = opened.pair.model
-    window = window_of(model, case.labels.shape, stream)
+    window = window_of(model, case.shape, stream)
     batch = stream.batch * (SLICES if window[0] == 1 else 1)
     windows = f"{batch} window{'s' if batch > 1 else ''} of {sides(window)} voxels at a time"
     doing = f"in its forward pass of case {case.name}, {windows}"

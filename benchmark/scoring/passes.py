@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader, Case
 from benchmark.data.prepared.cases import Cases
 from benchmark.data.prepared.store import active_store
 from benchmark.data.preprocessing.preparation import Preparation
@@ -61,9 +61,11 @@ class PassCases:
     preparation: Preparation | None = None
     perturbation: "Perturbation | None" = None
 
-    def __getitem__(self, index: int) -> Case:
-        case = self.cases[index]
-        return next(self.perturbation([case])) if self.perturbation else case
+    def __getitem__(self, index: int) -> BoxReader:
+        """A case, which is read window by window unless it is perturbed."""
+        if self.perturbation:
+            return next(self.perturbation([self.cases[index]]))
+        return self.cases.reader(index) if isinstance(self.cases, Cases) else self.cases[index]
 
     def __len__(self) -> int:
         return len(self.cases)

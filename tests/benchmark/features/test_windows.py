@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from torch.nn.functional import interpolate
 
-from benchmark.features.windows import Grid, Place, Window, crop, pad
+from benchmark.data.files.cases import Case
+from benchmark.features.windows import Grid, Place, Window, read_window
 
 SIZES = st.integers(1, 23)
 
@@ -43,9 +44,9 @@ def test_every_voxel_is_owned_once_by_the_nearest_window(sizes, overlap):
 def test_windows_lie_inside_the_padded_volume_and_hold_what_they_own(shape, patch, overlap):
     grid = Grid(shape, patch, overlap)
     index = torch.arange(shape[0] * shape[1]).reshape(1, *shape)
-    padded = pad(index, grid)
+    case = Case("case", index, index[0], (1.0, 1.0))
     for place in grid.places:
-        view = crop(padded, place, patch)
+        view = read_window(case, place, grid)
         assert view.shape == (1, *patch)
         mine = tuple(slice(a, a + n) for a, n in zip(place.offset, place.shape, strict=True))
         box = tuple(slice(a, a + n) for a, n in zip(place.start, place.shape, strict=True))
