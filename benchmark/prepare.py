@@ -18,6 +18,7 @@ from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import prepare_key
+from benchmark.storage.prepared_settings import is_number
 from benchmark.tracking.records import Data
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def run(cfg: DictConfig) -> None:
 
 def _clean(keep_gib: float) -> None:
     store = active_store()
-    if store is None or keep_gib < 0:
+    if store is None or not is_number(keep_gib) or keep_gib < 0:
         raise InputError(f"clean must be a number of GiB, at least 0, got {keep_gib}")
     cases, size = store.clean(int(keep_gib * GIB))
     sizes = store.sizes()

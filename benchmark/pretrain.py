@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from benchmark.core.torch_settings import training_settings
+from benchmark.data.prepared.cases import prepare_together
 from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.provenance import provenance
@@ -93,7 +94,8 @@ def _train(source: PoolSource, device: str, precision: Precision, reporter: Repo
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Trained(network, [], math.nan)
-    cases, held_out = (source.task.cases(split).prepare() for split in source.splits)
+    cases, held_out = (source.task.cases(split) for split in source.splits)
+    prepare_together([cases, held_out])
     training = partial(train, budget=source.budget, seed=source.seed, precision=precision)
     losses = training(network, cases, report=reporter.step, keeper=keeper)
     predictions = predict(

@@ -234,7 +234,7 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
     try:
         with_current_names(cfg)
         torch.set_num_threads(_positive(cfg.threads))
-        with remembering(Path(cfg.output_dir) / DIGESTS), storing_prepared(_prepared_settings(cfg)):
+        with remembering(Path(cfg.output_dir) / DIGESTS, one_job=limited), storing_prepared(_prepared_settings(cfg)):
             if not limited:
                 return task(cfg)
             with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):
@@ -247,7 +247,10 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
 
 def _prepared_settings(cfg: DictConfig) -> PreparedSettings:
     output = Path(cfg.output_dir).absolute()  # a network's code may change the working directory
-    return PreparedSettings(output / PREPARED, **resolved(cfg.get("data", {})), copies=(output / NNUNET,))
+    values = resolved(cfg.get("data")) or {}
+    if not isinstance(values, dict) or set(values) - {"keep_gib", "processes", "workers"}:
+        raise InputError(f"data must have the settings keep_gib, processes and workers, got {values}")
+    return PreparedSettings(output / PREPARED, **values, copies=(output / NNUNET,))
 
 
 def _positive(threads: object) -> int:

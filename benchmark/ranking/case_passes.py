@@ -117,12 +117,12 @@ def pass_over(
         CaseError: A case of the target cannot be read.
         WriteError: The statistics cannot be written.
     """
-    missing = [at for at, (name, own) in enumerate(digests.items()) if not entry_path(folder, name, own).is_dir()]
+    entries = [entry_path(folder, name, digest) for name, digest in digests.items()]
+    missing = [index for index, entry in enumerate(entries) if kept(entry, requests) is None]
     with blamed_on_source("while the cases were read and prepared for it"):
         opened.cases.prepare(missing, required=False)
     done: dict[str, MeasuredPass] = {}
-    for index, (name, digest) in enumerate(digests.items()):
-        entry = entry_path(folder, name, digest)
+    for index, (name, entry) in enumerate(zip(digests, entries, strict=True)):
         measured = kept(entry, requests)
         if measured is None:
             with attempt(entry.with_name(f"{entry.name}.attempt"), f"in the forward pass of case {name}", most=KILLS):

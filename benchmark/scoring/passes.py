@@ -241,12 +241,15 @@ class TargetPass:
         self.use.enter_context(in_use(entries))
         network = cache(partial(model.network, device=self.cfg.device.name))  # not built where every case is read
         paths = [entry_path(entries, case, digest) for case, digest in chosen.digests]
-        if isinstance(chosen.cases, Cases):
-            chosen.cases.prepare([index for index, path in enumerate(paths) if not path.is_dir()], required=False)
+        ready = False
         measured: MeasuredPass | None = None
         for index, entry in enumerate(paths):
             stored = kept(entry, wanted)
             if stored is None:
+                if not ready and isinstance(chosen.cases, Cases):
+                    missing = [at for at in range(index, len(paths)) if kept(paths[at], wanted) is None]
+                    chosen.cases.prepare(missing, required=False)
+                    ready = True
                 stored = self._stream(model, network(), chosen, index, wanted, spill=self.folder / "spill" / name)
                 stored.save(entry)
             measured = measured.merge(stored) if measured else stored

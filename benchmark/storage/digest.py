@@ -34,7 +34,7 @@ def files_digest(paths: Iterable[Path]) -> str:
     parts = []
     for path in paths:
         try:
-            parts.append(f"{path.name}:{remembered(file_digest)(path)}")
+            parts.append(f"{path.name}:{remembered(file_digest, is_input=True)(path)}")
         except FileNotFoundError:
             raise InputError(f"{path} not found, but dataset.json lists it") from None
     return text_digest("\n".join(sorted(parts)))

@@ -20,6 +20,8 @@ from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 
+from benchmark.errors import InputError
+
 RACY_NS = 2 * 10**9  # FAT's resolution is the coarsest: a younger file may change again without another time
 LOCK_SECONDS = 10.0  # a write takes milliseconds
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -32,9 +34,14 @@ _memory: ContextVar["DigestMemory | None"] = ContextVar("digest_memory", default
 
 
 @contextmanager
-def remembering(path: Path) -> Iterator[None]:
-    """Remember digests in an SQLite file during the block; without such a block nothing is remembered."""
-    token = _memory.set(DigestMemory(path))
+def remembering(path: Path, *, one_job: bool = False) -> Iterator[None]:
+    """Remember digests in an SQLite file during the block; without such a block nothing is remembered.
+
+    Args:
+        path: The SQLite file.
+        one_job: Whether the block is a job, during which its inputs must not change.
+    """
+    token = _memory.set(DigestMemory(path, one_job=one_job))
     try:
         yield
     finally:
@@ -52,13 +59,18 @@ def remember_in(path: Path) -> None:
     _memory.set(DigestMemory(path))
 
 
-def remembered(digest: Callable[[Path], str]) -> Callable[[Path], str]:
+def remembered(digest: Callable[[Path], str], *, is_input: bool = False) -> Callable[[Path], str]:
     """Wrap `digest`, which computes the SHA-256 of a file's content, so that digests of unchanged files are remembered.
+
+    With `is_input` the file is an input of the job: the function raises an InputError if its content is not what it was
+    when the job first asked, since the job's key and its results would be of different data.
 
     The code of a job counts as if `remembered(digest)` were `digest`, so keys do not depend on this module.
     """
     memory = _memory.get()
-    return digest if memory is None else partial(memory.digest, digest)
+    if memory is None:
+        return digest
+    return partial(memory.input_digest if is_input else memory.digest, digest)
 
 
 class DigestMemory:
@@ -68,9 +80,11 @@ class DigestMemory:
 
     Args:
         path: The SQLite file; it and its folder are created when the first digest is remembered.
+        one_job: Whether inputs must not change.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, one_job: bool = False) -> None:
+        self._inputs: dict[bytes, str] | None = {} if one_job else None
         self.path = path.absolute()  # a network's code may change the working directory
         self._usable = True
 
@@ -90,6 +104,17 @@ class DigestMemory:
         digest = compute(path)
         if started - changed >= RACY_NS and _is_still(path, state):
             self._write(name, state, digest)
+        return digest
+
+    def input_digest(self, compute: Callable[[Path], str], path: Path) -> str:
+        """The digest of an input, as in `digest`.
+
+        Raises:
+            InputError: The file has changed since the job first asked.
+        """
+        digest = self.digest(compute, path)
+        if self._inputs is not None and self._inputs.setdefault(os.fsencode(path.absolute()), digest) != digest:
+            raise InputError(f"{path} changed after the job had started; run it again")
         return digest
 
     def _read(self, name: bytes, state: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmark.data.files.cases import BoxReader
+from benchmark.data.prepared.cases import prepare_together
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
@@ -69,7 +70,8 @@ class MonaiTrainer:
     ) -> TrainingOutcome:
         """Fine-tune a source on a target; arguments as in `Trainer`."""
         splits = [split for split in (Split.TRAIN, Split.TEST, Split.EXTERNAL) if target.has(split)]
-        cases = {split: target.cases(split, preparation).prepare() for split in splits}  # before any training
+        cases = {split: target.cases(split, preparation) for split in splits}
+        prepare_together(list(cases.values()))  # before any training
         network = model.arch.build(channels=target.channels, classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)

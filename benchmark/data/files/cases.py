@@ -131,7 +131,7 @@ class CaseFiles:
         digests = []
         for path in paths:
             try:
-                digests.append(remembered(file_digest)(path))
+                digests.append(remembered(file_digest, is_input=True)(path))
             except FileNotFoundError:
                 raise InputError(f"{path} not found, but dataset.json lists it") from None
         return value_digest(digests)

@@ -172,18 +172,29 @@ def sidecars(path: Path) -> list[Path]:
 def estimated_voxels(path: Path) -> tuple[int, tuple[float, ...]]:
     """The number of voxels in a file and their size (3,) mm, x first, by its header alone.
 
+    The size is empty for files that are prepared on their own grid: compressed arrays and 2D images.
+
     Raises:
         InputError: The header cannot be read.
     """
     try:
         if ending(path) in NIFTI:
-            header = nib.load(path).header
-            return math.prod(header.get_data_shape()[:3]), tuple(float(mm) for mm in header.get_zooms()[:3])
+            volume = nib.load(path)
+            return math.prod(volume.shape[:3]), tuple(float(mm) for mm in voxel_sizes(volume.affine))
+        if ending(path) == ".b2nd":
+            import blosc2
+
+            shape = blosc2.open(urlpath=str(path), mode="r", deserialize=blosc2.DeserializeMode.SAFE).shape
+            return math.prod(shape[1:]), ()
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
-        return math.prod(reader.GetSize()), (*reader.GetSpacing(), 1.0)[:3]
-    except (*NIBABEL_ERRORS, *READER_ERRORS) as error:
+        is_volume = ending(path) in ITK and len(reader.GetSize()) == 3
+        sizes = tuple(float(mm) for mm in reader.GetSpacing()) if is_volume else ()
+        if ending(path) in TIFF and (files := sidecars(path)):
+            sizes = tuple(float(mm) for mm in json.loads(files[0].read_text(encoding="utf-8"))["spacing"])[::-1]
+        return math.prod(reader.GetSize()), sizes
+    except (*NIBABEL_ERRORS, *READER_ERRORS, TypeError, AttributeError) as error:
         raise InputError(f"cannot read {path}: {_last_line(error)}") from error
 
 

@@ -57,8 +57,7 @@ class Cases(Sequence[Case]):
         # a case above the limit counts as the limit, so it is kept alone
         self._kept: LRUCache[int, Case] = LRUCache(room, getsizeof=lambda case: min(case.nbytes, room))
         self._empty: set[int] = set()
-        self._stored = False
-        self._prepared: set[int] = set()  # cases that `prepare` has stored
+        self._stored: set[int] = set()  # indices of the cases that `prepare` has stored
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -74,7 +73,8 @@ class Cases(Sequence[Case]):
     def __getitem__(self, index: int | slice) -> "Case | Cases":
         if isinstance(index, slice):
             cases = Cases(self.requests[index], place=self._place, store=self.store, memory_gib=self._memory_gib)
-            cases._stored = self._stored
+            chosen = range(len(self))[index]
+            cases._stored = {new for new, old in enumerate(chosen) if old in self._stored}
             return cases
         place = range(len(self))[index]
         if place not in self._kept:
@@ -84,7 +84,7 @@ class Cases(Sequence[Case]):
     def __reduce__(self) -> tuple[Callable[..., "Cases"], tuple[object, ...]]:
         """The cases as a worker process gets them: it reads the same store, and keeps its own cases in memory."""
         settings = self.store.settings if self.store is not None else None
-        return _rebuilt, (self.requests, self._place, settings, self._memory_gib, self._stored)
+        return _rebuilt, (self.requests, self._place, settings, self._memory_gib, sorted(self._stored))
 
     def prepare(self, indices: Iterable[int] | None = None, *, required: bool = True) -> "Cases":
         """Prepare the cases that are not stored yet, in parallel, and let nobody evict them while this object lives.
@@ -101,24 +101,31 @@ class Cases(Sequence[Case]):
         Raises:
             InputError: The disk is too small, or no case has a foreground voxel. Also the errors of reading a case.
         """
-        chosen = [index for index in (range(len(self)) if indices is None else indices) if index not in self._prepared]
+        prepare_together([self], indices=indices, required=required)
+        return self
+
+    def missing(self, indices: Iterable[int] | None) -> list[int]:
+        """The given cases, or all, that `prepare` has not stored yet; they are marked as used by this process."""
+        chosen = [index for index in (range(len(self)) if indices is None else indices) if index not in self._stored]
         if self.store is None or not chosen:
-            return self
+            return []
         keys = [self.requests[index].key for index in chosen]
         self.store.use(keys)
         weakref.finalize(self, self.store.uses.remove, keys)
-        self._stored = prepare_missing(self.store, [self.requests[index] for index in chosen], required=required)
-        if self._stored:
-            self._prepared.update(chosen)
-            for index in chosen:
+        return chosen
+
+    def mark_stored(self, indices: Iterable[int]) -> None:
+        """Read cases from the store from now on; those that are not in it are prepared at each use."""
+        for index in indices:
+            if self.store is not None and self.store.has(self.requests[index]):
+                self._stored.add(index)
                 self._note(index, {int(label) for label in self._properties(self.requests[index])["counts"]})
-        return self
 
     def reader(self, index: int) -> BoxReader:
         """A case that is read box by box: from disk if it is stored, or else from memory."""
-        if self.store is None or not self._stored or index in self._kept:
+        if self.store is None or index not in self._stored or index in self._kept:
             return self[index]
-        return StoredReader(self.store, self.requests[index])
+        return StoredReader(self.store, self.requests[index], owner=self)
 
     def readers(self) -> Iterator[BoxReader]:
         """All cases as `reader` gives them."""
@@ -126,12 +133,13 @@ class Cases(Sequence[Case]):
 
     def fit_memory(self) -> bool:
         """Whether all cases together fit into the cache."""
-        if self.store is None or not self._stored:
-            sizes = [request.estimated_bytes for request in self.requests]
-        else:
-            properties = [self._properties(request) for request in self.requests]
-            sizes = [prod(stored["shape"]) * (4 * stored["channels"] + 1) for stored in properties]
-        return sum(sizes) <= self._memory_gib * 2**30
+        return sum(self._bytes(index) for index in range(len(self))) <= self._memory_gib * 2**30
+
+    def _bytes(self, index: int) -> int:
+        if index not in self._stored:
+            return self.requests[index].estimated_bytes
+        properties = self._properties(self.requests[index])
+        return int(prod(properties["shape"]) * (4 * properties["channels"] + 1))
 
     def _properties(self, request: CaseRequest) -> dict[str, Any]:
         assert self.store is not None
@@ -143,13 +151,14 @@ class Cases(Sequence[Case]):
 
     def _load(self, index: int) -> Case:
         request = self.requests[index]
-        if self.store is not None and self._stored:
-            case = StoredReader(self.store, request).load()
-        else:
+        if self.store is not None and index in self._stored:
+            return StoredReader(self.store, request).load()
+        if self.store is None:
             case = request.read(request.files)
-            if self.store is not None:
-                self.store.prepared_in_memory += 1
-            self._note(index, set(case.counts))
+        else:
+            case = request.prepare()
+            self.store.prepared_in_memory += 1
+        self._note(index, set(case.counts))
         return case
 
     def _note(self, index: int, labels: set[int]) -> None:
@@ -164,16 +173,35 @@ class Cases(Sequence[Case]):
             raise InputError(f"{self._place} has no foreground voxel in any case")
 
 
+def prepare_together(
+    sequences: Sequence[Cases], *, indices: Iterable[int] | None = None, required: bool = True
+) -> None:
+    """Prepare the cases of several sequences, such as the splits of a task, after one look at the disk for all.
+
+    Args:
+        sequences: The sequences; all have the same store.
+        indices: The cases of each that will be read; None: all.
+        required: As in `Cases.prepare`; errors, too.
+    """
+    missing = [(cases, cases.missing(indices)) for cases in sequences]
+    requests = [cases.requests[index] for cases, chosen in missing for index in chosen]
+    stores = [cases.store for cases in sequences if cases.store is not None]
+    if requests:
+        prepare_missing(stores[0], requests, required=required)
+    for cases, chosen in missing:
+        cases.mark_stored(chosen)
+
+
 def _rebuilt(
     requests: Sequence[CaseRequest],
     place: str,
     settings: PreparedSettings | None,
     memory_gib: float,
-    stored: bool,
+    stored: Sequence[int],
 ) -> Cases:
     store = PreparedStore(settings) if settings is not None else None
     cases = Cases(requests, place=place, store=store, memory_gib=memory_gib)
-    cases._stored = stored
+    cases._stored = set(stored)
     return cases
 
 
@@ -183,9 +211,11 @@ class StoredReader:
     Args:
         store: The store.
         request: The case.
+        owner: The sequence of the case, which lives as long as this object: its cases are not evicted.
     """
 
-    def __init__(self, store: PreparedStore, request: CaseRequest) -> None:
+    def __init__(self, store: PreparedStore, request: CaseRequest, owner: Cases | None = None) -> None:
+        self._owner = owner
         self._store = store
         self._request = request
         self._case: StoredCase | None = None

@@ -15,27 +15,26 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from benchmark.data.prepared.request import CaseRequest
-from benchmark.data.prepared.room import GIB, Room, check_room, fits
+from benchmark.data.prepared.room import BEST_RATIO, GIB, NoRoomError, Room, check_room
+from benchmark.errors import WriteError
 from benchmark.storage.digest_memory import remember_in, remembering_path
 
 if TYPE_CHECKING:
     from benchmark.data.prepared.store import PreparedStore
 
+CHECK_EVERY = 5.0  # seconds between two looks at the disk
 SMALL = 2**28  # bytes of prepared arrays, which one process prepares faster than further ones start
 
 log = logging.getLogger(__name__)
 
 
-def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, required: bool) -> bool:
+def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, required: bool) -> None:
     """Prepare the cases that are not stored yet.
 
     Args:
         store: The store; the cases are marked as used by the caller.
         requests: The cases of a job.
-        required: Whether to fail if they cannot fit.
-
-    Returns:
-        True if all cases are stored; False if they cannot fit and are not `required`.
+        required: Whether to fail if they cannot fit; if not, as many are stored as fit.
 
     Raises:
         InputError: They are required and cannot fit.
@@ -44,17 +43,23 @@ def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, 
     """
     missing = list({request.key: request for request in requests if not store.has(request)}.values())
     if not missing:
-        return True
+        return
     missing.sort(key=lambda request: -request.estimated_bytes)  # a large case that comes last would keep one core busy
     needed, room = sum(request.estimated_bytes for request in missing), store.room()
-    if not required and not fits(needed, room):
-        return False
-    check_room(needed, room, cases=len(missing))
+    if required:
+        check_room(int(needed * BEST_RATIO), room, cases=len(missing))
+    elif needed * BEST_RATIO > room.nbytes:
+        log.info("%d cases are prepared at each use: %s leaves no space to store them", len(missing), room.limit)
+        return
     processes = _processes(store, missing, needed)
     if needed >= SMALL:
         _announce(len(missing), needed, room, processes)
-    _prepare(store, missing, processes=processes, needed=needed)
-    return True
+    try:
+        _prepare(store, missing, processes=processes, needed=needed)
+    except (NoRoomError, WriteError) as error:
+        if required:
+            raise
+        log.info("some cases are prepared at each use: %s", error)
 
 
 def _announce(cases: int, needed: int, room: Room, processes: int) -> None:
@@ -70,17 +75,20 @@ def _processes(store: "PreparedStore", missing: Sequence[CaseRequest], needed: i
 
 
 def _prepare(store: "PreparedStore", missing: Sequence[CaseRequest], *, processes: int, needed: int) -> None:
-    """Prepare cases; after each the space that the others are likely to take is checked."""
-    done = before = 0
+    """Prepare cases; the space that the others are likely to take is checked after the first, and every few seconds."""
+    done = size = checked = 0.0
     bar = tqdm(total=len(missing), desc="preparing", unit="case", disable=None if needed >= SMALL else True)
     with bar:
         for request in _prepared(store, missing, processes):
             bar.update()
             done += request.estimated_bytes
-            before += sum(path.stat().st_size for path in store.place(request.key).glob("*"))
-            left = (needed - done) * (before / done if done else 1.0)
-            store.evict(int(left))
-            check_room(int(left), store.room(), cases=len(missing))
+            size += store.size(request.key)
+            if time.monotonic() - checked < CHECK_EVERY:
+                continue
+            checked = time.monotonic()
+            left = int((needed - done) * (size / done if done else 1.0))
+            store.evict(left)
+            check_room(left, store.room(), cases=len(missing) - int(bar.n))
 
 
 def _prepared(store: "PreparedStore", missing: Sequence[CaseRequest], processes: int) -> Iterator[CaseRequest]:

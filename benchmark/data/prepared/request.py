@@ -3,14 +3,17 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from importlib.metadata import version
+from math import isfinite, prod
 
 from benchmark.data.files.cases import Case, CaseFiles, of_case
 from benchmark.data.files.read_image import estimated_voxels
-from benchmark.errors import CaseError, InputError
+from benchmark.errors import InputError
 from benchmark.jobs.keys import job_key
 
 KEY_DIGITS = 32  # of the folder's name
+# packages that read, resample and write cases
+PACKAGES = ("blosc2", "nibabel", "nnunetv2", "numpy", "scikit-image", "scipy", "simpleitk", "torch")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class CaseRequest:
     @cached_property
     def key(self) -> str:
         """The name of the prepared case's folder; errors as in `digest`."""
-        inputs = {"files": self.digest, "settings": self.settings}
+        inputs = {"files": self.digest, "settings": self.settings, "versions": [version(name) for name in PACKAGES]}
         code = ("benchmark.data.prepared.case_folder",)
         return job_key("prepared", self.module, inputs, code=code)[:KEY_DIGITS]
 
@@ -67,8 +70,8 @@ class CaseRequest:
         finally:
             with of_case():
                 if self.files.digest() != expected:
-                    raise CaseError(f"the files of case {self.name} changed after the job had started, such as "
-                                    f"{self.files.labels}; run it again")  # fmt: skip
+                    raise InputError(f"the files of case {self.name} changed after the job had started, such as "
+                                     f"{self.files.labels}; run it again")  # fmt: skip
 
     @cached_property
     def estimated_bytes(self) -> int:
@@ -77,6 +80,8 @@ class CaseRequest:
             voxels, stored = estimated_voxels(self.files.images[0])
         except InputError:
             return 0
-        planned = self.spacing or stored
-        axes = stored[: len(planned)] if len(planned) < len(stored) else stored
-        return int(voxels * max(prod(axes) / prod(planned), 0.0)) * (4 * self.channels + 1)
+        planned = self.spacing or stored or (1.0,)
+        growth = prod(stored[: len(planned)]) / prod(planned) if stored else 1.0
+        if not isfinite(growth) or growth <= 0:
+            return 0  # reading the case names the fault
+        return int(voxels * growth) * (4 * self.channels + 1)

@@ -16,20 +16,26 @@ class Room:
     limit: str
 
 
-def fits(needed: int, room: Room) -> bool:
-    """Whether cases of `needed` bytes before compression can fit."""
-    return needed * BEST_RATIO <= room.nbytes
+class NoRoomError(InputError):
+    """Prepared cases do not fit on the disk or into its limit."""
 
 
 def check_room(needed: int, room: Room, *, cases: int) -> None:
     """Refuse to prepare cases that cannot fit.
 
+    Args:
+        needed: Bytes that the cases take at least, after compression.
+        room: The space.
+        cases: Their number.
+
     Raises:
-        InputError: Even the best compression would not make them fit.
+        NoRoomError: The cases do not fit.
     """
-    if not fits(needed, room):
-        raise InputError(
-            f"{cases} prepared cases of this job take about {needed / GIB:.1f} GiB before compression, but "
-            f"{room.limit} leaves {max(room.nbytes, 0) / GIB:.1f} GiB; free disk space, raise data.keep_gib, or set "
-            "output_dir to a larger disk"
-        )
+    if needed > room.nbytes:
+        number = f"{cases} cases that are to be prepared take" if cases != 1 else "1 case that is to be prepared takes"
+        raise NoRoomError(f"{number} at least {_size(needed)}, but {room.limit} leaves {_size(room.nbytes)}; free disk "
+                          "space, raise data.keep_gib, or set output_dir to a larger disk")  # fmt: skip
+
+
+def _size(nbytes: int) -> str:
+    return f"{max(nbytes, 0) / GIB:.1f} GiB" if nbytes >= GIB else f"{max(nbytes, 0) / 2**20:.1f} MiB"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from cachetools import LRUCache
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from benchmark.data.prepared.case_folder import BrokenCaseError, StoredCase, open_case, read_properties, write_case
@@ -74,6 +74,7 @@ class PreparedStore:
             WriteError: The prepared case cannot be written.
         """
         folder = self.place(request.key)
+        self.uses.restore()  # other jobs must know what is used, also after the store was deleted
         if request.key in self._opened and self._opened[request.key].is_unchanged:
             return replace(self._opened[request.key], name=request.name)
         try:
@@ -119,7 +120,7 @@ class PreparedStore:
 
     def summary(self) -> str:
         """How often this process has prepared a case, in a sentence."""
-        again = f", {self.prepared_in_memory} without storing them (no disk space)" if self.prepared_in_memory else ""
+        again = f", {self.prepared_in_memory} for one use, without storing them" if self.prepared_in_memory else ""
         return f"cases prepared: {self.prepared + self.prepared_in_memory}{again}"
 
     def room(self) -> Room:
@@ -140,6 +141,7 @@ class PreparedStore:
             The keys of the deleted cases.
         """
         with self._locked():
+            self._sweep()
             sizes, used = self.sizes(), self.uses.everyone()
             excess = needed - (shutil.disk_usage(_existing(self.folder)).free - FREE_BYTES)
             if self.settings.keep_gib is not None:
@@ -154,25 +156,60 @@ class PreparedStore:
             The number of deleted cases and their bytes.
         """
         with self._locked():
+            self._sweep()
             sizes, used = self.sizes(), self.uses.everyone()
             unused = [key for key in self._by_last_use(sizes) if key not in used]
             deleted = self._delete(unused, sizes, sum(sizes.values()) - keep_bytes)
-            for path in self.folder.glob(".*.lock"):
-                key = path.name.strip(".").removesuffix(".lock")
-                if key and key not in used and not self.place(key).exists():
-                    path.unlink(missing_ok=True)
+            for path in self.folder.glob(".?*.lock"):
+                key = path.name.removeprefix(".").removesuffix(".lock")
+                if key not in used and not self.place(key).exists():
+                    with self._unlocked(key) as unlocked:
+                        if unlocked:
+                            path.unlink(missing_ok=True)
             return len(deleted), sum(sizes[key] for key in deleted)
 
     def sizes(self) -> dict[str, int]:
         """The bytes of each stored case, by its key."""
-        if not self.folder.is_dir():
+        try:
+            return {path.name: _size(path) for path in self.folder.iterdir() if path.name[0] != "." and path.is_dir()}
+        except OSError:  # there is no store, or it is just being deleted
             return {}
-        return {path.name: _size(path) for path in self.folder.iterdir() if path.is_dir() and path.name[0] != "."}
+
+    def size(self, key: str) -> int:
+        """The bytes of a stored case; 0 if it is not there."""
+        return _size(self.place(key))
+
+    def _sweep(self) -> None:
+        """Delete what killed processes left half made or half deleted."""
+        for path in self.folder.glob(".*-*"):
+            key = path.name[1:].partition("-")[0]
+            with self._unlocked(key) as unlocked:
+                if unlocked and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+
+    @contextmanager
+    def _unlocked(self, key: str) -> Iterator[bool]:
+        """Whether no process is preparing a case; none can begin to during the block."""
+        lock = FileLock(self.folder / f".{key}.lock", blocking=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def _copies(self) -> int:
         """The bytes of the copies that nnU-Net trains from."""
-        files = [path for folder in self.settings.copies for path in folder.rglob("*")]
-        return sum(path.stat().st_size for path in files if path.is_file())
+        size = 0
+        for folder in self.settings.copies:
+            for place, _, names in os.walk(folder):
+                for name in names:
+                    with _ignored_os_errors():  # deleted meanwhile
+                        size += (Path(place) / name).stat().st_size
+        return size
 
     def _by_last_use(self, keys: Iterable[str]) -> list[str]:
         return sorted(keys, key=lambda key: _modified(self.place(key)))

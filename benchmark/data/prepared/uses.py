@@ -1,19 +1,26 @@
-"""Which prepared cases the running jobs use: one file per process, locked for as long as the process lives."""
+"""Which prepared cases the running jobs use: two files per process, one of them locked as long as the process lives."""
 
 import fcntl
 import json
+import logging
 import os
 import socket
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
+
+from benchmark.storage.files import write_text
+
+log = logging.getLogger(__name__)
 
 
 class Uses:
     """The keys of the prepared cases that this process uses, written where other processes see them.
 
-    The lock ends with the process, however it ends; a file without a lock is a dead process's and is deleted.
+    A process's keys are in `NAME.json`; the lock on `NAME.lock` ends with the process, however it ends, and what a dead
+    process left is deleted. On a file system without locks every process counts as alive.
 
     Args:
         folder: Where the files of all processes lie.
@@ -22,7 +29,7 @@ class Uses:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._counts: Counter[str] = Counter()
-        self._stream: TextIO | None = None
+        self._lock: BinaryIO | None = None
         self._process = 0
 
     def add(self, keys: Iterable[str]) -> None:
@@ -35,38 +42,58 @@ class Uses:
         self._counts.subtract(keys)
         self._counts = +self._counts
         if self._process == os.getpid():  # a forked worker must not change its parent's file
+            with suppress(OSError):  # called while memory is freed, when nobody could handle an error
+                self._write()
+
+    def restore(self) -> None:
+        """Write the keys again if the folder was deleted."""
+        if self._counts and self._process == os.getpid() and not self._exists():
             self._write()
 
     def everyone(self) -> set[str]:
         """The keys that any running process uses."""
         used = set(self._counts)
-        for path in self._folder.glob("*.json"):
-            if self._stream is not None and path.name == Path(self._stream.name).name:
-                continue
-            try:
-                with path.open("r+", encoding="utf-8") as stream:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink(missing_ok=True)
-            except BlockingIOError:
-                used |= _keys(path)
-            except FileNotFoundError:
-                continue
+        for path in self._folder.glob("*.lock"):
+            if self._lock is None or path.name != Path(self._lock.name).name:
+                used |= _keys_of_running(path)
         return used
 
+    def _exists(self) -> bool:
+        return self._lock is not None and Path(self._lock.name).is_file()
+
     def _write(self) -> None:
-        if self._stream is None or self._process != os.getpid() or not Path(self._stream.name).is_file():
+        if self._process != os.getpid() or not self._exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}.json"
-            self._stream, self._process = path.open("w", encoding="utf-8"), os.getpid()
-            fcntl.flock(self._stream, fcntl.LOCK_EX)
-        self._stream.seek(0)
-        self._stream.truncate()
-        self._stream.write("\n".join(json.dumps(key) for key in self._counts))
-        self._stream.flush()
+            self._lock, self._process = _new_lock(self._folder), os.getpid()
+        if self._lock is not None:
+            write_text(Path(self._lock.name).with_suffix(".json"), json.dumps(sorted(self._counts)))
 
 
-def _keys(path: Path) -> set[str]:
+def _new_lock(folder: Path) -> BinaryIO:
+    """Create and lock a file; again if another process took it for a dead one's before it was locked."""
+    while True:
+        path = folder / f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}.lock"
+        lock = path.open("wb")
+        with suppress(OSError):  # no locks on this file system
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_nlink:
+            return lock
+        lock.close()
+
+
+def _keys_of_running(path: Path) -> set[str]:
+    """The keys of the process with a lock; if it has ended, its files are deleted."""
     try:
-        return {json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()}
-    except (OSError, ValueError):  # it is just being written, under the store's lock, or its process has ended
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            return set()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:  # locked; or another user's file, or no locks on this file system
+        log.debug("%s: %s", path, error)
+    try:
+        return set(json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):  # the process has not written its keys yet, or has just ended
         return set()

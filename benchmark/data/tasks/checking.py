@@ -52,6 +52,7 @@ def _check(task: Task, files: CaseFiles, folder: Path) -> str:
     if marker.is_file() and (content := marker.read_text(encoding="utf-8")) in {FOREGROUND, EMPTY}:
         return content
     content = FOREGROUND if task.has_foreground(files) else EMPTY
+    task.case_digest(files)  # a file that changed while it was read is an error
     folder.mkdir(parents=True, exist_ok=True)
     write_text(marker, content)
     return content

@@ -204,7 +204,7 @@ def weights_digest(*paths: Path) -> str:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path} not found")
-    return sha256(b"".join(bytes.fromhex(remembered(file_digest)(path)) for path in paths)).hexdigest()
+    return sha256(b"".join(bytes.fromhex(remembered(file_digest, is_input=True)(path)) for path in paths)).hexdigest()
 
 
 def module_class(name: str, *, within: Sequence[str], where: str, trust: bool = False) -> type[nn.Module]:

@@ -145,7 +145,7 @@ def _check_disk(task: Task, splits: Sequence[str]) -> None:
         return
     sizes = [request.estimated_bytes for split in splits for request in task.cases(split, STORED).requests]
     needed = 2 * sum(sizes)
-    check_room(needed, store.room(), cases=len(sizes))
+    check_room(int(needed * BEST_RATIO), store.room(), cases=len(sizes))
     store.evict(int(needed * BEST_RATIO))
 
 

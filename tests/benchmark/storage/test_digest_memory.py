@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.errors import InputError
 from benchmark.storage.digest import file_digest, files_digest
 from benchmark.storage.digest_memory import RACY_NS, remembered, remembering
 
@@ -285,3 +286,21 @@ def test_processes_share_it(database, compute, tmp_path):
     assert outputs == [(f"{files_digest(paths)}\n", "")] * 3
     assert [digest(database, compute, path) for path in paths] == [file_digest(path) for path in paths]
     assert compute.calls == 0
+
+
+@pytest.mark.parametrize("one_job", [True, False])
+def test_an_input_must_not_change_during_a_job(tmp_path, one_job):
+    path = tmp_path / "input"
+    path.write_bytes(b"one")
+    with remembering(tmp_path / "digests.sqlite", one_job=one_job):
+        first = remembered(file_digest, is_input=True)(path)
+        assert remembered(file_digest, is_input=True)(path) == first
+        path.write_bytes(b"other")
+        assert remembered(file_digest)(path) != first
+        if one_job:
+            with pytest.raises(InputError, match=rf"\A{path} changed after the job had started; run it again\Z"):
+                remembered(file_digest, is_input=True)(path)
+        else:
+            assert remembered(file_digest, is_input=True)(path) != first
+    with remembering(tmp_path / "digests.sqlite", one_job=one_job):  # the next job
+        assert remembered(file_digest, is_input=True)(path) != first

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import re
 import signal
@@ -11,12 +12,16 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
+from benchmark.data.files.cases import CaseFiles
 from benchmark.data.prepared import preparing
 from benchmark.data.prepared.case_folder import IMAGE, LABELS, POSITIONS, PROPERTIES
-from benchmark.data.prepared.cases import Cases, StoredReader
+from benchmark.data.prepared.cases import Cases, StoredReader, prepare_together
+from benchmark.data.prepared.room import BEST_RATIO
 from benchmark.data.prepared.store import PreparedStore
 from benchmark.data.tasks.msd import MsdTask
 from benchmark.errors import CaseError, InputError
@@ -154,7 +159,7 @@ def test_a_limit_evicts_the_least_recently_used_that_nobody_uses(msd, folder):
 
 
 def test_a_job_that_cannot_fit_says_so_before_it_starts(msd, folder):
-    with pytest.raises(InputError, match=r"5 prepared cases of this job take .* data.keep_gib=1e-08 leaves 0.0 GiB"):
+    with pytest.raises(InputError, match=r"5 cases .* take at least .*, but data.keep_gib=1e-08 leaves"):
         _cases(msd, folder, keep_gib=1e-8).prepare()
     assert list(folder.glob("[!.]*")) == []
     scored = _cases(msd, folder, keep_gib=1e-8).prepare(required=False)
@@ -271,3 +276,74 @@ def test_cleaning_keeps_what_fits(msd, folder):
     assert sum(store.sizes().values()) <= max(sizes.values())
     assert store.clean()[0] == 1
     assert not list(folder.glob(".[0-9a-f]*"))
+
+
+def test_what_fits_is_stored_and_the_rest_prepared_at_each_use(msd, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "CHECK_EVERY", 0.0)
+    size = max(_cases(msd, tmp_path / "all").prepare().store.sizes().values())
+    cases = _cases(msd, folder, keep_gib=2.5 * size / 2**30).prepare(required=False)
+    stored = len(cases.store.sizes())
+    assert 0 < stored <= 2
+    assert len(list(cases)) == 5
+    assert cases.store.prepared_in_memory == 5 - stored
+    with pytest.raises(InputError, match=r"data\.keep_gib"):
+        _cases(msd, folder, keep_gib=2.5 * size / 2**30).prepare()
+    assert len(cases.store.sizes()) <= 2
+
+
+def test_splits_are_checked_together_before_any_case_is_prepared(msd, folder, tmp_path):
+    sizes = _cases(msd, tmp_path / "all").prepare().store.sizes().values()
+    room = BEST_RATIO * sum(request.estimated_bytes for request in _cases(msd, tmp_path / "all").requests)
+    assert room < sum(sizes)  # the small files here compress worse than anything of real size
+    cases = _cases(msd, folder, keep_gib=0.9 * room / 2**30)
+    with pytest.raises(InputError, match="5 cases"):
+        prepare_together([cases[:4], cases[4:]])
+    assert list(folder.glob("[!.]*")) == []
+
+
+def test_leftovers_of_killed_processes_are_cleaned(msd, folder):
+    cases = _cases(msd, folder).prepare()
+    key = cases.requests[0].key
+    for name in (f".{key}-abc", f".{'0' * 32}-xyz", f".{'1' * 32}-deleted"):
+        (folder / name / "case").mkdir(parents=True)
+        (folder / name / "case" / IMAGE).write_bytes(b"half")
+    cases.store.clean()
+    assert not list(folder.glob(".*-*"))
+    assert len(cases.store.sizes()) == 5
+
+
+def test_uses_are_written_again_after_the_store_was_deleted(msd, folder):
+    cases = _cases(msd, folder).prepare()
+    subprocess.run(["rm", "-r", str(folder)], check=True)
+    cases.reader(0).read(tuple(slice(0, 2) for _ in range(3)))
+    other = PreparedStore(cases.store.settings)
+    assert other.uses.everyone() == {request.key for request in cases.requests}
+    assert other.clean() == (0, 0)
+
+
+def test_another_version_of_a_package_is_another_case(msd, folder, monkeypatch):
+    key = _cases(msd, folder).requests[0].key
+    monkeypatch.setattr("benchmark.data.prepared.request.version", lambda name: "0")
+    assert _cases(msd, folder).requests[0].key != key
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("keep_gib", 0), ("keep_gib", "abc"), ("keep_gib", math.nan), ("keep_gib", True), ("workers", -1),
+     ("workers", 1.5), ("workers", True), ("processes", 0), ("processes", 1.5)],
+)  # fmt: skip
+def test_wrong_settings_are_one_line(setting, value):
+    with pytest.raises(InputError, match=rf"\Adata\.{setting} must be [^\n]+, got {value}\Z"):
+        PreparedSettings(Path("folder"), **{setting: value})
+
+
+def test_estimates_are_those_of_the_prepared_arrays(msd, folder, tmp_path):
+    cases = _cases(msd, folder)
+    assert cases.requests[0].estimated_bytes == cases[0].nbytes
+    resampled = replace(cases.requests[0], spacing=(1.0, 0.5, 0.75))
+    assert resampled.estimated_bytes == pytest.approx(cases[0].nbytes * 8, rel=0.01)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, np.zeros((6, 8, 10), np.float32), photometric="minisblack")
+    (tmp_path / "stack.json").write_text('{"spacing": [0.01, 0.01, 0.01]}')
+    stack = replace(cases.requests[0], files=CaseFiles("stack", (path,), path), spacing=(0.01, 0.01, 0.01))
+    assert stack.estimated_bytes == 6 * 8 * 10 * 5
