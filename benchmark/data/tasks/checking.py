@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 def check_cases(task: Task, split: str, *, folder: Path, count: int | None = None) -> None:
     """Check the files of the cases of a split, except those that an earlier check found sound.
 
-    One process reads all files, without resampling. A file is read to its end, since a truncated one often shows only there, and checked as in `read_case`.
+    One process reads all files, without resampling. A file is read to its end, since a truncated one often shows only
+    there, and checked as in `read_case`.
 
     Args:
         task: The task.
