@@ -134,8 +134,10 @@ def test_pretrain_runs(bench, tmp_path):
     rows = {row.params["source"]: row for row in place.store().finished("pretrain").values()}
     assert set(rows) == SOURCES
     wide, trained = rows["scratch_wide"], rows["synthetic_ball"]
-    assert wide.params | {"seed": "0"} == {"source": "scratch_wide", "task": "none", "arch": "dynunet", "width": "16",
-                                           "length": "scratch", "seed": "0", "steps": "0"}  # fmt: skip
+    assert wide.params | {"seed": "0"} == {
+        "source": "scratch_wide", "task": "none", "arch": "dynunet", "width": "16", "length": "scratch", "seed": "0",
+        "steps": "0", "source.amp": "float32", "device.name": "cpu", "device.deterministic": "False",
+    }  # fmt: skip
     assert np.isnan(wide.metrics["dice"])
     assert wide.tags["reason/dice"] == "initial weights, trained on no task"
     assert 0.0 <= trained.metrics["dice"] <= 1.0

@@ -49,7 +49,7 @@ def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, 
     if required:
         check_room(int(needed * BEST_RATIO), room, cases=len(missing))
     elif needed * BEST_RATIO > room.nbytes:
-        log.info("%d cases are prepared at each use: %s leaves no space to store them", len(missing), room.limit)
+        log.info("cases that cannot be stored: %d, %s leaves no space; prepared at each use", len(missing), room.limit)
         return
     processes = _processes(store, missing, needed)
     if needed >= SMALL:
@@ -59,7 +59,7 @@ def prepare_missing(store: "PreparedStore", requests: Sequence[CaseRequest], *, 
     except (NoRoomError, WriteError) as error:
         if required:
             raise
-        log.info("some cases are prepared at each use: %s", error)
+        log.info("cases that cannot be stored are prepared at each use: %s", error)
 
 
 def _announce(cases: int, needed: int, room: Room, processes: int) -> None:

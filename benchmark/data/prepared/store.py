@@ -27,7 +27,7 @@ from benchmark.storage.files import clear_partial, partial_folder
 from benchmark.storage.prepared_settings import PreparedSettings, prepared_settings
 
 POSITION_BYTES = 2**25  # of positions in memory
-FREE_BYTES = GIB // 4  # of the disk that are left to others
+FREE_BYTES = GIB // 4  # of the disk that are left to others; 5% of a small disk
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class PreparedStore:
         used = self.uses.everyone()
         sizes = self.sizes()
         evictable = sum(size for key, size in sizes.items() if key not in used)
-        disk = Room(shutil.disk_usage(_existing(self.folder)).free - FREE_BYTES + evictable, "free disk space")
+        disk = Room(self._free_bytes() + evictable, "free disk space")
         if self.settings.keep_gib is None:
             return disk
         kept = int(self.settings.keep_gib * GIB) - self._copies() - sum(sizes.values()) + evictable
@@ -143,7 +143,7 @@ class PreparedStore:
         with self._locked():
             self._sweep()
             sizes, used = self.sizes(), self.uses.everyone()
-            excess = needed - (shutil.disk_usage(_existing(self.folder)).free - FREE_BYTES)
+            excess = needed - (self._free_bytes())
             if self.settings.keep_gib is not None:
                 kept = int(self.settings.keep_gib * GIB) - self._copies()
                 excess = max(excess, needed + sum(sizes.values()) - kept)
@@ -200,6 +200,11 @@ class PreparedStore:
             yield True
         finally:
             lock.release()
+
+    def _free_bytes(self) -> int:
+        """Bytes of the disk that may be used."""
+        disk = shutil.disk_usage(_existing(self.folder))
+        return disk.free - min(FREE_BYTES, disk.total // 20)
 
     def _copies(self) -> int:
         """The bytes of the copies that nnU-Net trains from."""

@@ -121,7 +121,7 @@ def sweep(study):
 def left_over(folder):
     """Temporary files and folders below a place."""
     names = [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix in {".part", ".gone"}]
-    known = {".submitit", ".hydra"}
+    known = {".submitit", ".hydra", ".uses", ".trimmed"}
     return [path for path in names if path.name not in known and not path.name.endswith(".lock")]
 
 
