@@ -143,7 +143,7 @@ class PreparedStore:
         with self._locked():
             self._sweep()
             sizes, used = self.sizes(), self.uses.everyone()
-            excess = needed - (self._free_bytes())
+            excess = needed - self._free_bytes()
             if self.settings.keep_gib is not None:
                 kept = int(self.settings.keep_gib * GIB) - self._copies()
                 excess = max(excess, needed + sum(sizes.values()) - kept)
