@@ -154,11 +154,16 @@ def _stack(path: Path) -> Stored:
         values, axes = stored.series[0].asarray(), stored.series[0].axes
     if "S" in axes and values.ndim == len(axes):  # samples per voxel: its colours
         values = np.moveaxis(values, axes.index("S"), 0)
+    return Stored(_with_channels(values), values.shape[-3:][::-1], _stack_spacing(path), None)
+
+
+def _stack_spacing(path: Path) -> tuple[float, ...]:
+    """(3,) mm of a 3D TIFF, in the array's axis order."""
     files = sidecars(path)
     spacing = json.loads(files[0].read_text(encoding="utf-8"))["spacing"] if files else (1.0, 1.0, 1.0)
     if len(spacing) != 3:
         raise InputError(f"{files[0]}: spacing must be three numbers, got {spacing}")
-    return Stored(_with_channels(values), values.shape[-3:][::-1], tuple(float(mm) for mm in spacing), None)
+    return tuple(float(mm) for mm in spacing)
 
 
 def sidecars(path: Path) -> list[Path]:
@@ -191,8 +196,8 @@ def estimated_voxels(path: Path) -> tuple[int, tuple[float, ...]]:
         reader.ReadImageInformation()
         is_volume = ending(path) in ITK and len(reader.GetSize()) == 3
         sizes = tuple(float(mm) for mm in reader.GetSpacing()) if is_volume else ()
-        if ending(path) in TIFF and (files := sidecars(path)):
-            sizes = tuple(float(mm) for mm in json.loads(files[0].read_text(encoding="utf-8"))["spacing"])[::-1]
+        if ending(path) in TIFF and sidecars(path):
+            sizes = _stack_spacing(path)[::-1]
         return math.prod(reader.GetSize()), sizes
     except (*NIBABEL_ERRORS, *READER_ERRORS, TypeError, AttributeError) as error:
         raise InputError(f"cannot read {path}: {_last_line(error)}") from error

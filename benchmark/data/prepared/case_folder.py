@@ -55,11 +55,6 @@ class StoredCase:
     states: dict[str, tuple[int, ...]]
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the image and the labels in memory."""
-        return int(np.prod(self.shape)) * (4 * self.channels + 1)
-
-    @property
     def is_unchanged(self) -> bool:
         """Whether no file has changed since it was checked."""
         return all(_state(self.folder / name) == state for name, state in self.states.items())

@@ -104,8 +104,8 @@ class Cases(Sequence[Case]):
         prepare_together([self], indices=indices, required=required)
         return self
 
-    def missing(self, indices: Iterable[int] | None) -> list[int]:
-        """The given cases, or all, that `prepare` has not stored yet; they are marked as used by this process."""
+    def use(self, indices: Iterable[int] | None) -> list[int]:
+        """Let nobody evict the given cases, or all, while this object lives; return those that are not stored yet."""
         chosen = [index for index in (range(len(self)) if indices is None else indices) if index not in self._stored]
         if self.store is None or not chosen:
             return []
@@ -183,7 +183,7 @@ def prepare_together(
         indices: The cases of each that will be read; None: all.
         required: As in `Cases.prepare`; errors, too.
     """
-    missing = [(cases, cases.missing(indices)) for cases in sequences]
+    missing = [(cases, cases.use(indices)) for cases in sequences]
     requests = [cases.requests[index] for cases, chosen in missing for index in chosen]
     stores = [cases.store for cases in sequences if cases.store is not None]
     if requests:
