@@ -9,6 +9,7 @@ EXPERIMENT ?= scans
 LAUNCHER ?= joblib
 DEVICE ?=
 TRACKING ?=
+WHEELS ?= gpu-wheels
 HOST := 127.0.0.1
 PORT ?= 5000
 ARGS ?=
@@ -21,13 +22,14 @@ CHOICES := experiment=$(EXPERIMENT) hydra/launcher=$(LAUNCHER) \
 	$(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench study test lint perf docs ui system-deps clean
+.PHONY: help setup bench study test lint perf gpu-check gpu-wheels docs ui system-deps clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make bench takes EXPERIMENT=$(EXPERIMENT) LAUNCHER=$(LAUNCHER) DEVICE=cpu|cuda TRACKING=URI; any target ARGS='...';"
-	@echo "  make ui takes EXPERIMENT TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON)"
+	@echo "  make ui takes EXPERIMENT TRACKING=URI PORT=$(PORT); make setup takes PYTHON=$(PYTHON);"
+	@echo "  make gpu-check and make gpu-wheels take PYTHON WHEELS=$(WHEELS)"
 
 setup: $(STAMP) ## Create .venv with the pinned versions; repeated only after pyproject.toml or constraints.txt changes
 
@@ -58,6 +60,13 @@ lint: $(STAMP) ## Check style, format and types
 
 perf: $(STAMP) ## Measure speed and memory against plain references; fail if a number misses its bound
 	@$(RUN) -m benchmark.perf $(if $(DEVICE),device=$(DEVICE)) $(if $(TRACKING),'tracking.uri="$(TRACKING)"') $(ARGS)
+
+# Neither needs .venv: the first runs on a machine with a GPU and what its Python has, the second where there is a network.
+gpu-check: ## Show in 8 minutes what only a GPU can show, with PYTHON's own torch and Triton, without installing
+	@.ci/gpu-check $(PYTHON) $(WHEELS) device=$(or $(DEVICE),cuda) $(ARGS)
+
+gpu-wheels: ## Download the small packages that `make gpu-check` needs, for PYTHON=3.12 or an interpreter
+	@.ci/gpu-wheels $(PYTHON) $(WHEELS)
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(STAMP) ## Build the documentation into site/

@@ -165,8 +165,8 @@ class CRank:
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The softmax of every voxel; the foreground probability is 1 minus that of class 0."""
-        return (SoftmaxRequest(),)
+        """The softmax of class 0 at every voxel; the foreground probability is 1 minus that."""
+        return (SoftmaxRequest(first=1),)
 
     def compute(self, statistics: Statistics, *, perturbed: Statistics | None = None) -> Score:
         """Compute `crank_score` over all voxels, with part "mask", the share of voxels in the mask.
@@ -183,20 +183,23 @@ class CRank:
         first, second = (own[self.requires[0]] for own in (statistics, perturbed))
         if first.cases != second.cases:
             raise ValueError(f"`perturbed` must have the cases {first.cases}, got {second.cases}")
-        means, voxels = [], []
+        totals, inside, voxels = [], [], 0
         for case in first.cases:
-            u, p = (
-                np.concatenate([1 - to_numpy(block.softmax)[:, 0] for block in stored.rows(case)])[None].clip(0, 1)
-                for stored in (first, second)
-            )
-            if not (np.isfinite(u).all() and np.isfinite(p).all()):
-                return undefined(f"the softmax of case {case} holds NaN or inf")
-            means.append(crank_mean(u, p, measure=self.measure))
-            voxels.append((int(crank_mask(u, p).sum()), u.size))
-        inside = np.array([count for count, _ in voxels], dtype=np.float64)
-        if not inside.any():
+            total, masked = 0.0, 0
+            for one, two in zip(first.rows(case), second.rows(case), strict=True):
+                u, p = (np.clip(1 - to_numpy(block.softmax)[:, 0], 0, 1)[None] for block in (one, two))
+                if not (np.isfinite(u).all() and np.isfinite(p).all()):
+                    return undefined(f"the softmax of case {case} holds NaN or inf")
+                count = int(crank_mask(u, p).sum())
+                mean = crank_mean(u, p, measure=self.measure) if count else 0.0
+                total, masked, voxels = total + count * mean, masked + count, voxels + u.size
+            totals.append(total)
+            inside.append(masked)
+        counts = np.array(inside)
+        if not counts.any():
             return undefined("neither prediction has foreground")
-        weights = (inside > 0).astype(np.float64) if self.measure == "hamming" else inside
-        mean = float(np.average(np.nan_to_num(means), weights=weights))
+        means = np.array(totals)[counts > 0] / counts[counts > 0]
+        # hamming is a mean over images, the others over the voxels of all
+        mean = float(means.mean() if self.measure == "hamming" else np.average(means, weights=counts[counts > 0]))
         value = mean if self.measure == "effective_invariance" else -mean
-        return Score(value, parts={"mask": float(inside.sum() / sum(size for _, size in voxels))})
+        return Score(value, parts={"mask": float(counts.sum() / voxels)})

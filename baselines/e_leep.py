@@ -17,8 +17,8 @@ import numpy as np
 
 from baselines.inputs.arrays import Array
 from baselines.inputs.predictions import joint_mass, read_joint, read_members
-from baselines.leep import LEAST
 from benchmark.metric.score import undefined, value_or_warn
+from benchmark.statistics.expected_prediction import FLOOR
 
 
 def e_leep_score(softmaxes: Sequence[Array], labels: Array, **weights: bool) -> float:
@@ -49,5 +49,5 @@ def e_leep_score(softmaxes: Sequence[Array], labels: Array, **weights: bool) -> 
         expected = [
             member.rows[rows] @ joint.conditional()[place] for member, joint in zip(members, joints, strict=True)
         ]
-        value += joints[0].weight[place] * float(np.log(np.maximum(np.mean(expected, axis=0), LEAST)).mean())
+        value += joints[0].weight[place] * float(np.log(np.maximum(np.mean(expected, axis=0), FLOOR)).mean())
     return float(value)

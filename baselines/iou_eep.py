@@ -13,9 +13,9 @@ CVPR 2022, arXiv 2111.13011. Deviation: none known; the authors released no code
 import numpy as np
 
 from baselines.inputs.arrays import Array, read_softmax
-from baselines.inputs.predictions import Cases, JointProbability, SecondLookMetric, rows_of_classes
-from benchmark.metric.score import Score, undefined, value_or_warn
-from benchmark.statistics import JointHistogram
+from baselines.inputs.predictions import Cases, GivenSoftmax, JointProbability, SecondLookMetric
+from benchmark.metric.score import Score, value_or_warn
+from benchmark.statistics import ExpectedPrediction, JointHistogram
 
 
 def iou_eep_score(softmax: Array, labels: Array, **weights: bool) -> float:
@@ -41,7 +41,7 @@ def iou_eep_score(softmax: Array, labels: Array, **weights: bool) -> float:
 
 def iou_eep_from_softmax(histogram: JointHistogram, cases: Cases, **weights: bool) -> Score:
     """IoU-EEP from a soft joint and a second read of the softmax (n, z) and labels (n,) that it was computed from."""
-    return IoUEEP.of_samples(**weights)._score((histogram, cases))
+    return IoUEEP.of_samples(**weights)._score(GivenSoftmax(cases, histogram))
 
 
 class IoUEEP(SecondLookMetric):
@@ -50,16 +50,7 @@ class IoUEEP(SecondLookMetric):
     name = "iou_eep"
     invariances = frozenset({"duplication"})
 
-    def _estimate(self, joint: JointProbability, cases: Cases) -> Score:
-        k = len(joint.classes)
-        order = np.lexsort((joint.classes, -joint.weight))
-        conditional = joint.conditional()[order].T
-        confusion = np.zeros((k, k))
-        for place, rows in rows_of_classes(joint, cases):
-            confusion[place] += np.bincount(order[(rows @ conditional).argmax(axis=1)], minlength=k)
-        count = confusion.sum(axis=1)
-        if not count.all():
-            return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
-        shares = confusion / count[:, None] * joint.weight[:, None]
+    def _estimate(self, joint: JointProbability, sums: ExpectedPrediction) -> Score:
+        shares = (sums.confusion / sums.count[:, None]).double().numpy() * joint.weight[:, None]
         both = np.diagonal(shares)
         return Score(float(np.mean(both / (shares.sum(axis=0) + shares.sum(axis=1) - both))), reason=joint.note)

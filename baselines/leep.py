@@ -10,15 +10,10 @@ Representations", ICML 2020, arXiv 2002.12462.
 Deviation: a source class of probability zero is ignored; two of the released versions divide by zero and return NaN.
 """
 
-import numpy as np
-
 from baselines.inputs.arrays import Array, Samples, read_softmax
-from baselines.inputs.predictions import Cases, JointProbability, SecondLookMetric, rows_of_classes
-from benchmark.metric.score import Score, undefined, value_or_warn
-from benchmark.statistics import JointHistogram
-
-# Floor of the true class's probability, so that half-precision underflow does not give log 0
-LEAST = np.finfo(np.float64).tiny
+from baselines.inputs.predictions import Cases, GivenSoftmax, JointProbability, SecondLookMetric
+from benchmark.metric.score import Score, value_or_warn
+from benchmark.statistics import ExpectedPrediction, JointHistogram
 
 
 def leep_score(softmax: Array, labels: Array, **weights: bool) -> float:
@@ -36,6 +31,7 @@ def leep_score(softmax: Array, labels: Array, **weights: bool) -> float:
         ValueError: if an argument is invalid.
 
     Example:
+        >>> import numpy as np
         >>> leep_score(np.eye(2), np.array([0, 1]))
         0.0
         >>> round(leep_score(np.ones((4, 1)), np.array([0, 0, 1, 1])) - float(np.log(0.5)), 12)
@@ -51,7 +47,7 @@ def leep_from_samples(samples: Samples, **weights: bool) -> Score:
 
 def leep_from_softmax(histogram: JointHistogram, cases: Cases, **weights: bool) -> Score:
     """LEEP from a soft joint and a second read of the softmax (n, z) and labels (n,) that it was computed from."""
-    return LEEP.of_samples(**weights)._score((histogram, cases))
+    return LEEP.of_samples(**weights)._score(GivenSoftmax(cases, histogram))
 
 
 class LEEP(SecondLookMetric):
@@ -60,12 +56,5 @@ class LEEP(SecondLookMetric):
     name = "leep"
     invariances = frozenset({"duplication"})
 
-    def _estimate(self, joint: JointProbability, cases: Cases) -> Score:
-        conditional = joint.conditional()
-        count, total = np.zeros(len(joint.classes)), np.zeros(len(joint.classes))
-        for place, rows in rows_of_classes(joint, cases):
-            count[place] += len(rows)
-            total[place] += np.log(np.maximum(rows @ conditional[place], LEAST)).sum()
-        if not count.all():
-            return undefined(f"the stored softmax has no samples of classes {joint.classes[count == 0].tolist()}")
-        return Score(float(joint.weight @ (total / count)), reason=joint.note)
+    def _estimate(self, joint: JointProbability, sums: ExpectedPrediction) -> Score:
+        return Score(float(joint.weight @ (sums.log_sum / sums.count).numpy()), reason=joint.note)

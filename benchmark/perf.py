@@ -72,7 +72,7 @@ def _table(measured: Mapping[str, Measurement]) -> Table:
         checks = [f"{key} {check.error:.1e} (at most {check.tolerance:.0e})" for key, check in row.checks.items()]
         sides = (f"{value:.3g} {row.unit}" for value in (row.ours, row.reference))
         holds = "yes" if row.holds else "NO"
-        table.add_row(name, *sides, f"{row.ratio:.3g}", f"{row.rule} {row.bound:g}", "\n".join(checks), holds)
+        table.add_row(name, *sides, f"{row.ratio:.3g}", row.requirement, "\n".join(checks), holds)
     return table
 
 

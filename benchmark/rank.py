@@ -1,8 +1,10 @@
 """Rank your own checkpoints for your own data; `python -m benchmark.rank task=FOLDER source=FOLDER_OF_CHECKPOINTS`."""
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +19,13 @@ from benchmark.ranking.inputs import as_values, source_nodes, task_node
 
 if TYPE_CHECKING:
     from analysis.ranking.order import Ranking, Scores
+    from analysis.ranking.settled import Settled
     from analysis.ranking.tables import Account
     from benchmark.metric.protocol import Metric
+    from benchmark.ranking.case_bootstrap import CaseResamples
+    from benchmark.ranking.case_choice import CaseChoice
     from benchmark.ranking.estimates import SourceOutcome
+    from benchmark.ranking.forecast import Forecast
     from benchmark.ranking.ranker import Ranker
     from benchmark.ranking.terminal import Screen
     from benchmark.sources.readers.recognise import FoundSources
@@ -30,27 +36,30 @@ UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name t
 def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
     from analysis.ranking.order import rank_sources
+    from analysis.ranking.settled import settled
     from analysis.ranking.tables import ranking_tables
     from analysis.tables.terminal import TerminalTable
     from benchmark.data.prepared.store import active_store
     from benchmark.ranking.terminal import Screen
 
     start = time.monotonic()
+    minutes = _minutes(cfg)
     places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
     node = task_node(cfg.given.task, overrides=places)
     given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places)
-    ranker = make_ranker(cfg, node)
-    screen = Screen(len(given.nodes) * len(ranker.names))
+    screen = Screen()
+    plan = _plan(cfg, make_ranker(cfg, node), given, screen, deadline=start + 60 * minutes if minutes else None)
+    ranker = plan.ranker
     outcomes = _outcomes(ranker, given, screen)
     scored = [outcome for outcome in outcomes if outcome.estimates]
     if not scored:
         reasons = [f"{outcome.name}: {outcome.skipped}" for outcome in outcomes]
         raise InputError(f"none of the sources could be scored: {'; '.join(reasons)}")
     ranking = rank_sources(pool_scores(scored, ranker), by=cfg.by)
-    account = _account(cfg, ranker, outcomes, given)
+    account = _account(cfg, plan, outcomes, given, settled(ranking.scores, by=cfg.by))
     for table in ranking_tables(ranking, account):
         screen.console.print(TerminalTable(table))
-    _write(cfg, ranker, ranking, account, screen)
+    _write(cfg, plan, ranking, account, screen)
     if (prepared := active_store()) is not None:
         screen.say(prepared.summary())
     screen.say(f"it took {time.monotonic() - start:.0f} s")
@@ -63,7 +72,7 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
         InputError: A case cannot be read, or a metric needs more than a pass over the target.
     """
     from benchmark.data.tasks.checking import check_cases
-    from benchmark.ranking.case_bootstrap import resample_cases
+    from benchmark.ranking.case_choice import CaseChoice
     from benchmark.ranking.case_passes import StreamSettings
     from benchmark.ranking.ranker import Ranker, RankOptions, cache_folder
     from benchmark.ranking.source_errors import own_files
@@ -71,16 +80,17 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
     metrics = _metrics(cfg)
     target = instantiate(node)
     with own_files(checked := cache_folder(Path(cfg.output_dir)) / "checked"):
-        check_cases(target, cfg.split, folder=checked)
-    target.first_case(cfg.split)  # a plan that does not suit is reported before any source is opened
-    cases = target.case_digests(cfg.split)
+        known = check_cases(target, cfg.split, folder=checked)
     settings = {part: resolved(cfg[part]) for part in ("stream", "preparation", "metric")} | {"task": resolved(node)}
+    choice = CaseChoice.of(known, windows=cfg.stream.windows, number=settings["stream"].pop("cases"))
     stream = settings["stream"] | {"window": tuple(cfg.stream.window)}
-    return Ranker(
+    ranker = Ranker(
         target=target,
-        cases=cases,
+        choice=choice,
+        digests=target.case_digests(cfg.split),
+        checked=known,
         metrics=metrics,
-        resamples=resample_cases(len(cases), draws=cfg.draws, generator=np.random.default_rng(cfg.seed)),
+        resamples=_resamples(cfg, choice),
         store=instantiate(cfg.tracking),
         options=RankOptions(
             settings=settings | {"amp": cfg.device.amp},
@@ -91,6 +101,103 @@ def make_ranker(cfg: DictConfig, node: DictConfig) -> "Ranker":
             keep_gib=cfg.passes.keep_gib,
         ),
     )
+    ranker.chosen_cases().prepare([0], required=False).reader(0)  # a plan that does not suit is reported first
+    return ranker
+
+
+def _resamples(cfg: DictConfig, choice: "CaseChoice") -> "CaseResamples":
+    from benchmark.ranking.case_bootstrap import resample_cases
+
+    return resample_cases(len(choice.chosen), draws=cfg.draws, generator=np.random.default_rng(cfg.seed))
+
+
+def _minutes(cfg: DictConfig) -> float | None:
+    if cfg.minutes is not None and (isinstance(cfg.minutes, str | bool) or not cfg.minutes > 0):
+        raise InputError(f"minutes must be a positive number or null, got {cfg.minutes}")
+    return cfg.minutes
+
+
+@dataclass(frozen=True)
+class RankPlan:
+    """What is scored, and what it is expected to cost.
+
+    Attributes:
+        ranker: With the cases and windows that are scored.
+        forecast: The expected cost of each source.
+        command: The command line that gives the same ranking again, without `minutes`.
+        start: When scoring began, by the monotonic clock.
+    """
+
+    ranker: "Ranker"
+    forecast: "Forecast"
+    command: str
+    start: float
+
+
+def _plan(
+    cfg: DictConfig, ranker: "Ranker", given: "FoundSources", screen: "Screen", *, deadline: float | None
+) -> RankPlan:
+    """Time one window of each source, choose what can be done by the deadline, and say what it will take."""
+    from benchmark.ranking.forecast import fitting_choice
+    from benchmark.ranking.source_timing import forecast_of
+
+    with screen.progress(len(given.nodes)):
+        forecast = forecast_of(
+            ranker, given.nodes, draws=cfg.draws, report=screen.begin_timing, all_or_none=deadline is not None
+        )
+    start = time.monotonic()
+    if deadline is not None:
+        choice = fitting_choice(forecast, ranker.choice, seconds=deadline - start)
+        ranker = ranker.with_choice(choice, _resamples(cfg, choice))
+    command = repeating(sys.argv[1:], ranker.choice)
+    for line in forecast_lines(forecast, ranker.choice, device=ranker.options.stream.device):
+        screen.say(line)
+    if deadline is not None:
+        if start + forecast.seconds(ranker.choice) > deadline:
+            screen.say(f"minutes={cfg.minutes:g} is too short: the smallest choice is scored, which takes longer")
+        screen.say(
+            f"minutes={cfg.minutes:g} gives {ranker.choice.settings}; the same ranking on any machine: {command}"
+        )
+    return RankPlan(ranker, forecast, command, start)
+
+
+def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -> list[str]:
+    """What is expected, as it is printed before the first source is scored."""
+    from analysis.tables.number_format import counted, duration
+
+    lines = [f"{name} could not be timed and is not counted: {why}" for name, why in forecast.untimed.items()]
+    kept = f"; the scores of {counted(forecast.kept, 'source')} are kept and cost nothing" if forecast.kept else ""
+    if not forecast.sources:
+        return [*lines, *([kept.removeprefix("; ")] if kept else [])]
+    windows = "all windows" if choice.windows == "all" else "windows with foreground"
+    lines.append(
+        f"expected: {duration(forecast.seconds(choice))} for {counted(len(forecast.sources), 'source')}, "
+        f"{counted(len(choice.chosen), 'case')} and {windows}{kept}"
+    )
+    memory = f"{forecast.memory_mb / 1024:.1f} GiB of {'GPU memory' if device.startswith('cuda') else 'memory'}"
+    disk = [
+        f"{size / 2**30:.1f} GiB for {what}"
+        for size, what in (
+            (forecast.prepared_bytes(choice), "prepared cases, before compression"),
+            (forecast.kept_bytes(choice), "the softmax of voxels"),
+        )
+        if size
+    ]
+    lines.append(f"expected: {memory} for the forward passes; disk: {', '.join(disk) or 'little'}")
+    return lines
+
+
+def repeating(arguments: "Sequence[str]", choice: "CaseChoice") -> str:
+    """The command line that scores the same cases and windows, from the arguments of this one.
+
+    Example:
+        >>> from benchmark.ranking.case_choice import CaseChoice
+        >>> print(repeating(['given.task="/a b"', "minutes=5"], CaseChoice("foreground", ("x", "y"))))
+        python -m benchmark.rank 'task="/a b"' stream.windows=foreground stream.cases=2
+    """
+    replaced = ("minutes=", "stream.windows=", "stream.cases=")
+    left = [argument.removeprefix("given.") for argument in arguments if not argument.lstrip("+").startswith(replaced)]
+    return f"python -m benchmark.rank {shlex.join(left)} {choice.settings}"
 
 
 def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
@@ -105,7 +212,7 @@ def _metrics(cfg: DictConfig) -> "dict[str, Metric]":
 
 def _outcomes(ranker: "Ranker", given: "FoundSources", screen: "Screen") -> "list[SourceOutcome]":
     outcomes = []
-    with screen.bar:
+    with screen.progress(len(given.nodes) * len(ranker.choice.chosen)):
         for place, (given_name, node) in enumerate(given.nodes.items(), 1):
             name = given_name.encode(errors=UNPRINTABLE).decode()
             screen.begin(name)
@@ -113,7 +220,7 @@ def _outcomes(ranker: "Ranker", given: "FoundSources", screen: "Screen") -> "lis
             reason = outcome.facts.get("step_reason")
             scored = f"scored; the cost of fine-tuning is not known: {reason}" if reason else "scored"
             message = f"skipped: {outcome.skipped}" if outcome.skipped else scored
-            screen.end(name, message, done=place * len(ranker.names))
+            screen.end(name, message, done=place * len(ranker.choice.chosen))
             outcomes.append(outcome)
     return outcomes
 
@@ -124,22 +231,29 @@ def pool_scores(outcomes: "Sequence[SourceOutcome]", ranker: "Ranker") -> "Score
     from benchmark.ranking.estimates import combined
 
     names = [outcome.name for outcome in outcomes]
-    metrics, draws = {}, {}
+    metrics, draws, halves = {}, {}, {}
+    first = len(ranker.halves)
     for metric_name, metric in ranker.metrics.items():
         final = combined(metric, {outcome.name: outcome.estimates[metric_name] for outcome in outcomes})
         metrics[metric_name] = np.array([final[name].value for name in names])
         empty = [np.nan] * max(len(estimate.draws) for estimate in final.values())
-        draws[metric_name] = np.array([final[name].draws or empty for name in names], dtype=float).T
-    return Scores(names, metrics, draws, ranker.resamples.kind, ranker.resamples.counts.shape[1])
+        drawn = np.array([final[name].draws or empty for name in names], dtype=float).T
+        draws[metric_name], halves[metric_name] = drawn[first:], drawn[:first]
+    return Scores(names, metrics, draws, ranker.resamples.kind, ranker.resamples.counts.shape[1], halves)
 
 
 def _account(
-    cfg: DictConfig, ranker: "Ranker", outcomes: "Sequence[SourceOutcome]", given: "FoundSources"
+    cfg: DictConfig,
+    plan: RankPlan,
+    outcomes: "Sequence[SourceOutcome]",
+    given: "FoundSources",
+    settled: "Settled",
 ) -> "Account":
     from analysis.ranking.tables import Account
     from benchmark.ranking.cost import FineTuningWork, cost_frame, machine
     from benchmark.ranking.default_metrics import choice_of_metrics
 
+    ranker = plan.ranker
     work = FineTuningWork.of(instantiate(cfg.trainer), seeds=cfg.fine_tuning_seeds)
     scored = [outcome for outcome in outcomes if outcome.estimates]
     remarks = {(outcome.name, name): own.remark for outcome in scored for name, own in outcome.estimates.items()}
@@ -147,7 +261,7 @@ def _account(
         task=ranker.target.name,
         costs=cost_frame(scored, work),
         reasons={pair: remark for pair, remark in remarks.items() if remark},
-        notes={outcome.name: list(outcome.notes) for outcome in scored if outcome.notes},
+        notes={outcome.name: notes for outcome in scored if (notes := [*outcome.notes, *_windows_note(outcome)])},
         skipped={outcome.name: outcome.skipped for outcome in outcomes if outcome.skipped} | given.left,
         where=machine(cfg.device.name),
         fine_tuning=work.describe(),
@@ -155,19 +269,49 @@ def _account(
         other_files=given.other_files,
         search=given.notes,
         metric_choice=choice_of_metrics(ranker.metrics),
+        coverage=_coverage(cfg, plan),
+        settled=settled,
     )
 
 
-def _write(cfg: DictConfig, ranker: "Ranker", ranking: "Ranking", account: "Account", screen: "Screen") -> None:
+def _windows_note(outcome: "SourceOutcome") -> list[str]:
+    forwarded, windows = outcome.facts["forwarded"], outcome.facts["windows"]
+    return [f"{forwarded} of {windows} windows forwarded"] if forwarded < windows else []
+
+
+def _coverage(cfg: DictConfig, plan: RankPlan) -> list[str]:
+    """What was scored and what was left out, in words."""
+    lines = plan.ranker.choice.describe()
+    if cfg.minutes is not None:
+        lines.append(f"minutes={cfg.minutes:g} gave {plan.ranker.choice.settings}; the same again: {plan.command}")
+    return lines
+
+
+def _write(cfg: DictConfig, plan: RankPlan, ranking: "Ranking", account: "Account", screen: "Screen") -> None:
     from analysis.ranking.page import ranking_page
     from analysis.ranking.tables import ranking_csv, ranking_json
     from benchmark.data.slices import png, three_slices
     from benchmark.jobs.provenance import provenance
     from benchmark.storage.files import write_bytes
 
-    case = ranker.target.first_case(cfg.split)
+    ranker, choice = plan.ranker, plan.ranker.choice
+    case = ranker.chosen_cases().prepare([0], required=False).reader(0)
     origin = provenance()
-    facts = {"provenance": origin.tags | origin.details, "settings": ranker.options.settings, "seed": cfg.seed}
+    facts = {
+        "provenance": origin.tags | origin.details,
+        "settings": ranker.options.settings,
+        "seed": cfg.seed,
+        "minutes": cfg.minutes,
+        "windows": choice.windows,
+        "scored_cases": list(choice.chosen),
+        "left_out_cases": list(choice.left_out),
+        "command": plan.command,
+        "forecast": plan.forecast.entry(choice)
+        | {
+            "seconds_taken": time.monotonic() - plan.start,
+            "peak_memory_mb": float(account.costs["peak_memory_mb"].max()),
+        },
+    }
     contents = {
         "ranking.html": ranking_page(
             ranking, account, case=png(three_slices(case.image[0], case.labels)), case_name=case.name

@@ -19,10 +19,10 @@ from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import score_keys, source_key
-from benchmark.metric.protocol import Metric
+from benchmark.metric.protocol import Metric, second_looks
 from benchmark.metric.score import Score
 from benchmark.scoring.passes import ExtraPass, TargetPass, compute, passes_folder, run_passes, seconds
-from benchmark.statistics import Request, Statistics, feature_request
+from benchmark.statistics import SOFTMAX, Request, Statistic, Statistics, StoredSoftmax, answerable, read_again
 from benchmark.statistics.case_cache import MeasuredPass, trim
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
@@ -81,14 +81,20 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobK
         try:
             measured = earlier or _over_target(stream, requests)
             spent = time.perf_counter() - start + measured.read_seconds
+            second = _second_look(stream, metrics, measured.statistics)
             passes = run_passes(metrics.values(), stream.further(), stream)
         except SkipPair as skip:
             reasons = {f"{REASON}{metric}": str(skip) for metric in metrics}
             tracked.log(metrics=dict.fromkeys(metrics, math.nan), tags={"skipped": str(skip)} | reasons)
             log.info("%s: skipped, %s", name, skip)
             return
-        statistics = measured.statistics
-        _compute(tracked, metrics, statistics, passes, spent, reporter)  # logged first: MLflow compares runs by these
+        statistics = second.statistics
+        spent_on = {metric: spent + (second.seconds if metric in second.metrics else 0.0) for metric in metrics}
+        # logged first: MLflow compares runs by these
+        _compute(tracked, metrics, statistics, passes, spent_on, reporter)
+        if second.forward:
+            why = f"{', '.join(second.metrics)}: the softmax of {statistics.z} source classes was not stored"
+            tracked.log(metrics={f"{SECONDS}second_pass": second.seconds}, tags={"second_pass": why})
         notes = notes if earlier else "; ".join(stream.pair.model.notes)
         tracked.log(
             params={"windows": cfg.stream.windows},
@@ -98,7 +104,8 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobK
             | ({"notes": notes} if notes else {}),
         )  # fmt: skip
         if not cfg.variant:  # statistics of a variant are never read again
-            statistics.save(folder / "statistics")
+            stored = [request for request in statistics if request.kind is StoredSoftmax]  # too large for the store
+            statistics.save(folder / "statistics", skip=stored)
             tracked.file(folder / "statistics", "statistics")
             tracked.log(tags={"pass_key": keys.target_pass})
     trim(passes_folder(cfg), keep_gib=cfg.passes.keep_gib)
@@ -112,13 +119,45 @@ def _over_target(stream: TargetPass, requests: Sequence[Request]) -> MeasuredPas
     return stream(stream.labelled(), requests, name="target")
 
 
+@dataclass(frozen=True)
+class SecondLook:
+    """The second look at a source's softmax: a reading of what the pass stored, or a forward pass of its own.
+
+    Attributes:
+        statistics: statistics of the pass and of the second look.
+        metrics: names of the metrics that needed it.
+        seconds: duration.
+        forward: whether it was a forward pass.
+    """
+
+    statistics: Statistics
+    metrics: tuple[str, ...] = ()
+    seconds: float = 0.0
+    forward: bool = False
+
+
+def _second_look(stream: TargetPass, metrics: Mapping[str, Metric], statistics: Statistics) -> SecondLook:
+    looks = second_looks(metrics, statistics)
+    requests = list(dict.fromkeys(looks.values()))
+    if not requests:
+        return SecondLook(statistics)
+    start, earlier = time.perf_counter(), 0.0
+    if SOFTMAX in statistics:
+        entries: Mapping[Request, Statistic] = read_again(statistics[SOFTMAX].rows(), requests)
+    else:
+        measured = stream(stream.labelled(), requests, name="second")
+        entries, earlier = measured.statistics, measured.read_seconds
+    spent = time.perf_counter() - start + earlier
+    return SecondLook(statistics.extended(entries), tuple(looks), spent, SOFTMAX not in statistics)
+
+
 def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[MeasuredPass | None, str]:
     """Statistics and notes of an earlier pass; None if it lacks a requested statistic."""
     row = store.find(streamed, tag="pass_key")
     if row is None:
         return None, ""
     statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
-    wanted = {request for request in requests if statistics.z or feature_request(request)}
+    wanted = set(answerable(requests, statistics.z)) - {SOFTMAX}  # the second look decides whether it needs a pass
     if not wanted <= set(statistics):
         return None, ""
     return MeasuredPass(statistics, 0.0, read=len(statistics.cases)), row.tags.get("notes", "")
@@ -129,7 +168,7 @@ def _compute(  # noqa: PLR0917 - has a single caller
     metrics: Mapping[str, Metric],
     statistics: Statistics,
     passes: Mapping[str, ExtraPass],
-    spent: float,
+    spent: Mapping[str, float],
     reporter: Reporter,
 ) -> None:
     values: dict[str, float] = {}
@@ -138,7 +177,7 @@ def _compute(  # noqa: PLR0917 - has a single caller
         start = time.perf_counter()
         score: Score = compute(metric, statistics, passes)
         values[name] = score.value
-        values[f"{SECONDS}{name}"] = spent + seconds(metric, passes) + time.perf_counter() - start
+        values[f"{SECONDS}{name}"] = spent[name] + seconds(metric, passes) + time.perf_counter() - start
         values |= {f"{PART}{name}/{part}": value for part, value in score.parts.items()}
         if score.reason:
             tags[f"{REASON}{name}"] = score.reason

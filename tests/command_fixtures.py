@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -20,8 +21,9 @@ from omegaconf import DictConfig
 
 from benchmark.data.tasks.opening import cutting_code
 from benchmark.jobs.cli import CONF, prepare_config
-from benchmark.tracking import Store
-from tests.checkpoints import write_pool
+
+if TYPE_CHECKING:
+    from benchmark.tracking import Store
 
 MODULES = {"correlate": "analysis.correlate"}  # command -> its module, where that is not benchmark.<command>
 
@@ -46,7 +48,9 @@ class Place:
             f"tracking.artifacts={self.folder / 'mlartifacts'}",
         ]
 
-    def store(self, suite: str = "synthetic") -> Store:
+    def store(self, suite: str = "synthetic") -> "Store":
+        from benchmark.tracking import Store
+
         return Store(self.uri, f"ccfv-bench/{suite}", str(self.folder / "mlartifacts"))
 
     def task(self, name: str) -> Path:
@@ -125,6 +129,9 @@ def command_line(monkeypatch, capfd) -> Callable[..., Done]:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """The file of a store without experiments: making one takes seconds, copying it none."""
+    pytest.importorskip("mlflow", reason="needs mlflow")
+    from benchmark.tracking import Store
+
     folder = tmp_path_factory.mktemp("empty")
     Store(f"sqlite:///{folder / 'mlflow.db'}", "none", str(folder)).client  # noqa: B018 - opening it makes it
     return folder / "mlflow.db"
@@ -200,4 +207,6 @@ def again(bench, tmp_path) -> Place:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory) -> dict[str, Path]:
     """Checkpoints of every kind in one folder: name -> path; `checkpoints["unet_3d"].parent` is the folder."""
+    from tests.checkpoints import write_pool
+
     return write_pool(tmp_path_factory.mktemp("pool"))

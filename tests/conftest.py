@@ -3,9 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 # Debian keeps these outside an ordinary user's PATH.
@@ -22,8 +22,11 @@ PROGRAMS = {
 SHARED = ("bench",)
 
 # Time is measured by `make perf`; a loaded machine must not fail a property.
-hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
-hypothesis.settings.load_profile("house")
+with suppress(ModuleNotFoundError):  # the tests marked gpu also run where it is absent
+    import hypothesis
+
+    hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("house")
 
 
 def pytest_addoption(parser):
@@ -62,6 +65,14 @@ def _has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m gpu`, import only files with such a test: others need packages that may be absent there."""
+    if config.option.markexpr != "gpu":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return None if any("mark.gpu" in path.read_text(encoding="utf-8") for path in files) else True
 
 
 @pytest.hookimpl(tryfirst=True)

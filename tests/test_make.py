@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TARGETS = {"help", "setup", "bench", "test", "lint", "perf", "ui", "system-deps", "clean"}
+TARGETS = {"help", "setup", "bench", "test", "lint", "perf", "gpu-check", "gpu-wheels", "ui", "system-deps", "clean"}
 
 # Stands in for python3: makes an environment whose python writes down how it is called, and fails at FAIL_ON.
 FAKE_PYTHON = """#!/bin/sh
@@ -248,3 +249,40 @@ def test_ci_runs_three_targets_and_stops_at_the_first_failure(tmp_path, failing)
     expected = steps[: steps.index(failing) + 1] if failing in steps else steps
     assert log.read_text(encoding="utf-8").split("\n")[:-1] == [f"{step} true" for step in expected]
     assert (result.returncode == 0) == (failing == "nothing")
+
+
+# Stands in for a Python whose pip downloads one wheel of BYTES bytes and builds a small one.
+FAKE_PIP = """#!/bin/sh
+[ "$1" = -c ] && { echo 3.12; exit; }
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --dest) head -c "$BYTES" /dev/zero > "$2/large.whl" ;;
+    --wheel-dir) echo small > "$2/small.whl" ;;
+  esac
+  shift
+done
+"""
+
+
+@pytest.mark.parametrize(("size", "fits"), [(25_000_000, True), (30_000_001, False)])
+def test_gpu_wheels_says_their_size_or_that_they_are_too_large(tmp_path, size, fits):
+    python, wheels = write_program(tmp_path / "python", FAKE_PIP), tmp_path / "wheels"
+    result = call("make", "gpu-wheels", f"PYTHON={python}", f"WHEELS={wheels}", BYTES=size)
+    assert (result.returncode == 0) == fits
+    if fits:
+        assert sorted(path.name for path in wheels.iterdir()) == ["large.whl", "small.whl"]
+        assert "2 wheels for Python 3.12" in result.stdout
+        assert "25 MB" in result.stdout
+    else:
+        assert not wheels.exists()
+        assert result.stderr.splitlines()[0] == (
+            "the wheels take 30000007 bytes, and must take at most 30000000: large.whl is the largest"
+        )
+
+
+def test_gpu_check_names_what_a_python_lacks(tmp_path):
+    bare = write_program(tmp_path / "bare", f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    result = call("make", "gpu-check", f"PYTHON={bare}", f"WHEELS={tmp_path}")
+    assert result.returncode != 0
+    assert " lacks torch numpy scipy hydra " in result.stderr.splitlines()[0]
+    assert "make gpu-wheels PYTHON=3.12" in result.stderr.splitlines()[0]

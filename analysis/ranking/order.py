@@ -8,7 +8,7 @@ estimate predicts the Dice after fine-tuning is measured by the study (`analysis
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import cast
 
@@ -37,6 +37,7 @@ class Scores:
             first resamples are the same.
         kind: How the resamples were made: "bootstrap", "leave-one-out" or "none".
         cases: The number of cases.
+        halves: Metric -> (2, n) scores of two halves of the cases; (0, n) where there are none.
     """
 
     sources: Sequence[str]
@@ -44,6 +45,7 @@ class Scores:
     draws: Mapping[str, Array]
     kind: str
     cases: int
+    halves: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.ranking.order import STANDING, Ranking
+from analysis.ranking.settled import Settled
 from analysis.tables.number_format import UNDEFINED, counted, duration, percent, significant, strict_json, with_interval
 from analysis.tables.tables import Column, Table, table_of
 
@@ -37,6 +38,8 @@ class Account:
         other_files: The number of unrelated files among the sources.
         search: Further notes on the search for sources, one line each.
         metric_choice: What the choice of the metrics rests on, in words; empty if the user made it.
+        coverage: Which cases and windows were scored, and what was left out, one line each; empty if nothing was.
+        settled: Whether the order has settled.
     """
 
     task: str
@@ -50,6 +53,8 @@ class Account:
     other_files: int = 0
     search: Sequence[str] = ()
     metric_choice: str = ""
+    coverage: Sequence[str] = ()
+    settled: Settled | None = None
 
 
 def ranking_tables(ranking: Ranking, account: Account, *, intervals: bool = False) -> tuple[Table, ...]:
@@ -77,7 +82,8 @@ def order_table(ranking: Ranking, account: Account, *, intervals: bool = False) 
     for name in (STANDING, *ranking.scores.metrics):
         whole = partial(with_interval, name=name, form=significant)
         columns.append(Column(name, whole if intervals or name == ranking.by else name, significant))
-    notes = [ranking.verdict, account.resampling]
+    notes = [ranking.verdict, *account.coverage, account.resampling]
+    notes += [account.settled.describe()] if account.settled is not None else []
     notes += _grouped((f"{metric}: {why}", source) for (source, metric), why in account.reasons.items())
     notes += _grouped((note, source) for source, own in account.notes.items() for note in own)
     notes += _grouped((f"skipped: {why}", source) for source, why in account.skipped.items())
@@ -155,6 +161,8 @@ def ranking_json(ranking: Ranking, account: Account, facts: Mapping[str, object]
         "verdict": ranking.verdict,
         "cannot_be_told_apart": list(ranking.level),
         "cases": ranking.scores.cases,
+        "coverage": list(account.coverage),
+        "settled": account.settled.entry() if account.settled is not None else None,
         "resamples": {"kind": ranking.scores.kind, "number": ranking.draws, "description": account.resampling},
         "ranking": ranking.table.to_dict("records"),
         "agreement": ranking.agreement.to_dict(),

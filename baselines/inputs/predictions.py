@@ -5,8 +5,8 @@ P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probab
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -27,10 +27,17 @@ from baselines.inputs.arrays import (
 )
 from benchmark.metric.score import Score, undefined
 from benchmark.metric.standalone import JointMetric, StandaloneMetric
-from benchmark.statistics import JointHistogram, JointRequest, Request, SoftmaxRequest, Statistics
+from benchmark.statistics import (
+    SOFTMAX,
+    ExpectedPrediction,
+    ExpectedPredictionRequest,
+    JointHistogram,
+    JointRequest,
+    Request,
+    Statistics,
+)
 
 Cases: TypeAlias = Iterable[tuple[Array, Array]]  # (n, z) softmax and (n,) labels of each case
-Softmax: TypeAlias = tuple[JointHistogram | None, Cases]  # with their joint, None if it is yet to be computed
 
 
 @dataclass(frozen=True)
@@ -85,16 +92,11 @@ def joint_mass(samples: Samples, *, hard: bool = False) -> Floats:
     return mass
 
 
-def rows_of_classes(joint: JointProbability, cases: Cases) -> Iterator[tuple[int, Floats]]:
-    """Read the softmax that a joint was computed from again, class by class.
-
-    Yields:
-        The index of a class in `joint.classes`, and the (n, z) softmax of its samples in one case.
-    """
-    for softmax, labels in cases:
-        rows, target = to_numpy(softmax), to_numpy(labels)
-        for place, label in enumerate(joint.classes):
-            yield place, rows[target == label].astype(np.float64, copy=False)
+def expected_prediction_request(joint: JointProbability) -> ExpectedPredictionRequest:
+    """The request for the second look at the softmax that a joint was computed from, classes of most samples first."""
+    order = np.lexsort((joint.classes, -joint.weight))
+    conditional = joint.conditional()[order].tolist()
+    return ExpectedPredictionRequest(tuple(joint.classes[order].tolist()), tuple(map(tuple, conditional)))
 
 
 def read_members(softmaxes: Sequence[Array], labels: Array) -> list[Samples]:
@@ -133,21 +135,84 @@ class WeightedJointMetric(ClassWeights, JointMetric):
         return undefined(joint.undefined) if joint.undefined else self._estimate(joint)
 
 
+@dataclass(frozen=True)
+class GivenSoftmax:
+    """Softmax that is at hand, or that can be read once more.
+
+    Attributes:
+        cases: softmax and labels of each case.
+        histogram: their joint; None if it is yet to be computed.
+    """
+
+    cases: Cases
+    histogram: JointHistogram | None = None
+
+    @property
+    def mass(self) -> Array:
+        """The soft sums (k, z) of the joint."""
+        return (_histogram(self.cases) if self.histogram is None else self.histogram).soft
+
+    def second_look(self, request: ExpectedPredictionRequest) -> ExpectedPrediction:
+        """Read the softmax again."""
+        sums = ExpectedPrediction(request.classes, request.conditional)
+        for softmax, labels in self.cases:
+            sums.add(softmax, labels)
+        return sums
+
+
+@dataclass(frozen=True)
+class PassSoftmax:
+    """The softmax of a pass over the target.
+
+    Attributes:
+        statistics: the joint histogram, and the sums of the second look or the stored softmax.
+    """
+
+    statistics: Statistics
+
+    @property
+    def mass(self) -> Array:
+        """The soft sums (k, z) of the joint."""
+        histogram: JointHistogram = self.statistics[JointRequest()]
+        return histogram.soft
+
+    def second_look(self, request: ExpectedPredictionRequest) -> ExpectedPrediction:
+        """Look up the sums, or read the stored softmax again."""
+        if request in self.statistics:
+            sums: ExpectedPrediction = self.statistics[request]
+            return sums
+        rows = self.statistics[SOFTMAX].rows()
+        return GivenSoftmax((block.softmax, block.labels) for block in rows).second_look(request)
+
+
+Softmax: TypeAlias = GivenSoftmax | PassSoftmax
+
+
 @dataclass(kw_only=True, eq=False)
 class SecondLookMetric(ClassWeights, StandaloneMetric[Softmax]):
-    """Base of the estimates that read the softmax twice; subclasses define `name` and `_estimate(joint, cases)`.
+    """Base of the estimates that read the softmax twice; subclasses define `name` and `_estimate(joint, sums)`.
 
-    The network runs once: the second read uses the softmax that the pass stored on disk as float16.
+    The second look reads the softmax that the pass stored on disk, or it is a second forward pass.
     """
 
     @property
     def requires(self) -> tuple[Request, ...]:
-        """The joint histogram, and the softmax of every voxel."""
-        return JointRequest(), SoftmaxRequest()
+        """The joint histogram, and the softmax of every voxel, which sources of many classes do not store."""
+        return JointRequest(), SOFTMAX
+
+    def second_look(self, statistics: Statistics) -> ExpectedPredictionRequest | None:
+        """The request for the second look, from the joint of the complete first pass; None where undefined."""
+        joint = self._joint(PassSoftmax(statistics).mass)
+        return None if joint.undefined else expected_prediction_request(joint)
 
     @abstractmethod
-    def _estimate(self, joint: JointProbability, cases: Cases) -> Score:
-        """Compute the score from a joint of at least two classes and the samples that it was computed from."""
+    def _estimate(self, joint: JointProbability, sums: ExpectedPrediction) -> Score:
+        """Compute the score from a joint of at least two classes and the sums of the second look.
+
+        Args:
+            joint: the joint, with its classes in the order of `sums`.
+            sums: the sums of the second look; each class has samples.
+        """
 
     def update(self, softmax: Array, labels: Array) -> None:
         """Add samples; all of them are kept in memory.
@@ -161,29 +226,41 @@ class SecondLookMetric(ClassWeights, StandaloneMetric[Softmax]):
         """
         samples = read_softmax(softmax, labels)
         if len(samples.labels):
-            self._add((None, [(torch.as_tensor(samples.rows), torch.as_tensor(samples.labels))]))
+            self._add(GivenSoftmax([(torch.as_tensor(samples.rows), torch.as_tensor(samples.labels))]))
 
     def _from_pass(self, statistics: Statistics) -> Softmax:
-        joint, softmax = self.requires
-        return statistics[joint], ((block.softmax, block.labels) for block in statistics[softmax].rows())
+        return PassSoftmax(statistics)
 
     def _union(self, a: Softmax, b: Softmax) -> Softmax:
-        cases = [*a[1], *b[1]]
+        assert isinstance(a, GivenSoftmax)
+        assert isinstance(b, GivenSoftmax)
+        cases = [*a.cases, *b.cases]
         z = cases[0][0].shape[1]
         if other := [softmax.shape[1] for softmax, _ in cases if softmax.shape[1] != z]:
             raise ValueError(f"`softmax` must have {z} columns, got {other[0]}")
-        return None, cases
+        return GivenSoftmax(cases)
 
     def _score(self, samples: Softmax) -> Score:
-        histogram, cases = samples
-        return self._of_mass((_histogram(cases) if histogram is None else histogram).soft, cases)
+        return self._of_mass(samples.mass, samples)
 
     def _of_samples(self, samples: Samples) -> Score:
-        return self._of_mass(joint_mass(samples), [(samples.rows, samples.labels)])
+        return self._of_mass(joint_mass(samples), GivenSoftmax([(samples.rows, samples.labels)]))
 
-    def _of_mass(self, mass: Array, cases: Cases) -> Score:
-        joint = read_joint(mass, foreground=self.foreground, balanced=self.balanced)
-        return undefined(joint.undefined) if joint.undefined else self._estimate(joint, cases)
+    def _joint(self, mass: Array) -> JointProbability:
+        return read_joint(mass, foreground=self.foreground, balanced=self.balanced)
+
+    def _of_mass(self, mass: Array, softmax: Softmax) -> Score:
+        joint = self._joint(mass)
+        if joint.undefined:
+            return undefined(joint.undefined)
+        request = expected_prediction_request(joint)
+        sums = softmax.second_look(request)
+        if not sums.count.all():
+            empty = [label for label, count in zip(sums.classes, sums.count.tolist(), strict=True) if not count]
+            return undefined(f"the stored softmax has no samples of classes {sorted(empty)}")
+        order = np.searchsorted(joint.classes, request.classes)
+        ordered = replace(joint, classes=joint.classes[order], weight=joint.weight[order], joint=joint.joint[order])
+        return self._estimate(ordered, sums)
 
 
 def _histogram(cases: Cases) -> JointHistogram:

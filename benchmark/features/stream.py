@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from benchmark.core.backend import Backend, resolve_backend
 from benchmark.core.labels import IGNORED
 from benchmark.core.torch_settings import full_precision
-from benchmark.data.files.cases import BoxReader, Case
+from benchmark.data.files.cases import Box, BoxReader, Case
 from benchmark.features.taps import Taps
-from benchmark.features.window_selection import WindowPolicy, choose, covered
+from benchmark.features.window_selection import Covered, WindowPolicy, choose
 from benchmark.features.windows import Grid, Place, Window, batches
-from benchmark.statistics import PassContext, Request, Statistic, Statistics, feature_request
+from benchmark.statistics import PassContext, Request, Statistic, Statistics, answerable
 from benchmark.statistics.collection import Forwarded, start
+from benchmark.statistics.protocol import VoxelArray
 
 
 def reduce_stream(
@@ -42,7 +43,7 @@ def reduce_stream(
     Args:
         network: (b, c, D, H, W) -> logits (b, z, D, H, W); run in eval mode, and then restored.
         taps: names of modules whose output is the input of a segmentation head, coarse to fine.
-        cases: cases with unique names, one at a time; of each the labels and the forwarded windows are read.
+        cases: cases with unique names, one at a time, which are read window by window.
         requests: statistics to accumulate; duplicates count once.
         patch_size: voxels of a window along each axis; smaller cases are padded with zeros, which are not counted.
         overlap: minimum share of a window that its neighbour covers, in [0, 1).
@@ -52,7 +53,8 @@ def reduce_stream(
         device: device that the network runs on.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
         amp: dtype of the forward pass under autocast; None for full precision, without TF32. Statistics stay float64.
-        head: whether there is a trained segmentation head; if not, z is 0 and requests for predictions are skipped.
+        head: whether there is a trained segmentation head; if not, z is 0. Requests that a pass of z classes does not
+            answer (see `benchmark.statistics.answerable`) are skipped.
         folder: folder for data that do not fit in memory; must outlive the statistics.
 
     Raises:
@@ -73,10 +75,9 @@ def reduce_stream(
         raise ValueError(f"`batch` must be positive, got {batch}")
     with full_precision(device), _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
         context = PassContext(classes, 0, captured.names, folder, resolve_backend(backend, device))
-        wanted = [request for request in requests if head or feature_request(request)]
         forward = partial(_windows, network, captured, batch=batch, device=device, amp=amp, head=head)
         patch = tuple(patch_size)
-        return _reduce(cases, wanted, context, patch=patch, overlap=overlap, policy=windows, forward=forward)
+        return _reduce(cases, list(requests), context, patch=patch, overlap=overlap, policy=windows, forward=forward)
 
 
 def _reduce(
@@ -94,21 +95,24 @@ def _reduce(
     statistics: dict[Request, Statistic] = {}
     passed = Forwarded()
     for case in cases:
-        labels = case.labels
-        _check_case(case, labels, names, len(patch), context.k)
-        grid = Grid(tuple(labels.shape), patch, overlap)
+        labels = CaseLabels(case, context.k)
+        _check_case(case, names, len(patch))
+        grid = Grid(labels.shape, patch, overlap)
         every = grid.places
         places = choose(every, labels, policy)
-        seen = covered(places, labels) if len(places) < len(every) else None
+        seen = Covered(places, labels.shape) if len(places) < len(every) else None
         passed += Forwarded(len(places), len(every))
-        for at, window in enumerate(forward(case, grid, places, labels=labels, backend=context.backend)):
-            if not names and at == 0:
-                context = replace(context, z=len(window.logits))
-                statistics = start(requests, context)
+        begun = False  # no `enumerate`, which would keep a window during the next forward pass
+        for window in forward(case, grid, places, labels=labels, backend=context.backend):
+            if not names and not begun:
+                context = replace(context, z=window.z)
+                statistics = start(answerable(requests, context.z), context)
             for statistic in statistics.values():
-                if at == 0:
+                if not begun:
                     statistic.begin(case.name, labels, seen=seen)
                 statistic.update(window)
+            begun = True
+            del window  # freed before the next forward pass
         for statistic in statistics.values():
             statistic.end(case.name)
         names.append(case.name)
@@ -132,7 +136,7 @@ def _windows(
     grid: Grid,
     places: Sequence[Place],
     *,
-    labels: Tensor,
+    labels: VoxelArray,
     batch: int,
     device: torch.device | str,
     amp: torch.dtype | None,
@@ -146,6 +150,7 @@ def _windows(
         for row, place in enumerate(chosen):
             own = [layer[row] for layer in maps]
             yield Window(case.name, place, labels, output=logits[row], maps=own, backend=backend)
+        del views, logits, maps, own  # freed before the next forward pass
 
 
 def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:
@@ -157,16 +162,38 @@ def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tenso
     return logits
 
 
-def _check_case(case: BoxReader, labels: Tensor, names: list[str], dims: int, classes: int) -> None:
+def _check_case(case: BoxReader, names: list[str], dims: int) -> None:
     if case.name in names:
         raise ValueError(f"`cases` must have distinct names, got {case.name!r} twice")
     # a case on disk was checked when it was prepared
-    if isinstance(case, Case) and (case.image.ndim != dims + 1 or case.image.shape[1:] != labels.shape):
-        shapes = f"{tuple(case.image.shape)} and {tuple(labels.shape)}"
+    if isinstance(case, Case) and (case.image.ndim != dims + 1 or case.image.shape[1:] != case.labels.shape):
+        shapes = f"{tuple(case.image.shape)} and {tuple(case.labels.shape)}"
         raise ValueError(f"case {case.name!r}: image and labels must be (c, D, H, W) and (D, H, W), got {shapes}")
-    largest = int(torch.where(labels == IGNORED, 0, labels).max())
-    if largest >= classes:
-        raise ValueError(f"case {case.name!r}: labels must be in 0 .. {classes - 1}, got {largest}")
+
+
+@dataclass(frozen=True)
+class CaseLabels:
+    """The labels of a case, (D, H, W) uint8, read box by box and checked.
+
+    Attributes:
+        case: the case.
+        classes: k; labels must be below it.
+    """
+
+    case: BoxReader
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(D, H, W) voxels."""
+        return tuple(self.case.shape)
+
+    def __getitem__(self, box: Box) -> Tensor:
+        labels = self.case.read_labels(box)
+        largest = int(torch.where(labels == IGNORED, 0, labels).max())
+        if largest >= self.classes:
+            raise ValueError(f"case {self.case.name!r}: labels must be in 0 .. {self.classes - 1}, got {largest}")
+        return labels
 
 
 @contextmanager

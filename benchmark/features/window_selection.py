@@ -14,6 +14,7 @@ Effects of `foreground` on statistics:
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -22,16 +23,17 @@ from torch import Tensor
 from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
 from benchmark.features.windows import Place, box
+from benchmark.statistics.protocol import VoxelArray
 
 WindowPolicy: TypeAlias = Literal["all", "foreground"]
 
 
-def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> list[Place]:
+def choose(places: Sequence[Place], labels: VoxelArray, policy: WindowPolicy) -> list[Place]:
     """Choose the windows to forward.
 
     Args:
         places: all windows of a case.
-        labels: (D, H, W) integers of the case.
+        labels: (D, H, W) integers of the case; read for `foreground` only, window by window.
         policy: "all" or "foreground".
 
     Returns:
@@ -50,13 +52,37 @@ def choose(places: Sequence[Place], labels: Tensor, policy: WindowPolicy) -> lis
         raise InputError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
     if policy == "all":
         return list(places)
-    foreground = (labels != 0) & (labels != IGNORED)
-    return [place for place in places if bool(foreground[box(place.start, place.shape)].any())] or list(places)
+    return [place for place in places if _has_foreground(labels[box(place.start, place.shape)])] or list(places)
 
 
-def covered(places: Sequence[Place], labels: Tensor) -> Tensor:
-    """Mark the voxels of a case with `labels` (D, H, W) that windows own, (D, H, W) bool."""
-    seen = torch.zeros(labels.shape, dtype=torch.bool)
-    for place in places:
-        seen[box(place.start, place.shape)] = True
-    return seen
+def _has_foreground(labels: Tensor) -> bool:
+    return bool(((labels != 0) & (labels != IGNORED)).any())
+
+
+@dataclass(frozen=True)
+class Covered:
+    """The voxels of a volume that windows own, (D, H, W) bool, computed for a box when indexed.
+
+    Attributes:
+        places: the windows.
+        shape: (D, H, W) voxels of the volume.
+
+    Example:
+        >>> from benchmark.features.windows import Grid
+        >>> Covered(Grid((5,), (4,), 0.5).places[:1], (5,))[(slice(1, 5),)].tolist()
+        [True, True, False, False]
+    """
+
+    places: Sequence[Place]
+    shape: tuple[int, ...]
+
+    def __getitem__(self, at: tuple[slice, ...]) -> Tensor:
+        covered = torch.zeros([side.stop - side.start for side in at], dtype=torch.bool)
+        for place in self.places:
+            covered[
+                tuple(
+                    slice(max(first - side.start, 0), max(first + n - side.start, 0))
+                    for first, n, side in zip(place.start, place.shape, at, strict=True)
+                )
+            ] = True
+        return covered

@@ -6,17 +6,23 @@ windows form a grid, so the nearest centre is the nearest along each axis, and e
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise, product
+from math import prod
 
 import torch
 from torch import Tensor
 
 from benchmark.core.backend import Backend
 from benchmark.core.gather import gather, interpolate_box
+from benchmark.core.labels import counted
 from benchmark.data.files.cases import BoxReader
+from benchmark.statistics.protocol import VoxelArray
 
 Triple = tuple[int, ...]
+
+# Values of the softmax that are computed together, 4 MB in float32, so that memory does not grow with source classes; a
+# GPU needs larger blocks to be busy
+BLOCK_VALUES = {"cpu": 2**20, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Window:
     Args:
         case: name of the case.
         place: position of the window and its owned box.
-        labels: (D, H, W) of the whole volume.
+        labels: (D, H, W) of the whole volume, of which the owned box is read.
         output: (z, *patch) logits of the whole window.
         maps: (d, *map) for each tap over the whole window, coarse to fine.
         backend: "auto", "torch" or "triton", for gathering features at points.
@@ -129,7 +135,7 @@ class Window:
         self,
         case: str,
         place: Place,
-        labels: Tensor,
+        labels: VoxelArray,
         *,
         output: Tensor,
         maps: Sequence[Tensor],
@@ -144,16 +150,35 @@ class Window:
         self._maps = maps
         self._backend: Backend = backend
         self._dense: dict[int, Tensor] = {}
+        self._predictions: list[tuple[Tensor, Tensor]] | None = None
 
-    @cached_property
-    def logits(self) -> Tensor:
-        """Logits of the owned box, (z, D, H, W) float32."""
-        return self._output[(slice(None), *box(self._place.offset, self._place.shape))].float()
+    @property
+    def z(self) -> int:
+        """Source classes; 0 without a head."""
+        return len(self._output)
 
-    @cached_property
-    def softmax(self) -> Tensor:
-        """Softmax of the owned box, (z, D, H, W) float32."""
-        return self.logits.softmax(dim=0)
+    def predictions(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Softmax (n, z) float32 and labels (n,) of the owned voxels except ignored ones, in raster order.
+
+        They come in blocks of limited size; a single block is cached.
+        """
+        if self._predictions is not None:
+            yield from self._predictions
+            return
+        logits = self._output[(slice(None), *box(self._place.offset, self._place.shape))]
+        limit = BLOCK_VALUES.get(logits.device.type, BLOCK_VALUES["cuda"])
+        parts = list(_parts(self._place.shape, max(limit // max(len(logits), 1), 1)))
+        for part in parts:
+            softmax = logits[(slice(None), *part)].float().softmax(dim=0)
+            block = counted(softmax.flatten(1).T, self.labels[part].reshape(-1))
+            if len(parts) == 1:
+                self._predictions = [block]
+            yield block
+
+    def logits_at(self, points: Tensor) -> Tensor:
+        """Logits (n, z) float32 at owned voxels (n, 3), int64 coordinates in the volume."""
+        local = self._local(points).to(self._output.device)
+        return self._output[(slice(None), *local.T)].T.float()
 
     def dense(self, layer: int) -> Tensor:
         """Features (n, d) float32 of a tapped layer at every owned voxel in raster order, cached.
@@ -167,8 +192,20 @@ class Window:
 
     def at(self, layer: int, points: Tensor) -> Tensor:
         """Features (n, d) float32 of a tapped layer at owned voxels (n, 3), int64 coordinates in the volume."""
-        local = points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)
-        return gather(self._maps[layer], local, self._size, backend=self._backend)
+        return gather(self._maps[layer], self._local(points), self._size, backend=self._backend)
+
+    def _local(self, points: Tensor) -> Tensor:
+        return points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)
+
+
+def _parts(shape: Triple, voxels: int) -> Iterator[tuple[slice, ...]]:
+    """Cut a box into parts of about so many voxels, in raster order: whole slices, or rows of one slice."""
+    depth, height, *rest = shape
+    row = prod(rest)
+    slices = max(voxels // (height * row), 1)
+    rows = height if voxels >= height * row else max(voxels // row, 1)
+    for top, left in product(range(0, depth, slices), range(0, height, rows)):
+        yield slice(top, min(top + slices, depth)), slice(left, min(left + rows, height))
 
 
 def box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import multiprocessing
 import os
 import sys
 from argparse import ArgumentParser
@@ -230,6 +231,7 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
     import torch
 
     _register_resolvers()  # a launcher's worker does not call run_command
+    _use_standard_processes()
 
     try:
         with_current_names(cfg)
@@ -257,6 +259,12 @@ def _positive(threads: object) -> int:
     if not isinstance(threads, int) or threads < 1:
         raise InputError(f"threads must be a positive whole number, got {threads}")
     return threads
+
+
+def _use_standard_processes() -> None:
+    """Start processes as outside joblib's workers, whose start method fails in the processes that nnU-Net starts."""
+    if multiprocessing.get_start_method(allow_none=True) not in {None, *multiprocessing.get_all_start_methods()}:
+        multiprocessing.set_start_method(None, force=True)
 
 
 def _register_resolvers() -> None:

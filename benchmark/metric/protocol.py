@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Protocol, runtime_checkable
 
 from benchmark.metric.score import Score, undefined
-from benchmark.statistics import Request, Statistics, feature_request
+from benchmark.statistics import ExpectedPredictionRequest, Request, Statistics, feature_request
 
 
 @runtime_checkable
@@ -44,6 +44,26 @@ class PoolMetric(Metric, Protocol):
 
     def combine(self, scores: Mapping[str, Score]) -> dict[str, Score]:
         """Compute the final score of each source from the `parts` of all sources."""
+
+
+@runtime_checkable
+class TwoLookMetric(Metric, Protocol):
+    """An estimate that looks twice at the source's softmax; `requires` names the softmax that a pass stores.
+
+    A pass of many source classes does not store it; then the second look is a second forward pass.
+    """
+
+    def second_look(self, statistics: Statistics) -> ExpectedPredictionRequest | None:
+        """The request for the second look, from the statistics of the complete first pass; None if it needs none."""
+
+
+def second_looks(metrics: Mapping[str, Metric], statistics: Statistics) -> dict[str, ExpectedPredictionRequest]:
+    """The requests for a second look at the softmax, by name of the metric, after a complete first pass."""
+    if not statistics.z:
+        return {}
+    two_looks = {name: metric for name, metric in metrics.items() if isinstance(metric, TwoLookMetric)}
+    looks = {name: metric.second_look(statistics) for name, metric in two_looks.items()}
+    return {name: request for name, request in looks.items() if request is not None and request not in statistics}
 
 
 @runtime_checkable

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
 
-Rule: TypeAlias = Literal["at most", "at least"]
+Rule: TypeAlias = Literal["at most", "at least", "within"]
 Result = TypeVar("Result")
 Ours = TypeVar("Ours")
 Reference = TypeVar("Reference")
@@ -47,12 +47,14 @@ class Measurement:
     Attributes:
         ours: seconds or megabytes of this project's code; see `unit`.
         reference: the same for the reference.
-        rule: "at most" for a cost, ours / reference; "at least" for a gain, reference / ours.
+        rule: "at most" for a cost, ours / reference; "at least" for a gain, reference / ours; "within" a range for a
+            prediction, ours / reference.
         bound: bound of the ratio.
         device: device that our code ran on.
         unit: unit of `ours` and `reference`, "s" or "MB".
         checks: accuracy checks by name.
         details: further figures by name.
+        lowest: lowest ratio of a range; its highest is `bound`.
 
     Example:
         >>> row = Measurement(ours=2.0, reference=90.0, rule="at least", bound=40.0, device="cpu")
@@ -68,16 +70,24 @@ class Measurement:
     unit: str = "s"
     checks: Mapping[str, Check] = field(default_factory=dict)
     details: Mapping[str, float] = field(default_factory=dict)
+    lowest: float = 0.0
 
     @property
     def ratio(self) -> float:
-        """Ours / reference for a cost, reference / ours for a gain."""
-        return self.ours / self.reference if self.rule == "at most" else self.reference / self.ours
+        """Ours / reference for a cost and a prediction, reference / ours for a gain."""
+        return self.reference / self.ours if self.rule == "at least" else self.ours / self.reference
 
     @property
     def within(self) -> bool:
         """Whether the ratio is within its bound."""
-        return self.ratio <= self.bound if self.rule == "at most" else self.ratio >= self.bound
+        if self.rule == "at least":
+            return self.ratio >= self.bound
+        return (self.rule == "at most" or self.ratio >= self.lowest) and self.ratio <= self.bound
+
+    @property
+    def requirement(self) -> str:
+        """What the ratio must be, in words."""
+        return f"{self.lowest:g} to {self.bound:g}" if self.rule == "within" else f"{self.rule} {self.bound:g}"
 
     @property
     def holds(self) -> bool:
@@ -198,11 +208,12 @@ def in_fresh_process(function: Callable[..., Result], *arguments: object) -> Res
     Returns:
         The result of the function; its exceptions are raised here.
     """
-    with ProcessPoolExecutor(1, get_context("spawn"), _limit_threads, (torch.get_num_threads(),)) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), limit_threads, (torch.get_num_threads(),)) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def _limit_threads(count: int) -> None:
+def limit_threads(count: int) -> None:
+    """Set the number of threads of torch, numpy and scipy in this process."""
     torch.set_num_threads(count)
     threadpool_limits(limits=count)
 

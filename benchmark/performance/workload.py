@@ -9,13 +9,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmark.data.files.cases import Case
-from benchmark.features.stream import reduce_stream
+from benchmark.data.files.cases import BoxReader, Case
+from benchmark.features.stream import CaseLabels, reduce_stream
+from benchmark.features.window_selection import WindowPolicy, choose
 from benchmark.features.windows import Grid, batches
-from benchmark.metric.protocol import Metric, PoolMetric
+from benchmark.metric.protocol import Metric, PoolMetric, second_looks
 from benchmark.metric.score import Score
 from benchmark.performance.measurement import Used, use
 from benchmark.sources.networks.architecture import Architecture
+from benchmark.statistics import SOFTMAX, Request, Statistics
 
 NOISE = 0.1  # standard deviation of a generated case; its classes are 1 / k apart
 
@@ -27,10 +29,12 @@ class Scoring:
     Attributes:
         arch: architecture of the network.
         metrics: name -> metric, without extra passes.
-        classes: k of the target, and z of the source.
+        classes: k of the target.
         window: voxels of a window along each axis.
         overlap: share of a window that its neighbour covers.
         batch: windows per forward pass.
+        source_classes: z of the source; None for `classes`.
+        policy: which windows are forwarded.
     """
 
     arch: Architecture
@@ -39,35 +43,52 @@ class Scoring:
     window: Sequence[int]
     overlap: float
     batch: int
+    source_classes: int | None = None
+    policy: WindowPolicy = "all"
 
     def build(self, device: str) -> nn.Module:
         """Build the network with random weights, in eval mode."""
-        return self.arch.build(channels=1, classes=self.classes, seed=0, device=device).eval()
+        return self.arch.build(channels=1, classes=self.source_classes or self.classes, seed=0, device=device).eval()
 
-    def score(self, network: nn.Module, cases: Iterable[Case], device: str) -> dict[str, Score]:
+    def score(self, network: nn.Module, cases: Iterable[BoxReader], device: str) -> dict[str, Score]:
         """Run one pass of a network from `build` over the cases and compute all metrics, by name."""
-        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
         with tempfile.TemporaryDirectory() as folder:
-            statistics = reduce_stream(
-                network,
-                self.arch.taps,
-                cases,
-                requests,
-                patch_size=self.window,
-                overlap=self.overlap,
-                batch=self.batch,
-                classes=self.classes,
-                device=device,
-                folder=Path(folder),
-            )
+            statistics = self.statistics(network, cases, device, Path(folder))
+            looks = list(dict.fromkeys(second_looks(self.metrics, statistics).values()))
+            if looks and SOFTMAX not in statistics:  # a second pass, for which `cases` must be a sequence
+                again = self._pass(network, cases, looks, device, Path(folder))
+                statistics = statistics.extended(again)
             return {name: metric.compute(statistics) for name, metric in self.metrics.items()}
 
-    def forward(self, network: nn.Module, cases: Iterable[Case], device: str) -> None:
+    def statistics(self, network: nn.Module, cases: Iterable[BoxReader], device: str, folder: Path) -> Statistics:
+        """Run one pass of a network from `build` over the cases; `folder` must outlive the statistics."""
+        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
+        return self._pass(network, cases, requests, device, folder)
+
+    def _pass(
+        self, network: nn.Module, cases: Iterable[BoxReader], requests: Iterable[Request], device: str, folder: Path
+    ) -> Statistics:
+        return reduce_stream(
+            network,
+            self.arch.taps,
+            cases,
+            requests,
+            patch_size=self.window,
+            overlap=self.overlap,
+            batch=self.batch,
+            windows=self.policy,
+            classes=self.classes,
+            device=device,
+            folder=folder,
+        )
+
+    def forward(self, network: nn.Module, cases: Iterable[BoxReader], device: str) -> None:
         """Run only the forward passes over the windows that `score` uses."""
         with torch.no_grad():
             for case in cases:
-                grid = Grid(tuple(case.labels.shape), tuple(self.window), self.overlap)
-                for _, views in batches(case, grid, grid.places, self.batch):
+                grid = Grid(tuple(case.shape), tuple(self.window), self.overlap)
+                places = choose(grid.places, CaseLabels(case, self.classes), self.policy)
+                for _, views in batches(case, grid, places, self.batch):
                     network(views.to(device))
 
 

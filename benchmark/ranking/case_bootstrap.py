@@ -8,7 +8,7 @@ uniform priorities counts, which for one priority p is distributed as 1 - (1 - p
 would be its own nearest neighbour. The second look at the softmax reads a part of the voxels, at one rate for a class.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial, reduce
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -16,9 +16,19 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from benchmark.statistics import ClassMoments, JointHistogram, PointSample, Request, Statistics, StoredSoftmax
+from benchmark.metric.protocol import Metric, second_looks
+from benchmark.statistics import (
+    SOFTMAX,
+    ClassMoments,
+    JointHistogram,
+    JointRequest,
+    PointSample,
+    Request,
+    SoftmaxSample,
+    SoftmaxSampleRequest,
+    Statistics,
+)
 from benchmark.statistics.points import PointTable
 from benchmark.statistics.softmax import SoftmaxRows
 
@@ -107,11 +117,11 @@ class SoftmaxLook:
 
 def _resampler(request: Request, cases: Sequence[Statistics]) -> Callable[[Counts], Any]:
     """A function from the counts of the cases to the statistic of that resample."""
+    if request == SOFTMAX:
+        looks = [block for sample in _samples(cases) for block in sample.rows()]
+        of_case = [[block for block in looks if block.case == case.cases[0]] for case in cases]
+        return lambda counts: SoftmaxLook([block for blocks in _drawn(of_case, counts) for block in blocks])
     stored: list[Any] = [case[request] for case in cases]
-    if request.kind is StoredSoftmax:
-        rates = _rates(stored, cases[0].k)
-        looks = [_few_rows(case, rates) for case in stored]
-        return lambda counts: SoftmaxLook(_drawn(looks, counts))
     if request.kind is PointSample:
         return partial(_resampled_points, stored[0], _all_points(stored))
     if request.kind in (ClassMoments, JointHistogram):
@@ -142,22 +152,36 @@ def _resampled_points(first: PointSample, table: PointTable, counts: Counts) -> 
     return sample
 
 
-def _rates(cases: Sequence[StoredSoftmax], k: int) -> Tensor:
-    """(k,) float64: the share of each class's voxels that the second look reads."""
-    sizes = sum(torch.bincount(block.labels, minlength=k) for case in cases for block in case.rows())
-    return (SECOND_LOOK / torch.as_tensor(sizes).clamp(min=1)).clamp(max=1.0).double()
+def sample_request(joint: JointHistogram) -> SoftmaxSampleRequest:
+    """The request for the voxels that the second look reads again for each resample, from the joint of all cases."""
+    return SoftmaxSampleRequest(tuple((SECOND_LOOK / joint.count.clamp(min=1)).clamp(max=1.0).tolist()))
 
 
-def _few_rows(case: StoredSoftmax, rates: Tensor) -> SoftmaxRows:
-    """Evenly spread voxels of a case: the j-th of a class is read where floor(j rate) grows."""
-    softmax, labels = [], []
-    seen = torch.zeros_like(rates, dtype=torch.int64)
-    for block in case.rows():
-        for label in range(len(rates)):
-            members = torch.nonzero(block.labels == label).squeeze(1)
-            places = seen[label] + torch.arange(len(members))
-            chosen = members[(places * rates[label]).floor() < ((places + 1) * rates[label]).floor()]
-            seen[label] += len(members)
-            softmax.append(block.softmax[chosen])
-            labels.append(block.labels[chosen])
-    return SoftmaxRows(case.cases[0], torch.cat(softmax), torch.cat(labels))
+def second_requests(metrics: Mapping[str, Metric], cases: Sequence[Statistics], *, resampled: bool) -> list[Request]:
+    """What a second forward pass accumulates for a source whose softmax is not stored; nothing for others.
+
+    Args:
+        metrics: name -> metric.
+        cases: the statistics of the first pass over each case.
+        resampled: whether scores of resamples will be computed.
+    """
+    if SOFTMAX in cases[0]:
+        return []
+    joint = JointRequest()
+    entries: dict[Request, Any] = {joint: _merged(cases, joint)} if joint in cases[0] else {}
+    looks = second_looks(metrics, replace(cases[0], entries=entries))
+    requests: list[Request] = list(dict.fromkeys(looks.values()))
+    return [*requests, sample_request(entries[joint])] if requests and resampled else requests
+
+
+def _merged(cases: Sequence[Statistics], request: Request) -> Any:
+    return reduce(lambda a, b: a.merge(b), [case[request] for case in cases])
+
+
+def _samples(cases: Sequence[Statistics]) -> list[SoftmaxSample]:
+    """A sample of the softmax of each case: from its second forward pass, or from its stored softmax."""
+    request = sample_request(_merged(cases, JointRequest()))
+    return [
+        case[request] if request in case else SoftmaxSample.of_rows(request.rates, case.cases[0], case[SOFTMAX].rows())
+        for case in cases
+    ]

@@ -13,6 +13,7 @@ from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
+from benchmark.features.window_selection import WindowPolicy
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import blamed_on_source, own_files
@@ -27,7 +28,7 @@ SLICES = 8  # slices that go through a network of two dimensions where one windo
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How the windows of a case go through a network.
+    """Which windows of a case go through a network, and how.
 
     Attributes:
         window: (3,) voxels, for a source whose own patch is not known.
@@ -35,6 +36,7 @@ class StreamSettings:
         batch: Windows that go through the network together.
         device: Where the network runs.
         amp: Name of the dtype of a mixed-precision pass; None for full precision.
+        windows: Which windows; see `benchmark.features.window_selection`.
     """
 
     window: tuple[int, ...]
@@ -42,6 +44,7 @@ class StreamSettings:
     batch: int
     device: str
     amp: str | None = None
+    windows: WindowPolicy = "all"
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class OpenedSource:
         network: Its network, on the device.
         cases: Of the target as it sees them; read when indexed.
         window: (3,) voxels of its window for the first case.
+        seconds: To read its files and to build its network.
     """
 
     pair: Pair
     network: nn.Module
     cases: Cases
     window: tuple[int, ...]
+    seconds: float = 0.0
 
 
 def window_of(model: Model, shape: Sequence[int], stream: StreamSettings) -> tuple[int, ...]:
@@ -66,6 +71,11 @@ def window_of(model: Model, shape: Sequence[int], stream: StreamSettings) -> tup
     if model.patch is not None:
         return model.arch.fit(model.patch)
     return model.arch.fit([min(side, size) for side, size in zip(stream.window, shape, strict=True)])
+
+
+def batch_size(window: Sequence[int], stream: StreamSettings) -> int:
+    """How many windows of (3,) voxels go through a network together."""
+    return stream.batch * (SLICES if window[0] == 1 else 1)
 
 
 def try_window(opened: OpenedSource, stream: StreamSettings) -> None:
@@ -150,7 +160,7 @@ def _stream_case(
 ) -> None:
     model = opened.pair.model
     window = window_of(model, case.shape, stream)
-    batch = stream.batch * (SLICES if window[0] == 1 else 1)
+    batch = batch_size(window, stream)
     windows = f"{batch} window{'s' if batch > 1 else ''} of {sides(window)} voxels at a time"
     doing = f"in its forward pass of case {case.name}, {windows}"
     reset_peak_memory(stream.device)
@@ -168,6 +178,7 @@ def _stream_case(
             patch_size=window,
             overlap=stream.overlap,
             batch=batch,
+            windows=stream.windows,
             classes=classes,
             device=stream.device,
             amp=getattr(torch, stream.amp) if stream.amp else None,

@@ -32,7 +32,8 @@ class Estimate:
         reason: Why it is NaN, or what was left out of a number.
         seconds: What the score cost in addition to the pass.
         parts: Elements of an estimate that is normalised over a pool.
-        draws: The score of each resample, in their order; empty where there are none.
+        draws: The score of each resample, in their order, those of the two halves of the cases first; empty where
+            there are none.
         drawn_parts: The elements of each resample.
         no_draws: Why `draws` is empty.
     """

@@ -2,27 +2,33 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from benchmark.core.torch_settings import restored_settings
+from benchmark.data.prepared.cases import Cases
 from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.checking import CheckedCase
 from benchmark.data.tasks.task import Task
-from benchmark.errors import InputError, SkipPair
+from benchmark.errors import SkipPair
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.jobs.stage_keys import source_key
-from benchmark.metric.protocol import Metric
-from benchmark.ranking.case_bootstrap import CaseResamples
+from benchmark.metric.protocol import Metric, TwoLookMetric
+from benchmark.ranking.case_bootstrap import CaseResamples, Counts, second_requests
+from benchmark.ranking.case_choice import CaseChoice, half_counts
 from benchmark.ranking.case_passes import (
     KILLS,
     OpenedSource,
@@ -35,18 +41,16 @@ from benchmark.ranking.case_passes import (
 from benchmark.ranking.cost import step_seconds
 from benchmark.ranking.estimates import SourceOutcome, estimate
 from benchmark.ranking.kill_markers import attempt
-from benchmark.ranking.source_errors import SourceError, SourceLogs, blamed_on_source, own_files
+from benchmark.ranking.source_errors import FAULTS, SourceLogs, blamed_on_source, own_files
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
 from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import Checkpoint
-from benchmark.statistics import Statistics, feature_request
+from benchmark.statistics import Request, Statistics, answerable
 from benchmark.statistics.case_cache import in_use, trim
 from benchmark.tracking import Store
 from benchmark.tracking.records import Stage
-
-FAULTS = (InputError, SkipPair, SourceError)  # of a source; some InputErrors stop the command, which `reason` sees
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class RankOptions:
     """Settings of a ranking.
 
     Attributes:
-        settings: Resolved configs of task, stream, preparation, metric and amp: what a key is made of.
-        stream: How windows go through a network.
+        settings: Resolved configs of task, stream (without `cases`), preparation, metric and amp, for keys.
+        stream: Which windows go through a network, and how.
         split: The cases that are scored.
         point_draws: Most resamples of a metric that reads sampled points.
         output: Where the ranking is written, and passes, outcomes and checkpoints are kept.
@@ -76,7 +80,9 @@ class Ranker:
 
     Attributes:
         target: The task that they are ranked for.
-        cases: Scored case -> its digest, in order.
+        choice: The cases and windows that are scored.
+        digests: Case -> its digest, in the order of the split.
+        checked: Case -> what reading its files once has shown.
         metrics: Name -> metric.
         resamples: Of the cases.
         store: Where those lie that a suite pre-trains itself; not opened for others.
@@ -84,16 +90,42 @@ class Ranker:
     """
 
     target: Task
-    cases: Mapping[str, str]
+    choice: CaseChoice
+    digests: Mapping[str, str]
+    checked: Mapping[str, CheckedCase]
     metrics: Mapping[str, Metric]
     resamples: CaseResamples
     store: Store
     options: RankOptions
 
     @property
-    def names(self) -> list[str]:
-        """The cases that are scored."""
-        return list(self.cases)
+    def cases(self) -> dict[str, str]:
+        """Scored case -> its digest, in the order of the choice."""
+        return {name: self.digests[name] for name in self.choice.chosen}
+
+    @property
+    def halves(self) -> Counts:
+        """(2, m) counts of two halves of the scored cases, which come before the resamples; (0, m) for one case."""
+        return half_counts(self.choice.chosen)
+
+    @property
+    def counts(self) -> Counts:
+        """(b, m) counts of the halves and the resamples."""
+        return np.concatenate([self.halves, self.resamples.counts])
+
+    def chosen_cases(self, preparation: Preparation | None = None) -> Cases:
+        """The scored cases under a preparation, in the order of the choice."""
+        places = {name: place for place, name in enumerate(self.digests)}
+        every = self.target.cases(self.options.split, preparation)
+        return every.chosen([places[name] for name in self.choice.chosen])
+
+    def with_choice(self, choice: CaseChoice, resamples: CaseResamples) -> "Ranker":
+        """The same ranker for another choice of cases and windows, with resamples of those cases."""
+        options = self.options
+        settings = {**options.settings, "stream": {**options.settings["stream"], "windows": choice.windows}}
+        stream = replace(options.stream, windows=choice.windows)
+        changed = replace(options, settings=settings, stream=stream)
+        return replace(self, choice=choice, resamples=resamples, options=changed)
 
     @property
     def folder(self) -> Path:
@@ -127,18 +159,13 @@ class Ranker:
             return SourceOutcome(name, skipped=self.logs.reason(name, error))
 
     def _outcome(self, name: str, node: DictConfig, report: Callable[[str], None]) -> SourceOutcome:
-        cache = cache_folder(self.options.output.absolute())  # a source's code may change the working directory
-        with blamed_on_source("while its files were read"):
-            inputs = self._pass_inputs(node)
-        source = self._pass_key(inputs, self.target.preparation)
-        path = cache / "outcomes" / f"{self._outcome_key(source, node)}.json"
-        marker = cache / "passes" / f"{source[:16]}.attempt"
-        opened: OpenedSource | None = None
+        path, opened = self.outcome_path(node), None
+        cache = path.parents[1]
         if path.is_file():
             outcome = replace(SourceOutcome.load(path), name=name)
         else:
-            opened = self._open(node, marker)
-            folder = cache / "passes" / self._pass_key(inputs, opened.pair.preparation)[:16]
+            opened = self.open(node)
+            folder = self.pass_folder(node, opened.pair.preparation)
             with ExitStack() as use:
                 with own_files(folder):
                     use.enter_context(in_use(folder))
@@ -148,40 +175,77 @@ class Ranker:
             with own_files(cache):
                 trim(folder.parent, keep_gib=self.options.keep_gib)
         if math.isnan(outcome.facts.get("step_seconds", math.nan)):
-            outcome = self._with_cost(outcome, path, lambda: opened or self._open(node, marker))
+            outcome = self._with_cost(outcome, path, lambda: opened or self.open(node))
         return outcome
 
-    def _open(self, node: DictConfig, marker: Path) -> OpenedSource:
-        """Open a source, unless that killed the process too often, which the marker shows."""
+    def outcome_path(self, node: DictConfig) -> Path:
+        """The file of a source's outcome."""
+        with blamed_on_source("while its files were read"):
+            source = self._pass_key(self._pass_inputs(node), self.target.preparation)
+        return self._cache / "outcomes" / f"{self._outcome_key(source, node)}.json"
+
+    def pass_folder(self, node: DictConfig, preparation: Preparation) -> Path:
+        """The folder of a source's statistics under a preparation."""
+        return self._cache / "passes" / self._pass_key(self._pass_inputs(node), preparation)[:16]
+
+    @property
+    def _cache(self) -> Path:
+        return cache_folder(self.options.output.absolute())  # a source's code may change the working directory
+
+    @contextmanager
+    def attempt_to_open(self, node: DictConfig) -> Iterator[None]:
+        """Run the block, unless earlier processes were killed while the source was opened and tried."""
+        with blamed_on_source("while its files were read"):
+            source = self._pass_key(self._pass_inputs(node), self.target.preparation)
+        marker = self._cache / "passes" / f"{source[:16]}.attempt"
         with attempt(marker, "while it was opened and forwarded one window", most=KILLS):
+            yield
+
+    def open(self, node: DictConfig) -> OpenedSource:
+        """Open a source, pair it with the target, and forward one empty window.
+
+        Raises:
+            InputError: It cannot be read. Also `SkipPair` and `SourceError`, as in `outcome`.
+        """
+        with self.attempt_to_open(node):
+            start = time.perf_counter()
             with blamed_on_source("while it was opened"):
                 model = _model(node, self.store, self.options.output)
+            seconds = time.perf_counter() - start
             if not model.arch.taps:
                 raise SkipPair(f"{model.arch.name}: no layer was found that feeds its segmentation head")
             with blamed_on_source("while it and a case of the target were brought together"):
                 pair = paired(model, self.target, **self.options.settings["preparation"])
-                cases = self.target.cases(self.options.split, pair.preparation)
-                window = window_of(pair.model, cases.prepare([0], required=False).reader(0).shape, self.options.stream)
+                cases = self.chosen_cases(pair.preparation).prepare([0], required=False)
+                window = window_of(pair.model, cases.reader(0).shape, self.options.stream)
+            start = time.perf_counter()
             with blamed_on_source("while its network was made"):
                 network = pair.model.network(device=self.options.stream.device)
+            seconds += time.perf_counter() - start
             if corrupt := _not_finite(network):
                 raise SkipPair(f"its weights hold NaN or inf in {corrupt}")
-            opened = OpenedSource(pair, network, cases, window)
+            opened = OpenedSource(pair, network, cases, window, seconds)
             try_window(opened, self.options.stream)
             return opened
 
     def _score(self, name: str, opened: OpenedSource, folder: Path, report: Callable[[str], None]) -> SourceOutcome:
         model = opened.pair.model
-        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
-        cases, cost = pass_over(
-            opened,
-            self.cases,
-            [request for request in requests if model.head or feature_request(request)],
-            stream=self.options.stream,
-            classes=self.target.classes,
-            folder=folder,
-            report=report,
-        )
+        run = partial(pass_over, opened, self.cases, stream=self.options.stream, classes=self.target.classes)
+        cases, cost = run(self.requests(model), folder=folder, report=report)
+        notes = [*model.notes, *self._notes(opened)]
+        if second := second_requests(self.metrics, cases, resampled=len(self.counts) > 0):
+            place = folder.with_name(f"{folder.name}-second")
+            with own_files(place), in_use(place):
+                again, further = run(second, folder=place)
+            cases = [case.extended(own) for case, own in zip(cases, again, strict=True)]
+            cost = {
+                "seconds": cost["seconds"] + further["seconds"],
+                "second_pass_seconds": further["seconds"],
+                "peak_memory_mb": max(cost["peak_memory_mb"], further["peak_memory_mb"]),
+            }
+            users = ", ".join(name for name, metric in self.metrics.items() if isinstance(metric, TwoLookMetric))
+            notes.append(f"{users}: a second forward pass ({further['seconds']:.3g} s), since the softmax of "
+                         f"{model.classes} source classes is not stored")  # fmt: skip
 
         def failed(doing: str, error: Exception) -> str:
             try:
@@ -191,11 +255,14 @@ class Ranker:
                 return self.logs.reason(name, fault)
 
         with blamed_on_source("while its scores were computed"):
-            draws = self.options.point_draws
-            estimates = estimate(self.metrics, cases, self.resamples.counts, point_draws=draws, failed=failed)
-        return SourceOutcome(
-            name, estimates, facts=_facts(opened, cases) | cost, notes=(*model.notes, *self._notes(opened))
-        )
+            draws = self.options.point_draws + len(self.halves)
+            estimates = estimate(self.metrics, cases, self.counts, point_draws=draws, failed=failed)
+        return SourceOutcome(name, estimates, facts=_facts(opened, cases) | cost, notes=tuple(notes))
+
+    def requests(self, model: Model) -> list[Request]:
+        """What a pass of a source accumulates."""
+        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
+        return answerable(requests, model.classes if model.head else 0)
 
     def _with_cost(self, outcome: SourceOutcome, path: Path, opening: Callable[[], OpenedSource]) -> SourceOutcome:
         """The outcome with the seconds of a training step, kept; one that cannot be measured is NaN with its reason.
@@ -250,7 +317,7 @@ class Ranker:
             "pass": source,
             "cases": list(self.cases.values()),
             "metric": metrics,
-            "counts": hashlib.sha256(self.resamples.counts.tobytes()).hexdigest(),
+            "counts": hashlib.sha256(self.counts.tobytes()).hexdigest(),
             "point_draws": self.options.point_draws,
             "place": str(node.get("path", "")),  # notes name the file, and two files may hold the same weights
         }
@@ -303,6 +370,8 @@ def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, objec
         "source_classes": model.classes if model.head else 0,
         "taps": list(cases[0].taps),
         "window": list(opened.window),
+        "forwarded": sum(case.windows.count for case in cases),
+        "windows": sum(case.windows.total for case in cases),
         "cases": len(cases),
         "backend": cases[0].backend,
         "source": {key: value for key, value in model.facts.items() if isinstance(value, str | int | float)},

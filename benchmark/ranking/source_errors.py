@@ -41,6 +41,9 @@ class SourceError(Exception):
     advice: str = ""
 
 
+FAULTS = (InputError, SkipPair, SourceError)  # of a source; some InputErrors stop the command, see `stopping`
+
+
 @contextmanager
 def blamed_on_source(doing: str, *, advice: str = "") -> Iterator[None]:
     """Turn an exception within the block into a SourceError, unless it is bad input or stops the command.

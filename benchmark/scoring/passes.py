@@ -36,7 +36,7 @@ from benchmark.metric.score import Score, needed, undefined
 from benchmark.sources.model import Model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import Pair, paired
-from benchmark.statistics import Request, Statistics, feature_request
+from benchmark.statistics import Request, Statistics, answerable
 from benchmark.statistics.case_cache import MeasuredPass, entry_path, in_use, kept
 from benchmark.tracking import Store
 
@@ -235,7 +235,7 @@ class TargetPass:
     def __call__(self, chosen: PassCases, requests: Sequence[Request], *, name: str) -> MeasuredPass:
         """Stream cases once, except those whose statistics an earlier job kept; `name` is the name of the pass."""
         model = self._model if name == "source" else self.pair.model  # its own data match its input channels
-        wanted = [request for request in requests if model.head or feature_request(request)]
+        wanted = answerable(requests, model.classes if model.head else 0)
         key = case_pass_key(self.cfg, name, source=self.source, preparation=chosen.preparation, channels=model.channels)
         entries = passes_folder(self.cfg) / key[:32]
         self.use.enter_context(in_use(entries))

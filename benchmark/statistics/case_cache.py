@@ -127,7 +127,7 @@ def trim(root: Path, *, keep_gib: float, every: float = TRIM_EVERY) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
     sizes = {manifest.parent: _size(manifest.parent) for manifest in root.glob(f"*/*/{MANIFEST}")}
     excess = sum(sizes.values()) - keep_gib * 2**30
-    for part in (stem(SoftmaxRequest()), "."):
+    for part in (stem(SoftmaxRequest()), stem(SoftmaxRequest(first=1)), "."):
         for entry in sorted(sizes, key=lambda entry: (_last_use(entry), entry)):
             if excess > 0:
                 excess -= _delete(entry, entry / part)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmark.statistics.case_storage import LAYER, CaseClasses, CaseRows, CaseStorage
-from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, VoxelArray
 from benchmark.statistics.voxel_sampling import draw_voxels, inside
 from benchmark.storage.files import write_tensors
 
@@ -107,13 +107,11 @@ class CasePoints(CaseStorage):
         """Features (n, d) float32 of a layer in all groups for each case, in the order of `cases`; read on access."""
         return CaseRows(self._files(), layer)
 
-    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+    def begin(self, case: str, labels: VoxelArray, *, seen: VoxelArray | None = None) -> None:
         """Sample the voxels of a case."""
         super().begin(case, labels)
-        draws = [
-            draw_voxels(labels, group, max(self.counts), seed=self.seed, case=case, seen=seen).positions
-            for group in self.groups
-        ]
+        drawn = draw_voxels(labels, self.groups, max(self.counts), seed=self.seed, case=case, seen=seen)
+        draws = [draw.positions for draw in drawn]
         ranks = torch.cat([torch.arange(len(draw)) for draw in draws])
         rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]
         sizes = torch.tensor([len(draw) for draw in draws])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmark.statistics.case_points import CasePointsRequest, ScenePointsRequest
+from benchmark.statistics.expected_prediction import ExpectedPredictionRequest
 from benchmark.statistics.joint import JointRequest
 from benchmark.statistics.moments import ClassMomentsRequest
 from benchmark.statistics.points import BalancedPointsRequest
@@ -19,6 +20,7 @@ REQUESTS: tuple[type, ...] = (  # types that are read from a saved collection wi
     BalancedPointsRequest,
     CasePointsRequest,
     ClassMomentsRequest,
+    ExpectedPredictionRequest,
     JointRequest,
     ScenePointsRequest,
     SoftmaxRequest,
@@ -84,6 +86,10 @@ class Statistics(Mapping[Request, Statistic]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def extended(self, entries: Mapping[Request, Statistic]) -> Self:
+        """Add statistics of the same cases, as a second look at them gives."""
+        return replace(self, entries={**self.entries, **entries})
 
     def merge(self, other: Self) -> Self:
         """Merge statistics of other cases of the same target and source.

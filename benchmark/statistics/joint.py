@@ -10,7 +10,6 @@ from torch import Tensor
 
 from benchmark.core.backend import Backend
 from benchmark.core.joint_histogram import joint_histogram
-from benchmark.core.labels import counted
 from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, check_mergeable
 from benchmark.storage.files import read_tensors, write_tensors
 
@@ -81,7 +80,8 @@ class JointHistogram(Statistic):
 
     def update(self, window: OwnedWindow) -> None:
         """Add all voxels that a window owns, except ignored ones."""
-        self.add(*counted(window.softmax.flatten(1).T, window.labels.reshape(-1)))
+        for softmax, labels in window.predictions():
+            self.add(softmax, labels)
 
     def merge(self, other: Self) -> Self:
         """Add two histograms into a new one.

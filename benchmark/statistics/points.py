@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, check_mergeable
+from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, VoxelArray, check_mergeable
 from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary
 from benchmark.storage.files import read_json, read_tensors, write_json, write_tensors
 
@@ -131,12 +131,10 @@ class PointSample(Statistic):
         """Whether a face neighbour of the voxel has another class, (n,) bool."""
         return self._rows().boundary
 
-    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+    def begin(self, case: str, labels: VoxelArray, *, seen: VoxelArray | None = None) -> None:
         """Choose the voxels of a case that may enter the sample."""
         super().begin(case, labels)
-        draws = [
-            draw_voxels(labels, label, self.quota, seed=self.seed, case=case, seen=seen) for label in range(self.k)
-        ]
+        draws = draw_voxels(labels, range(self.k), self.quota, seed=self.seed, case=case, seen=seen)
         positions = torch.cat([draw.positions for draw in draws])
         n = len(positions)
         chosen = PointTable(
@@ -145,7 +143,7 @@ class PointSample(Statistic):
             labels=torch.cat([torch.full((len(draw.priorities),), label) for label, draw in enumerate(draws)]),
             cases=torch.full((n,), len(self.cases)),
             positions=positions,
-            boundary=on_boundary(labels.cpu(), positions),
+            boundary=on_boundary(labels, positions),
             priorities=torch.cat([draw.priorities for draw in draws]),
         )
         if self.table is not None:
@@ -158,8 +156,7 @@ class PointSample(Statistic):
         chosen: PointTable = self._opened()
         arrived = chosen.take(inside(chosen.positions, window.start, tuple(window.labels.shape)))
         if len(arrived.labels):
-            local = arrived.positions - torch.tensor(window.start)
-            logits = window.logits[(slice(None), *local.to(window.logits.device).T)].T.float().cpu()
+            logits = window.logits_at(arrived.positions).cpu()
             features = window.at(self.layer, arrived.positions).float().cpu()
             self._add(replace(arrived, features=features, logits=logits))
 

@@ -5,7 +5,7 @@ the result by its request.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
@@ -18,6 +18,20 @@ from benchmark.core.backend import Backend
 Array: TypeAlias = NDArray[Any] | Tensor
 
 
+class VoxelArray(Protocol):
+    """One value for each voxel of a volume, read box by box: from disk, computed when indexed, or simply a tensor.
+
+    Attributes:
+        shape: (D, H, W) voxels.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+    def __getitem__(self, box: tuple[slice, ...]) -> Tensor:
+        """The values of a box."""
+
+
 class OwnedWindow(Protocol):
     """The voxels of a case that a window owns; each voxel of a case is owned by exactly one window.
 
@@ -25,18 +39,18 @@ class OwnedWindow(Protocol):
         case: the case's name.
         start: first voxel of the owned box in the volume, in the array's axis order.
         labels: (D, H, W) of the owned box, integers.
-        logits: (z, D, H, W) float32 of the owned box.
-        softmax: (z, D, H, W) float32 of the owned box.
     """
 
     case: str
     start: tuple[int, ...]
     labels: Tensor
 
-    @property
-    def logits(self) -> Tensor: ...  # noqa: D102
-    @property
-    def softmax(self) -> Tensor: ...  # noqa: D102
+    def predictions(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Softmax (n, z) float32 and labels (n,) of the owned voxels except ignored ones, block by block."""
+        ...
+
+    def logits_at(self, points: Tensor) -> Tensor:
+        """Logits (n, z) float32 at points (n, 3), integer volume coordinates inside the owned box."""
 
     def dense(self, layer: int) -> Tensor:
         """Features of a layer at every owned voxel in raster order, (n, d) float32."""
@@ -76,12 +90,12 @@ class Statistic(ABC):
     cases: tuple[str, ...] = ()
     _open: Any = None  # what the current case needs until its end
 
-    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+    def begin(self, case: str, labels: VoxelArray, *, seen: VoxelArray | None = None) -> None:
         """Called once before the windows of a case.
 
         Args:
             case: the case's name.
-            labels: (D, H, W) integers of the whole volume.
+            labels: (D, H, W) integers of the volume.
             seen: (D, H, W) bool, the voxels that windows will cover; None for all.
 
         Raises:

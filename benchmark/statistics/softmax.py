@@ -1,26 +1,27 @@
 """StoredSoftmax: the source's softmax of every voxel, stored on disk as float16 to be read again.
 
-LEEP takes the logarithm of a sum over source classes that depends on the complete joint, so it reads the stored softmax
-instead of running the network twice. float16 keeps 3 digits and nothing below 6e-8.
+Some estimates apply a function that is not linear, such as LEEP's logarithm, to sums over source classes that depend on
+the complete joint, so they read the stored softmax in place of a second forward pass. That takes two bytes for each
+source class and voxel; above `KEPT_CLASSES` classes it is not stored, and those estimates need the second pass.
+
+float16 keeps 3 digits and nothing below 6e-8. Rows are divided by their sum when they are read, which takes away most
+of the error: the rounding of a probability near 1 is larger than all other probabilities of a confident prediction.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.core.labels import counted
 from benchmark.statistics.case_storage import CaseStorage
-from benchmark.statistics.protocol import OwnedWindow, PassContext, Statistic
+from benchmark.statistics.protocol import OwnedWindow, PassContext, Statistic, VoxelArray
 
-# Voxels per block: 16 classes in float32 are 16 MB
-BLOCK_VOXELS = 262144
-# Label of a voxel that no window covered; it is not read
-UNSEEN = -1
+KEPT_CLASSES = 20  # source classes up to which the softmax of every voxel is stored
+BLOCK_VALUES = 2**20  # values that are read together: 4 MB in float32
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,22 @@ class SoftmaxRows:
 
 
 class StoredSoftmax(CaseStorage):
-    """Softmax (z, D, H, W) float16 and labels (D, H, W) uint8 (int16 if voxels are unseen), two files per case.
+    """Softmax (n, z) float16 and labels (n,) uint8 of the covered voxels of each case, in the order of its windows.
 
     Args:
         z: source classes.
+        first: number of leading classes that are stored; None for all.
         folder: folder for the files of the cases.
     """
 
-    settings = ("z",)
+    settings = ("z", "first")
     manifest = "softmax.json"
-    suffixes = (".softmax.npy", ".labels.npy")
+    suffixes = (".softmax", ".labels")
 
-    def __init__(self, z: int, *, folder: Path) -> None:
+    def __init__(self, z: int, *, first: int | None = None, folder: Path) -> None:
         super().__init__(folder=folder)
         self.z = z
+        self.first = first
 
     def rows(self, case: str | None = None) -> Iterator[SoftmaxRows]:
         """Read the voxels that windows covered, except ignored ones, block by block and case by case.
@@ -63,49 +66,52 @@ class StoredSoftmax(CaseStorage):
         Raises:
             KeyError: if the case is unknown.
         """
+        columns = self.z if self.first is None else self.first
+        count = max(BLOCK_VALUES // columns, 1)
         for name in self.cases if case is None else (case,):
-            probabilities, targets = (np.load(path, mmap_mode="r") for path in self._paths(name, self._folders[name]))
-            flat, labels = probabilities.reshape(self.z, -1), targets.reshape(-1)
-            for first in range(0, labels.size, BLOCK_VOXELS):
-                block = slice(first, first + BLOCK_VOXELS)
-                chosen = labels[block]
-                values = flat[:, block].astype(np.float32)
-                if chosen.dtype == np.int16:
-                    values, chosen = values[:, chosen != UNSEEN], chosen[chosen != UNSEEN]
-                softmax = torch.from_numpy(values).T
-                yield SoftmaxRows(name, *counted(softmax, torch.from_numpy(chosen.astype(np.int64))))
+            probabilities, targets = self._paths(name, self._folders[name])
+            with probabilities.open("rb") as values, targets.open("rb") as labels:
+                while chunk := labels.read(count):
+                    known = np.frombuffer(chunk, dtype=np.uint8).astype(np.int64)
+                    half = np.frombuffer(values.read(2 * columns * len(known)), dtype=np.float16)
+                    softmax = torch.from_numpy(half.reshape(len(known), columns).astype(np.float32))
+                    if self.first is None:
+                        softmax /= softmax.sum(dim=1, keepdim=True)
+                    yield SoftmaxRows(name, softmax, torch.from_numpy(known))
 
-    def begin(self, case: str, labels: Tensor, *, seen: Tensor | None = None) -> None:
+    def begin(self, case: str, labels: VoxelArray, *, seen: VoxelArray | None = None) -> None:
         """Open the files of a case."""
-        super().begin(case, labels)
+        super().begin(case, labels, seen=seen)
         self.folder.mkdir(parents=True, exist_ok=True)
-        softmax, targets = self._paths(case, self.folder)
-        shape = (self.z, *labels.shape)
-        self._open = np.lib.format.open_memmap(softmax, mode="w+", dtype=np.float16, shape=shape)
-        stored = labels.cpu().numpy()
-        if seen is None:
-            np.save(targets, stored.astype(np.uint8))
-        else:
-            np.save(targets, np.where(seen.cpu().numpy(), stored.astype(np.int16), np.int16(UNSEEN)))
+        self._open = [path.open("wb") for path in self._paths(case, self.folder)]
 
     def update(self, window: OwnedWindow) -> None:
-        """Write the voxels that a window owns."""
-        box = tuple(slice(a, a + n) for a, n in zip(window.start, window.labels.shape, strict=True))
-        self._opened()[(slice(None), *box)] = window.softmax.half().cpu().numpy()
+        """Write the voxels that a window owns, except ignored ones."""
+        files: list[BinaryIO] = self._opened()
+        for softmax, labels in window.predictions():
+            files[0].write(softmax[:, : self.first].half().contiguous().cpu().numpy().data)
+            files[1].write(labels.to(torch.uint8).contiguous().cpu().numpy().data)
 
     def end(self, case: str) -> None:
-        """Flush the files of a case and release its memory."""
-        self._opened().flush()
+        """Close the files of a case."""
+        for file in self._opened():
+            file.close()
         super().end(case)
         self._add({case: self.folder})
 
 
 @dataclass(frozen=True)
 class SoftmaxRequest:
-    """Requests the source's softmax of every voxel, stored on disk."""
+    """Requests the source's softmax of every voxel, stored on disk.
+
+    Attributes:
+        first: number of leading source classes that are stored; None for all, at most `KEPT_CLASSES`: a pass of a
+            source with more of them leaves this statistic out.
+    """
 
     kind: ClassVar[type[Statistic]] = StoredSoftmax
+    first: int | None = None
 
     def start(self, context: PassContext) -> StoredSoftmax:
         """An empty store for z source classes."""
-        return StoredSoftmax(context.z, folder=context.folder)
+        return StoredSoftmax(context.z, first=self.first, folder=context.folder)

@@ -58,19 +58,22 @@ def test_certain_and_wrong_is_finite(measure):
 
 def statistics(folder, probabilities):
     """What a pass keeps of foreground probabilities (b, n): one case a row."""
-    stored = StoredSoftmax(2, folder=folder)
+    stored = StoredSoftmax(2, first=1, folder=folder)
     for case, row in enumerate(probabilities):
-        softmax = torch.as_tensor(np.stack([1 - row, row])).float()[:, None, None]
-        labels = torch.zeros(1, 1, len(row), dtype=torch.uint8)
+        softmax = torch.as_tensor(np.stack([1 - row, row], axis=1)).float()
+        labels = torch.zeros(len(row), dtype=torch.uint8)
         stored.begin(f"case_{case}", labels)
         stored.update(_Window(softmax, labels))
         stored.end(f"case_{case}")
-    return Statistics({SoftmaxRequest(): stored}, k=2, z=2, taps=("up",), cases=stored.cases)
+    return Statistics({SoftmaxRequest(first=1): stored}, k=2, z=2, taps=("up",), cases=stored.cases)
 
 
 class _Window:
     def __init__(self, softmax, labels):
-        self.softmax, self.labels, self.start = softmax, labels, (0, 0, 0)
+        self.softmax, self.labels = softmax, labels
+
+    def predictions(self):
+        yield self.softmax, self.labels
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -12,6 +12,8 @@ ROWS = {
     "w2_pairs",
     "point_features",
     "score_memory",
+    "score_memory_size",
+    "score_memory_classes",
     "score_large_case",
     "logme_large",
     "logme_offset",
@@ -25,6 +27,7 @@ ROWS = {
     "job_start",
     "prepare_parallel",
     "train_memory",
+    "rank_estimate",
 }
 LOADERS = ("train_crop", "train_loader", "train_loader_before", "resume_start", "train_memory")
 NO_BOUND = 1e9  # of a cost
@@ -46,6 +49,11 @@ SHRUNK = [
     "rows.score_memory.cases=2",
     "rows.score_memory.times=2",
     "rows.score_memory.size=32",
+    *(f"rows.{name}.scoring.window=[32,32,32]" for name in ("score_memory_size", "score_memory_classes")),
+    "rows.score_memory_size.large=[40,48,48]",
+    "rows.score_memory_size.small=[32,32,32]",
+    "rows.score_memory_classes.shape=[32,32,32]",
+    "rows.score_memory_classes.many=21",
     "rows.score_large_case.size=32",
     "rows.logme_large.n=1000",
     "rows.logme_large.d=4",
@@ -78,6 +86,9 @@ SHRUNK = [
     "rows.job_start.plane=[40,36]",
     "rows.job_start.slices=[30,34]",
     "rows.job_start.repeats=1",
+    "rows.rank_estimate.sources=2",
+    "rows.rank_estimate.plane=[40,36]",
+    "rows.rank_estimate.slices=[12,12]",
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -90,6 +101,8 @@ UNBOUND = [
     "rows.w2_pairs.bound=0",
     "rows.point_features.bound=0",
     "rows.score_memory.bound=1e9",
+    "rows.score_memory_size.bound=1e9",
+    "rows.score_memory_classes.bound=1e9",
     "rows.score_large_case.bound=1e9",
     "rows.logme_large.bound=0",
     "rows.logme_offset.bound=0",
@@ -97,7 +110,8 @@ UNBOUND = [
     "rows.large_report.bound=1e9",
     "rows.job_cost.bound=1e9",
     *(f"rows.{name}.bound=0" for name in (*LOADERS[:3], "prepare_parallel")),
-    *(f"rows.{name}.bound=1e9" for name in ("resume_start", "job_start", "train_memory")),
+    *(f"rows.{name}.bound=1e9" for name in ("resume_start", "job_start", "train_memory", "rank_estimate")),
+    "rows.rank_estimate.lowest=0",
 ]
 
 
@@ -125,8 +139,8 @@ def test_every_row_is_measured_written_and_tracked(perf, place):
         assert row["ours"] > 0
         assert row["reference"] > 0
         sides = row["ours"], row["reference"]
-        cost = row["rule"] == "at most"
-        assert row["ratio"] == pytest.approx(sides[0] / sides[1] if cost else sides[1] / sides[0])
+        gain = row["rule"] == "at least"
+        assert row["ratio"] == pytest.approx(sides[1] / sides[0] if gain else sides[0] / sides[1])
         assert row["name"] in done.out
     (tracked,) = place.store("scans").finished("perf").values()
     assert tracked.tags["holds"] == "true"
@@ -163,6 +177,12 @@ def test_a_ratio_is_a_cost_or_a_gain(rule, ratio):
     assert row.holds  # a bound that is met exactly is kept
     beyond = ratio * (0.99 if rule == "at most" else 1.01)
     assert not Measurement(1.0, 2.0, rule, beyond, "cpu").holds
+
+
+@pytest.mark.parametrize(("ours", "holds"), [(0.59, False), (0.6, True), (1.6, True), (1.61, False)])
+def test_a_prediction_must_be_in_a_range(ours, holds):
+    row = Measurement(ours, 1.0, "within", 1.6, "cpu", lowest=0.6)
+    assert (row.ratio, row.holds, row.requirement) == (ours, holds, "0.6 to 1.6")
 
 
 @pytest.mark.parametrize("error", [2.0, math.nan])

@@ -62,6 +62,10 @@ class BoxReader(Protocol):
         """The image (c, d, h, w) float32 of a box."""
         ...
 
+    def read_labels(self, box: Box) -> Tensor:
+        """The labels (d, h, w) uint8 of a box."""
+        ...
+
 
 @dataclass(frozen=True)
 class Case:
@@ -105,11 +109,15 @@ class Case:
 
     def read(self, box: Box) -> tuple[Tensor, Tensor]:
         """Views of the image (c, d, h, w) and the labels (d, h, w) of a box."""
-        return self.read_image(box), self.labels[box]
+        return self.read_image(box), self.read_labels(box)
 
     def read_image(self, box: Box) -> Tensor:
         """A view of the image (c, d, h, w) of a box."""
         return self.image[(slice(None), *box)]
+
+    def read_labels(self, box: Box) -> Tensor:
+        """A view of the labels (d, h, w) of a box."""
+        return self.labels[box]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from nibabel.affines import voxel_sizes
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, ImageDataError, SpatialImage
@@ -116,6 +115,8 @@ def _colours(path: Path, volume: Any) -> NDArray[Any]:
 
 
 def _other(path: Path, kind: str, limit_gib: float) -> Stored:
+    import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     header.ReadImageInformation()
@@ -131,6 +132,8 @@ def _other(path: Path, kind: str, limit_gib: float) -> Stored:
 
 
 def _itk(path: Path) -> Stored:
+    import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+
     image = sitk.ReadImage(str(path))
     values, size = sitk.GetArrayFromImage(image), image.GetSize()
     if image.GetNumberOfComponentsPerPixel() > 1:
@@ -191,6 +194,8 @@ def estimated_voxels(path: Path) -> tuple[int, tuple[float, ...]]:
 
             shape = blosc2.open(urlpath=str(path), mode="r", deserialize=blosc2.DeserializeMode.SAFE).shape
             return math.prod(shape[1:]), ()
+        import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(path))
         reader.ReadImageInformation()

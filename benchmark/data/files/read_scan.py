@@ -5,12 +5,15 @@ Arrays are (x, y, z) in the patient's left-posterior-superior directions.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def read_scan(image: Path, labels: Path, *, spacing: float) -> Scan:
     Raises:
         InputError: A file cannot be read.
     """
+    import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+
     moving = sitk.DICOMOrient(_read(image), "LPS")
     old = np.array(moving.GetSpacing())
     size = np.maximum(1, np.round(np.array(moving.GetSize()) * old / spacing)).astype(int)
@@ -59,7 +64,9 @@ def read_scan(image: Path, labels: Path, *, spacing: float) -> Scan:
     )
 
 
-def _read(path: Path) -> sitk.Image:
+def _read(path: Path) -> "sitk.Image":
+    import SimpleITK as sitk  # noqa: N813 - its documentation calls it so
+
     try:
         if path.is_dir():
             reader = sitk.ImageSeriesReader()

@@ -7,9 +7,10 @@ runs code when it is read.
 """
 
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from benchmark.storage.files import read_json, write_json
 IMAGE, LABELS, POSITIONS, PROPERTIES = "image.b2nd", "labels.b2nd", "positions.npz", "case.json"
 PATCH = (96, 96, 96)  # voxels that the blocks are laid out for; trainings with other patches share them
 CHECKSUM = "checksum"  # of the other properties
+Layout: TypeAlias = Callable[[tuple[int, ...], int], tuple[tuple[int, ...], tuple[int, ...]]]
 READ_ERRORS = (RuntimeError, ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile)
 
 
@@ -97,11 +99,19 @@ class StoredCase:
             raise BrokenCaseError(f"{name} was changed or deleted")
 
 
-def write_case(case: Case, folder: Path) -> None:
-    """Write a prepared case into an empty folder."""
+def nnunet_layout(shape: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sizes of blocks and chunks that nnU-Net computes for an array (c, D, H, W) with `itemsize` bytes per voxel."""
+    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
+
+    blocks, chunks = comp_blosc2_params(shape, PATCH, itemsize)
+    return blocks, chunks
+
+
+def write_case(case: Case, folder: Path, *, layout: Layout = nnunet_layout) -> None:
+    """Write a prepared case into an empty folder; `layout` gives the blocks and chunks of its arrays."""
     image, labels = case.image.numpy(), case.labels.numpy()
-    _write_array(folder / IMAGE, image, image.shape)
-    _write_array(folder / LABELS, labels, (1, *labels.shape))
+    _write_array(folder / IMAGE, image, layout(image.shape, image.itemsize))
+    _write_array(folder / LABELS, labels, layout((1, *labels.shape), labels.itemsize))
     positions = case.positions
     largest = np.int32 if labels.size < 2**31 else np.int64
     arrays: dict[str, Any] = {str(label): voxels.astype(largest) for label, voxels in positions.voxels.items()}
@@ -154,12 +164,11 @@ def read_properties(folder: Path) -> dict[str, Any]:
     return properties
 
 
-def _write_array(path: Path, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Write an array in blocks that suit the 4D `shape`, of which the array lacks at most the first axis."""
+def _write_array(path: Path, array: NDArray[Any], layout: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Write an array in blocks and chunks, which are 4D; the array lacks at most the first axis."""
     import blosc2
-    from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params
 
-    blocks, chunks = comp_blosc2_params(shape, PATCH, array.itemsize)
+    blocks, chunks = layout
     last = array.ndim
     blosc2.asarray(
         np.ascontiguousarray(array),

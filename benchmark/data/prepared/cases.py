@@ -72,14 +72,18 @@ class Cases(Sequence[Case]):
     def __getitem__(self, index: slice) -> "Cases": ...
     def __getitem__(self, index: int | slice) -> "Case | Cases":
         if isinstance(index, slice):
-            cases = Cases(self.requests[index], place=self._place, store=self.store, memory_gib=self._memory_gib)
-            chosen = range(len(self))[index]
-            cases._stored = {new for new, old in enumerate(chosen) if old in self._stored}
-            return cases
+            return self.chosen(range(len(self))[index])
         place = range(len(self))[index]
         if place not in self._kept:
             self._kept[place] = self._load(place)
         return self._kept[place]
+
+    def chosen(self, indices: Sequence[int]) -> "Cases":
+        """Some of the cases, in the order of their indices."""
+        requests = [self.requests[index] for index in indices]
+        cases = Cases(requests, place=self._place, store=self.store, memory_gib=self._memory_gib)
+        cases._stored = {new for new, old in enumerate(indices) if old in self._stored}
+        return cases
 
     def __reduce__(self) -> tuple[Callable[..., "Cases"], tuple[object, ...]]:
         """The cases as a worker process gets them: it reads the same store, and keeps its own cases in memory."""
@@ -252,6 +256,10 @@ class StoredReader:
         """The image (c, d, h, w) float32 of a box."""
         return self._retried(lambda case: case.read_image(box))
 
+    def read_labels(self, box: Box) -> Tensor:
+        """The labels (d, h, w) uint8 of a box."""
+        return self._retried(lambda case: case.read_labels(box))
+
     @property
     def image(self) -> Tensor:
         """(c, D, H, W) float32, the whole volume, read at each access."""
@@ -260,7 +268,7 @@ class StoredReader:
     @property
     def labels(self) -> Tensor:
         """(D, H, W) uint8, the whole volume, read at each access."""
-        return self._retried(lambda case: case.read_labels(_whole(case.shape)))
+        return self.read_labels(_whole(self.shape))
 
     def load(self) -> Case:
         """The whole case in memory."""

@@ -80,9 +80,16 @@ class GeneratedTask(DecathlonTask):
         """Write the cases into an empty folder, and return the content of dataset.json, which includes `recipe`."""
 
     def prepare(self, cache: Path, *, code: str = "") -> bool:
-        """Generate the cases, unless they exist; the caller must hold the task's lock."""
+        """Generate the cases, unless they exist; the caller must hold the task's lock.
+
+        Raises:
+            InputError: The folder contains a data set that was not generated.
+        """
         if self.is_made(code=code):
             return False
+        if super().is_made() and "recipe" not in replace(self).description:
+            raise InputError(f"{self.folder} contains a data set that was not generated and would be replaced; "
+                             "set another folder")  # fmt: skip
         clear_partial(Path(self.folder))
         with partial_folder(Path(self.folder)) as partial:
             description = self.generate(partial, cache, self.recipe(code))

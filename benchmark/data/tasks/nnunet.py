@@ -158,9 +158,9 @@ class PreprocessedTask(DescribedTask):
         names = sorted(nnUNetDatasetBlosc2.get_identifiers(str(folder)))
         return [CaseFiles(name, (folder / f"{name}.b2nd",), folder / f"{name}_seg.b2nd") for name in names]
 
-    def has_foreground(self, files: CaseFiles) -> bool:
+    def stored_case(self, files: CaseFiles) -> Case:
         """As in `Task`; the arrays are read as they are."""
-        return bool(self._read(files).labels.any())
+        return self._read(files)
 
     def _reader(self, preparation: Preparation) -> Callable[[CaseFiles], Case]:
         if preparation != self.preparation:

@@ -120,13 +120,13 @@ class Task(ABC):
         """Case -> its digest, in the order of the split; other cases do not change it."""
         return {files.name: self.case_digest(files) for files in self.listed(split)}
 
-    def has_foreground(self, files: CaseFiles) -> bool:
-        """Read and check the files of a case, on the stored grid, and see whether a voxel is not background.
+    def stored_case(self, files: CaseFiles) -> Case:
+        """Read and check the files of a case, on the stored grid.
 
         Raises:
             CaseError: As in `read_case`.
         """
-        return bool(self._reader(Preparation())(files).labels.any())
+        return self._reader(Preparation())(files)
 
     def listed(self, split: str) -> list[CaseFiles]:
         """The files of the cases of a split, in order.

@@ -50,10 +50,13 @@ def test_what_allows_no_estimate_is_said(mass, reason):
 
 
 class _Window:
-    """All voxels of a case of one row."""
+    """All voxels of a case."""
 
     def __init__(self, softmax, labels):
-        self.softmax, self.labels, self.start = softmax, labels, (0, 0, 0)
+        self.softmax, self.labels = softmax, labels
+
+    def predictions(self):
+        yield self.softmax, self.labels
 
 
 @pytest.mark.parametrize("metric", [LEEP(), IoUEEP(), LEEP(foreground=True), IoUEEP(balanced=True)])
@@ -61,7 +64,7 @@ def test_a_pass_and_plain_samples_give_one_score(tmp_path, predictions, metric):
     softmax, labels = torch.from_numpy(predictions[0]).float(), torch.from_numpy(predictions[1])
     stored, joint = StoredSoftmax(4, folder=tmp_path), JointHistogram(3, 4)
     for case, rows in (("one", slice(0, 25)), ("two", slice(25, None))):
-        window = _Window(softmax[rows].T[:, None, None], labels[None, None, rows].to(torch.uint8))
+        window = _Window(softmax[rows], labels[rows])
         stored.begin(case, window.labels)
         for statistic in (stored, joint):
             statistic.update(window)

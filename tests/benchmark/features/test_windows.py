@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from torch.nn.functional import interpolate
 
+from benchmark.core.labels import IGNORED
 from benchmark.data.files.cases import Case
-from benchmark.features.windows import Grid, Place, Window, read_window
+from benchmark.features.windows import BLOCK_VALUES, Grid, Place, Window, read_window
 
 SIZES = st.integers(1, 23)
 
@@ -101,6 +102,22 @@ def test_features_at_points_are_the_dense_ones(window, layer):
 
 
 def test_labels_and_predictions_are_cut_to_the_owned_box(window):
-    assert window.labels.shape == window.logits.shape[1:] == window.softmax.shape[1:] == (2, 5, 4)
-    assert torch.equal(window.logits, window._output[:, 1:3, 0:5, 2:6])
-    torch.testing.assert_close(window.softmax.sum(dim=0), torch.ones(2, 5, 4))
+    owned = window._output[:, 1:3, 0:5, 2:6]
+    ((softmax, labels),) = window.predictions()
+    assert window.labels.shape == owned.shape[1:] == (2, 5, 4)
+    assert torch.equal(softmax, owned.softmax(dim=0).flatten(1).T)
+    assert torch.equal(labels, window.labels.flatten())
+    points = torch.cartesian_prod(torch.arange(3, 5), torch.arange(1, 6), torch.arange(2, 6))
+    assert torch.equal(window.logits_at(points), owned.flatten(1).T)
+
+
+@pytest.mark.parametrize("values", [1, 2 * 4, 3 * 2 * 4, 2 * 20, 10**6])
+def test_blocks_of_predictions_are_the_whole_in_raster_order(window, monkeypatch, values):
+    monkeypatch.setitem(BLOCK_VALUES, "cpu", values)
+    window.labels[0, 2, 1] = IGNORED
+    softmax, labels = (torch.cat(parts) for parts in zip(*window.predictions(), strict=True))
+    known = window.labels.flatten() != IGNORED
+    assert torch.equal(labels, window.labels.flatten()[known])
+    expected = window._output[:, 1:3, 0:5, 2:6].softmax(dim=0).flatten(1).T[known]
+    torch.testing.assert_close(softmax, expected, rtol=1e-6, atol=0)  # exp is rounded otherwise in vectors
+    assert max(len(block) for block, _ in window.predictions()) * 2 <= max(values, 4 * 2)

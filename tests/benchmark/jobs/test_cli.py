@@ -3,13 +3,15 @@
 import logging
 import re
 import sys
+from multiprocessing import get_context
 
 import pytest
 import torch
+from joblib.externals.loky import ProcessPoolExecutor
 from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, DIGESTS, names_in, prepare_config, resolved, run_command
+from benchmark.jobs.cli import BAD_INPUT, DIGESTS, names_in, prepare_config, resolved, run_command, run_job
 from benchmark.storage.digest import files_digest
 
 
@@ -220,3 +222,16 @@ def test_resolved_is_plain():
 def test_widths_double():
     prepare_config()
     assert list(OmegaConf.create({"a": "${doubling:8,4}"}).a) == [8, 16, 32, 64]
+
+
+def _start_a_process(cfg):
+    process = get_context("spawn").Process(target=abs, args=(-1,))  # as nnU-Net's planner does
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_a_job_in_a_joblib_worker_starts_processes(tmp_path):
+    cfg = OmegaConf.create({"threads": 1, "output_dir": str(tmp_path), "time_limit": None, "stop_file": None})
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(run_job, _start_a_process, cfg).result() == 0

@@ -1,12 +1,14 @@
 """Windows over a small volume, whose features are known at every voxel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
+
+from benchmark.core.labels import counted
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ class Box:
     def logits(self) -> Tensor:
         return self.volume.all_logits[:, self.first : self.last]
 
-    @property
-    def softmax(self) -> Tensor:
-        return self.logits.softmax(dim=0)
+    def predictions(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield counted(self.logits.softmax(dim=0).flatten(1).T, self.labels.reshape(-1))
+
+    def logits_at(self, points: Tensor) -> Tensor:
+        return self.volume.all_logits[(slice(None), *points.T)].T
 
     def dense(self, layer: int) -> Tensor:
         return (layer * -1.0) * self.volume.features[:, self.first : self.last].flatten(1).T

@@ -128,6 +128,17 @@ def test_a_grid_without_room_for_a_class_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []  # nothing half made is left
 
 
+@pytest.mark.bad_input
+def test_a_downloaded_folder_is_not_replaced(small, tmp_path):
+    task = replace(small, folder=tmp_path / "Task03_Liver")
+    task.folder.mkdir()
+    downloaded = {key: value for key, value in small.description.items() if key != "recipe"}
+    (task.folder / "dataset.json").write_text(json.dumps(downloaded))
+    with pytest.raises(InputError, match="Task03_Liver contains a data set that was not generated and would be repla"):
+        task.prepare(tmp_path)
+    assert json.loads((task.folder / "dataset.json").read_text()) == downloaded
+
+
 def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
     peaks = []
     for depth in (4, 40):

@@ -21,8 +21,8 @@ def check(msd, tmp_path):
 def read(monkeypatch):
     """The names of the cases that are read."""
     names = []
-    whole = MsdTask.has_foreground
-    monkeypatch.setattr(MsdTask, "has_foreground", lambda task, files: names.append(files.name) or whole(task, files))
+    whole = MsdTask.stored_case
+    monkeypatch.setattr(MsdTask, "stored_case", lambda task, files: names.append(files.name) or whole(task, files))
     return names
 
 

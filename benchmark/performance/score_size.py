@@ -1,0 +1,138 @@
+"""Rows on the memory of `score` at real size: with a large volume over a small one, with many source classes over few.
+
+Memory is private memory (USS), in which the pages of a file that is mapped into memory and read count, too. What
+`score` takes above its network is its peak less that of bare forward passes over the same windows in a process of their
+own.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import psutil
+import torch
+
+from benchmark.data.files.cases import Case
+from benchmark.data.prepared.case_folder import open_case, write_case
+from benchmark.jobs.resources import MEGABYTE
+from benchmark.performance.measurement import Measurement, in_fresh_process
+from benchmark.performance.workload import Scoring
+
+EVERY = 0.005  # seconds between two readings of the memory
+WARM_SIDE = 32  # voxels along each axis of a first case, which is not measured
+NAME = "case"
+
+Load: TypeAlias = tuple[Scoring, tuple[int, ...]]  # a scoring, and the (D, H, W) voxels of its case
+
+
+@dataclass(frozen=True)
+class ScoreMemorySize:
+    """Memory of scoring a large case, compared with a small one.
+
+    Attributes:
+        scoring: network, metrics and windows.
+        large: (D, H, W) voxels of the large case.
+        small: (D, H, W) voxels of the small case.
+        bound: maximum ratio.
+    """
+
+    scoring: Scoring
+    large: tuple[int, int, int]
+    small: tuple[int, int, int]
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Compare the two."""
+        return _compared((self.scoring, self.large), (self.scoring, self.small), self.bound)
+
+
+@dataclass(frozen=True)
+class ScoreMemoryClasses:
+    """Memory of scoring a source of many classes, compared with one of few.
+
+    Attributes:
+        scoring: network, metrics and windows.
+        many: number of source classes.
+        few: number of source classes.
+        shape: (D, H, W) voxels of the case.
+        bound: maximum ratio.
+    """
+
+    scoring: Scoring
+    many: int
+    few: int
+    shape: tuple[int, int, int]
+    bound: float
+
+    def measure(self, device: str) -> Measurement:
+        """Compare the two."""
+        many, few = (replace(self.scoring, source_classes=count) for count in (self.many, self.few))
+        return _compared((many, self.shape), (few, self.shape), self.bound)
+
+
+def _compared(ours: Load, reference: Load, bound: float) -> Measurement:
+    """Compare what scoring takes above the forward passes alone; the details give whole peaks."""
+    (score, forward), (score_reference, forward_reference) = _memory(*ours), _memory(*reference)
+    details = {"peak": score, "peak_reference": score_reference}
+    return Measurement(
+        score - forward,
+        score_reference - forward_reference,
+        "at most",
+        bound,
+        "cpu",
+        unit="MB",
+        details=details,
+    )
+
+
+def _memory(scoring: Scoring, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Private memory in MB of scoring a case of this shape, and of its forward passes, above the built network."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_case(block_case(tuple(shape), scoring.classes), Path(folder))
+        score, forward = (in_fresh_process(memory_of_scoring, scoring, folder, only) for only in (False, True))
+    return score, forward
+
+
+def memory_of_scoring(scoring: Scoring, folder: str, forward_only: bool) -> float:
+    """The largest private memory in MB while a stored case is scored, above that with the network built."""
+    case, network = open_case(Path(folder), NAME), scoring.build("cpu")
+    small = replace(scoring, window=(WARM_SIDE,) * 3)
+    small.score(network, [block_case((WARM_SIDE,) * 3, scoring.classes)], "cpu")  # imports what the first use imports
+    work: Callable[..., object] = scoring.forward if forward_only else scoring.score
+    return peak_above(lambda: work(network, [case], "cpu"))
+
+
+def peak_above(work: Callable[[], object]) -> float:
+    """The largest private memory in MB during work above that before it, read by a thread."""
+    process = psutil.Process()
+    before: int = process.memory_full_info().uss
+    peak, done = before, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(EVERY):
+            peak = max(peak, process.memory_full_info().uss)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        work()
+    finally:
+        done.set()
+        thread.join()
+    return (peak - before) / MEGABYTE
+
+
+def block_case(shape: tuple[int, ...], classes: int, seed: int = 0) -> Case:
+    """A case (1, D, H, W) of noise with a block of the classes in its middle, a quarter of each side."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.zeros(shape, dtype=torch.uint8)
+    start, size = [3 * side // 8 for side in shape], [max(side // 4, 1) for side in shape]
+    block = labels[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))]
+    for label in range(1, classes):
+        block[(label - 1) * size[0] // (classes - 1) : label * size[0] // (classes - 1)] = label
+    image = torch.randn((1, *shape), generator=generator)
+    return Case(NAME, image.add_(labels[None]), labels, (1.0, 1.0, 1.0))
