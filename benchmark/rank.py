@@ -174,9 +174,9 @@ def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -
         f"expected: {duration(forecast.seconds(choice))} for {counted(len(forecast.sources), 'source')}, "
         f"{counted(len(choice.chosen), 'case')} and {windows}{kept}"
     )
-    memory = f"{forecast.memory_mb / 1024:.1f} GiB of {'GPU memory' if device.startswith('cuda') else 'memory'}"
+    memory = f"{_size(forecast.memory_mb * 2**20)} of {'GPU memory' if device.startswith('cuda') else 'memory'}"
     disk = [
-        f"{size / 2**30:.1f} GiB for {what}"
+        f"{_size(size)} for {what}"
         for size, what in (
             (forecast.prepared_bytes(choice), "prepared cases, before compression"),
             (forecast.kept_bytes(choice), "the softmax of voxels"),
@@ -185,6 +185,10 @@ def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -
     ]
     lines.append(f"expected: {memory} for the forward passes; disk: {', '.join(disk) or 'little'}")
     return lines
+
+
+def _size(nbytes: float) -> str:
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
 
 
 def repeating(arguments: "Sequence[str]", choice: "CaseChoice") -> str:

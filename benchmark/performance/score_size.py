@@ -1,27 +1,23 @@
 """Rows on the memory of `score` at real size: with a large volume over a small one, with many source classes over few.
 
-Memory is private memory (USS), in which the pages of a file that is mapped into memory and read count, too. What
-`score` takes above its network is its peak less that of bare forward passes over the same windows in a process of their
-own.
+Memory is the peak of the resident set of a fresh process above that with the network built: all of its private memory
+(USS) counts, and the pages of files that are mapped into memory and read. What bare forward passes over the same
+windows take more than those of the reference is the network's own and is subtracted.
 """
 
 import tempfile
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-import psutil
 import torch
 
 from benchmark.data.files.cases import Case
 from benchmark.data.prepared.case_folder import open_case, write_case
-from benchmark.jobs.resources import MEGABYTE
-from benchmark.performance.measurement import Measurement, in_fresh_process
+from benchmark.performance.measurement import Measurement, in_fresh_process, use
 from benchmark.performance.workload import Scoring
 
-EVERY = 0.005  # seconds between two readings of the memory
 WARM_SIDE = 32  # voxels along each axis of a first case, which is not measured
 NAME = "case"
 
@@ -74,22 +70,15 @@ class ScoreMemoryClasses:
 
 
 def _compared(ours: Load, reference: Load, bound: float) -> Measurement:
-    """Compare what scoring takes above the forward passes alone; the details give whole peaks."""
+    """Compare two loads; what the forward passes of ours take more is the network's and does not count."""
     (score, forward), (score_reference, forward_reference) = _memory(*ours), _memory(*reference)
-    details = {"peak": score, "peak_reference": score_reference}
-    return Measurement(
-        score - forward,
-        score_reference - forward_reference,
-        "at most",
-        bound,
-        "cpu",
-        unit="MB",
-        details=details,
-    )
+    details = {"forward": forward, "forward_reference": forward_reference}
+    own = score - max(forward - forward_reference, 0.0)
+    return Measurement(own, score_reference, "at most", bound, "cpu", unit="MB", details=details)
 
 
 def _memory(scoring: Scoring, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Private memory in MB of scoring a case of this shape, and of its forward passes, above the built network."""
+    """Memory in MB of scoring a case of this shape, and of its forward passes alone, above the built network."""
     with tempfile.TemporaryDirectory() as folder:
         write_case(block_case(tuple(shape), scoring.classes), Path(folder))
         score, forward = (in_fresh_process(memory_of_scoring, scoring, folder, only) for only in (False, True))
@@ -97,33 +86,13 @@ def _memory(scoring: Scoring, shape: tuple[int, ...]) -> tuple[float, float]:
 
 
 def memory_of_scoring(scoring: Scoring, folder: str, forward_only: bool) -> float:
-    """The largest private memory in MB while a stored case is scored, above that with the network built."""
+    """The largest memory in MB while a stored case is scored, above that with the network built."""
     case, network = open_case(Path(folder), NAME), scoring.build("cpu")
     small = replace(scoring, window=(WARM_SIDE,) * 3)
     small.score(network, [block_case((WARM_SIDE,) * 3, scoring.classes)], "cpu")  # imports what the first use imports
     work: Callable[..., object] = scoring.forward if forward_only else scoring.score
-    return peak_above(lambda: work(network, [case], "cpu"))
-
-
-def peak_above(work: Callable[[], object]) -> float:
-    """The largest private memory in MB during work above that before it, read by a thread."""
-    process = psutil.Process()
-    before: int = process.memory_full_info().uss
-    peak, done = before, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(EVERY):
-            peak = max(peak, process.memory_full_info().uss)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        work()
-    finally:
-        done.set()
-        thread.join()
-    return (peak - before) / MEGABYTE
+    used = use(lambda: work(network, [case], "cpu"))
+    return used.peak - used.before
 
 
 def block_case(shape: tuple[int, ...], classes: int, seed: int = 0) -> Case:

@@ -12,6 +12,7 @@ from benchmark.errors import InputError
 from benchmark.features.window_selection import WindowPolicy
 
 ORDER = "most classes first, then most foreground voxels"
+SHOWN = 20  # names of cases that are left out
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,10 @@ class CaseChoice:
         """What is scored and what is left out, one line each; empty if nothing is left out."""
         lines = []
         if self.left_out:
-            every = len(self.chosen) + len(self.left_out)
+            every, more = len(self.chosen) + len(self.left_out), len(self.left_out) - SHOWN
+            rest = f" and {more} more, all in ranking.json" if more > 0 else ""
             lines.append(f"{len(self.chosen)} of {every} cases are scored, {ORDER} (`stream.cases`); left out: "
-                         f"{', '.join(self.left_out)}")  # fmt: skip
+                         f"{', '.join(self.left_out[:SHOWN])}{rest}")  # fmt: skip
         if self.windows == "foreground":
             lines.append("only windows with foreground are forwarded (`stream.windows`), and what is said of the "
                          "background is about the background in them")  # fmt: skip

@@ -25,6 +25,8 @@ def test_a_number_takes_the_first_and_names_the_rest():
     assert choice.settings == "stream.windows=foreground stream.cases=2"
     assert "2 of 3 cases" in choice.describe()[0]
     assert choice.describe()[0].endswith("left out: a")
+    many = CaseChoice("all", ("b",), tuple(f"case_{place}" for place in range(22)))
+    assert many.describe()[0].endswith("case_19 and 2 more, all in ranking.json")
     assert CaseChoice.of(known, windows="all", number=9).describe() == []
     smaller = choice.smaller(windows="foreground", number=1)
     assert (smaller.chosen, smaller.left_out) == (("b",), ("c", "a"))
