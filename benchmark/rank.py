@@ -1,5 +1,6 @@
 """Rank your own checkpoints for your own data; `python -m benchmark.rank task=FOLDER source=FOLDER_OF_CHECKPOINTS`."""
 
+import math
 import shlex
 import sys
 import time
@@ -112,9 +113,12 @@ def _resamples(cfg: DictConfig, choice: "CaseChoice") -> "CaseResamples":
 
 
 def _minutes(cfg: DictConfig) -> float | None:
-    if cfg.minutes is not None and (isinstance(cfg.minutes, str | bool) or not cfg.minutes > 0):
-        raise InputError(f"minutes must be a positive number or null, got {cfg.minutes}")
-    return cfg.minutes
+    minutes: object = cfg.minutes
+    if minutes is None:
+        return None
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < math.inf:
+        raise InputError(f"minutes must be a positive number or null, got {minutes}")
+    return minutes
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def _plan(
     for line in forecast_lines(forecast, ranker.choice, device=ranker.options.stream.device):
         screen.say(line)
     if deadline is not None:
-        if start + forecast.seconds(ranker.choice) > deadline:
+        if forecast.seconds(ranker.choice) > max(deadline - start, 0.0):
             screen.say(f"minutes={cfg.minutes:g} is too short: the smallest choice is scored, which takes longer")
         screen.say(
             f"minutes={cfg.minutes:g} gives {ranker.choice.settings}; the same ranking on any machine: {command}"
@@ -188,6 +192,8 @@ def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -
 
 
 def _size(nbytes: float) -> str:
+    if nbytes < 2**20:
+        return "less than 1 MiB"
     return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
 
 

@@ -76,7 +76,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobK
         )
         stream = TargetPass(cfg, store, target, keys.source, folder, use)
         requests = list(dict.fromkeys(request for metric in metrics.values() for request in metric.requires))
-        earlier, notes = _earlier(store, keys.target_pass, requests, folder)
+        earlier, notes = _earlier(store, keys.target_pass, metrics, folder)
         start = time.perf_counter()
         try:
             measured = earlier or _over_target(stream, requests)
@@ -151,14 +151,19 @@ def _second_look(stream: TargetPass, metrics: Mapping[str, Metric], statistics: 
     return SecondLook(statistics.extended(entries), tuple(looks), spent, SOFTMAX not in statistics)
 
 
-def _earlier(store: Store, streamed: str, requests: Sequence[Request], folder: Path) -> tuple[MeasuredPass | None, str]:
-    """Statistics and notes of an earlier pass; None if it lacks a requested statistic."""
+def _earlier(
+    store: Store, streamed: str, metrics: Mapping[str, Metric], folder: Path
+) -> tuple[MeasuredPass | None, str]:
+    """Statistics and notes of an earlier pass; None if it lacks a requested statistic.
+
+    Stored softmax is only on disk, with the statistics of each case.
+    """
     row = store.find(streamed, tag="pass_key")
     if row is None:
         return None, ""
     statistics = Statistics.load(store.download(row.run, "statistics", folder / "earlier"))
-    wanted = set(answerable(requests, statistics.z)) - {SOFTMAX}  # the second look decides whether it needs a pass
-    if not wanted <= set(statistics):
+    wanted = set(answerable((request for metric in metrics.values() for request in metric.requires), statistics.z))
+    if not wanted - {SOFTMAX} <= set(statistics) or (SOFTMAX in wanted and second_looks(metrics, statistics)):
         return None, ""
     return MeasuredPass(statistics, 0.0, read=len(statistics.cases)), row.tags.get("notes", "")
 

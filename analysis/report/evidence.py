@@ -236,7 +236,8 @@ def settings_text(settings: Mapping[str, object]) -> str:
 
 
 def _runs(rows: Sequence[Row]) -> str:
-    seconds = sum(row.metrics.get("seconds", row.metrics.get(f"{SECONDS}pass", 0.0)) for row in rows)
+    passes = [f"{SECONDS}pass", f"{SECONDS}second_pass"]
+    seconds = sum(row.metrics.get("seconds", sum(row.metrics.get(name, 0.0) for name in passes)) for row in rows)
     return f"{len(rows)} runs" + (f", {seconds / 60:.1f} min of computing" if seconds else "")
 
 

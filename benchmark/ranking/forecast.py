@@ -47,7 +47,7 @@ class SourceForecast:
         passes: Forward passes over each case.
         stored: Source classes whose softmax is stored.
         cases: Windows -> case -> its expected size.
-        finished: Windows -> the cases whose statistics are on disk.
+        finished: Windows -> the cases whose statistics from the first pass are on disk.
         unprepared: Case -> its preparation, of those that are not prepared yet.
         preparing: Seconds to prepare a byte, for this source; None if that was not measured.
         stores: Whether prepared cases are stored, for all sources; otherwise each source prepares its own.
@@ -67,9 +67,11 @@ class SourceForecast:
         """Expected seconds of the source for a choice, without preparing cases."""
         timing, m = self.timing, len(choice.chosen)
         cases = self.cases[choice.windows]
-        left = [cases[name] for name in self.missing(choice)]
-        passes = self.passes * sum(
-            case.windows * timing.forward + case.owned * timing.voxel + case.voxels * timing.volume for case in left
+        # a second pass depends on all cases, so what one over other cases left on disk does not help
+        forwarded = [*self.missing(choice), *(self.passes - 1) * choice.chosen]
+        passes = sum(
+            case.windows * timing.forward + case.owned * timing.voxel + case.voxels * timing.volume
+            for case in map(cases.__getitem__, forwarded)
         )
         scores = timing.scores + timing.softmax * sum(cases[name].owned for name in choice.chosen)
         draws = m * (resamples.others * timing.draw + resamples.points * timing.point_draw)
@@ -176,6 +178,7 @@ def fitting_choice(forecast: Forecast, most: CaseChoice, *, seconds: float) -> C
         The choice; the smallest if none fits.
     """
     choices = smaller_choices(most)
+    seconds = max(seconds, 0.0)  # scores that are all on disk take none
     return next((choice for choice in choices if forecast.seconds(choice) <= seconds), choices[-1])
 
 

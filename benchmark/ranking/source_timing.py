@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.core.torch_settings import restored_settings
 from benchmark.data.prepared.cases import Cases
-from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.errors import one_line
 from benchmark.features.window_selection import WindowPolicy
 from benchmark.ranking.case_bootstrap import FEWEST_CASES
@@ -21,6 +20,7 @@ from benchmark.ranking.source_errors import FAULTS, SourceError, blamed_on_sourc
 from benchmark.ranking.window_timing import time_window
 from benchmark.statistics import KEPT_CLASSES, SOFTMAX
 from benchmark.statistics.case_cache import entry_path, in_use
+from benchmark.statistics.collection import stem
 
 if TYPE_CHECKING:
     from benchmark.ranking.ranker import Ranker
@@ -103,14 +103,15 @@ def _time_source(ranker: "Ranker", node: DictConfig, rates: dict[str, float]) ->
     with ExitStack() as use, ranker.attempt_to_open(node):
         with own_files(folder):
             use.enter_context(in_use(folder))
-        timing = time_window(
-            opened,
-            requests,
-            ranker.metrics,
-            stream=ranker.options.stream,
-            classes=ranker.target.classes,
-            folder=folder,
-        )
+        with own_files(folder, opened.network):
+            timing = time_window(
+                opened,
+                requests,
+                ranker.metrics,
+                stream=ranker.options.stream,
+                classes=ranker.target.classes,
+                folder=folder,
+            )
     policies: tuple[WindowPolicy, ...] = ("all", "foreground") if ranker.choice.windows == "all" else ("foreground",)
     return SourceForecast(
         timing,
@@ -118,7 +119,7 @@ def _time_source(ranker: "Ranker", node: DictConfig, rates: dict[str, float]) ->
         passes=2 if reads_softmax and z > KEPT_CLASSES else 1,
         stored=z if SOFTMAX in requests else 0,
         cases={policy: _expected_cases(ranker, opened, policy) for policy in policies},
-        finished={policy: _finished_cases(ranker, node, preparation, policy) for policy in policies},
+        finished={policy: _finished_cases(ranker, node, opened, policy) for policy in policies},
         unprepared=unprepared,
         preparing=rates.get(repr(preparation)),
         stores=_is_stored(cases, 0),
@@ -145,15 +146,16 @@ def _expected_cases(ranker: "Ranker", opened: OpenedSource, policy: WindowPolicy
     return expected
 
 
-def _finished_cases(
-    ranker: "Ranker", node: DictConfig, preparation: Preparation, policy: WindowPolicy
-) -> frozenset[str]:
-    """The cases whose statistics are on disk."""
+def _finished_cases(ranker: "Ranker", node: DictConfig, opened: OpenedSource, policy: WindowPolicy) -> frozenset[str]:
+    """The cases whose statistics are all on disk, from the first pass."""
     other = ranker.with_choice(
         ranker.choice.smaller(windows=policy, number=len(ranker.choice.chosen)), ranker.resamples
     )
-    folder = other.pass_folder(node, preparation)
-    return frozenset(name for name, digest in other.cases.items() if entry_path(folder, name, digest).is_dir())
+    folder, requests = other.pass_folder(node, opened.pair.preparation), other.requests(opened.pair.model)
+    entries = {name: entry_path(folder, name, digest) for name, digest in other.cases.items()}
+    return frozenset(
+        name for name, entry in entries.items() if all((entry / stem(request)).is_dir() for request in requests)
+    )
 
 
 def _resample_numbers(m: int, *, draws: int, point_draws: int) -> ResampleNumbers:

@@ -25,6 +25,7 @@ from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Place, box, read_window
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
 from benchmark.metric.protocol import Metric
+from benchmark.ranking.case_bootstrap import second_requests
 from benchmark.ranking.case_passes import OpenedSource, StreamSettings, batch_size
 from benchmark.ranking.estimates import Estimate, estimate
 from benchmark.statistics import Request, Statistics, StoredSoftmax
@@ -137,7 +138,12 @@ def time_window(
         single = [timed(_with_labels_in(case, places[:1], name=f"{copy}"), folder=spill) for copy in range(COPIES)]
         several, _ = timed(_with_labels_in(case, places, name="several"), folder=spill)
         peak = peak_memory(stream.device) + more_memory
-        scores = _time_scores(metrics, [statistics for _, statistics in single], prod(places[0].shape))
+        passed = [statistics for _, statistics in single]
+        if second := second_requests(metrics, passed, resampled=True):
+            again = [timed(_with_labels_in(case, places[:1], name=own.cases[0]), requests=second, folder=spill)[1]
+                     for own in passed]  # fmt: skip
+            passed = [own.extended(more) for own, more in zip(passed, again, strict=True)]
+        scores = _time_scores(metrics, passed, prod(places[0].shape))
     alone = min(seconds for seconds, _ in single)
     owned, more = prod(places[0].shape), sum(prod(place.shape) for place in places[1:])
     voxel = max(several - alone, 0.0) / more if more else alone / owned
@@ -225,7 +231,7 @@ def _time_scores(metrics: Mapping[str, Metric], cases: Sequence[Statistics], own
     def timed(rows: int, point_rows: int) -> float:
         counts = np.ones((rows, len(cases)), dtype=np.int64)
         start = time.perf_counter()
-        estimates.update(estimate(metrics, cases, counts, point_draws=point_rows, failed=lambda doing, error: ""))
+        estimates.update(estimate(metrics, cases, counts, point_draws=point_rows, failed=lambda doing, error: doing))
         return time.perf_counter() - start
 
     estimates: dict[str, Estimate] = {}

@@ -15,7 +15,9 @@ from benchmark.storage.files import read_json, read_tensors, write_json, write_t
 
 
 class SoftmaxSample(Statistic):
-    """A share of the voxels of each class, spread evenly over each case: the j-th is kept where floor(j rate) grows.
+    """A share of the voxels of each class, spread evenly over each case: the j-th is kept where ceil(j rate) grows.
+
+    So a case keeps the first voxel of each of its classes, however small it is; resamples of a few cases need one.
 
     Args:
         rates: (k,) share of each class's voxels that is kept, at most 1.
@@ -23,7 +25,7 @@ class SoftmaxSample(Statistic):
     Example:
         >>> rows = SoftmaxRows("a", torch.eye(4), torch.tensor([0, 0, 1, 0]))
         >>> [block.labels.tolist() for block in SoftmaxSample.of_rows((0.4, 1.0), "a", [rows]).rows()]
-        [[0, 1]]
+        [[0, 0, 1]]
     """
 
     settings = ("rates",)
@@ -100,7 +102,7 @@ class SoftmaxSample(Statistic):
         for label in range(len(rates)):
             members = torch.nonzero(targets == label).squeeze(1)
             places = read[label] + torch.arange(len(members))
-            chosen = members[(places * rates[label]).floor() < ((places + 1) * rates[label]).floor()]
+            chosen = members[(places * rates[label]).ceil() < ((places + 1) * rates[label]).ceil()]
             read[label] += len(members)
             if len(chosen):
                 blocks.append((softmax[chosen.to(softmax.device)].float().cpu(), targets[chosen].long()))

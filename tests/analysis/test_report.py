@@ -388,9 +388,12 @@ def test_provenance_names_commits_machines_data_and_seeds(tmp_path):
             Row("truth", "k", "", params={"seed": seed}, metrics={"seconds": 90.0}, tags=tags | {"host": host}, run=run)
             for seed, host, run in (("0", "one", "a"), ("10", "two", "b"), ("2", "two", "b"))
         ],
+        "score": [Row("score", "k", "", metrics={"seconds/pass": 60.0, "seconds/second_pass": 30.0}, run="a")],
     }
     told = {title: dict(facts) for title, facts in provenance_facts(store, rows, tmp_path).items()}
-    assert told["Runs"] == {"prepare": "1 runs", "truth": "3 runs, 4.5 min of computing"}
+    assert told["Runs"] == {
+        "prepare": "1 runs", "truth": "3 runs, 4.5 min of computing", "score": "1 runs, 1.5 min of computing"
+    }  # fmt: skip
     assert told["Code"]["commit 0123456789ab"] == "3 runs"
     assert told["Packages and hardware, machine 2"]["torch"] == "2.13"
     assert told["Data, by SHA-256 (first digits)"] == {"liver": "f" * 12}

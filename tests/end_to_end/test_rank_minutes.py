@@ -1,5 +1,6 @@
 """`rank` with a part of the cases and windows: chosen by the user or by minutes, said, written and repeated."""
 
+import errno
 import json
 import shlex
 
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark.ranking import case_passes as passes
+from benchmark.ranking import source_timing
 from benchmark.ranking.case_passes import reduce_stream
 from tests.checkpoints import small_network, write_weights
 
@@ -106,11 +108,29 @@ def test_minutes_that_suffice_leave_nothing_out(rank):
     assert -1 <= content["settled"]["with_all"] <= 1
 
 
+def test_other_metrics_are_expected_to_need_the_passes_again(rank):
+    rank("metric=[knn]")
+    assert rank("metric=[knn,leep]")[1]["forecast"]["statistics_bytes"] > 0  # of the softmax that is not stored yet
+    assert rank("metric=[leep,knn]", "draws=7")[1]["forecast"]["statistics_bytes"] == 0
+
+
+def test_a_full_disk_is_no_fault_of_a_source(rank, monkeypatch):
+    def fails(*given, **named):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(source_timing, "time_window", fails)
+    done = rank()[0]
+    assert done.code == 2
+    assert done.err.splitlines()[-1].startswith("error: cannot write somewhere: No space left on device")
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("override", "line"),
     [
         ("minutes=0", "minutes must be a positive number or null, got 0"),
+        ("minutes=[1]", "minutes must be a positive number or null, got [1]"),
+        ("minutes=inf", "minutes must be a positive number or null, got inf"),
         ("minutes=soon", "minutes must be a positive number or null, got soon"),
         ("stream.cases=0", "stream.cases must be a positive whole number or null, got 0"),
         ("stream.windows=some", "stream.windows must be one of all, foreground, got some"),

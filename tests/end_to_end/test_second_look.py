@@ -102,6 +102,18 @@ def test_score_records_the_second_pass(study, command_line, many, monkeypatch):
         assert stored.metrics[name] == pytest.approx(first.metrics[name], abs=EXACT)
 
 
+def test_score_reads_stored_softmax_for_other_options(study, command_line, many, monkeypatch):
+    write_weights(small_network("DynUNet"), many / "few.pt")
+    given = ["experiment=synthetic", "source=state_dict", f"source.path={many}/few.pt", "target=synthetic_ball"]
+    values = []
+    for options in ([], ["metric.leep.balanced=true"]):
+        done = command_line("score", *given, "metric=[leep]", *options, *study.overrides)
+        assert done.code == 0, done.err
+        values.append(list(study.store().finished("score").values())[-1].metrics["leep"])
+        monkeypatch.setattr("benchmark.scoring.passes.TargetPass._stream", None)  # nothing is forwarded any more
+    assert values[0] != values[1]
+
+
 def test_rank_takes_a_second_pass_and_resamples_it(prepared, command_line, many, tmp_path, monkeypatch):
     write_weights(small_network("DynUNet", seed=1), many / "few.pt")
     task = prepared / "synthetic" / "synthetic_ball"
@@ -112,6 +124,7 @@ def test_rank_takes_a_second_pass_and_resamples_it(prepared, command_line, many,
         )
         assert done.code == 0, done.err
         ranking = json.loads((tmp_path / name / "rank" / "synthetic_ball" / "ranking.json").read_text())
+        assert ranking["forecast"]["timed"] == ["few", "many"]
         return {row["source"]: row for row in ranking["ranking"]}, ranking["notes"]
 
     ours, notes = rank("second")

@@ -52,7 +52,9 @@ def test_cases_on_disk_cost_no_pass():
     kept = replace(SOURCE, finished={"all": frozenset(NAMES[:3]), "foreground": frozenset()})
     assert forecast(a=kept).seconds(ALL) == SECONDS - 30
     assert forecast(a=kept).kept_bytes(ALL) == 2 * 4 * 1000
+    assert forecast(a=replace(kept, passes=2)).seconds(ALL) == SECONDS - 30 + 40  # the second pass is over all cases
     assert forecast().seconds(ALL) == 0
+    assert fitting_choice(forecast(), ALL, seconds=-1) == ALL
 
 
 def test_a_case_is_prepared_once_for_all_sources_that_see_it_alike():

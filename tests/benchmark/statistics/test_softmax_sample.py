@@ -1,5 +1,7 @@
 """SoftmaxSample: a share of each class's voxels, whether they come from windows or from stored softmax."""
 
+import math
+
 import pytest
 import torch
 
@@ -24,10 +26,16 @@ def test_each_class_has_its_share_and_its_own_rows(make_volume):
     volume = make_volume("a")
     (block,) = of_windows(volume).rows()
     sizes = torch.bincount(volume.labels.flatten().long())
-    assert torch.bincount(block.labels, minlength=3).tolist() == [int(sizes[0] * 0.25), int(sizes[1]), 0]
+    assert torch.bincount(block.labels, minlength=3).tolist() == [math.ceil(sizes[0] * 0.25), int(sizes[1]), 0]
     rows = volume.all_logits.softmax(dim=0).flatten(1).T
     own = rows[volume.labels.flatten() == 1]
     close(block.softmax[block.labels == 1].sort(dim=0).values, own.sort(dim=0).values)
+
+
+def test_a_case_with_few_voxels_of_a_class_keeps_one():
+    rows = SoftmaxRows("a", torch.eye(4), torch.tensor([0, 1, 1, 0]))
+    (block,) = SoftmaxSample.of_rows((1.0, 0.01), "a", [rows]).rows()
+    assert block.labels.tolist() == [0, 0, 1]
 
 
 def test_windows_and_stored_rows_give_one_sample(make_volume):

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import logging
 import math
 import os
 import re
@@ -11,8 +12,10 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import torch
@@ -135,6 +138,19 @@ def test_processes_prepare_what_one_process_does(msd, folder, tmp_path, monkeypa
         for cases in (several, one)
     ]
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize(("cases_in_memory", "said"), [(0, "1 process"), (2, "2 processes")])
+def test_no_more_processes_than_memory_for_their_cases(msd, folder, monkeypatch, caplog, cases_in_memory, said):
+    monkeypatch.setattr(preparing, "SMALL", 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(8))
+    cases = _cases(msd, folder)
+    largest = max(request.estimated_bytes for request in cases.requests)
+    free = largest * preparing.MEMORY_RATIO * cases_in_memory
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    with caplog.at_level(logging.INFO):
+        cases.prepare()
+    assert f"preparing 5 cases in {said}:" in caplog.text
 
 
 def test_a_faulty_case_is_one_error_whichever_process_reads_it(msd, folder, monkeypatch):
