@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from benchmark.data.prepared.store import PreparedStore
 
 CHECK_EVERY = 5.0  # seconds between two looks at the disk
-# Memory that preparing a case takes, over the bytes of its prepared arrays: 50 bytes per voxel were measured while a CT of
-# 94 million voxels was resampled
+# Memory that preparing a case takes, over the bytes of its prepared arrays: 50 bytes per voxel were measured while a CT
+# of 94 million voxels was resampled
 MEMORY_RATIO = 10
 SMALL = 2**28  # bytes of prepared arrays, which one process prepares faster than further ones start
 
