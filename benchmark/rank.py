@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from benchmark.ranking.terminal import Screen
     from benchmark.sources.readers.recognise import FoundSources
 
+INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 
 
@@ -340,7 +341,11 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
     sys.argv[1:] = as_values(sys.argv[1:])
-    run_command("rank", run)
+    try:
+        run_command("rank", run)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

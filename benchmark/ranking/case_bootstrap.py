@@ -58,7 +58,7 @@ class CaseResamples:
         """How intervals were made, where metrics of sampled points have at most `point_draws` resamples."""
         number = len(self.counts)
         if self.kind == "none":
-            return "no intervals: they need two cases at least"
+            return f"no intervals: {'draws is 0' if self.counts.shape[1] > 1 else 'they need two cases at least'}"
         if self.kind == "leave-one-out":
             return f"[ ]: range of the score and the {number} that leave one case out; too few cases for a bootstrap"
         return (

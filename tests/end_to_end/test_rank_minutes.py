@@ -124,6 +124,17 @@ def test_a_full_disk_is_no_fault_of_a_source(rank, monkeypatch):
     assert done.err.splitlines()[-1].startswith("error: cannot write somewhere: No space left on device")
 
 
+def test_ctrl_c_ends_it_in_one_line(rank, monkeypatch):
+    def interrupts(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(source_timing, "time_window", interrupts)
+    done = rank()[0]
+    assert done.code == 130
+    assert done.err.splitlines()[-1] == "interrupted: what is finished is kept, run again to resume"
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("override", "line"),

@@ -25,6 +25,8 @@ def test_one_case_or_no_draws_has_no_resample(m, draws):
     resamples = resample_cases(m, draws=draws, generator=np.random.default_rng(0))
     assert resamples.kind == "none"
     assert resamples.counts.shape == (0, m)
+    why = "they need two cases at least" if m == 1 else "draws is 0"
+    assert resamples.describe(50) == f"no intervals: {why}"
 
 
 def test_the_generator_decides():
