@@ -64,6 +64,8 @@ class RankEstimate:
             if done.returncode:
                 raise InputError(f"rank failed: {done.stderr}")
             forecast = read_json(folder / "outputs" / "rank" / "real" / "ranking.json")["forecast"]
+        if forecast["untimed"]:
+            raise InputError(f"rank could not time {', '.join(forecast['untimed'])}")
         return Measurement(
             forecast["seconds"],
             forecast["seconds_taken"],

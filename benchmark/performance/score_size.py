@@ -1,20 +1,24 @@
 """Rows on the memory of `score` at real size: with a large volume over a small one, with many source classes over few.
 
-Memory is the peak of the resident set of a fresh process above that with the network built: all of its private memory
-(USS) counts, and the pages of files that are mapped into memory and read. What bare forward passes over the same
-windows take more than those of the reference is the network's own and is subtracted.
+Memory is the peak of the resident set of a fresh process: all of its private memory (USS) counts, and the pages of
+files that are mapped into memory and read. What the network takes is kept out: every window gets what it returned for
+one.
 """
 
+import ctypes
+import gc
 import tempfile
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 
-from benchmark.data.files.cases import Case
+from benchmark.data.files.cases import BoxReader, Case
 from benchmark.data.prepared.case_folder import open_case, write_case
+from benchmark.features.replay import Replay
+from benchmark.features.taps import Taps
 from benchmark.performance.measurement import Measurement, in_fresh_process, use
 from benchmark.performance.workload import Scoring
 
@@ -70,29 +74,35 @@ class ScoreMemoryClasses:
 
 
 def _compared(ours: Load, reference: Load, bound: float) -> Measurement:
-    """Compare two loads; what the forward passes of ours take more is the network's and does not count."""
-    (score, forward), (score_reference, forward_reference) = _memory(*ours), _memory(*reference)
-    details = {"forward": forward, "forward_reference": forward_reference}
-    own = score - max(forward - forward_reference, 0.0)
-    return Measurement(own, score_reference, "at most", bound, "cpu", unit="MB", details=details)
+    return Measurement(_memory(*ours), _memory(*reference), "at most", bound, "cpu", unit="MB")
 
 
-def _memory(scoring: Scoring, shape: tuple[int, ...]) -> tuple[float, float]:
-    """Memory in MB of scoring a case of this shape, and of its forward passes alone, above the built network."""
+def _memory(scoring: Scoring, shape: tuple[int, ...]) -> float:
+    """Memory in MB of scoring a case of this shape above its network, in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
         write_case(block_case(tuple(shape), scoring.classes), Path(folder))
-        score, forward = (in_fresh_process(memory_of_scoring, scoring, folder, only) for only in (False, True))
-    return score, forward
+        return in_fresh_process(memory_of_scoring, scoring, folder)
 
 
-def memory_of_scoring(scoring: Scoring, folder: str, forward_only: bool) -> float:
-    """The largest memory in MB while a stored case is scored, above that with the network built."""
+def memory_of_scoring(scoring: Scoring, folder: str) -> float:
+    """The largest memory in MB while a stored case is scored, above that with what its network returns for a window."""
     case, network = open_case(Path(folder), NAME), scoring.build("cpu")
     small = replace(scoring, window=(WARM_SIDE,) * 3)
     small.score(network, [block_case((WARM_SIDE,) * 3, scoring.classes)], "cpu")  # imports what the first use imports
-    work: Callable[..., object] = scoring.forward if forward_only else scoring.score
-    used = use(lambda: work(network, [case], "cpu"))
+    with Taps(network, scoring.arch.taps) as taps, torch.no_grad():
+        logits = network(torch.randn(scoring.batch, 1, *scoring.window, generator=torch.Generator().manual_seed(0)))
+        replay = Replay(dict(zip(taps.names, taps.take(), strict=True)), logits)
+    del network, taps
+    _return_freed_memory()
+    used = use(lambda: scoring.score(replay, [cast("BoxReader", case)], "cpu"))  # which reads it box by box
     return used.peak - used.before
+
+
+def _return_freed_memory() -> None:
+    """Give the system what was freed, so that it does not hide what is allocated next; only glibc can."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def block_case(shape: tuple[int, ...], classes: int, seed: int = 0) -> Case:

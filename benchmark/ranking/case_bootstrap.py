@@ -40,6 +40,8 @@ FEWEST_CASES = 6
 # Voxels of a class, over all cases, that the second look at the softmax reads again for each resample: the mean of so
 # many logarithms is known a hundred times better than one of them
 SECOND_LOOK = 10_000
+# Values of those voxels in all, 128 MB in float32: with very many classes fewer voxels of each are read
+SECOND_LOOK_VALUES = 2**25
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def _resampled_points(first: PointSample, table: PointTable, counts: Counts) -> 
 
 def sample_request(joint: JointHistogram) -> SoftmaxSampleRequest:
     """The request for the voxels that the second look reads again for each resample, from the joint of all cases."""
-    return SoftmaxSampleRequest(tuple((SECOND_LOOK / joint.count.clamp(min=1)).clamp(max=1.0).tolist()))
+    voxels = min(SECOND_LOOK, SECOND_LOOK_VALUES // (joint.k * joint.z))
+    return SoftmaxSampleRequest(tuple((voxels / joint.count.clamp(min=1)).clamp(max=1.0).tolist()))
 
 
 def second_requests(metrics: Mapping[str, Metric], cases: Sequence[Statistics], *, resampled: bool) -> list[Request]:

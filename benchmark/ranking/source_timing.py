@@ -67,7 +67,8 @@ def forecast_of(
         except FAULTS as error:
             if (stop := stopping(error)) is not None:
                 raise stop from error
-            untimed[name] = f"it failed {error.doing}" if isinstance(error, SourceError) else one_line(error)
+            failed = f"it failed {error.doing}: " if isinstance(error, SourceError) else ""
+            untimed[name] = failed + one_line(error.__cause__ or error)
     numbers = partial(_resample_numbers, draws=draws, point_draws=ranker.options.point_draws)
     processes = next((store.settings.processes for store in stores if store is not None), 1)
     return Forecast(sources, len(finished), untimed, numbers, ranker.options.keep_gib, processes)

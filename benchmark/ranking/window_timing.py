@@ -15,11 +15,12 @@ from statistics import median
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.core.labels import IGNORED
 from benchmark.core.torch_settings import full_precision
 from benchmark.data.files.cases import BoxReader, Case
+from benchmark.features.replay import Replay
 from benchmark.features.stream import reduce_stream
 from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Place, box, read_window
@@ -61,43 +62,6 @@ class WindowTiming:
     draw: float
     point_draw: float
     peak_memory_mb: float
-
-
-class _Replay(nn.Module):
-    """Returns the logits of an earlier batch, and lets its taps return that batch's features."""
-
-    def __init__(self, maps: Mapping[str, Tensor], logits: Tensor) -> None:
-        super().__init__()
-        self._logits = logits
-        self._layers = []
-        for name in sorted(maps, key=lambda name: name.count(".")):  # a tap may be inside another one
-            parent: nn.Module = self
-            *above, last = name.split(".")
-            for step in above:
-                if step not in parent._modules:
-                    parent.add_module(step, nn.Module())
-                parent = parent.get_submodule(step)
-            self._layers.append(_Layer(maps[name]))
-            parent.add_module(last, self._layers[-1])
-
-    def forward(self, views: Tensor) -> Tensor:
-        for layer in self._layers:
-            layer(len(views))
-        return _first(self._logits, len(views))
-
-
-class _Layer(nn.Module):
-    def __init__(self, values: Tensor) -> None:
-        super().__init__()
-        self._values = values
-
-    def forward(self, count: int) -> Tensor:
-        return _first(self._values, count)
-
-
-def _first(values: Tensor, count: int) -> Tensor:
-    """The first windows of a batch; those of the first one repeated if the batch is smaller."""
-    return values[:count] if len(values) >= count else values[:1].expand(count, *values.shape[1:])
 
 
 def time_window(
@@ -187,7 +151,7 @@ def _time_forward(
     amp = getattr(torch, stream.amp) if stream.amp else None
     network, taps = opened.network, opened.pair.model.arch.taps
 
-    def forward(count: int) -> tuple[float, _Replay]:
+    def forward(count: int) -> tuple[float, Replay]:
         start = time.perf_counter()
         case.read_labels(box(place.start, place.shape))
         views = torch.stack([read_window(case, place, grid)] * count).to(stream.device)
@@ -196,7 +160,7 @@ def _time_forward(
             maps = dict(zip(captured.names, captured.take(), strict=True))
         if views.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - start, _Replay(maps, logits)
+        return time.perf_counter() - start, Replay(maps, logits)
 
     with full_precision(stream.device), torch.no_grad():
         first, replay = forward(1)

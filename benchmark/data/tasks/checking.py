@@ -133,7 +133,10 @@ def check_cases(task: Task, split: str, *, folder: Path, count: int | None = Non
 def _check(task: Task, files: CaseFiles, folder: Path) -> CheckedCase:
     """What is known of a case, from its marker, which is made if there is none."""
     marker = folder / task.case_digest(files)[:32]
-    if marker.is_file() and (known := CheckedCase.read(marker.read_text(encoding="utf-8"))) is not None:
+    if (
+        marker.is_file()
+        and (known := CheckedCase.read(marker.read_text(encoding="utf-8", errors="replace"))) is not None
+    ):
         return known
     checked = CheckedCase.of(task.stored_case(files))
     task.case_digest(files)  # a file that changed while it was read is an error
