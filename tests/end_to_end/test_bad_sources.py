@@ -164,8 +164,12 @@ TABLE = {
     "an empty folder": Bad(lambda f: f, r"source \S+ holds no checkpoint: no weights file \(.+\), .+"),
     "two checkpoints": Bad(two_files, r"source \S+ holds 2 checkpoints: mine\.pt, other\.pt; name one of them"),
     "an unknown kind of file": Bad(
+        lambda f: shutil.copy(state(f), f / "mine.data"),
+        r"source \S+ is not a weights file: its suffix must be one of .+, got \.data"
+    ),
+    "a model of another framework": Bad(
         lambda f: shutil.copy(state(f), f / "mine.onnx"),
-        r"source \S+ is not a weights file: its suffix must be one of .+, got \.onnx"
+        r"source \S+ is a model of ONNX, and only weights of PyTorch are read"
     ),
     "a cut .pt": Bad(
         lambda f: cut(state(f)), r"cannot read \S+mine\.pt: not a file that torch\.save wrote, or cut short: .+"

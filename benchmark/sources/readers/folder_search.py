@@ -11,6 +11,7 @@ from benchmark.sources.networks.architecture import listed
 from benchmark.sources.readers.bundle import BundleSource
 from benchmark.sources.readers.candidates import Candidate, Contents, Node, Reader, source_name
 from benchmark.sources.readers.nnunet import NnunetSource
+from benchmark.sources.readers.other_formats import other_format
 from benchmark.sources.readers.own_format import FileSource
 from benchmark.sources.readers.state_dict import StateDictSource, formats_of_one_model
 from benchmark.sources.weights.safe_load import SUFFIXES
@@ -65,6 +66,8 @@ def named_source(path: Path) -> Candidate:
         InputError: No reader recognises it.
     """
     known = contents(path)
+    if known is None and (reason := other_format(path)):
+        raise InputError(f"source {path} is {reason}")
     if known is None:
         raise InputError(
             f"source {path} is not a weights file: its suffix must be one of {', '.join(SUFFIXES)}, "
@@ -174,10 +177,12 @@ class Search:
 
     def _file(self, path: Path) -> None:
         known = contents(path)
-        if known is None:
-            self.others.add(path)
-        else:
+        if known is not None:
             self.candidates.append(known.source)
+        elif reason := other_format(path):
+            self.left[path] = reason
+        else:
+            self.others.add(path)
 
     def _folder(self, folder: Path, depth: int, deepest: int, *, is_named: bool = False) -> None:
         known = contents(folder)

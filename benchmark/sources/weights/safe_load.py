@@ -11,6 +11,7 @@ import inspect
 import pickle
 import pydoc
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from benchmark.storage.digest import file_digest
 from benchmark.storage.digest_memory import remembered
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
+TORCHSCRIPT = (
+    "a TorchScript program, which would run code and is not read; load it where you trust it with torch.jit.load, and "
+    "save its state_dict() with torch.save"
+)
 WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
 SAVED = (b"PK", b"\x80")  # how a file that torch.save wrote begins: a zip archive, or a pickle
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of weights that can be used as they are
@@ -51,7 +56,7 @@ def read_weights(path: Path) -> Any:
     """Read a .safetensors file, or a file that torch.save wrote.
 
     Raises:
-        InputError: The file is missing, cut short or no weights file, or its pickle asks for code.
+        InputError: The file is missing, cut short or no weights file, holds a program, or its pickle asks for code.
     """
     if not path.is_file():
         raise InputError(f"weights file {path} not found")
@@ -60,6 +65,8 @@ def read_weights(path: Path) -> Any:
             return load_file(path)
         except (SafetensorError, RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{path} must be a safetensors file, got: {one_line(error)}") from error
+    if _is_torchscript(path):  # which torch.load would hand to torch.jit.load
+        raise InputError(f"cannot read {path}: {TORCHSCRIPT}")
     try:
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -82,6 +89,15 @@ def _unreadable(path: Path, error: Exception) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return f"{path} must hold tensors and plain values only, got {_refused(error)}"
     return f"{plain}, or cut short: {one_line(error)}"
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive with code, as torch.jit.save writes it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _allowed() -> list[Any]:
