@@ -1,7 +1,6 @@
 """The store of prepared cases: keys, damage, two processes, kills, limits."""
 
 import gc
-import json
 import logging
 import math
 import os
@@ -133,11 +132,12 @@ def test_processes_prepare_what_one_process_does(msd, folder, tmp_path, monkeypa
     several = _cases(msd, folder, processes=2).prepare()
     one = _cases(msd, tmp_path / "one", processes=1).prepare()
     assert several.store.prepared == 5
-    digests = [
-        [json.loads((cases.store.place(request.key) / PROPERTIES).read_text()) for request in cases.requests]
-        for cases in (several, one)
-    ]
-    assert digests[0] == digests[1]
+    # the padding of a compressed block is whatever was in memory, so files of equal arrays can differ
+    for ours, theirs in zip(several.readers(), one.readers(), strict=True):
+        assert (ours.shape, ours.spacing, ours.counts) == (theirs.shape, theirs.spacing, theirs.counts)
+        assert torch.equal(ours.image, theirs.image)
+        assert torch.equal(ours.labels, theirs.labels)
+        assert all(np.array_equal(ours.voxels(label), theirs.voxels(label)) for label in ours.counts)
 
 
 @pytest.mark.parametrize(("cases_in_memory", "said"), [(0, "1 process"), (2, "2 processes")])
