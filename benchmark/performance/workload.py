@@ -17,7 +17,7 @@ from benchmark.metric.protocol import Metric, PoolMetric, second_looks
 from benchmark.metric.score import Score
 from benchmark.performance.measurement import Used, use
 from benchmark.sources.networks.architecture import Architecture
-from benchmark.statistics import SOFTMAX, Request, Statistics
+from benchmark.statistics import SOFTMAX, Request, Statistics, read_again
 
 NOISE = 0.1  # standard deviation of a generated case; its classes are 1 / k apart
 
@@ -55,7 +55,9 @@ class Scoring:
         with tempfile.TemporaryDirectory() as folder:
             statistics = self.statistics(network, cases, device, Path(folder))
             looks = list(dict.fromkeys(second_looks(self.metrics, statistics).values()))
-            if looks and SOFTMAX not in statistics:  # a second pass, for which `cases` must be a sequence
+            if SOFTMAX in statistics:
+                statistics = statistics.extended(read_again(statistics[SOFTMAX].rows(), looks))
+            elif looks:  # a second pass, for which `cases` must be a sequence
                 again = self._pass(network, cases, looks, device, Path(folder))
                 statistics = statistics.extended(again)
             return {name: metric.compute(statistics) for name, metric in self.metrics.items()}
