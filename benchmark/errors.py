@@ -1,5 +1,6 @@
 """Errors that the user can fix, reported in one line."""
 
+INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 LONGEST = 500  # characters of another library's message
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.errors import InputError
+from benchmark.errors import INTERRUPTED, InputError
 from benchmark.jobs.cli import resolved, run_command
 from benchmark.ranking.inputs import as_values, source_nodes, task_node
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from benchmark.ranking.terminal import Screen
     from benchmark.sources.readers.recognise import FoundSources
 
-INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 
 

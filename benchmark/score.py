@@ -92,7 +92,7 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobK
         spent_on = {metric: spent + (second.seconds if metric in second.metrics else 0.0) for metric in metrics}
         # logged first: MLflow compares runs by these
         _compute(tracked, metrics, statistics, passes, spent_on, reporter)
-        if second.forward:
+        if second.is_forward_pass:
             why = f"{', '.join(second.metrics)}: the softmax of {statistics.z} source classes was not stored"
             tracked.log(metrics={f"{SECONDS}second_pass": second.seconds}, tags={"second_pass": why})
         notes = notes if earlier else "; ".join(stream.pair.model.notes)
@@ -127,13 +127,16 @@ class SecondLook:
         statistics: statistics of the pass and of the second look.
         metrics: names of the metrics that needed it.
         seconds: duration.
-        forward: whether it was a forward pass.
     """
 
     statistics: Statistics
     metrics: tuple[str, ...] = ()
     seconds: float = 0.0
-    forward: bool = False
+
+    @property
+    def is_forward_pass(self) -> bool:
+        """Whether the network ran again."""
+        return bool(self.metrics) and SOFTMAX not in self.statistics
 
 
 def _second_look(stream: TargetPass, metrics: Mapping[str, Metric], statistics: Statistics) -> SecondLook:
@@ -148,7 +151,7 @@ def _second_look(stream: TargetPass, metrics: Mapping[str, Metric], statistics: 
         measured = stream(stream.labelled(), requests, name="second")
         entries, earlier = measured.statistics, measured.read_seconds
     spent = time.perf_counter() - start + earlier
-    return SecondLook(statistics.extended(entries), tuple(looks), spent, SOFTMAX not in statistics)
+    return SecondLook(statistics.extended(entries), tuple(looks), spent)
 
 
 def _earlier(

@@ -35,6 +35,7 @@ from benchmark.statistics import (
     JointRequest,
     Request,
     Statistics,
+    read_again,
 )
 
 Cases: TypeAlias = Iterable[tuple[Array, Array]]  # (n, z) softmax and (n,) labels of each case
@@ -178,11 +179,11 @@ class PassSoftmax:
 
     def second_look(self, request: ExpectedPredictionRequest) -> ExpectedPrediction:
         """Look up the sums, or read the stored softmax again."""
-        if request in self.statistics:
-            sums: ExpectedPrediction = self.statistics[request]
-            return sums
-        rows = self.statistics[SOFTMAX].rows()
-        return GivenSoftmax((block.softmax, block.labels) for block in rows).second_look(request)
+        known = self.statistics
+        sums: ExpectedPrediction = (known if request in known else read_again(known[SOFTMAX].rows(), [request]))[
+            request
+        ]
+        return sums
 
 
 Softmax: TypeAlias = GivenSoftmax | PassSoftmax
@@ -257,7 +258,7 @@ class SecondLookMetric(ClassWeights, StandaloneMetric[Softmax]):
         sums = softmax.second_look(request)
         if not sums.count.all():
             empty = [label for label, count in zip(sums.classes, sums.count.tolist(), strict=True) if not count]
-            return undefined(f"the stored softmax has no samples of classes {sorted(empty)}")
+            return undefined(f"the second look at the softmax has no samples of classes {sorted(empty)}")
         order = np.searchsorted(joint.classes, request.classes)
         ordered = replace(joint, classes=joint.classes[order], weight=joint.weight[order], joint=joint.joint[order])
         return self._estimate(ordered, sums)

@@ -6,6 +6,16 @@ from torch import Tensor
 IGNORED = 255  # label of voxels without annotation; statistics, losses and Dice leave them out
 
 
+def foreground(labels: Tensor) -> Tensor:
+    """Mark the voxels of a class above 0 that are not ignored, (...) bool.
+
+    Example:
+        >>> foreground(torch.tensor([0, 2, IGNORED])).tolist()
+        [False, True, False]
+    """
+    return (labels != 0) & (labels != IGNORED)
+
+
 def counted(rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Remove the ignored ones of n rows (n, ...) and labels (n,); the same tensors if none is ignored.
 

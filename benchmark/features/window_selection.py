@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from benchmark.core.labels import IGNORED
+from benchmark.core.labels import foreground
 from benchmark.errors import InputError
 from benchmark.features.windows import Place, box
 from benchmark.statistics.protocol import VoxelArray
@@ -52,11 +52,7 @@ def choose(places: Sequence[Place], labels: VoxelArray, policy: WindowPolicy) ->
         raise InputError(f"`windows` must be one of {', '.join(get_args(WindowPolicy))}, got {policy!r}")
     if policy == "all":
         return list(places)
-    return [place for place in places if _has_foreground(labels[box(place.start, place.shape)])] or list(places)
-
-
-def _has_foreground(labels: Tensor) -> bool:
-    return bool(((labels != 0) & (labels != IGNORED)).any())
+    return [place for place in places if foreground(labels[box(place.start, place.shape)]).any()] or list(places)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.data.tasks.opening import cutting_code
-from benchmark.errors import InputError, one_line
+from benchmark.errors import INTERRUPTED, InputError, one_line
 from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.launcher import launch
@@ -21,7 +21,6 @@ from benchmark.orchestration.progress_display import Board, watch
 from benchmark.tracking import Store
 
 PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # tracking settings that jobs share with the bench
-INTERRUPTED = 130  # exit code of shells after Ctrl-C
 STAGES = ("prepare", "pretrain", "truth", "score")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.core.labels import IGNORED
+from benchmark.core.labels import foreground
 from benchmark.core.torch_settings import full_precision
 from benchmark.data.files.cases import BoxReader, Case
 from benchmark.features.replay import Replay
@@ -174,9 +174,11 @@ def _time_forward(
 
 def _most_foreground(case: BoxReader, grid: Grid) -> list[Place]:
     """Some windows, those with most foreground first."""
-    labels = case.labels
-    foreground = (labels != 0) & (labels != IGNORED)
-    return sorted(grid.places, key=lambda place: -int(foreground[box(place.start, place.shape)].sum()))[:SEVERAL]
+
+    def voxels(place: Place) -> int:
+        return int(foreground(case.read_labels(box(place.start, place.shape))).sum())
+
+    return sorted(grid.places, key=voxels, reverse=True)[:SEVERAL]
 
 
 def _with_labels_in(case: BoxReader, places: Sequence[Place], *, name: str) -> Case:

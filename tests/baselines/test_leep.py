@@ -50,7 +50,7 @@ def test_a_second_look_that_lacks_a_class_is_undefined(predictions):
     softmax, labels = predictions
     histogram = JointHistogram.from_samples(softmax, labels, 3)
     score = leep_from_softmax(histogram, [(softmax[labels < 2], labels[labels < 2])])
-    assert score.reason == "the stored softmax has no samples of classes [2]"
+    assert score.reason == "the second look at the softmax has no samples of classes [2]"
 
 
 def test_balanced_is_the_mean_of_equal_classes(predictions):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmark.core.labels import IGNORED
+from benchmark.core.labels import IGNORED, foreground
 from benchmark.data.files.cases import Case, CaseFiles
 from benchmark.data.tasks.task import Task
 from benchmark.errors import CaseError, InputError
@@ -53,10 +53,10 @@ class CheckedCase:
         labels = case.labels
         counts = {label: count for label, count in enumerate(torch.bincount(labels.flatten()).tolist()) if count}
         counts.pop(IGNORED, None)
-        foreground = ((labels != 0) & (labels != IGNORED)).numpy()
-        for axis, side in enumerate(foreground.shape):
-            foreground = np.logical_or.reduceat(foreground, range(0, side, BLOCK), axis=axis)
-        return cls(counts, tuple(labels.shape), tuple(case.spacing), np.packbits(foreground).tobytes().hex())
+        marked = foreground(labels).numpy()
+        for axis, side in enumerate(marked.shape):
+            marked = np.logical_or.reduceat(marked, range(0, side, BLOCK), axis=axis)
+        return cls(counts, tuple(labels.shape), tuple(case.spacing), np.packbits(marked).tobytes().hex())
 
     @classmethod
     def read(cls, text: str) -> "CheckedCase | None":

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from benchmark.sources.readers.candidates import is_plain_file
-from benchmark.sources.weights.safe_load import SUFFIXES, TORCHSCRIPT
+from benchmark.sources.weights.safe_load import SUFFIXES, TORCHSCRIPT, is_torchscript
 
 VERSION_1 = (
     "a model of nnU-Net v1, and only nnU-Net v2 is read; a function that builds its network can be named as "
@@ -35,7 +35,7 @@ def other_format(path: Path) -> str | None:
     """
     if path.suffix in FRAMEWORKS:
         return f"a model of {FRAMEWORKS[path.suffix]}, and only weights of PyTorch are read"
-    if path.suffix == ".ts":
+    if path.suffix == ".ts" and is_torchscript(path):  # others are programs in TypeScript, or films
         return TORCHSCRIPT
     if path.suffix == ".model" and is_plain_file(path.with_name(f"{path.name}.pkl")):
         return VERSION_1

@@ -65,7 +65,7 @@ def read_weights(path: Path) -> Any:
             return load_file(path)
         except (SafetensorError, RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{path} must be a safetensors file, got: {one_line(error)}") from error
-    if _is_torchscript(path):  # which torch.load would hand to torch.jit.load
+    if is_torchscript(path):  # which torch.load would hand to torch.jit.load
         raise InputError(f"cannot read {path}: {TORCHSCRIPT}")
     try:
         with torch.serialization.safe_globals(_allowed()):
@@ -91,7 +91,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     return f"{plain}, or cut short: {one_line(error)}"
 
 
-def _is_torchscript(path: Path) -> bool:
+def is_torchscript(path: Path) -> bool:
     """Whether a file is an archive with code, as torch.jit.save writes it."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -80,4 +80,5 @@ def test_a_torchscript_program_is_named_and_never_run(tmp_path, name):
 
 def test_another_framework_is_named(pool):
     (pool / "unet.onnx").write_bytes(b"onnx")
+    (pool / "viewer.ts").write_text("export const viewer = 1")  # TypeScript
     assert recognise_pool(pool).left == {"unet.onnx": "a model of ONNX, and only weights of PyTorch are read"}
