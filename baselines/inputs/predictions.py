@@ -5,9 +5,9 @@ P(c given z) = J(c, z) / sum_c J(c, z), and 0 where no sample gives z any probab
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -180,9 +180,8 @@ class PassSoftmax:
     def second_look(self, request: ExpectedPredictionRequest) -> ExpectedPrediction:
         """Look up the sums, or read the stored softmax again."""
         known = self.statistics
-        sums: ExpectedPrediction = (known if request in known else read_again(known[SOFTMAX].rows(), [request]))[
-            request
-        ]
+        looks: Mapping[Request, Any] = known if request in known else read_again(known[SOFTMAX].rows(), [request])
+        sums: ExpectedPrediction = looks[request]
         return sums
 
 
