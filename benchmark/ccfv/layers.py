@@ -4,6 +4,8 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -67,6 +69,52 @@ class Consistency:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class ClassGaussians:
+    """Gaussians of the foreground classes of one layer, and the distances between cases, which are computed once.
+
+    Attributes:
+        gaussians: label -> Gaussian of each case; None for fewer than 2 points.
+    """
+
+    gaussians: Mapping[int, list[Factor | None]]
+
+    @classmethod
+    def of(cls, layer: LayerSamples) -> "ClassGaussians":
+        """The Gaussians of a layer."""
+        return cls({label: _gaussians(layer, label) for label in layer.foreground})
+
+    @cached_property
+    def distances(self) -> dict[int, Tensor]:
+        """The return value of `layer_distances`."""
+        return {label: pairwise_wasserstein2(cases) for label, cases in self.gaussians.items()}
+
+    def consistency(self, missing: Missing = "undefined") -> Consistency:
+        """Class consistency; see `class_consistency`."""
+        require_choice("missing", missing, Missing)
+        means: dict[int, float] = {}
+        pairs: dict[int, int] = {}
+        size, cases = 0.0, 0
+        for label, gaussians in self.gaussians.items():
+            known = {place: gaussian for place, gaussian in enumerate(gaussians) if gaussian is not None}
+            if not all(gaussian.finite for gaussian in known.values()):
+                return Consistency(math.nan, pairs, f"features of class {label} hold NaN or inf")
+            cases = len(gaussians)
+            pairs[label] = len(known) * (len(known) - 1) // 2
+            size = max([size, *map(_size, known.values())])
+            if pairs[label]:
+                first, second = torch.tensor(list(combinations(known, 2))).T
+                means[label] = float(self.distances[label][first, second].mean())
+        absent = [label for label in pairs if label not in means]
+        if not means or (absent and missing == "undefined"):
+            return Consistency(math.nan, pairs, f"class {absent or 'none'}: no two cases with at least 2 points each")
+        if sum(means.values()) <= CONSTANT * size:
+            return Consistency(
+                math.nan, pairs, "the features of each class are the same in all cases: consistency is 0"
+            )
+        return Consistency(sum(means.values()), pairs, _left_out(absent, pairs, cases))
+
+
 def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
     """Compute W2 between all pairs of cases, (m, m) float64, for each foreground label of one layer.
 
@@ -77,7 +125,7 @@ def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
         >>> layer_distances(LayerSamples([case, case, {}], [torch.zeros(2, 1)] * 3))[1].tolist()
         [[0.0, 0.0, nan], [0.0, 0.0, nan], [nan, nan, nan]]
     """
-    return {label: pairwise_wasserstein2(_gaussians(layer, label)) for label in layer.foreground}
+    return ClassGaussians.of(layer).distances
 
 
 def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") -> Consistency:
@@ -94,25 +142,7 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
         >>> class_consistency(LayerSamples([near, far], [torch.zeros(2, 1)] * 2)).value
         3.0
     """
-    require_choice("missing", missing, Missing)
-    means: dict[int, float] = {}
-    pairs: dict[int, int] = {}
-    size = 0.0
-    for label in layer.foreground:
-        known = [gaussian for gaussian in _gaussians(layer, label) if gaussian is not None]
-        if not all(gaussian.finite for gaussian in known):
-            return Consistency(math.nan, pairs, f"features of class {label} hold NaN or inf")
-        pairs[label] = len(known) * (len(known) - 1) // 2
-        size = max([size, *(_size(gaussian) for gaussian in known)])
-        if pairs[label]:
-            upper = torch.triu_indices(len(known), len(known), offset=1)
-            means[label] = float(pairwise_wasserstein2(known)[tuple(upper)].mean())
-    absent = [label for label in pairs if label not in means]
-    if not means or (absent and missing == "undefined"):
-        return Consistency(math.nan, pairs, f"class {absent or 'none'}: no two cases with at least 2 points each")
-    if sum(means.values()) <= CONSTANT * size:
-        return Consistency(math.nan, pairs, "the features of each class are the same in all cases: consistency is 0")
-    return Consistency(sum(means.values()), pairs, _left_out(absent, pairs, layer.n_cases))
+    return ClassGaussians.of(layer).consistency(missing)
 
 
 def feature_variety(scenes: Iterable[Array], **options: Any) -> float:

@@ -69,8 +69,8 @@ class ExpectedPrediction(Statistic):
         best = expected.argmax(dim=1)
         k = len(self.classes)
         for place, label in enumerate(self.classes):
-            mine = targets == label
-            self.count[place] += int(mine.sum())
+            mine = torch.nonzero(targets == label).squeeze(1)
+            self.count[place] += len(mine)
             self.log_sum[place] += expected[mine, place].clamp(min=FLOOR).log().sum().cpu()
             self.confusion[place] += torch.bincount(best[mine], minlength=k).cpu()
 

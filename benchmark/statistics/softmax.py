@@ -73,8 +73,8 @@ class StoredSoftmax(CaseStorage):
             with probabilities.open("rb") as values, targets.open("rb") as labels:
                 while chunk := labels.read(count):
                     known = np.frombuffer(chunk, dtype=np.uint8).astype(np.int64)
-                    half = np.frombuffer(values.read(2 * columns * len(known)), dtype=np.float16)
-                    softmax = torch.from_numpy(half.reshape(len(known), columns).astype(np.float32))
+                    half = np.frombuffer(bytearray(values.read(2 * columns * len(known))), dtype=np.float16)
+                    softmax = torch.from_numpy(half.reshape(len(known), columns)).float()
                     if self.first is None:
                         softmax /= softmax.sum(dim=1, keepdim=True)
                     yield SoftmaxRows(name, softmax, torch.from_numpy(known))

@@ -14,7 +14,8 @@ def joint_histogram(probabilities: Tensor, labels: Tensor, k: int) -> tuple[Tens
     blocks = zip(torch.split(probabilities, BLOCK_ROWS), torch.split(labels.long(), BLOCK_ROWS), strict=True)
     for rows, row_labels in blocks:
         soft.index_add_(0, row_labels, rows.double())
-        hard += torch.bincount(row_labels * z + rows.argmax(dim=1), minlength=k * z)
+        largest = rows.contiguous().argmax(dim=1)  # several times as fast as on a transposed map
+        hard += torch.bincount(row_labels * z + largest, minlength=k * z)
     counts = hard.view(k, z).double()
     counts[:, ~soft.isfinite().all(dim=0)] = torch.nan
     return soft, counts
