@@ -1,6 +1,10 @@
-"""One glance at a source; `python -m benchmark.inspect path=checkpoint.pt`, or `source=nnunet source.path=...`."""
+"""One glance at a source; `python -m benchmark.inspect path=checkpoint.pt`, or `source=nnunet source.path=...`.
+
+With `task=FOLDER` it also says whether and how the source meets the labelled cases in that folder.
+"""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -10,25 +14,35 @@ from rich.text import Text
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError
-from benchmark.jobs.cli import entry_point
+from benchmark.jobs.cli import resolved, run_command
 from benchmark.jobs.stage_keys import source_key
 from benchmark.jobs.terminal import wide_console
+from benchmark.ranking.inputs import as_values, task_node
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import Layer, layers_of
+from benchmark.sources.networks.skeleton import skeleton
 from benchmark.sources.opening import open_source
+from benchmark.sources.readers.mlflow import Artifacts
 from benchmark.sources.readers.recognise import recognise
+from benchmark.sources.readers.settings_writing import schema_table, write_settings
+from benchmark.storage.digest_memory import forgetting
 
 
 def run(cfg: DictConfig) -> None:
-    """Open the source and print what it is.
+    """Open the source and print what it is, and how it meets the task if one is named.
 
     Raises:
-        InputError: No source is named, or it cannot be read, or its code called `sys.exit`.
+        InputError: No source is named, or it or the task cannot be read, or its code called `sys.exit`.
     """
+    if cfg.schema:
+        wide_console().print(schema_table())
+        return
     node = _node(cfg)
     try:
-        _show(node, cfg)
+        with forgetting():
+            _show(node, cfg)
     except SystemExit as error:
         raise InputError(f"source {node.name}: its code called sys.exit({error.code!r})") from error
 
@@ -40,14 +54,43 @@ def _show(node: DictConfig, cfg: DictConfig) -> None:
     console.print(_layers(layers_of(model), model))
     for note in model.notes:
         console.print(Text(f"- {note}"))
+    if cfg.write:
+        console.print(Text(f"written: {write_settings(model)}"), soft_wrap=True)
+    if cfg.given.task:
+        _show_compatibility(model, cfg)
+
+
+def _show_compatibility(model: Model, cfg: DictConfig) -> None:
+    from benchmark.ranking.case_passes import StreamSettings
+    from benchmark.ranking.compatibility import RankSettings, compatibility
+
+    places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
+    target: Task = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=places))
+    stream = {name: value for name, value in resolved(cfg.stream).items() if name != "cases"}
+    settings = RankSettings(
+        **resolved(cfg.preparation),
+        stream=StreamSettings(**stream, device=cfg.device.name, amp=cfg.device.amp),
+        metrics={name: instantiate(node) for name, node in cfg.metric.items()},
+        split=cfg.split,
+    )
+    meeting = compatibility(model, target, settings)
+    table = Table(title=f"with the task {target.name}", show_header=False, title_justify="left", pad_edge=False)
+    for aspect in meeting.aspects:
+        table.add_row(aspect.name, Text(aspect.text))
+    console = wide_console()
+    console.print(table)
+    console.print(Text(meeting.verdict), soft_wrap=True)  # one line, whatever the terminal's width
 
 
 def _node(cfg: DictConfig) -> DictConfig:
-    source = cfg.get("source")
+    source: DictConfig | None = cfg.get("source")
     if (cfg.path is None) == (source is None):
         given = "none" if source is None else "both"
         raise InputError(f"inspect: one of path= and source= must be given, got {given}")
-    return OmegaConf.create(recognise(cfg.path, trust=cfg.trust)) if source is None else source
+    if source is not None:
+        return source
+    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
+    return OmegaConf.create(recognise(cfg.path, trust=cfg.trust, artifacts=artifacts))
 
 
 def _facts(model: Model, key: str) -> Table:
@@ -59,7 +102,8 @@ def _facts(model: Model, key: str) -> Table:
 
 def _lines(model: Model, key: str) -> Iterator[tuple[str, str]]:
     arch = model.arch
-    parameters = sum(p.numel() for p in model.network().parameters())
+    network = skeleton(arch.network, channels=model.channels, classes=model.classes)
+    parameters = sum(p.numel() for p in network.parameters())
     unused = [note for note in model.notes if note.startswith("not used")]
     yield "architecture", f"{arch.name}, {arch.dims}D"
     yield "parameters", f"{parameters:,}"
@@ -96,8 +140,13 @@ def _taken(model: Model) -> str:
 def _prepared(preparation: Preparation | None) -> str:
     if preparation is None:
         return "not known; the target's is taken"
-    spacing = " x ".join(f"{mm:g}" for mm in preparation.spacing or ())
-    return f"spacing {f'{spacing} mm' if spacing else 'as stored'}; {_intensities(preparation.normalisation)}"
+    millimetres = " x ".join(f"{mm:g}" for mm in preparation.spacing or ())
+    spacing = f"spacing {f'{millimetres} mm' if millimetres else 'as stored'}"
+    intensities = _intensities(preparation.normalisation)
+    return "; ".join(
+        f"{part} not known, the target's are taken" if part in preparation.unknown else text
+        for part, text in (("spacing", spacing), ("intensities", intensities))
+    )
 
 
 def _intensities(normalisation: Normalisation | ChannelSchemes) -> str:
@@ -116,7 +165,10 @@ def _layers(layers: list[Layer], model: Model) -> Table:
     return table
 
 
-main = entry_point("inspect", run)
+def main() -> None:
+    """Entry point."""
+    run_command("inspect", run, rewrite=partial(as_values, names=("task",)))
+
 
 if __name__ == "__main__":
     main()

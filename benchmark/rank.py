@@ -42,12 +42,14 @@ def run(cfg: DictConfig) -> None:
     from analysis.tables.terminal import TerminalTable
     from benchmark.data.prepared.store import active_store
     from benchmark.ranking.terminal import Screen
+    from benchmark.sources.readers.mlflow import Artifacts
 
     start = time.monotonic()
     minutes = _minutes(cfg)
     places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
-    node = task_node(cfg.given.task, overrides=places)
-    given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places)
+    node = task_node(cfg.given.task, links=cfg.links, overrides=places)
+    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
+    given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)
     screen = Screen()
     plan = _plan(cfg, make_ranker(cfg, node), given, screen, deadline=start + 60 * minutes if minutes else None)
     ranker = plan.ranker
@@ -291,7 +293,11 @@ def _windows_note(outcome: "SourceOutcome") -> list[str]:
 
 def _coverage(cfg: DictConfig, plan: RankPlan) -> list[str]:
     """What was scored and what was left out, in words."""
+    from benchmark.data.tasks.checking import header_note
+
     lines = plan.ranker.choice.describe()
+    if note := header_note(plan.ranker.checked):
+        lines.append(note)
     if cfg.minutes is not None:
         lines.append(f"minutes={cfg.minutes:g} gave {plan.ranker.choice.settings}; the same again: {plan.command}")
     return lines
@@ -339,9 +345,8 @@ def main() -> None:
     """Entry point."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
-    sys.argv[1:] = as_values(sys.argv[1:])
     try:
-        run_command("rank", run)
+        run_command("rank", run, rewrite=as_values)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
         sys.exit(INTERRUPTED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from benchmark.data.tasks.checking import check_cases
+from benchmark.data.tasks.checking import check_cases, header_note
 from benchmark.data.tasks.opening import prepared
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import SkipPair
@@ -115,7 +115,9 @@ def _score(cfg: DictConfig, store: Store, target: Task, *, name: str, keys: JobK
 def _over_target(stream: TargetPass, requests: Sequence[Request]) -> MeasuredPass:
     """The pass over the target, once all files of its cases are checked: a broken last case is reported first."""
     count = stream.cfg.stream.cases
-    check_cases(stream.target, Split.TRAIN, folder=passes_folder(stream.cfg) / "checked", count=count)
+    checked = check_cases(stream.target, Split.TRAIN, folder=passes_folder(stream.cfg) / "checked", count=count)
+    if note := header_note(checked):
+        log.warning("%s: %s", stream.target.name, note)
     return stream(stream.labelled(), requests, name="target")
 
 

@@ -88,7 +88,7 @@ FOR_COMMANDS = {
     "benchmark.jobs.keys",
 }  # what makes a module a command, such as analysis.correlate
 MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py", "benchmark/sensitivity.py"}
-MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "outbox")}
+MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "outbox", "artifacts")}
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Consistency:
 
 
 @dataclass(frozen=True)
-class ClassGaussians:
+class LayerGaussians:
     """Gaussians of the foreground classes of one layer, and the distances between cases, which are computed once.
 
     Attributes:
@@ -80,7 +80,7 @@ class ClassGaussians:
     gaussians: Mapping[int, list[Factor | None]]
 
     @classmethod
-    def of(cls, layer: LayerSamples) -> "ClassGaussians":
+    def of(cls, layer: LayerSamples) -> "LayerGaussians":
         """The Gaussians of a layer."""
         return cls({label: _gaussians(layer, label) for label in layer.foreground})
 
@@ -125,7 +125,7 @@ def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
         >>> layer_distances(LayerSamples([case, case, {}], [torch.zeros(2, 1)] * 3))[1].tolist()
         [[0.0, 0.0, nan], [0.0, 0.0, nan], [nan, nan, nan]]
     """
-    return ClassGaussians.of(layer).distances
+    return LayerGaussians.of(layer).distances
 
 
 def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") -> Consistency:
@@ -142,7 +142,7 @@ def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") ->
         >>> class_consistency(LayerSamples([near, far], [torch.zeros(2, 1)] * 2)).value
         3.0
     """
-    return ClassGaussians.of(layer).consistency(missing)
+    return LayerGaussians.of(layer).consistency(missing)
 
 
 def feature_variety(scenes: Iterable[Array], **options: Any) -> float:

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from benchmark.ccfv.layers import ClassGaussians, LayerMetric, layer_distances, pair_mean
+from benchmark.ccfv.layers import LayerGaussians, LayerMetric, layer_distances, pair_mean
 from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.statistics import LayerSamples, Request, Statistics
 from benchmark.statistics.protocol import Array
@@ -56,7 +56,7 @@ def ccfv_released_from_layers(layers: Iterable[LayerSamples]) -> Score:
     reasons: list[str] = []
     parts: dict[str, float] = {}
     for place, layer in enumerate(layers, start=1):
-        gaussians = ClassGaussians.of(layer)
+        gaussians = LayerGaussians.of(layer)
         consistency = gaussians.consistency()
         w = released_distance(gaussians.distances) if math.isfinite(consistency.value) else math.nan
         means = [torch.as_tensor(scene).double().mean(dim=0) for scene in layer.scenes]

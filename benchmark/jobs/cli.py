@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from yaml import YAMLError
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.former_names import with_current_names
+from benchmark.jobs.path_arguments import with_paths_quoted
 from benchmark.jobs.time_limit import failing_fast, within
 from benchmark.storage.digest_memory import remembering
 from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
@@ -40,12 +42,17 @@ CHOICES = {"task": "/task@task", "arch": "override /arch@arch"}  # settings of s
 DIGESTS = "digests.sqlite"  # file of remembered digests in `output_dir`, shared by the jobs of a sweep
 PREPARED, NNUNET = "prepared", "nnunet"  # folders of prepared cases in `output_dir`
 # flag -> Hydra override
-FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry=", "--clean": "clean=0"}
+FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry=", "--clean": "clean=0",
+         "--schema": "schema=true"}  # fmt: skip
+
+Rewrite = Callable[[Sequence[str]], list[str]]  # of a command line
 
 log = logging.getLogger(__name__)
 
 
-def run_command(name: str, task: Callable[[DictConfig], object], *, limited: bool = True) -> None:
+def run_command(
+    name: str, task: Callable[[DictConfig], object], *, limited: bool = True, rewrite: Rewrite | None = None
+) -> None:
     """Compose `conf/<name>.yaml` with the overrides of the command line and call `task` with it.
 
     Bad input prints one line on standard error and exits with code 2; a programming error keeps its traceback.
@@ -54,10 +61,12 @@ def run_command(name: str, task: Callable[[DictConfig], object], *, limited: boo
         name: Name of the root config.
         task: The command.
         limited: Whether `time_limit` and `stop_file` apply; False for a command that launches jobs.
+        rewrite: Replaces arguments that mean something else in this command than in Hydra.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
-    sys.argv[1:] = _overrides(sys.argv[1:])
     try:
+        arguments = _overrides(sys.argv[1:])
+        sys.argv[1:] = with_paths_quoted(rewrite(arguments) if rewrite else arguments)
         prepare_config(_config_dir(sys.argv[1:]))
         error = _through_hydra(name, partial(run_job, task, limited=limited))
     except Exception as raised:
@@ -71,9 +80,11 @@ def run_command(name: str, task: Callable[[DictConfig], object], *, limited: boo
     sys.exit(BAD_INPUT)
 
 
-def entry_point(name: str, task: Callable[[DictConfig], object], *, limited: bool = True) -> Callable[[], None]:
+def entry_point(
+    name: str, task: Callable[[DictConfig], object], *, limited: bool = True, rewrite: Rewrite | None = None
+) -> Callable[[], None]:
     """The `main` of a command's module; arguments as in `run_command`."""
-    return partial(run_command, name, task, limited=limited)
+    return partial(run_command, name, task, limited=limited, rewrite=rewrite)
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:
@@ -243,8 +254,30 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
                 return task(cfg)
     except Exception as error:
         line = message_of(error)
-        log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
+        with nullcontext() if _has_launcher() else _only_in_files():  # `run_command` prints the error of a single job
+            log.exception("stopped: %s", line or "a programming error", exc_info=line is None)
         raise
+
+
+def _has_launcher() -> bool:
+    return not HydraConfig.initialized() or HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+@contextmanager
+def _only_in_files() -> Iterator[None]:
+    """Keep log lines of the block off the terminal."""
+    consoles = [handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler]
+    for handler in consoles:
+        handler.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        for handler in consoles:
+            handler.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
 
 
 def _prepared_settings(cfg: DictConfig) -> PreparedSettings:

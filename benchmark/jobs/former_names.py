@@ -49,7 +49,7 @@ FORMER = {
     "benchmark.sources.nnunet": "benchmark.sources.readers.nnunet",
     "benchmark.sources.pool": "benchmark.sources.pretrained",
     "benchmark.sources.state_dict": "benchmark.sources.readers.state_dict",
-    "benchmark.tracking.fetching": "benchmark.tracking.store",
+    "benchmark.tracking.fetching": "benchmark.tracking.artifacts",
     "benchmark.training.nnunet": "benchmark.training.nnunet.trainer",
     "benchmark.training.nnunet_source": "benchmark.training.nnunet.pretraining",
 }

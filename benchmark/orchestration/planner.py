@@ -1,7 +1,6 @@
 """Plans the jobs of a study: which source is paired with which target, in which order, with which keys."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +8,7 @@ from functools import cached_property
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from benchmark.data.tasks.task import class_names
 from benchmark.jobs.cli import composed
 from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, truth_keys
 
@@ -58,11 +58,12 @@ class Planner:
     @cached_property
     def pools(self) -> dict[str, list[str]]:
         """Target -> the sources of its pool."""
-        labels = {name: _classes(instantiate(node.task)) for name, node in self.sources.items()}
+        tasks = {name: instantiate(node.task) for name, node in self.sources.items()}
+        labels = {name: class_names(task.labels if task else {}) for name, task in tasks.items()}
         same = self.suite.pool == "include_same_class"
         pools = {}
         for target in self.suite.targets:
-            own = _classes(instantiate(self._compose("truth", f"target={target}").target))
+            own = class_names(instantiate(self._compose("truth", f"target={target}").target).labels)
             pools[target] = [
                 name
                 for name, node in self.sources.items()
@@ -128,9 +129,3 @@ def _training(source: DictConfig, budget: DictConfig) -> float:
     steps = budget.steps if "steps" in budget else budget.epochs * budget.iterations
     voxels = (budget.batch or 2) * math.prod(budget.patch or source.budget.patch) / (2 * 24**3)  # null: planned
     return float(steps * voxels * (0.005 + 0.0044 * source.arch.width))
-
-
-def _classes(task: object) -> set[str]:
-    """Foreground class names in one spelling, so that `Liver` and `liver ` match."""
-    labels: Mapping[int, str] = getattr(task, "labels", {})
-    return {re.sub(r"[\s_-]+", " ", name.strip().lower()) for value, name in labels.items() if value != 0}

@@ -19,7 +19,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import torch
 
-from benchmark.errors import one_line
+from benchmark.errors import with_class
 from benchmark.performance.measurement import Measurement, PerfRow, limit_threads
 
 Status: TypeAlias = Literal["passed", "failed", "skipped", "not run"]
@@ -109,7 +109,7 @@ def failures_recorded(name: str, recorder: Recorder) -> Iterator[None]:
     except ModuleNotFoundError as error:
         recorder.add(PartResult(name, "skipped", f"needs {(error.name or str(error)).partition('.')[0]}"))
     except Exception as error:
-        recorder.add(PartResult(name, "failed", f"{type(error).__name__}: {one_line(error)}"))
+        recorder.add(PartResult(name, "failed", with_class(error)))
 
 
 def _shortfalls(measured: Measurement) -> list[str]:

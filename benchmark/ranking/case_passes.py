@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -90,11 +91,41 @@ def try_window(opened: OpenedSource, stream: StreamSettings) -> None:
     doing = f"in its forward pass of one empty window of {sides(opened.window)} voxels"
     with blamed_on_source(doing, advice=_advice(model, 1)), torch.no_grad():
         logits = opened.network(views)
-    if not isinstance(logits, torch.Tensor) or logits.shape[2:] != views.shape[2:]:
+    check_logits(model, logits, tuple(views.shape))
+
+
+def check_taps(model: Model) -> None:
+    """Check that a source has layers to tap.
+
+    Raises:
+        SkipPair: It has none.
+    """
+    if not model.arch.taps:
+        raise SkipPair(f"{model.arch.name}: no layer was found that feeds its segmentation head")
+
+
+def check_weights(network: nn.Module) -> None:
+    """Check that a network's weights are finite; infinite buffers are sound.
+
+    Raises:
+        SkipPair: A weight is NaN or infinite, or a buffer is NaN.
+    """
+    weights = ((name, weight.isfinite()) for name, weight in network.named_parameters())
+    buffers = ((name, ~buffer.isnan()) for name, buffer in network.named_buffers())
+    if corrupt := next((name for name, sound in chain(weights, buffers) if not sound.all()), ""):
+        raise SkipPair(f"its weights hold NaN or inf in {corrupt}")
+
+
+def check_logits(model: Model, logits: object, window: tuple[int, ...]) -> None:
+    """Check that a network returned logits (1, z, D, H, W) for a window (1, c, D, H, W).
+
+    Raises:
+        SkipPair: It returned something else.
+    """
+    if not isinstance(logits, torch.Tensor) or logits.shape[2:] != window[2:]:
         got = str(tuple(logits.shape)) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise SkipPair(
-            f"{model.arch.name} does not return logits of its window's shape, but {got} for a window of "
-            f"{tuple(views.shape)}"
+            f"{model.arch.name} does not return logits of its window's shape, but {got} for a window of {window}"
         )
 
 

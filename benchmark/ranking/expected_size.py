@@ -46,15 +46,20 @@ class ExpectedShapes:
     ratios: tuple[float, ...]
 
     @classmethod
+    def planned(cls, preparation: Preparation, case: CheckedCase) -> "ExpectedShapes":
+        """The shapes under a preparation, without its crop, for cases with the axes of one case."""
+        named = preparation.transpose
+        if named is not None and case.shape[0] > 1:
+            named = tuple(2 - axis for axis in named)
+        return cls(preparation, named or AS_READ, (1.0, 1.0, 1.0))
+
+    @classmethod
     def of(cls, preparation: Preparation, case: CheckedCase, shape: Sequence[int]) -> "ExpectedShapes":
         """The shapes under a preparation that made a case of a known (3,) shape.
 
         The case is checked with the axes (X, Y, Z), or (1, Y, X). Voxels that are stored as prepared have them as read.
         """
-        named = preparation.transpose
-        if named is not None and case.shape[0] > 1:
-            named = tuple(2 - axis for axis in named)
-        choices = [cls(preparation, axes, (1.0, 1.0, 1.0)) for axes in (named or AS_READ, AS_READ)]
+        choices = [cls.planned(preparation, case), cls(preparation, AS_READ, (1.0, 1.0, 1.0))]
 
         def error(choice: "ExpectedShapes") -> float:
             return sum(abs(log(side / known)) for side, known in zip(choice.shape(case), shape, strict=True))

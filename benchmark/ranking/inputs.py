@@ -5,7 +5,7 @@ they are plain values, handed on as `given.task` and `given.source`.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,15 +14,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF, composed, names_in, resolved
+from benchmark.jobs.path_arguments import existing_path, exists, quoted
 
 if TYPE_CHECKING:
+    from benchmark.sources.readers.mlflow import Artifacts
     from benchmark.sources.readers.recognise import FoundSources
 
 
-def as_values(arguments: Iterable[str]) -> list[str]:
+def as_values(arguments: Iterable[str], *, names: Collection[str] = ("task", "source")) -> list[str]:
     """Command line arguments with `task=` and `source=` as plain values; `source=a,b` is a list.
 
     A path that exists is one value, whatever commas and brackets it has.
+
+    Args:
+        arguments: The arguments.
+        names: Which of the two become plain values.
 
     Example:
         >>> as_values(["task=/data/Task09_Spleen", "source=/a b/one,two", "device=cuda"])
@@ -32,11 +38,11 @@ def as_values(arguments: Iterable[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         plain = f"given.{key}={_list_of(value) if key == 'source' else _quoted(value)}"
-        values.append(plain if key in {"task", "source"} and value else argument)
+        values.append(plain if key in names and value else argument)
     return values
 
 
-def task_node(text: str | None, *, overrides: Sequence[str]) -> DictConfig:
+def task_node(text: str | None, *, overrides: Sequence[str], links: bool = False) -> DictConfig:
     """The config of the task at a path, or of that name in conf/task under overrides such as `data_dir=...`.
 
     Raises:
@@ -44,38 +50,50 @@ def task_node(text: str | None, *, overrides: Sequence[str]) -> DictConfig:
     """
     if not text:
         raise InputError(f"task must be a folder of labelled cases or one of {', '.join(names_in('task'))}, got none")
-    if not Path(text).exists() and text in names_in("task"):
+    if text in names_in("task") and not exists(text):
         return cast("DictConfig", composed("prepare", [*overrides, f"task={text}"]).task)
     from benchmark.data.tasks.opening import recognise_task
 
-    return OmegaConf.create(recognise_task(Path(text)) | {"test_share": 0.0})  # nothing is tuned: all cases are scored
+    node = recognise_task(Path(text), links=links)
+    return OmegaConf.create(node | {"test_share": 0.0})  # nothing is tuned: all cases are scored
 
 
-def source_nodes(texts: Sequence[str] | None, *, trust: bool, overrides: Sequence[str]) -> "FoundSources":
+def source_nodes(
+    texts: Sequence[str] | None, *, trust: bool, overrides: Sequence[str], artifacts: "Artifacts | None" = None
+) -> "FoundSources":
     """All sources named: files, folders of one or of many, patterns, addresses, names in conf/source or of a suite.
 
     Args:
         texts: What was named; a path that exists comes before a name.
         trust: Whether files of a source may name classes and expressions of their own.
         overrides: What else decides a named source, such as `data_dir=...`.
+        artifacts: Where the artifacts of MLflow addresses are; None: by MLflow's own setting.
 
     Raises:
         InputError: Nothing is named, a path is not there, a pattern matches nothing, or there is no source at one.
     """
     if not texts:
         raise InputError(f"source must be a folder of checkpoints, paths or names of {CONF / 'source'}, got none")
+    from benchmark.sources.readers.mlflow import DEFAULT
     from benchmark.sources.readers.recognise import FoundSources, recognise_pool
 
     known = names_in("source")
-    named = [text for text in dict.fromkeys(texts) if text in known and not _exists(text)]
+    named = [text for text in dict.fromkeys(texts) if text in known and not exists(text)]
     nodes = {text: resolved(composed("pretrain", [*overrides, f"source={text}"]).source) for text in named}
     paths = [text for text in texts if text not in named]
-    pool = recognise_pool(paths, trust=trust, taken=named) if paths else FoundSources({}, {})
+    pool = (
+        recognise_pool(paths, trust=trust, taken=named, artifacts=artifacts or DEFAULT)
+        if paths
+        else FoundSources({}, {})
+    )
     return replace(pool, nodes=nodes | pool.nodes)
 
 
 def _list_of(text: str) -> str:
-    inner = text[1:-1] if text.startswith("[") and text.endswith("]") and not _exists(text) else text
+    path = existing_path(text)
+    if path is not None:
+        return f"[{quoted(path)}]"
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     return "[" + ",".join(_quoted(part) for part in _separated(inner) if part.strip()) + "]"
 
 
@@ -84,15 +102,19 @@ def _separated(text: str) -> list[str]:
     pieces, parts = text.split(","), []
     while pieces:
         joined = (",".join(pieces[:count]) for count in range(len(pieces), 1, -1))
-        parts.append(next((path for path in joined if _exists(path)), pieces[0]))
+        parts.append(next((path for path in joined if _path_in(path)), pieces[0]))
         del pieces[: parts[-1].count(",") + 1]
     return parts
 
 
-def _exists(text: str) -> bool:
-    return os.path.exists(text.strip())  # noqa: PTH110 - Path.exists raises where a text is too long for a name
+def _path_in(text: str) -> str | None:
+    """The path that a text names, with or without the blanks around it."""
+    return existing_path(text) or existing_path(text.strip())
 
 
 def _quoted(text: str) -> str:
     bare = text.strip()
-    return bare if bare[:1] in {'"', "'"} else '"' + bare.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    path = _path_in(text)
+    if path is None and bare[:1] in {'"', "'"}:
+        return bare
+    return quoted(path or os.path.expanduser(bare))  # noqa: PTH111 - Path.expanduser raises for an unknown user

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,14 +14,12 @@ from urllib.parse import quote
 import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
 
 from benchmark.core.torch_settings import restored_settings
 from benchmark.data.prepared.cases import Cases
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.checking import CheckedCase
 from benchmark.data.tasks.task import Task
-from benchmark.errors import SkipPair
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.jobs.stage_keys import source_key
@@ -33,6 +30,8 @@ from benchmark.ranking.case_passes import (
     KILLS,
     OpenedSource,
     StreamSettings,
+    check_taps,
+    check_weights,
     pass_over,
     sides,
     try_window,
@@ -212,8 +211,7 @@ class Ranker:
             with blamed_on_source("while it was opened"):
                 model = _model(node, self.store, self.options.output)
             seconds = time.perf_counter() - start
-            if not model.arch.taps:
-                raise SkipPair(f"{model.arch.name}: no layer was found that feeds its segmentation head")
+            check_taps(model)
             with blamed_on_source("while it and a case of the target were brought together"):
                 pair = paired(model, self.target, **self.options.settings["preparation"])
                 cases = self.chosen_cases(pair.preparation).prepare([0], required=False)
@@ -222,8 +220,7 @@ class Ranker:
             with blamed_on_source("while its network was made"):
                 network = pair.model.network(device=self.options.stream.device)
             seconds += time.perf_counter() - start
-            if corrupt := _not_finite(network):
-                raise SkipPair(f"its weights hold NaN or inf in {corrupt}")
+            check_weights(network)
             opened = OpenedSource(pair, network, cases, window, seconds)
             try_window(opened, self.options.stream)
             return opened
@@ -350,13 +347,6 @@ def _model(node: DictConfig, store: Store, cache: Path) -> Model:
         return open_source(node, store, cache)
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
     return source.model(Checkpoint(network.state_dict(), {}))
-
-
-def _not_finite(network: nn.Module) -> str:
-    """The first weight that is NaN or infinite, or buffer that is NaN; empty where all are sound."""
-    weights = ((name, weight.isfinite()) for name, weight in network.named_parameters())
-    buffers = ((name, ~buffer.isnan()) for name, buffer in network.named_buffers())
-    return next((name for name, sound in chain(weights, buffers) if not sound.all()), "")
 
 
 def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, object]:

@@ -47,7 +47,7 @@ class Model:
         Raises:
             InputError: The weights do not match the architecture.
         """
-        network = self.arch.build(channels=self.channels, classes=self.classes, seed=0, device=device)
+        network = self.arch.to_fill(channels=self.channels, classes=self.classes, device=device)
         try:
             network.load_state_dict(dict(self.weights))
         except RuntimeError as error:

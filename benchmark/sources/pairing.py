@@ -9,7 +9,7 @@ from benchmark.data.preprocessing.preparation import Preparation, follow
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import SkipPair
 from benchmark.sources.model import Model
-from benchmark.sources.weights.match import shapes_of
+from benchmark.sources.networks.skeleton import shapes_of
 
 TRIED = 32  # voxels per side of the image that an adapted network is checked with
 ROUNDING = 1e-3  # of the largest logit: sums over channels in another order
@@ -40,22 +40,28 @@ def paired(model: Model, target: Task, *, intensities: str, spacing: str) -> Pai
     Raises:
         SkipPair: They cannot be paired.
     """
-    preparation = follow(model.preparation, target.preparation, intensities=intensities, spacing=spacing)
-    if model.arch.dims == 2 and preparation.transpose is None:
-        preparation = replace(preparation, transpose=(0, 1, 2))  # slices are taken along the first axis
+    preparation = preparation_of(model, target.preparation, intensities=intensities, spacing=spacing)
     flat = model.arch.dims == 3 and target.first_case(Split.TRAIN, preparation).shape[0] == 1
     model = adapted(model, channels=target.channels, flat=flat)
     return Pair(replace(model, notes=(*model.notes, *_differences(model, preparation))), preparation)
+
+
+def preparation_of(model: Model, target: Preparation, *, intensities: str, spacing: str) -> Preparation:
+    """How a target's volumes become a source's input, from the target's own preparation; settings as in `paired`."""
+    preparation = follow(model.preparation, target, intensities=intensities, spacing=spacing)
+    if model.arch.dims == 2 and preparation.transpose is None:
+        preparation = replace(preparation, transpose=(0, 1, 2))  # slices are taken along the first axis
+    return preparation
 
 
 def _differences(model: Model, preparation: Preparation) -> list[str]:
     """Notes on how the target's preparation differs from that of the source's own data."""
     own = model.preparation
     notes: list[str] = []
-    if own and own.spacing and own.spacing != preparation.spacing:
+    if own and "spacing" not in own.unknown and own.spacing and own.spacing != preparation.spacing:
         seen = _millimetres(preparation.spacing) if preparation.spacing else "as stored"
         notes.append(f"trained at {_millimetres(own.spacing)}, sees the target {seen}")
-    if own and own.normalisation != preparation.normalisation:
+    if own and "intensities" not in own.unknown and own.normalisation != preparation.normalisation:
         notes.append("intensities by the target's plan, not its own")
     return notes
 

@@ -48,6 +48,16 @@ def remembering(path: Path, *, one_job: bool = False) -> Iterator[None]:
         _memory.reset(token)
 
 
+@contextmanager
+def forgetting() -> Iterator[None]:
+    """Compute every digest during the block and write none of them: for a command that leaves no file."""
+    token = _memory.set(None)
+    try:
+        yield
+    finally:
+        _memory.reset(token)
+
+
 def remembering_path() -> Path | None:
     """The SQLite file of the block that runs; None outside of one."""
     memory = _memory.get()

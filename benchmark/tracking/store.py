@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
@@ -22,17 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.provenance import provenance, rerun_command
+from benchmark.tracking.artifacts import fetch_artifact, missing_file, quiet_mlflow
 from benchmark.tracking.locks import claimed, claims_place, forget
 from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, waiting
 from benchmark.tracking.records import Row
 from benchmark.tracking.retries import Result, patiently
 
+__all__ = ["Store", "fetch_artifact", "row_of"]  # fetch_artifact: its former place, which yamls may name
+
 PAGE = 1000  # rows per query; the limit of MLflow is 50000
-ENVIRONMENT = {
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would break the progress display
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # `patience` limits the retries
-}
 
 
 @dataclass(frozen=True)
@@ -67,9 +63,7 @@ class Store:
         Raises:
             InputError: The store cannot be opened.
         """
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        quiet_mlflow()
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its errors are reported as InputError
         lock: AbstractContextManager[object] = nullcontext()
         if self.uri.startswith("sqlite:///"):
@@ -125,6 +119,8 @@ class Store:
         return next(reversed(list(self._search(f" and tags.{tag} = '{value}'"))), None)
 
     def _search(self, condition: str) -> Iterator[Row]:
+        if missing_file(self.uri):  # a new store has no rows, and reading creates no file
+            return
         where = "attributes.status = 'FINISHED'" + condition
         ours, order = [self._experiment.experiment_id], ["attributes.start_time ASC"]
         token = None
@@ -278,21 +274,3 @@ def row_of(run: Run) -> Row:
         run=info.run_id,
         seconds=(info.end_time - info.start_time) / 1000.0 if info.end_time else math.nan,
     )
-
-
-def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
-    """Download an artifact of any run or registered model, and return its path.
-
-    Args:
-        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
-        folder: Created if missing.
-        uri: The tracking address; None for MLflow's own setting.
-
-    Raises:
-        InputError: The artifact does not exist, or the store does not answer.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=uri))
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise InputError(f"source: cannot download the artifact {path}: {one_line(error)}") from error

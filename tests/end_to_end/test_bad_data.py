@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 
 from benchmark.errors import InputError
 from benchmark.jobs.cli import message_of
-from tests.benchmark.data.conftest import SHAPE, make_msd, make_nnunet, volume, write
+from tests.benchmark.data.conftest import SHAPE, SPACING, make_msd, make_nnunet, volume, write
 
 IMAGE, LABELS = "imagesTr/spleen_0.nii.gz", "labelsTr/spleen_0.nii.gz"
 RAW_IMAGE, RAW_LABELS = "imagesTr/case_0_0000.nii.gz", "labelsTr/case_0.nii.gz"
@@ -193,7 +193,8 @@ BAD = {
         rf"{LABELS}: its shape \(9, 9, 9\) differs from its image's \(18, 22, 26\)", stored(np.ones((9, 9, 9)), LABELS)
     ),
     "another affine of the labels": Bad(
-        rf"{LABELS}: its affine differs from its image's by 2 mm",
+        rf"{LABELS}: its affine differs from its image's by 43 voxels at a corner of the volume \(at most 0\.1\): "
+        r"\[1\.5 0 0 0; 0 3 0 0; 0 0 2 0\], image \[1\.5 0 0 0; 0 1 0 0; 0 0 2 0\]",
         stored(volume(0)[1], LABELS, np.diag([1.5, 3.0, 2.0, 1.0])),
     ),
     "four axes where dataset.json has one channel": Bad(
@@ -207,6 +208,12 @@ BAD = {
         r"cannot use \S+spleen_1\.nii\.gz: the case has 3 channels, but the first training case has 1 .*",
         both(described(modality=None), stored(COLOURS, IMAGE.replace("0.nii", "1.nii"))),
     ),
+    "colours that nnU-Net's planner cannot read": Bad(
+        rf"nnU-Net cannot plan \S+{IMAGE} \(plan\.kind=nnunet\): .*; store one file per channel, or choose plan.*",
+        stored(COLOURS),
+        settings=(("plan", {"_target_": "benchmark.data.preprocessing.planning.Plan", "kind": "nnunet"}),
+                  ("test_share", 0.0)),
+    ),
     "labels in colours": Bad(
         rf"cannot use \S+{LABELS} as labels: it has 3 values per voxel \(such as colours\), .*",
         stored(COLOURS, LABELS),
@@ -218,12 +225,25 @@ BAD = {
                            stored(COMPLEX)),
     "labels of complex numbers": Bad(rf"cannot use \S+{LABELS}: voxels must be real numbers, got .*",
                                      stored(COMPLEX, LABELS)),
-    "four axes of labels": Bad(rf"{LABELS}: its shape .*3\) differs from its image's .*", stored(FOUR, LABELS)),
-    "five axes": Bad(rf"{IMAGE}: it must have 2 to 4 axes, got shape", stored(np.zeros((3, 3, 3, 1, 2), np.float32))),
+    "several layers of labels": Bad(
+        rf"cannot use \S+{LABELS} as labels: it has 3 layers \(shape \(18, 22, 26, 3\)\), expected 1 with .*",
+        stored(FOUR, LABELS),
+    ),
+    "vectors of labels": Bad(
+        rf"cannot use \S+{LABELS} as labels: it has 3 layers .*", stored(np.zeros((*SHAPE, 1, 3), np.uint8), LABELS)
+    ),
+    "five axes": Bad(
+        rf"{IMAGE}: it must have 2 to 4 axes, or 5 with one time point, got shape \(3, 3, 3, 4, 2\)",
+        stored(np.zeros((3, 3, 3, 4, 2), np.float32)),
+    ),
+    "labels that are moved by more than a tenth of a voxel": Bad(
+        rf"{LABELS}: its affine differs from its image's by 0\.11 voxels at a corner of .* \(at most 0\.1\): .*",
+        stored(volume(0)[1], LABELS, np.diag([*SPACING, 1.0]) + 0.22 * np.eye(4)[2][:, None] * np.eye(4)[3]),
+    ),
     "a spacing of zero": Bad(rf"{IMAGE}: spacing must be positive .*, got \(0\.0, 1\.0, 2\.0\) mm",
                              no_spacing),
     "a spacing of zero, NRRD": Bad(r"cannot \S+ \S+spleen_0\.nrrd.*spacing.*", nrrd(spacing="1 0 1")),
-    "a negative spacing": Bad(rf"{LABELS}: its affine differs from its image's by 3 mm", negative_spacing),
+    "a negative spacing": Bad(rf"{LABELS}: its affine differs from its image's by 35 voxels .*", negative_spacing),
     # values
     "NaN": Bad(rf"{IMAGE}: voxels must be finite, got 1 NaN or inf", stored(NAN)),
     "infinity": Bad(rf"{IMAGE}: voxels must be finite, got 1 NaN or inf", stored(INF)),
@@ -233,6 +253,9 @@ BAD = {
     ),
     "half a label": Bad(
         rf"{LABELS}: label values must .*, got 0\.5", stored(volume(0)[1].astype(np.float32) / 2, LABELS)
+    ),
+    "a label that is not whole to a thousandth": Bad(
+        rf"{LABELS}: label values must .*, got 1\.00199\d+", stored(volume(0)[1] * np.float32(1.002), LABELS)
     ),
     "a negative label": Bad(
         rf"{LABELS}: label values must .*, got -1", stored(-volume(0)[1].astype(np.int16).clip(0, 1), LABELS)
@@ -252,6 +275,23 @@ BAD = {
     "label values that are not consecutive": Bad(
         r"dataset\.json: labels must map the values 0, 1, 2, .*", described(labels={"0": "background", "5": "spleen"})
     ),
+    "names and values swapped": Bad(
+        r"dataset\.json: labels map names to values, as nnU-Net v2 .* MSD .*: write \{\"0\": \"bg\", \"1\": .*\}",
+        described(labels={"bg": 0, "spleen": 1}),
+    ),
+    "values and names swapped": Bad(
+        r"dataset\.json: labels map values to names, as MSD and nnU-Net v1 .*: write \{\"bg\": 0, \"liver\": 1\}",
+        described(labels={"0": "bg", "1": "liver"}), "nnunet",
+    ),
+    "a folder of nnU-Net v1 as one of v2": Bad(
+        r"dataset\.json must have the keys .*, missing: channel_names; a folder of nnU-Net v1 .*task=msd\)",
+        described(channel_names=None, training=[]), "nnunet",
+    ),
+    "nnU-Net v1 without a channel": Bad(
+        r"case spleen_0 must have the channels 0 \.\. 1 of dataset\.json as files such as \S+_0000\.nii\.gz, got \[0\]",
+        both(described(modality={"0": "CT", "1": "MR"}),
+             lambda folder: (folder / IMAGE).rename(folder / "imagesTr/spleen_0_0000.nii.gz")),
+    ),
     "a case without a label": Bad(
         r"dataset\.json: training must list objects with the paths image and label, got .*", entry(label=None)
     ),
@@ -266,7 +306,10 @@ BAD = {
     "an absolute path": Bad(
         r"dataset\.json: paths must stay inside the folder, got /etc/passwd", entry(label="/etc/passwd")
     ),
-    "a link that leaves the folder": Bad(r"dataset\.json: paths must stay inside the folder, got .*", linked(LABELS)),
+    "a link that leaves the folder": Bad(
+        rf"{LABELS} leads out of \S+Task09_Spleen by a symbolic link, to \S+outside\.nii\.gz; links=true allows it",
+        linked(LABELS),
+    ),
     # settings
     "a share of 1": Bad(r"test_share must be in \[0, 1\), got 1\.0", lambda folder: None,
                         settings=(("test_share", 1.0),)),
@@ -306,7 +349,7 @@ BAD = {
         described(channel_names=["CT", "MR"]), "nnunet",
     ),
     "no label file": Bad(rf"{RAW_LABELS} not found, but case_0_0000\.nii\.gz exists", gone(RAW_LABELS), "nnunet"),
-    "a linked image": Bad(r"dataset\.json: paths must stay inside the folder, got .*", linked(RAW_IMAGE), "nnunet"),
+    "a linked image": Bad(rf"{RAW_IMAGE} leads out of \S+ by a symbolic link, to .*", linked(RAW_IMAGE), "nnunet"),
     "no folder of images": Bad(
         r"folder \S+imagesTr not found", lambda folder: shutil.rmtree(folder / "imagesTr"), "nnunet"
     ),

@@ -28,6 +28,7 @@ ROWS = {
     "prepare_parallel",
     "train_memory",
     "rank_estimate",
+    "open_checkpoint",
 }
 LOADERS = ("train_crop", "train_loader", "train_loader_before", "resume_start", "train_memory")
 NO_BOUND = 1e9  # of a cost
@@ -89,6 +90,10 @@ SHRUNK = [
     "rows.rank_estimate.sources=2",
     "rows.rank_estimate.plane=[40,36]",
     "rows.rank_estimate.slices=[12,12]",
+    "rows.open_checkpoint.state_dicts.dynunet.filters=[8,8,8,8,8,8]",
+    "rows.open_checkpoint.state_dicts.swinunetr.feature_size=12",
+    "rows.open_checkpoint.nnunet.features=[4,4,4]",
+    "rows.open_checkpoint.nnunet.blocks=[1,1,1]",
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -111,6 +116,7 @@ UNBOUND = [
     "rows.job_cost.bound=1e9",
     *(f"rows.{name}.bound=0" for name in (*LOADERS[:3], "prepare_parallel")),
     *(f"rows.{name}.bound=1e9" for name in ("resume_start", "job_start", "train_memory", "rank_estimate")),
+    "rows.open_checkpoint.bound=1e9",
     "rows.rank_estimate.lowest=0",
 ]
 

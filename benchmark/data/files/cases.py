@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmark.data.files.alignment import VoxelGrid, check_layers, header_offset
 from benchmark.data.files.description import Labelling
 from benchmark.data.files.positions import ClassPositions, class_positions
 from benchmark.data.files.read_image import Stored, read, sidecars
@@ -20,7 +21,7 @@ from benchmark.errors import CaseError, InputError
 from benchmark.storage.digest import file_digest, value_digest
 from benchmark.storage.digest_memory import remembered
 
-AFFINE_TOLERANCE = 1e-3  # mm; headers store float32, and writers round differently
+ROUNDED = 1e-3  # distance from a whole number within which a label is rounded; programs that resample leave 0.99999994
 
 Box: TypeAlias = tuple[slice, ...]  # (3,) slices of a volume, with start and stop inside it
 
@@ -76,12 +77,15 @@ class Case:
         image: (c, D, H, W) float32, normalised intensities.
         labels: (D, H, W) uint8, 0 is background, 1 .. k-1 are the classes, IGNORED (255) is not annotated.
         spacing: (3,) mm, in the array's axis order.
+        header_offset: How far apart the headers of image and labels place the volume, in voxels; only known for a case
+            that was read from its files.
     """
 
     name: str
     image: Tensor
     labels: Tensor
     spacing: tuple[float, ...]
+    header_offset: float = 0.0
 
     @property
     def nbytes(self) -> int:
@@ -177,13 +181,13 @@ def read_case(
         InputError: The preparation does not suit the case.
     """
     with of_case():
-        volume = _read_volume(files, labelling, limit_gib)
+        volume, offset = _read_volume(files, labelling, limit_gib)
         if len(volume.image) != channels:
             raise InputError(f"cannot use {files.images[0]}: the case has {len(volume.image)} channels, but "
                              f"{stated} {channels} (each colour of an RGB image is a channel)")  # fmt: skip
     done = preparation(volume)
     image = torch.from_numpy(np.ascontiguousarray(done.image))
-    return Case(files.name, image, torch.from_numpy(labelling(done.labels)), done.spacing)
+    return Case(files.name, image, torch.from_numpy(labelling(done.labels)), done.spacing, offset)
 
 
 @of_case()
@@ -196,28 +200,35 @@ def count_channels(files: CaseFiles, *, limit_gib: float) -> int:
     return sum(len(read(path, limit_gib=limit_gib).values) for path in files.images)
 
 
-def _read_volume(files: CaseFiles, labelling: Labelling, limit_gib: float) -> Volume:
+def _read_volume(files: CaseFiles, labelling: Labelling, limit_gib: float) -> tuple[Volume, float]:
+    """The volume of a case on the stored grid, and the largest offset of its headers, in voxels."""
     images = [read(path, limit_gib=limit_gib) for path in files.images]
     labels = read(files.labels, limit_gib=limit_gib)
-    if len(labels.shape) <= 3 and len(labels.values) > 1:
-        raise InputError(f"cannot use {files.labels} as labels: it has {len(labels.values)} values per voxel (such as "
-                         "colours), expected 1 (the class)")  # fmt: skip
+    check_layers(files.labels, len(labels.values), labels.shape)
+    offset = max(header_offset(files.labels, _grid(labels), _grid(image)) for image in images)
     for path, image in zip(files.images, images, strict=True):
-        _check_grid(files.labels, labels, image)
         with np.errstate(over="ignore"):
             finite = np.isfinite(image.values.astype(np.float32))
         if not finite.all():
             raise InputError(f"cannot use {path}: voxels must be finite, got {int((~finite).sum())} NaN or inf")
     values = np.concatenate([image.values for image in images], dtype=np.float32, casting="unsafe")
-    labelling.check(labels.values, files.labels)
-    return Volume(values, labels.values[0].astype(np.int16), images[0].spacing)
+    classes = _rounded(labels.values[0])
+    labelling.check(classes, files.labels)
+    return Volume(values, classes.astype(np.int16), images[0].spacing), offset
 
 
-def _check_grid(path: Path, labels: Stored, image: Stored) -> None:
-    if len(labels.shape) > 3 or len(labels.values) != 1 or image.values.shape[1:] != labels.values.shape[1:]:
-        raise InputError(f"cannot use {path}: its shape {labels.shape} differs from its image's {image.shape[:3]}")
-    if image.affine is None or labels.affine is None:
-        return
-    if not np.allclose(image.affine, labels.affine, atol=AFFINE_TOLERANCE):
-        difference = np.abs(image.affine - labels.affine).max()
-        raise InputError(f"cannot use {path}: its affine differs from its image's by {difference:.3g} mm")
+def _grid(stored: Stored) -> VoxelGrid:
+    return VoxelGrid(stored.values.shape[:0:-1], stored.affine)
+
+
+def _rounded(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels that are almost whole as whole numbers; others as they are.
+
+    Example:
+        >>> _rounded(np.array([0.99999994, 2.0009, 0.5])).tolist()
+        [1.0, 2.0, 0.5]
+    """
+    if labels.dtype.kind != "f":
+        return labels
+    whole = np.rint(labels)
+    return np.where(np.abs(labels - whole) <= ROUNDED, whole, labels)

@@ -1,5 +1,7 @@
 """What a data set's dataset.json says: its content, the paths that it lists, and the classes of stored label values."""
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.core.labels import IGNORED
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.storage.files import read_json
 
 Description: TypeAlias = dict[str, Any]  # the content of dataset.json
@@ -29,17 +31,28 @@ def read_description(folder: str | Path) -> Description:
     return description
 
 
-def inside(folder: str | Path, path: str | Path) -> Path:
-    """The resolved path of a file within a folder.
+def inside(folder: str | Path, path: str | Path, *, links: bool = False) -> Path:
+    """The absolute path of a file within a folder; a link keeps its own name, whose ending says how it is read.
+
+    Args:
+        folder: The folder.
+        path: A path in it.
+        links: Whether symbolic links may lead out of the folder.
 
     Raises:
-        InputError: The path, with links followed, leads outside the folder.
+        InputError: The path leads out of the folder, or a link does and `links` is False.
     """
     root = Path(folder).resolve()
-    resolved = (root / path).resolve()
-    if not resolved.is_relative_to(root):
+    place = Path(os.path.normpath(root / path))
+    if not place.is_relative_to(root):
         raise InputError(f"{folder}/dataset.json: paths must stay inside the folder, got {path}")
-    return resolved
+    try:
+        resolved = place.resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle
+        raise InputError(f"cannot read {place}: {one_line(error)}") from error
+    if not links and not resolved.is_relative_to(root):
+        raise InputError(f"{place} leads out of {folder} by a symbolic link, to {resolved}; links=true allows it")
+    return place
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,7 @@ class Labelling:
         """
         if unknown := sorted(set(np.unique(stored).tolist()) - set(self.classes)):
             raise InputError(f"cannot use {path}: label values must be in dataset.json {sorted(self.classes)}, "
-                             f"got {unknown[0]:g}")  # fmt: skip
+                             f"got {unknown[0]:.9g}")  # fmt: skip
 
     def __call__(self, stored: NDArray[np.int16]) -> NDArray[np.uint8]:
         """Map stored values, all of them in `classes`, to classes."""
@@ -74,6 +87,18 @@ class Labelling:
         for value, index in self.classes.items():
             table[value] = index
         return table[stored]
+
+
+def is_named_first(labels: object) -> bool:
+    """Whether labels map names to values, as in nnU-Net v2, and not values to names, as in MSD and nnU-Net v1.
+
+    Example:
+        >>> is_named_first({"background": 0, "liver": 1}), is_named_first({"0": "background", "1": "liver"})
+        (True, False)
+    """
+    if not isinstance(labels, dict) or not labels:
+        return False
+    return all(isinstance(value, int) and not str(name).isdigit() for name, value in labels.items())
 
 
 def plain_labelling(labels: Mapping[str, str]) -> Labelling:
@@ -100,6 +125,10 @@ def nnunet_labelling(description: Description) -> Labelling:
     labels = description.get("labels")
     if not isinstance(labels, dict):
         raise InputError(f"dataset.json: labels must map names to values, got {labels}")
+    if labels and all(str(key).isdigit() and not str(name).isdigit() for key, name in labels.items()):
+        turned = json.dumps({str(name): int(value) for value, name in labels.items()})
+        raise InputError("dataset.json: labels map values to names, as MSD and nnU-Net v1 have them; nnU-Net v2 maps "
+                         f"names to values: write {turned}")  # fmt: skip
     try:
         manager = LabelManager(labels, description.get("regions_class_order"))
         values = [int(value) for value in manager.all_labels]

@@ -1,5 +1,6 @@
 """Normalisation of intensities: by one rule, or by nnU-Net's classes (Isensee et al., Nature Methods 2021)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,11 @@ class Scheme:
             raise InputError(f"plans: normalization_schemes must be one of {', '.join(SCHEMES)}, got {self.name}")
         if self.name == "CTNormalization" and None in (self.mean, self.std, self.low, self.high):
             raise InputError("plans: CTNormalization needs the foreground's mean, std and percentiles")
+        numbers = [value for value in (self.mean, self.std, self.low, self.high) if value is not None]
+        if self.name == "CTNormalization" and not all(map(math.isfinite, numbers)):
+            raise InputError(f"plans: CTNormalization needs finite numbers, got {numbers}")
+        if self.name == "CTNormalization" and (numbers[1] < 0 or numbers[2] > numbers[3]):
+            raise InputError(f"plans: CTNormalization needs std >= 0 and low <= high, got {numbers}")
 
     def __call__(self, channel: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
         """Normalise a channel, (D, H, W) float32; as in nnU-Net, some schemes change it in place.
@@ -105,14 +111,19 @@ class ChannelSchemes:
         """Whether a scheme needs the nonzero region."""
         return any(scheme.masked for scheme in self.schemes)
 
-    def __call__(self, image: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Normalise an image (c, D, H, W) float32; `outside` as in `Scheme`.
+    def of_channels(self, channels: int) -> tuple[Scheme, ...]:
+        """The scheme of each channel.
 
         Raises:
             SkipPair: The number of channels differs from that of schemes, and the schemes differ from each other.
         """
-        schemes = self.schemes if len(self.schemes) == len(image) else tuple(dict.fromkeys(self.schemes)) * len(image)
-        if len(schemes) != len(image):
+        schemes = self.schemes if len(self.schemes) == channels else tuple(dict.fromkeys(self.schemes)) * channels
+        if len(schemes) != channels:
             raise SkipPair(f"the plan normalises {len(self.schemes)} channels in different ways, "
-                           f"but the task has {len(image)} channels")  # fmt: skip
+                           f"but the task has {channels} channels")  # fmt: skip
+        return schemes
+
+    def __call__(self, image: NDArray[np.float32], outside: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Normalise an image (c, D, H, W) float32; `outside` as in `Scheme`, errors as in `of_channels`."""
+        schemes = self.of_channels(len(image))
         return np.stack([scheme(channel, outside) for scheme, channel in zip(schemes, image, strict=True)])

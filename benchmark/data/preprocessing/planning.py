@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from filelock import FileLock
 
 from benchmark.data.files.cases import CaseFiles
 from benchmark.data.files.description import NnunetLabels
+from benchmark.data.files.read_image import has_vectors
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line
@@ -117,6 +119,10 @@ def _plan(training: RawDataset, place: Path) -> bytes:
     folders = {name: place / name for name in FOLDERS}
     raw = folders["raw"] / NAME
     raw.mkdir(parents=True)
+    for image in (path for case in training.files for path in case.images):
+        if has_vectors(image):
+            raise InputError(f"nnU-Net cannot plan {image} (plan.kind=nnunet): its reader takes vectors and colours "
+                             "for slices; store one file per channel, or choose plan.kind=zscore")  # fmt: skip
     training.write(raw)
     output = io.StringIO()
     try:
@@ -205,7 +211,7 @@ def preparation_from_plans(plans: Plans, configuration: str) -> Preparation:
         InputError: The plans lack the configuration or a key, or name code that is not nnU-Net's own.
     """
     try:
-        chosen = _configuration(plans, configuration)
+        chosen = resolved_configuration(plans, configuration)
         statistics = next(plans[key] for key in STATISTICS if key in plans)
         named = zip(chosen["normalization_schemes"], chosen["use_mask_for_norm"], strict=True)
         schemes = [_scheme(name, masked, statistics.get(str(c), {})) for c, (name, masked) in enumerate(named)]
@@ -240,13 +246,23 @@ def read_plans(path: Path) -> Plans:
     return plans
 
 
-def _configuration(plans: Plans, name: str) -> Plans:
-    """A configuration with its inherited settings, as nnU-Net's plans manager resolves them."""
+def resolved_configuration(plans: Plans, name: str) -> Plans:
+    """A configuration with its inherited settings, and its architecture for plans before nnU-Net 2.4.
+
+    Raises:
+        InputError: The plans lack the configuration.
+        KeyError, TypeError, ValueError, RuntimeError: A setting is missing or of the wrong type.
+    """
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    if name not in plans["configurations"]:
-        raise InputError(f"plans: configuration must be one of {', '.join(plans['configurations'])}, got {name}")
-    return cast("Plans", PlansManager(dict(plans)).get_configuration(name).configuration)
+    configurations = plans["configurations"]
+    if not isinstance(configurations, dict):
+        raise TypeError(f"configurations must be a JSON object, got {type(configurations).__name__}")
+    if name not in configurations:
+        raise InputError(f"plans: configuration must be one of {', '.join(configurations)}, got {name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of plans before nnU-Net 2.4, which are supported
+        return cast("Plans", PlansManager(dict(plans)).get_configuration(name).configuration)
 
 
 def _scheme(name: str, masked: bool, statistics: Mapping[str, float]) -> Scheme:

@@ -1,6 +1,7 @@
 """Prepare a stored volume for a network: intensities and spacing, by the plan of the target or of the source."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -60,15 +61,26 @@ class Resampling:
             if name not in FUNCTIONS:
                 raise InputError(f"plans: resampling_fn must be one of {', '.join(FUNCTIONS)}, got {name}")
 
+    def new_shape(
+        self, shape: tuple[int, ...], old: tuple[float, ...], new: tuple[float, ...]
+    ) -> NDArray[np.signedinteger]:
+        """The (3,) shape that a volume of (3,) voxels has after resampling; spacings as in `__call__`.
+
+        Raises:
+            InputError: An axis would have no voxel left.
+        """
+        from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
+
+        resampled = np.asarray(compute_new_shape(shape, old, new))
+        if (resampled < 1).any():
+            raise InputError(f"spacing must leave a voxel along each axis of {shape}, got {old} to {new} mm")
+        return resampled
+
     def __call__(
         self, image: NDArray[np.float32], labels: NDArray[np.int16], old: tuple[float, ...], new: tuple[float, ...]
     ) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
         """Resample an image (c, D, H, W) and its labels (D, H, W) from the `old` spacing, (3,) mm, to the `new`."""
-        from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
-
-        shape = compute_new_shape(image.shape[1:], old, new)
-        if (shape < 1).any():
-            raise InputError(f"spacing must leave a voxel along each axis of {image.shape[1:]}, got {old} to {new} mm")
+        shape = self.new_shape(image.shape[1:], old, new)
         moved = _resampler(self.image, self.image_settings)(image, shape, old, new)
         classes = _resampler(self.labels, self.labels_settings)(labels[None], shape, old, new)
         return np.asarray(moved, dtype=np.float32), np.asarray(classes[0], dtype=np.int16)
@@ -85,6 +97,7 @@ class Preparation:
         transpose: Axes of (Z, Y, X) in the network's order; None: (X, Y, Z), and (1, Y, X) for a volume of one slice.
         crop: Whether volumes are cropped to the box of their nonzero voxels.
         resampling: How volumes are resampled.
+        unknown: Parts of a source's preparation that are not known and follow the target's: "intensities", "spacing".
     """
 
     normalisation: Normalisation | ChannelSchemes = field(default_factory=Normalisation)
@@ -92,6 +105,13 @@ class Preparation:
     transpose: tuple[int, ...] | None = None
     crop: bool = False
     resampling: Resampling = field(default_factory=Resampling)
+    unknown: tuple[str, ...] = field(default=(), repr=False)  # not in keys: never part of what cases are prepared with
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not all(0 < mm < math.inf for mm in self.spacing):
+            raise InputError(f"spacing must be positive numbers of mm, got {list(self.spacing)}")
+        if self.transpose is not None and sorted(self.transpose) != [0, 1, 2]:
+            raise InputError(f"transpose must be an order of the axes 0, 1, 2, got {list(self.transpose)}")
 
     def __call__(self, volume: Volume) -> Volume:
         """Transpose a volume to the network's axes, crop, normalise and resample it."""
@@ -117,7 +137,7 @@ def follow(
     """The preparation of a pair: intensities by one plan; axes, crop and spacing by the same or the other plan.
 
     Args:
-        source: The source's own preparation; None if unknown, and the target's is used.
+        source: The source's own preparation; None if unknown, and the target's is used, as for each unknown part.
         target: The target's own preparation.
         intensities: Whose: "source" or "target".
         spacing: Whose axes, crop and spacing: "source" or "target".
@@ -125,9 +145,35 @@ def follow(
     for name, choice in (("intensities", intensities), ("spacing", spacing)):
         if choice not in FOLLOW:
             raise InputError(f"preparation.{name} must be one of {', '.join(FOLLOW)}, got {choice}")
-    known = source or target
-    by_intensities, by_spacing = (known if choice == "source" else target for choice in (intensities, spacing))
-    return replace(by_spacing, normalisation=by_intensities.normalisation)
+    by_intensities, by_spacing = (
+        source if choice == "source" and source and part not in source.unknown else target
+        for part, choice in (("intensities", intensities), ("spacing", spacing))
+    )
+    return replace(by_spacing, normalisation=by_intensities.normalisation, unknown=())
+
+
+def in_network_axes(
+    spacing: Sequence[float], *, dims: int = 3, transpose: Sequence[int] | None = None
+) -> tuple[tuple[float, ...], tuple[int, ...] | None]:
+    """A spacing along the stored axes X, Y, Z in the order of a network's axes, and these axes.
+
+    Args:
+        spacing: (3,) mm along X, Y, Z; (2,) mm along X, Y for slices.
+        dims: 3, or 2 for a network that sees slices.
+        transpose: Axes of (Z, Y, X) in the network's order; None: as `Preparation` has them by default.
+
+    Returns:
+        `spacing` and `transpose` of a `Preparation`.
+
+    Example:
+        >>> in_network_axes((0.8, 0.8, 2.0)), in_network_axes((0.8, 0.7), dims=2)
+        (((0.8, 0.8, 2.0), None), ((0.7, 0.8), (0, 1, 2)))
+    """
+    axes = transpose or ((0, 1, 2) if dims == 2 else None)
+    if axes is None:
+        return tuple(map(float, spacing)), None
+    stored = (*[None] * (3 - len(spacing)), *map(float, reversed(spacing)))
+    return tuple(mm for axis in axes if (mm := stored[axis]) is not None), tuple(axes)
 
 
 def settings(arguments: Mapping[str, object]) -> Settings:

@@ -32,12 +32,14 @@ class CheckedCase:
         shape: (D, H, W) voxels.
         spacing: (3,) mm.
         marked: Hexadecimal bits of `blocks`.
+        header_offset: How far apart the headers of image and labels place the volume, in voxels.
     """
 
     counts: Mapping[int, int]
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     marked: str
+    header_offset: float = 0.0
 
     @classmethod
     def of(cls, case: Case) -> "CheckedCase":
@@ -56,7 +58,9 @@ class CheckedCase:
         marked = foreground(labels).numpy()
         for axis, side in enumerate(marked.shape):
             marked = np.logical_or.reduceat(marked, range(0, side, BLOCK), axis=axis)
-        return cls(counts, tuple(labels.shape), tuple(case.spacing), np.packbits(marked).tobytes().hex())
+        return cls(
+            counts, tuple(labels.shape), tuple(case.spacing), np.packbits(marked).tobytes().hex(), case.header_offset
+        )
 
     @classmethod
     def read(cls, text: str) -> "CheckedCase | None":
@@ -65,7 +69,7 @@ class CheckedCase:
             values = json.loads(text)
             counts = {int(label): int(count) for label, count in values["counts"].items()}
             shape, spacing = tuple(map(int, values["shape"])), tuple(map(float, values["spacing"]))
-            checked = cls(counts, shape, spacing, str(values["marked"]))
+            checked = cls(counts, shape, spacing, str(values["marked"]), float(values.get("header_offset", 0.0)))
             _ = checked.blocks
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
@@ -128,6 +132,23 @@ def check_cases(task: Task, split: str, *, folder: Path, count: int | None = Non
     if listed and not any(case.classes for case in checked.values()):
         raise InputError(f"{task.folder}: split {split} has no foreground voxel in any case")
     return checked
+
+
+def header_note(checked: Mapping[str, CheckedCase]) -> str | None:
+    """One line for all cases whose image and labels have somewhat different headers; None if there are none.
+
+    Example:
+        >>> cases = {name: CheckedCase({1: 5}, (3, 3, 3), (1.0, 1.0, 1.0), "", offset) for name, offset in
+        ...          {"a": 0.0, "b": 0.05, "c": 0.02}.items()}
+        >>> header_note(cases).partition(" in ")[2]
+        "2 of 3 cases, such as b; the image's is used"
+    """
+    offsets = {name: case.header_offset for name, case in checked.items() if case.header_offset}
+    if not offsets:
+        return None
+    largest = max(offsets, key=lambda name: offsets[name])
+    return (f"the headers of image and labels differ by up to {offsets[largest]:g} voxels at a corner in "
+            f"{len(offsets)} of {len(checked)} cases, such as {largest}; the image's is used")  # fmt: skip
 
 
 def _check(task: Task, files: CaseFiles, folder: Path) -> CheckedCase:

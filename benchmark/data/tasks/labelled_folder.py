@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.files.description import NnunetLabels
+from benchmark.data.files.description import NnunetLabels, inside
 from benchmark.data.files.read_image import LIMIT_GIB, ending
 from benchmark.data.preprocessing.planning import Plan, RawDataset
 from benchmark.data.preprocessing.preparation import Preparation
@@ -27,6 +27,7 @@ class OwnTask(Task):
         labelled: Largest number of cases for training and scoring; None: all.
         fold: A fold of the folder's splits_final.json, used instead of a seeded split.
         seed: Seed of the split.
+        links: Whether symbolic links in the folder may lead out of it.
         splits: Split -> its name in errors.
     """
 
@@ -37,6 +38,7 @@ class OwnTask(Task):
     fold: int | None = None
     seed: int = 0
     limit_gib: float = LIMIT_GIB
+    links: bool = False
     splits: dict[str, str] = field(init=False, default_factory=lambda: {Split.TRAIN: "training", Split.TEST: "test"})
 
     def __post_init__(self) -> None:
@@ -54,6 +56,10 @@ class OwnTask(Task):
     def files(self, split: str) -> list[CaseFiles]:
         """The files of the cases of a split, in order."""
         return self._parted[split]
+
+    def _inside(self, path: str | Path) -> Path:
+        """The absolute path of a file in the folder; errors as in `inside`."""
+        return inside(self.folder, path, links=self.links)
 
     @cached_property
     def _parted(self) -> dict[str, list[CaseFiles]]:

@@ -62,7 +62,7 @@ class MsdTask(PlannedTask):
 
     def labelled_cases(self) -> list[CaseFiles]:
         """The cases of `training`, without the hidden files that macOS adds."""
-        pairs = listed_pairs(self.folder, self.description, "training")
+        pairs = listed_pairs(self.folder, self.description, "training", links=self.links)
         return [case for case in pairs if not case.name.startswith(".")]
 
 

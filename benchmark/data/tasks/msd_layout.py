@@ -5,6 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import nibabel as nib
@@ -12,8 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.files.cases import CaseFiles
-from benchmark.data.files.description import Description, Labelling, inside, plain_labelling, read_description
-from benchmark.data.files.read_image import stem
+from benchmark.data.files.description import (
+    Description,
+    Labelling,
+    inside,
+    is_named_first,
+    plain_labelling,
+    read_description,
+)
+from benchmark.data.files.read_image import ending, stem
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
@@ -133,17 +141,27 @@ def read_msd_description(folder: Path) -> Description:
     if "labels" not in description or "training" not in description:
         raise InputError(f"{path} must have the keys labels and training, got {sorted(description)}")
     labels = description["labels"]
+    if is_named_first(labels):
+        turned = json.dumps({str(value): name for name, value in labels.items()})
+        raise InputError(f"{path}: labels map names to values, as nnU-Net v2 has them; MSD maps values to names: "
+                         f"write {turned}")  # fmt: skip
     if not isinstance(labels, dict) or set(labels) != {str(value) for value in range(max(1, len(labels)))}:
         raise InputError(f"{path}: labels must map the values 0, 1, 2, ... to names, 0 the background, got {labels}")
     return description
 
 
-def listed_pairs(folder: str | Path, description: Description, key: str) -> list[CaseFiles]:
+def listed_pairs(folder: str | Path, description: Description, key: str, *, links: bool = False) -> list[CaseFiles]:
     """The files that a key of dataset.json lists.
 
+    nnU-Net v1 lists `case.nii.gz` and stores its channels as `case_0000.nii.gz`, `case_0001.nii.gz`, ...; these are
+    read if the listed file does not exist.
+
     Raises:
-        InputError: An entry is not a pair of image and label, or a path leads outside the folder.
+        InputError: An entry is not a pair of image and label, a path leads outside the folder (by a symbolic link only
+            if `links` is False), or a case of nnU-Net v1 lacks a channel.
     """
+    modality = description.get("modality")
+    channels = len(modality) if isinstance(modality, dict) else 0
     entries = description.get(key, [])
     cases = []
     for entry in entries if isinstance(entries, list) else [entries]:
@@ -151,9 +169,34 @@ def listed_pairs(folder: str | Path, description: Description, key: str) -> list
         if not all(isinstance(path, str) for path in paths):
             raise InputError(f"{folder}/dataset.json: {key} must list objects with the paths image and label, "
                              f"got {entry}")  # fmt: skip
-        image, labels = (inside(folder, str(path)) for path in paths)
-        cases.append(CaseFiles(stem(image), (image,), labels))
+        image, labels = (inside(folder, str(path), links=links) for path in paths)
+        images = (image,) if image.is_file() else _channel_files(image, channels) or (image,)
+        if images != (image,):
+            images = tuple(inside(folder, path, links=links) for path in images)
+        cases.append(CaseFiles(stem(image), images, labels))
     return cases
+
+
+def _channel_files(image: Path, channels: int) -> tuple[Path, ...]:
+    """The files of a case in nnU-Net v1's layout; none if there are none.
+
+    Args:
+        image: The path that dataset.json lists.
+        channels: The number of channels that dataset.json states; 0 if it states none.
+
+    Raises:
+        InputError: The channels are not those stated.
+    """
+
+    def numbered(channel: int) -> Path:
+        return image.with_name(f"{stem(image)}_{channel:04d}{ending(image)}")
+
+    first = next(channel for channel in count() if not numbered(channel).is_file())  # that does not exist
+    present = [channel for channel in range(max(channels, first)) if numbered(channel).is_file()]
+    if present and present != list(range(channels or first)):
+        raise InputError(f"case {stem(image)} must have the channels 0 .. {channels - 1} of dataset.json as files such "
+                         f"as {numbered(0)}, got {present}")  # fmt: skip
+    return tuple(map(numbered, present))
 
 
 def write_nifti(array: NDArray[np.generic], path: Path, *, spacing: float) -> None:

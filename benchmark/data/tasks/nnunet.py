@@ -89,8 +89,8 @@ class NnunetTask(DescribedTask, PlannedTask):
             images = entry.get("images") if isinstance(entry, dict) else None
             if not isinstance(images, list) or not isinstance(entry.get("label"), str):
                 raise InputError(f"{self.folder}/dataset.json: dataset must map names to images and label, got {entry}")
-            paths = tuple(inside(self.folder, str(path)) for path in images)
-            cases.append(CaseFiles(str(name), paths, inside(self.folder, entry["label"])))
+            paths = tuple(self._inside(str(path)) for path in images)
+            cases.append(CaseFiles(str(name), paths, self._inside(entry["label"])))
         return cases
 
     def _from_folders(self, part: str) -> list[CaseFiles]:
@@ -105,7 +105,7 @@ class NnunetTask(DescribedTask, PlannedTask):
             raise InputError(f"{folder} must contain files NAME_0000{last}, got {paths[0].name}")
         channels: dict[str, dict[int, Path]] = {}
         for path, match in matches:
-            channels.setdefault(match["name"], {})[int(match["channel"])] = inside(root, path.relative_to(root))
+            channels.setdefault(match["name"], {})[int(match["channel"])] = self._inside(path.relative_to(root))
         return [self._case(name, files, root / f"labels{part}", last) for name, files in channels.items()]
 
     def _case(self, name: str, files: dict[int, Path], labels: Path, last: str) -> CaseFiles:
@@ -117,8 +117,8 @@ class NnunetTask(DescribedTask, PlannedTask):
         path = labels / f"{name}{last}"
         if not path.is_file():
             raise InputError(f"{path} not found, but {files[min(files)].name} exists")
-        root = Path(self.folder)
-        return CaseFiles(name, tuple(files[channel] for channel in sorted(files)), inside(root, path.relative_to(root)))
+        images = tuple(files[channel] for channel in sorted(files))
+        return CaseFiles(name, images, self._inside(path.relative_to(self.folder)))
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,13 @@ class PreprocessedTask(DescribedTask):
     @of_case()
     def _read(self, files: CaseFiles) -> Case:
         image, labels = _array(files.images[0]), _array(files.labels)
-        if image.ndim != 4 or labels.shape != (1, *image.shape[1:]):
+        for path, array in ((files.images[0], image), (files.labels, labels)):
+            if array.ndim != 4:
+                raise InputError(f"cannot use {path}: it must have 4 axes, the channels first, got shape {array.shape}")
+        if len(labels) != 1:
+            raise InputError(f"cannot use {files.labels} as labels: it has {len(labels)} layers (shape "
+                             f"{labels.shape}), expected 1 with the class of each voxel")  # fmt: skip
+        if labels.shape[1:] != image.shape[1:]:
             raise InputError(f"cannot use {files.labels}: its shape {labels.shape[1:]} differs from its image's "
                              f"{image.shape[1:]}")  # fmt: skip
         if len(image) != self.stated_channels:
@@ -192,7 +198,8 @@ def read_nnunet_description(folder: Path) -> Description:
     """
     path, description = folder / "dataset.json", read_description(folder)
     if missing := [key for key in REQUIRED if key not in description]:
-        raise InputError(f"{path} must have the keys {', '.join(REQUIRED)}, missing: {', '.join(missing)}")
+        hint = "; a folder of nnU-Net v1 is read like one of MSD (task=msd)" if "training" in description else ""
+        raise InputError(f"{path} must have the keys {', '.join(REQUIRED)}, missing: {', '.join(missing)}{hint}")
     names, last = description["channel_names"], description["file_ending"]
     if not isinstance(names, dict) or set(names) != {str(channel) for channel in range(max(1, len(names)))}:
         raise InputError(f"{path}: channel_names must map the channels 0, 1, ... to names, got {names}")

@@ -34,8 +34,12 @@ def make(task: Task, data_dir: Path, code: str) -> bool:
         return task.prepare(data_dir / "packages", code=code)
 
 
-def recognise_task(path: Path) -> dict[str, object]:
-    """The config node of the task in a folder, with every setting at its default.
+def recognise_task(path: Path, *, links: bool = False) -> dict[str, object]:
+    """The config node of the task in a folder, with every other setting at its default.
+
+    Args:
+        path: The folder.
+        links: Whether symbolic links in the folder may lead out of it.
 
     Raises:
         InputError: The folder has no dataset.json in the layout of MSD or of nnU-Net's raw or preprocessed data.
@@ -43,7 +47,7 @@ def recognise_task(path: Path) -> dict[str, object]:
     if not path.is_dir():
         raise InputError(f"task {path} not found: it must be a folder with dataset.json")
     description = read_description(path)
-    node: dict[str, object] = {"_convert_": "all", "folder": str(path)}
+    node: dict[str, object] = {"_convert_": "all", "folder": str(path)} | ({"links": True} if links else {})
     planned = node | {"plan": {"_target_": "benchmark.data.preprocessing.planning.Plan", "kind": "zscore"}}
     if "channel_names" in description:
         # nnU-Net's default plans first

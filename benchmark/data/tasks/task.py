@@ -1,7 +1,8 @@
 """The base class of tasks: labelled data sets whose cases are files in a folder."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from functools import cached_property, partial
@@ -27,6 +28,16 @@ class Split(StrEnum):
     EXTERNAL = "external"  # test cases of another patient
     SOURCE_TRAIN = "source_train"
     SOURCE_VALIDATION = "source_validation"
+
+
+def class_names(labels: Mapping[int, str]) -> set[str]:
+    """The names of foreground classes in one spelling, so that `Liver` and `liver ` are the same class.
+
+    Example:
+        >>> sorted(class_names({0: "background", 1: "Left_Kidney ", 2: "liver"}))
+        ['left kidney', 'liver']
+    """
+    return {re.sub(r"[\s_-]+", " ", name.strip().lower()) for value, name in labels.items() if value != 0}
 
 
 class Task(ABC):

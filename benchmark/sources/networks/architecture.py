@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import InputError
+from benchmark.sources.networks.skeleton import initial, is_skeleton, to_fill
 
 Triple = tuple[int, int, int]
 
@@ -53,7 +54,26 @@ class Architecture:
         Raises:
             InputError: A tap, decoder or head name is not a module of the network.
         """
-        network = initial(self.network, channels=channels, classes=classes, seed=seed)
+        return self._arranged(initial(self.network, channels=channels, classes=classes, seed=seed).to(device))
+
+    def to_fill(self, *, channels: int, classes: int, device: str = "cpu") -> nn.Module:
+        """Build the network as `build` does, for weights and buffers that are all replaced next: none is drawn.
+
+        Raises:
+            InputError: As for `build`.
+        """
+        network = self._arranged(to_fill(self.network, channels=channels, classes=classes))
+        if not is_skeleton(network):
+            return network.to(device)
+        empty = {
+            name: torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
+            for name, tensor in network.state_dict().items()
+        }  # `to_empty` would not keep the strides of axes of length 1, which decide on the layout of the maps
+        network.load_state_dict(empty, assign=True)
+        return network
+
+    def _arranged(self, network: nn.Module) -> nn.Module:
+        """Check the names, add the hooks of a 2D network, and convert the weights to channels-last."""
         modules = dict(network.named_modules())
         for name in (*self.taps, *self.decoder, *self.last, *self.head):
             if name not in modules:
@@ -62,7 +82,7 @@ class Architecture:
             network.register_forward_pre_hook(_to_slices)
             network.register_forward_hook(_to_volumes)
         layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
-        return network.to(device).to(memory_format=layout)  # type: ignore[call-overload, no-any-return]  # torch's stubs
+        return network.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]  # torch's stubs
 
     def bare(self, *, channels: int, classes: int) -> nn.Module:
         """Build the network without hooks; it takes slices if `dims` is 2."""
@@ -85,28 +105,19 @@ class Architecture:
         return _triple([max(-(-side // step), self.least) * step for side, step in zip(sides, steps, strict=True)])
 
 
-def initial(network: Callable[..., object], *, channels: int, classes: int, seed: int) -> nn.Module:
-    """Build a network with initial weights drawn from `seed` only; torch's global generator is left unchanged.
-
-    Raises:
-        TypeError: The factory does not return a module.
-    """
-    with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global generator
-        torch.manual_seed(seed)
-        made = network(in_channels=channels, out_channels=classes)
-    if not isinstance(made, nn.Module):
-        raise TypeError(f"`network` must return a torch module, got {type(made).__name__}")
-    return made
-
-
 def is_within(name: str, parts: Sequence[str]) -> bool:
     """Whether a dotted name is one of the parts, or the name of something in them."""
     return any(name == part or name.startswith(f"{part}.") for part in parts)
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more there are."""
-    return (", ".join(names[:most]) or "none") + (f" and {len(names) - most} more" if len(names) > most else "")
+def by_setting(field: str) -> str:
+    """Where a user states a field of a source's settings, for errors.
+
+    Example:
+        >>> by_setting("prefix")
+        '`prefix:` in a yaml next to the file (inspect --schema), or source.prefix='
+    """
+    return f"`{field}:` in a yaml next to the file (inspect --schema), or source.{field}="
 
 
 def _triple(sides: Sequence[int]) -> Triple:

@@ -7,69 +7,26 @@ the same module. The finest tap is the head's input. In a decoder, some module t
 one. The map that it takes is the next coarser tap, and so on down to the bottleneck, which is not a decoder stage.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
-import torch
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
-from benchmark.sources.networks.architecture import Architecture, initial, is_within
-from benchmark.sources.weights.match import shapes_of
+from benchmark.sources.networks.architecture import Architecture, is_within
+from benchmark.sources.networks.skeleton import Network, shapes_of, skeleton
+from benchmark.sources.networks.trace import FAILURES, Call, Trace, key, traced
 
 STAGES = 3  # CC-FV reads the inputs of the three finest heads
-Key = tuple[int, tuple[int, ...]]  # address and shape of a tensor: an in-place activation returns its input
 SIDES = (32, 64, 96, 128)  # voxels of the volumes that are tried until the network accepts one
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a module, with its input and output tensors."""
-
-    name: str
-    start: int  # counted over the starts and ends of all calls
-    end: int
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Voxels of the output along each axis."""
-        return tuple(self.output.shape[2:])
-
-    def holds(self, other: "Call") -> bool:
-        """Whether another call happened within this call."""
-        return self.start < other.start and other.end < self.end
-
-
-@dataclass
-class Trace:
-    """The calls of modules that return a map (b, d, *grid), in the order in which they ended.
-
-    The last call is that of the network itself; `grid` has the voxels of the input along each axis.
-    """
-
-    grid: tuple[int, ...]
-    calls: list[Call] = field(default_factory=list)
-
-    @property
-    def logits(self) -> Tensor:
-        """The output of the network."""
-        return self.calls[-1].output
-
-    def producers(self, tensor: Tensor) -> list[Call]:
-        """The first call that returned a tensor and the calls around it, innermost first."""
-        same = [call for call in self.calls if _key(call.output) == _key(tensor)]
-        return [call for call in same if call is same[0] or call.holds(same[0])]
 
 
 def discovered(
     name: str,
-    network: Callable[..., nn.Module],
+    network: Network,
     *,
     dims: int,
     channels: int = 1,
@@ -88,18 +45,19 @@ def discovered(
         InputError: The network fails on all volumes tried, or has no head that depends on the classes.
     """
     size = [size] * dims if isinstance(size, int) else size
-    built = initial(network, channels=channels, classes=2, seed=0)
+    built = skeleton(network, channels=channels, classes=2)
     wider = shapes_of(network, channels=channels, classes=3)
     head = _cover(built, {id(p) for at, p in built.named_parameters() if wider.get(at) != tuple(p.shape)})
     if not head:
         raise InputError(f"arch {name}: the network has no head, since out_channels changes none of its weights")
     only = None if size is None else tuple(size)[-dims:]
-    trace = _pass(name, built, channels, [only] if only else [(side,) * dims for side in SIDES])
+    trace = _pass(name, network, built, channels, [only] if only else [(side,) * dims for side in SIDES])
+    built = trace.network
     head = [_with_activation(built, part, trace) for part in head]
     called = [call for call in trace.calls if call.name and is_within(call.name, head)]
     outer = [call for call in called if not any(other.holds(call) for other in called)]
     first = max(outer, key=lambda call: (prod(call.grid), call.start))
-    body = Trace(trace.grid, [call for call in trace.calls if call.name and not is_within(call.name, head)])
+    body = Trace(built, trace.grid, [call for call in trace.calls if call.name and not is_within(call.name, head)])
     chain, risers = _descend(body, first.inputs[0], before=first.start)
     stages = [_stage(built, body, tensor) for tensor in chain]
     if len(stages) > 1 and not isinstance(built.get_submodule(stages[-1] or ""), SkipConnection):
@@ -122,15 +80,14 @@ def discovered(
     )
 
 
-def _pass(name: str, network: nn.Module, channels: int, grids: Sequence[tuple[int, ...]]) -> Trace:
-    for grid in grids:
-        try:
-            return _run(network, (channels, *grid))
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            if isinstance(error, InputError):  # an exceeded time limit
-                raise
-            reason = one_line(error)
-    raise InputError(f"arch {name}: the network fails on a volume of {grids[-1]} voxels: {reason}")
+def _pass(name: str, network: Network, built: nn.Module, channels: int, grids: Sequence[tuple[int, ...]]) -> Trace:
+    try:
+        return traced(network, built, channels=channels, classes=2, grids=grids)
+    except FAILURES as error:
+        if isinstance(error, InputError):  # an exceeded time limit
+            raise
+        message = f"arch {name}: the network fails on a volume of {grids[-1]} voxels: {one_line(error)}"
+        raise InputError(message) from error
 
 
 def _cover(network: nn.Module, chosen: set[int]) -> list[str]:
@@ -152,7 +109,7 @@ def _with_activation(network: nn.Module, name: str, trace: Trace) -> str:
         return name
     named = network.get_submodule(parent).named_parameters()
     outside = [p for at, p in named if not is_within(f"{parent}.{at}", [name])]
-    ends = any(call.name == parent and _key(call.output) == _key(trace.logits) for call in trace.calls)
+    ends = any(call.name == parent and key(call.output) == key(trace.logits) for call in trace.calls)
     return parent if ends and all(p.ndim <= 1 for p in outside) else name
 
 
@@ -185,12 +142,19 @@ def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
 def _stage(network: nn.Module, trace: Trace, tensor: Tensor) -> str | None:
     """The outermost module that returns a map and has weights only at the map's grid."""
     producers = trace.producers(tensor)
-    weighted = [call for call in trace.calls if any(True for _ in network.get_submodule(call.name).parameters())]
     at_grid = [
-        call for call in producers if not any(call.holds(other) and other.grid != call.grid for other in weighted)
+        call
+        for call in producers
+        if not any(
+            call.holds(other) and other.grid != call.grid and _has_weights(network, other.name) for other in trace.calls
+        )
     ]
     chosen = at_grid[-1:] or producers[:1]
     return chosen[0].name if chosen else None
+
+
+def _has_weights(network: nn.Module, name: str) -> bool:
+    return any(True for _ in network.get_submodule(name).parameters())
 
 
 def _tuned(network: nn.Module, body: Trace, head: Sequence[str], *, since: int) -> tuple[str, ...]:
@@ -219,73 +183,33 @@ class Layer:
 def layers_of(model: Model) -> list[Layer]:
     """The layers in the order of a forward pass, without the head.
 
-    Modules inside a block that computes at a single resolution are left out, and so are modules without weights.
+    Modules inside a block that computes at a single resolution are left out, and so are those without weights that are
+    no taps.
 
     Raises:
         InputError: The forward pass fails.
     """
     arch = model.arch
     window = arch.fit((32, 32, 32))[-arch.dims :]
-    network = arch.bare(channels=model.channels, classes=model.classes)
+    channels, classes = model.channels, model.classes
+    built = skeleton(arch.network, channels=channels, classes=classes)
     try:
-        trace = _run(network, (model.channels, *window))
+        trace = traced(arch.network, built, channels=channels, classes=classes, grids=[window])
     except (RuntimeError, ValueError) as error:
         raise InputError(f"source {model.name}: the network fails on a volume of {window} voxels: {error}") from error
-    weighted = {name for name, module in network.named_modules() if any(True for _ in module.parameters())}
-    calls = [call for call in trace.calls if call.name in weighted]
+    weighted = {name for name, module in trace.network.named_modules() if any(True for _ in module.parameters())}
+    calls = [call for call in trace.calls if call.name in weighted or call.name in arch.taps]
     calls = [
         call for call in calls if all(side and n % side == 0 for side, n in zip(call.grid, trace.grid, strict=True))
     ]
     blocks = [call for call in calls if all(call.grid == inner.grid for inner in calls if call.holds(inner))]
     layers: dict[object, Layer] = {}
     for call in calls:
-        place, name = _key(call.output), call.name
+        place, name = key(call.output), call.name
         in_block = any(block.holds(call) for block in blocks) and name not in arch.taps
-        if in_block or place == _key(trace.logits) or is_within(name, arch.head):
+        if in_block or place == key(trace.logits) or is_within(name, arch.head):
             continue
         if place not in layers or layers[place].name not in arch.taps:
             step = tuple(n // side for n, side in zip(trace.grid, call.grid, strict=True))
             layers[place] = Layer(name, int(call.output.shape[1]), step)
     return list(layers.values())
-
-
-def _key(tensor: Tensor) -> Key:
-    """A key that identifies a tensor within a trace, which keeps all of its tensors in memory."""
-    return tensor.data_ptr(), tuple(tensor.shape)
-
-
-def _run(network: nn.Module, shape: tuple[int, ...]) -> Trace:
-    """Pass a small volume of noise, (c, *grid), through a network in eval mode and record the calls of its modules.
-
-    Raises:
-        ValueError: The network does not return a single map of its input's grid.
-    """
-    image = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
-    trace = Trace(tuple(shape[1:]))
-    clock = iter(range(10**9))
-    handles = [handle for name, module in network.named_modules() for handle in _watch(name, module, trace, clock)]
-    try:
-        with torch.no_grad():
-            logits = network.eval()(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not isinstance(logits, Tensor) or logits.shape[2:] != image.shape[2:]:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"`network` must return logits (1, k, *{trace.grid}), got {got}")
-    return trace
-
-
-def _watch(name: str, module: nn.Module, trace: Trace, clock: Iterator[int]) -> list[RemovableHandle]:
-    started: list[int] = []
-
-    def begin(module: nn.Module, inputs: object) -> None:
-        started.append(next(clock))
-
-    def end(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        start = started.pop()
-        if isinstance(output, Tensor) and output.ndim == len(trace.grid) + 2:
-            given = tuple(item for item in inputs if isinstance(item, Tensor) and item.ndim == output.ndim)
-            trace.calls.append(Call(name, start, next(clock), given, output))
-
-    return [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]

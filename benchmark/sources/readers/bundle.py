@@ -5,21 +5,37 @@ config may contain expressions, which are code. They are evaluated only if the u
 network must be one of MONAI's own, and its arguments plain values.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmark.errors import InputError, one_line
+from benchmark.errors import InputError
 from benchmark.sources.model import Model
+from benchmark.sources.networks.architecture import is_within
 from benchmark.sources.networks.discover import discovered
+from benchmark.sources.readers.bundle_config import (
+    OWN,
+    built_in,
+    evaluated_network,
+    importable,
+    plain_network,
+    read_config,
+)
+from benchmark.sources.readers.bundle_transforms import bundle_preparation
 from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
+from benchmark.sources.weights.former_arguments import PresentArguments, present_arguments
 from benchmark.sources.weights.match import fitted
-from benchmark.sources.weights.safe_load import SUFFIXES, literal, monai_class, read_state, reported_as
+from benchmark.sources.weights.safe_load import (
+    NETWORKS,
+    SUFFIXES,
+    TORCHSCRIPT,
+    literal,
+    monai_class,
+    read_state,
+    reported_as,
+)
 from benchmark.sources.weights.swin_merging import (
     ShownMerging,
     dated_digest,
@@ -32,8 +48,7 @@ from benchmark.sources.weights.swin_merging import (
 METADATA = Path("configs", "metadata.json")
 DEFAULT = "model.pt"
 CONFIGS = ("inference", "train", "evaluate")
-NETWORKS = ("network_def", "network", "net")  # keys of the network in bundles
-OWN = ("_target_", "_desc_", "_requires_", "_disabled_", "in_channels", "out_channels")
+ENDINGS = ("", ".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -67,13 +82,17 @@ class BundleSource:
             names = names_below(place.parent, *(f"{place.name}{end}" for end in ends))
             chosen = {} if file.name == DEFAULT else {"weights": file.name}
             sources.append(Candidate(cls, settings | chosen, names, file))
-        source = Candidate(cls, settings, names_below(place.parent, place.name))
+        main = next((file for file in files if file.name == DEFAULT), files[0] if len(files) == 1 else None)
+        source = Candidate(cls, settings, names_below(place.parent, place.name), main)
         owned = frozenset({*files, *(path / "configs").glob("*")})
-        return Contents(source, tuple(sources), owned, "a MONAI bundle without a weights file in models")
+        return Contents(source, tuple(sources), owned, _without_weights(path))
 
     def digest(self) -> str:
-        """SHA-256 over metadata, config and weights."""
-        return dated_digest(self._weights_file(), Path(self.path) / METADATA, self._config_file())
+        """SHA-256 over metadata, configs and weights, and over the code of a bundle that is trusted."""
+        code = sorted(Path(self.path).glob("scripts/**/*.py")) if self.trust else []
+        return dated_digest(
+            self._weights_file(), Path(self.path) / METADATA, self._config_file(), *self._others(), *code
+        )
 
     def open(self) -> Model:
         """Read the bundle.
@@ -82,61 +101,84 @@ class BundleSource:
             InputError: A file or key is missing, code would have to run, or the weights do not match the network.
         """
         with reported_as(f"cannot build a network from {self.path}"):
-            metadata = _read(Path(self.path) / METADATA)
+            metadata = read_config(Path(self.path) / METADATA)
             config, weights = self._config_file(), self._weights_file()
             where = f"{config}: the network"
-            named, settings = (_evaluated if self.trust else _plain)(config, where)
-            settings = {
-                name: value for name, value in (settings | dict(self.settings or {})).items() if name not in OWN
-            }
-            cls = monai_class(named, where=where, trust=self.trust)
-            settings = with_merging(cls.__name__, settings, source=self.name)
-            size = settings.get("img_size")
-            dropped, taken = [], None
-            if cls.__name__ == "SwinUNETR" and settings.pop("img_size", None) is not None:  # MONAI 1.5 removed it
-                taken = [size] * 3 if isinstance(size, int) else size
-                size, dropped = None, ["img_size of SwinUNETR, which MONAI no longer accepts, is used as its patch"]
+            cls, present = self._network(config, where)
+            settings = with_merging(cls.__name__, present.settings, source=self.name)
             state = read_state(weights)
             merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
+            is_own = self.trust and not is_within(cls.__module__, NETWORKS)
+            network = partial(built_in, Path(self.path), merged.network) if is_own else merged.network
             image, labels = _described(metadata)
             dims = int(settings.get("spatial_dims", 3))
             with reported_as(f"{where} does not accept its arguments"):
-                arch = discovered(named.rpartition(".")[2].lower(), merged.network, dims=dims, size=size)
+                arch = discovered(cls.__name__.lower(), network, dims=dims, size=settings.get("img_size"))
             fit = fitted(arch, state.weights, source=self.name)
-            unread = "its own preprocessing, the transforms of the bundle, is not read"
+            prepared = bundle_preparation([config, *self._others()], channels=fit.channels, dims=dims)
             return fit.model(
                 self.name,
                 arch,
                 facts={"kind": "MONAI bundle", "path": str(self.path), "version": str(metadata.get("version", ""))},
                 assumed=merged.assumed,
                 labels=labels if len(labels) == fit.classes else {},
-                patch=_sides(image.get("spatial_shape"), dims) or _sides(taken, dims),
-                notes=(f"{config.name}, {weights.name}", unread, *dropped, *merged.notes, *state.notes),
+                preparation=prepared.preparation,
+                patch=_sides(image.get("spatial_shape"), dims) or _sides(present.patch, dims),
+                notes=(f"{config.name}, {weights.name}", *prepared.notes, *present.notes, *merged.notes, *state.notes),
             )
 
+    def _network(self, config: Path, where: str) -> tuple[Any, PresentArguments]:
+        """The network's class and its arguments, as plain values or, for a bundle that is trusted, evaluated."""
+        if self.trust:
+            with importable(Path(self.path)):
+                named, settings = evaluated_network(config, where)
+                cls = monai_class(named, where=where, trust=True)
+        else:
+            named, settings = plain_network(config)
+            cls = monai_class(named, where=where)
+        chosen = {name: value for name, value in (self.settings or {}).items() if name not in OWN}
+        present = present_arguments(cls, settings | chosen)
+        if not self.trust:
+            for name, value in present.settings.items():
+                literal(value, where=f"{where}.{name}")
+        return cls, present
+
     def _config_file(self) -> Path:
-        folder = Path(self.path) / "configs"
         names = [self.config] if self.config else CONFIGS
-        paths = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".json", ".yaml", ".yml"))
-        path = next((path for path in paths if path.is_file()), None)
-        if path is not None:
-            return path
-        raise InputError(f"no config {' or '.join(names)} (.json, .yaml, .yml) in {folder}")
+        if files := self._configs(names):
+            return files[0]
+        raise InputError(f"no config {' or '.join(names)} (.json, .yaml, .yml) in {Path(self.path) / 'configs'}")
+
+    def _others(self) -> list[Path]:
+        """The other configs, whose transforms are read where the first lists none."""
+        return [path for path in self._configs(CONFIGS) if path != self._config_file()]
+
+    def _configs(self, names: Iterable[str]) -> list[Path]:
+        paths = [[Path(self.path) / "configs" / f"{name}{end}" for end in ENDINGS] for name in names]
+        return [path for each in paths if (path := next((path for path in each if path.is_file()), None))]
 
     def _weights_file(self) -> Path:
         files = _weights_files(Path(self.path))
         named = [path for path in files if path.name == (self.weights or DEFAULT)]
         chosen = named or ([] if self.weights else files)
         if not files:
-            raise InputError(f"no weights file ({', '.join(SUFFIXES)}) in {Path(self.path) / 'models'}")
+            raise InputError(f"{self.path} is {_without_weights(Path(self.path))}")
         if len(chosen) != 1:
             rule = f"source {self.name}: `weights` must be one of {', '.join(path.name for path in files)}"
             raise InputError(f"{rule}, got {self.weights or f'none, and there is no {DEFAULT}'}")
         return chosen[0]
 
 
+def _without_weights(folder: Path) -> str:
+    """What a bundle is whose folder `models` has no weights file."""
+    program = next(iter(sorted((folder / "models").glob("[!.]*.ts"))), None)
+    only = f"; models/{program.name} is {TORCHSCRIPT}" if program else ""
+    return f"a MONAI bundle without a weights file in models{only}"
+
+
 def _sides(patch: Any, dims: int) -> list[int] | None:
     """A patch as whole numbers; None if it is not written so, since metadata may contain expressions."""
+    patch = [patch] * dims if isinstance(patch, int) else patch
     is_patch = isinstance(patch, list | tuple) and len(patch) == dims and all(isinstance(side, int) for side in patch)
     return list(patch) if is_patch else None
 
@@ -150,51 +192,6 @@ def _merging(metadata: Mapping[str, object], weights: Path, names: Iterable[str]
 
 def _weights_files(folder: Path) -> list[Path]:
     return sorted([path for path in (folder / "models").glob("[!.]*") if path.suffix in SUFFIXES and path.is_file()])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"cannot read {path} as JSON or YAML: {one_line(error)}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must be a mapping, got {type(content).__name__}")
-    return content
-
-
-def _plain(config: Path, where: str) -> tuple[str, dict[str, Any]]:
-    """Read the network's class and arguments without running code; references to plain values are resolved."""
-    content = _read(config)
-    node = next((content[name] for name in NETWORKS if _is_object(content.get(name))), None)
-    if node is None:
-        raise InputError(f"no {' or '.join(NETWORKS)} with a _target_ in {config}; trust=true evaluates the config")
-    settings = {name: _followed(value, content) for name, value in node.items() if name not in OWN}
-    return str(node["_target_"]), {name: literal(value, where=f"{where}.{name}") for name, value in settings.items()}
-
-
-def _is_object(node: object) -> bool:
-    return isinstance(node, dict) and "_target_" in node
-
-
-def _followed(value: object, content: Mapping[str, object]) -> object:
-    """Resolve a reference to a top-level value such as `@spatial_dims`."""
-    return content.get(value[1:], value) if isinstance(value, str) and value.startswith("@") else value
-
-
-def _evaluated(config: Path, where: str) -> tuple[str, dict[str, Any]]:
-    """Evaluate the network's class and arguments with MONAI's parser, for a bundle that the user trusts."""
-    from monai.bundle import ConfigParser
-
-    parser = ConfigParser()
-    try:
-        parser.read_config(str(config))
-        parser["bundle_root"] = str(config.parent.parent)
-        name = next(name for name in NETWORKS if _is_object(parser.get(name)))
-        settings = {key: parser.get_parsed_content(f"{name}::{key}") for key in parser[name] if key not in OWN}
-        return str(parser[name]["_target_"]), settings
-    except Exception as error:  # whatever the bundle's own expressions raise
-        raise InputError(f"MONAI's parser cannot evaluate {where}: {one_line(error)}") from error
 
 
 def _described(metadata: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, str]]:

@@ -13,10 +13,11 @@ from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import discovered
 from benchmark.sources.readers.candidates import FUNCTION, Candidate, Contents
-from benchmark.sources.readers.state_dict import check_labels
-from benchmark.sources.weights.match import Fit, fitted
-from benchmark.sources.weights.safe_load import Unwrapped, read_state, weights_digest
+from benchmark.sources.weights.digest import weights_digest
+from benchmark.sources.weights.match import Fit, check_labels, fitted
+from benchmark.sources.weights.safe_load import read_state
 from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
+from benchmark.sources.weights.unwrap import Unwrapped
 from benchmark.storage.digest import text_digest
 
 
@@ -57,10 +58,8 @@ class FactorySource:
 
     def digest(self) -> str:
         """SHA-256 over the function's module and the weights file."""
-        place = inspect.getsourcefile(self._function())
-        code = weights_digest(Path(place)) if place else self.factory
         weights = dated_digest(Path(self.path)) if self.path else "initial"
-        return text_digest(f"{code} {weights}")
+        return text_digest(f"{code_digest(self.factory, source=self.name)} {weights}")
 
     def open(self) -> Model:
         """Build the network and read its weights.
@@ -68,7 +67,7 @@ class FactorySource:
         Raises:
             InputError: The function cannot be imported or called, or the weights are refused or do not match.
         """
-        function = self._function()
+        function = imported_function(self.factory, source=self.name)
         settings = with_merging(function.__name__, self.settings or {}, source=self.name)
         state = read_state(Path(self.path)) if self.path else Unwrapped({}, ())
         shown = merging_of_file(Path(self.path), state.weights) if self.path else None
@@ -94,11 +93,27 @@ class FactorySource:
             notes=(*state.notes, *merged.notes),
         )
 
-    def _function(self) -> Callable[..., nn.Module]:
-        module, _, name = self.factory.partition(":")
-        try:
-            function: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError, ValueError) as error:
-            rule = f"source {self.name}: factory must be package.module:function"
-            raise InputError(f"{rule}, got {self.factory}: {error}") from error
-        return function
+
+def imported_function(factory: str, *, source: str) -> Callable[..., nn.Module]:
+    """Import the function or class that builds a network.
+
+    Args:
+        factory: `package.module:function`.
+        source: The source's name, for errors.
+
+    Raises:
+        InputError: It cannot be imported.
+    """
+    module, _, name = factory.partition(":")
+    try:
+        function: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        rule = f"source {source}: factory must be package.module:function"
+        raise InputError(f"{rule}, got {factory}: {error}") from error
+    return function
+
+
+def code_digest(factory: str, *, source: str) -> str:
+    """SHA-256 over the module of a function as in `imported_function`; its name, if it has no file."""
+    place = inspect.getsourcefile(imported_function(factory, source=source))
+    return weights_digest(Path(place)) if place else factory

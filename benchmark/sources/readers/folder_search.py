@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmark.errors import InputError
-from benchmark.sources.networks.architecture import listed
+from benchmark.errors import InputError, listed
+from benchmark.jobs.path_arguments import REFERENCE
 from benchmark.sources.readers.bundle import BundleSource
 from benchmark.sources.readers.candidates import Candidate, Contents, Node, Reader, source_name
+from benchmark.sources.readers.described import with_settings
 from benchmark.sources.readers.nnunet import NnunetSource
-from benchmark.sources.readers.other_formats import other_format
+from benchmark.sources.readers.other_formats import logged_model, other_format
 from benchmark.sources.readers.own_format import FileSource
+from benchmark.sources.readers.settings_file import FOLDER_FILE, misplaced_entry
 from benchmark.sources.readers.state_dict import StateDictSource, formats_of_one_model
 from benchmark.sources.weights.safe_load import SUFFIXES
 
@@ -22,6 +24,7 @@ DEPTH = 6  # levels of folders below the named folder
 INSIDE = 2  # levels that are always searched below a folder of a known kind: nnU-Net's folds, a bundle's models
 ENTRIES = 10_000  # files and folders that are searched per path that a user names
 PATTERN = "*?["
+MISSING = "???"  # OmegaConf's missing value
 SHOWN = 10  # checkpoints listed in an error
 LINK = "a symbolic link, and links are not followed; name it as a source of its own to have it read"
 
@@ -37,10 +40,14 @@ def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = N
     Raises:
         InputError: The folder has no source, or several.
     """
+    where = where or str(folder)
+    if reason := unusable_name(folder):
+        raise InputError(f"cannot use {folder}: {reason}")
+    if reason := logged_model(folder):
+        raise InputError(f"source {where} is {reason}")
     known = contents(folder)
     if known is not None:
         return known.source.node(known.source.names[0], trust=trust)
-    where = where or str(folder)
     result = Search(folder)
     result.named(folder)
     places = _outermost(result.run().candidates)
@@ -55,17 +62,21 @@ def recognise_folder(folder: Path, *, trust: bool = False, where: str | None = N
 
 
 def contents(path: Path) -> Contents | None:
-    """What the first reader that recognises a path finds there; None if no reader does."""
-    return next((known for reader in READERS if (known := reader.recognises(path))), None)
+    """What the first reader that recognises a path finds there, with its user's settings; None if no reader does."""
+    return next((with_settings(known) for reader in READERS if (known := reader.recognises(path))), None)
 
 
 def named_source(path: Path) -> Candidate:
     """The source of a file or folder that a user names.
 
     Raises:
-        InputError: No reader recognises it.
+        InputError: No reader recognises it, or an entry of the folder's sources.yaml has no weights file.
     """
+    if reason := unusable_name(path):
+        raise InputError(f"cannot use {path}: {reason}")
     known = contents(path)
+    if known is not None and (reason := misplaced_entry(path.parent / FOLDER_FILE)):
+        raise InputError(f"{path.parent / FOLDER_FILE}: {reason}")
     if known is None and (reason := other_format(path)):
         raise InputError(f"source {path} is {reason}")
     if known is None:
@@ -74,6 +85,13 @@ def named_source(path: Path) -> Candidate:
             f"got {path.suffix or 'none'}"
         )
     return known.source
+
+
+def unusable_name(path: Path) -> str | None:
+    """Why a config cannot hold a path; None if it can."""
+    if MISSING in (path.name, path.stem):
+        return f"its name, {MISSING}, means a missing value in a config; rename it"
+    return f"{REFERENCE} in its name would be read as a reference; rename it" if REFERENCE in str(path) else None
 
 
 def _outermost(sources: Sequence[Candidate]) -> list[Path]:
@@ -164,7 +182,9 @@ class Search:
         is_link, is_folder = path.is_symlink(), path.is_dir()
         if path in self._owned and not is_link:
             return
-        if path.name.startswith("."):
+        if reason := unusable_name(path):
+            self.left[path] = f"not read: {reason}"
+        elif path.name.startswith("."):
             (self.hidden if is_folder and not is_link else self.others).add(path)
         elif is_link and (path.suffix in SUFFIXES or is_folder):
             self.left[path] = LINK
@@ -179,12 +199,15 @@ class Search:
         known = contents(path)
         if known is not None:
             self.candidates.append(known.source)
-        elif reason := other_format(path):
+        elif (path.name == FOLDER_FILE and (reason := _settings_fault(path))) or (reason := other_format(path)):
             self.left[path] = reason
         else:
             self.others.add(path)
 
     def _folder(self, folder: Path, depth: int, deepest: int, *, is_named: bool = False) -> None:
+        if reason := logged_model(folder):
+            self.left[folder] = reason
+            return
         known = contents(folder)
         if known is not None and (is_named or known.source.path == str(folder)):  # not a part, such as a fold
             self.candidates += known.candidates
@@ -197,6 +220,13 @@ class Search:
         elif any(folder.iterdir()):
             self.too_deep.add(folder)
             self.left[folder] = f"not searched: its content is more than {DEPTH} levels below {self.base}"
+
+
+def _settings_fault(path: Path) -> str | None:
+    try:
+        return misplaced_entry(path)
+    except InputError as error:
+        return str(error)
 
 
 def search(text: str) -> Search:

@@ -1,22 +1,26 @@
-"""Results folders of nnU-Net v2: the choice of a checkpoint, and the network that a trainer builds.
+"""Checkpoints of nnU-Net v2: the files of a results folder, and single files that describe their network themselves."""
 
-A trainer builds the network of plans.json, the same with batch norm, or one of its own.
-"""
-
-import ast
-from collections.abc import Mapping
+import re
+import zipfile
+import zlib
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
-from benchmark.data.preprocessing.planning import Plans
-from benchmark.errors import InputError
+from benchmark.errors import InputError, listed
+from benchmark.sources.weights.safe_load import SUFFIXES
 
 # in the order of preference
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth", "latest": "checkpoint_latest.pth"}
-BUILDER = "build_network_architecture"  # the method that a trainer overrides to build another network
-PLAIN, BATCH_NORM = "nnUNetTrainer", "nnUNetTrainerBN"
+DESCRIPTION = ("plans.json", "dataset.json")
+OTHER_PLANS = "adaptation_plan.json"  # of nnssl, whose results folders have plans.json and folds, too
+WEIGHTS = b"network_weights"
+TRAINING = (b"init_args", b"trainer_name", b"inference_allowed_mirroring_axes")
+PRETRAINING = (b"nnssl_adaptation_plan", b"pretrain_json")  # keys of nnssl
+PICKLE_BYTES = 2**26  # of a checkpoint's pickle without its tensors, which has about 200 bytes per tensor
+OLD_PICKLE_BYTES = 2**20  # at the start of a file of torch before 1.6, which has the tensors after the pickle
+VERSION_1 = ".model"  # the suffix of nnU-Net v1
+VERSION_1_KEYS = (b"plot_stuff", b"optimizer_state_dict")
+VERSION_1_NETWORKS = (b"conv_blocks_context.0.0.conv1.weight", b"enc_block_0.0.conv1.weight")  # STU-Net, MedNeXt
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Choice:
     """The checkpoint that is read, and notes: its fold and name, why it is not final, and the other checkpoints."""
 
     path: Path
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def is_results_folder(folder: Path) -> bool:
     """Whether a folder is nnU-Net's `Trainer__Plans__configuration`: it has plans.json, or folds and such a name."""
+    if (folder / OTHER_PLANS).is_file():
+        return False
     if (folder / "plans.json").is_file():
         return True
     return (folder.name.count("__") == 2 or (folder / "dataset.json").is_file()) and bool(_folds(folder))
@@ -39,43 +45,93 @@ def is_fold(folder: Path) -> bool:
     return folder.name.startswith("fold_") and is_results_folder(folder.parent)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a weights file is a checkpoint of nnU-Net v2, by the keys in its pickle; tensors are not read."""
+    if path.suffix not in SUFFIXES or path.suffix == ".safetensors" or not path.is_file():
+        return False
+    text = pickled(path)
+    is_nnunet = WEIGHTS in text and any(key in text for key in TRAINING)
+    return is_nnunet and not any(key in text for key in PRETRAINING)
+
+
+def is_version_1(path: Path) -> bool:
+    """Whether a file is a model of nnU-Net v1, by its `.model.pkl` or the keys in its pickle."""
+    if path.suffix != VERSION_1 or not path.is_file():
+        return False
+    return path.with_name(f"{path.name}.pkl").is_file() or all(key in pickled(path) for key in VERSION_1_KEYS)
+
+
+def is_known_version_1(path: Path) -> bool:
+    """Whether a file is a model of nnU-Net v1 whose network is recognised by its tensors."""
+    return is_version_1(path) and any(name in pickled(path) for name in VERSION_1_NETWORKS)
+
+
+def pickled(path: Path) -> bytes:
+    """The pickle of a file that torch.save wrote, without its tensors; it is not loaded. Empty for other files."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(1) == b"\x80":
+                return stream.read(OLD_PICKLE_BYTES)
+        with zipfile.ZipFile(path) as archive:
+            name = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
+            if name is None:
+                return b""
+            with archive.open(name) as stream:
+                return stream.read(PICKLE_BYTES)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error):
+        return b""
+
+
+def description_folder(checkpoint: Path) -> Path:
+    """The folder where nnU-Net writes plans.json and dataset.json of a checkpoint."""
+    return checkpoint.parent.parent if checkpoint.parent.name.startswith("fold_") else checkpoint.parent
+
+
 def fold_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of all folds of a results folder; the first is the default."""
-    folds = _folds(folder)
-    return [path for name in CHECKPOINTS.values() for fold in folds if (path := fold / name).is_file()]
+    """The checkpoints of all folds of a results folder; the first is the default.
+
+    Files with other names than nnU-Net's own are the last, those with the largest numbers first. The checkpoints of a
+    folder without folds lie in the folder itself.
+    """
+    folds = _folds(folder) or [folder]
+    own = [path for name in CHECKPOINTS.values() for fold in folds if (path := fold / name).is_file()]
+    files = [path for fold in folds for path in sorted(fold.glob("*.pth"), key=_number, reverse=True)]
+    return own + [path for path in files if path.name not in CHECKPOINTS.values() and is_checkpoint(path)]
 
 
 def choose_checkpoint(
     folder: Path, *, source: str, fold: int | str | None = None, checkpoint: str | None = None
 ) -> Choice:
-    """Choose a checkpoint: final before best before latest, of the first fold that has it.
+    """Choose a checkpoint: final before best before latest before others, of the first fold that has it.
 
     Args:
         folder: The results folder.
         source: The source's name, for errors.
         fold: The fold, a number or "all"; None: any.
-        checkpoint: "final", "best" or "latest"; None: any.
+        checkpoint: "final", "best", "latest" or the name of another file; None: any.
 
     Raises:
         InputError: The folder has no fold, or lacks this fold or checkpoint.
     """
     folds = [path.name.removeprefix("fold_") for path in _folds(folder)]
-    if not folds:
+    paths = fold_checkpoints(folder)
+    if not folds and (fold is not None or not paths):
         raise InputError(f"no fold_X folder in {folder}: it is not a results folder of nnU-Net")
     if fold is not None and str(fold) not in folds:
         raise InputError(f"source {source}: `fold` must be one of {', '.join(folds)}, got {fold}")
-    if checkpoint not in (None, *CHECKPOINTS):
-        raise InputError(f"source {source}: `checkpoint` must be one of {', '.join(CHECKPOINTS)}, got {checkpoint}")
-    paths = fold_checkpoints(folder)
+    others = sorted({path.name for path in paths} - set(CHECKPOINTS.values()))
+    if checkpoint not in (None, *CHECKPOINTS, *others):
+        known = ", ".join((*CHECKPOINTS, *others))
+        raise InputError(f"source {source}: `checkpoint` must be one of {known}, got {checkpoint}")
     suitable = [path for path in paths if fold is None or path.parent.name == f"fold_{fold}"]
-    suitable = [path for path in suitable if checkpoint is None or path.name == CHECKPOINTS[checkpoint]]
+    suitable = [path for path in suitable if checkpoint is None or path.name == CHECKPOINTS.get(checkpoint, checkpoint)]
     if not suitable:
         raise InputError(missing_checkpoint(folder, fold=fold, checkpoint=checkpoint))
     path = suitable[0]
-    notes = [f"{path.parent.name}, {path.name}", *([] if checkpoint else _why(path, fold))]
-    others = sorted(f"{other.parent.name}/{other.name}" for other in paths if other != path)
-    if others:
-        notes.append(f"other checkpoints of the results folder: {', '.join(others)}")
+    notes = [_place(path, folder, ", "), *([] if checkpoint else _why(path, fold))]
+    unread = sorted(_place(other, folder, "/") for other in paths if other != path)
+    if unread:
+        notes.append(f"other checkpoints of the results folder: {', '.join(unread)}")
     return Choice(path, tuple(notes))
 
 
@@ -84,7 +140,7 @@ def missing_checkpoint(folder: Path, *, fold: int | str | None = None, checkpoin
     folds = [path.name for path in _folds(folder)] if fold is None else [f"fold_{fold}"]
     if not folds:
         return f"no fold_X folder in {folder}"
-    names = [CHECKPOINTS[checkpoint]] if checkpoint else list(CHECKPOINTS.values())
+    names = [CHECKPOINTS.get(checkpoint, checkpoint)] if checkpoint else list(CHECKPOINTS.values())
     return f"no {' or '.join(names)} in {', '.join(folds)} of {folder}"
 
 
@@ -94,69 +150,31 @@ def _folds(folder: Path) -> list[Path]:
     return sorted(folds, key=lambda path: (not (fold := path.name.removeprefix("fold_")).isdigit(), len(fold), fold))
 
 
+def _number(path: Path) -> tuple[int, str]:
+    """Sort key for checkpoints: the last number in the name, such as the epoch."""
+    numbers = re.findall(r"\d+", path.stem)
+    return int(numbers[-1]) if numbers else -1, path.name
+
+
+def _place(path: Path, folder: Path, separator: str) -> str:
+    return path.name if path.parent == folder else f"{path.parent.name}{separator}{path.name}"
+
+
 def _why(path: Path, fold: int | str | None) -> list[str]:
     names = list(CHECKPOINTS.values())
-    better = names[: names.index(path.name)]
+    better = names[: names.index(path.name)] if path.name in names else names
     if not better:
         return []
     place = "no fold has" if fold is None else f"fold_{fold} does not have"
     return [f"{path.name} is read because {place} {' or '.join(better)}; the training may be unfinished"]
 
 
-def built_by(trainer: str) -> str | None:
-    """The class that defines a trainer's network: the trainer itself, or a class that it inherits from.
-
-    The classes are parsed from the installed package's files and not imported, since some need packages that may be
-    missing. None if the trainer is not one of nnU-Net's own.
-
-    Example:
-        >>> built_by("nnUNetTrainer_250epochs"), built_by("nnUNetTrainerBN"), built_by("MyTrainer")
-        ('nnUNetTrainer', 'nnUNetTrainerBN', None)
-    """
-    trainers = _trainers()
-    while trainer in trainers:
-        base, overrides = trainers[trainer]
-        if overrides:
-            return trainer
-        trainer = base
-    return None
-
-
-@cache
-def _trainers() -> Mapping[str, tuple[str, bool]]:
-    """Trainer class -> its first base class, and whether it builds its own network."""
-    spec = find_spec("nnunetv2")
-    folder = Path(spec.origin).parent / "training" / "nnUNetTrainer" if spec and spec.origin else Path()
-    trainers = {}
-    for path in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
-                own = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
-                trainers[node.name] = (bases[0] if bases else "", BUILDER in own)
-    return trainers
-
-
-def trained_architecture(plan: Plans, trainer: str, *, source: str) -> tuple[Plans, list[str]]:
-    """The `architecture` of a plan in plans.json as modified by a trainer, and notes.
-
-    Raises:
-        InputError: The trainer builds a network that the plan does not describe.
-    """
-    parts = dict(plan["architecture"])
-    builder = built_by(trainer)
-    if builder == BATCH_NORM:
-        norm = f"torch.nn.modules.batchnorm.BatchNorm{len(plan['patch_size'])}d"
-        parts["arch_kwargs"] = parts["arch_kwargs"] | {"norm_op": norm, "norm_op_kwargs": {"eps": 1e-5, "affine": True}}
-        return parts, [f"trainer {trainer}: batch norm instead of the plan's norm"]
-    if builder not in (PLAIN, None):
-        raise InputError(
-            f"source {source}: trainer {trainer} builds a network of its own, which plans.json does not describe; "
-            "read it by source=factory"
-        )
-    return parts, ([] if builder else [f"assumed, since {unknown_trainer(trainer)}: network = that of plans.json"])
-
-
-def unknown_trainer(trainer: str) -> str:
-    """Explain why a trainer's network is unknown."""
-    return f"trainer {trainer or '(not named)'} is not one of nnU-Net's own"
+def missing_description(checkpoint: Path, missing: list[str]) -> InputError:
+    """The error for a checkpoint whose plans.json or dataset.json is neither in its folder nor in the file itself."""
+    folder, names = description_folder(checkpoint), " and ".join(missing)
+    files = "file" if len(missing) == 1 else "files"
+    return InputError(
+        f"{listed([str(folder / name) for name in missing])} not found, and {checkpoint} has no copy in its init_args; "
+        f"nnU-Net writes {names} into the folder Trainer__Plans__configuration, which contains fold_X: copy the "
+        f"{files} to {folder}"
+    )

@@ -4,12 +4,17 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from benchmark.sources.readers.candidates import is_plain_file
+from benchmark.sources.readers.nnunet_folder import is_version_1
 from benchmark.sources.weights.safe_load import SUFFIXES, TORCHSCRIPT, is_torchscript
 
 VERSION_1 = (
     "a model of nnU-Net v1, and only nnU-Net v2 is read; a function that builds its network can be named as "
     "package.module:function"
+)
+LOGGED_MODEL = (
+    "a whole model in MLflow (log_model), a pickle that can run code, and only weights are read; log them with "
+    "mlflow.pytorch.log_state_dict(model.state_dict(), 'weights') or as a file with mlflow.log_artifact, and name "
+    "runs:/RUN/weights or the file"
 )
 NNUNET = "an exported model of nnU-Net"
 FRAMEWORKS = {
@@ -37,11 +42,16 @@ def other_format(path: Path) -> str | None:
         return f"a model of {FRAMEWORKS[path.suffix]}, and only weights of PyTorch are read"
     if path.suffix == ".ts" and is_torchscript(path):  # others are programs in TypeScript, or films
         return TORCHSCRIPT
-    if path.suffix == ".model" and is_plain_file(path.with_name(f"{path.name}.pkl")):
+    if is_version_1(path):
         return VERSION_1
     if path.name == "plans.pkl" and not any(path.parent.glob("fold_*/*.model")):  # which are listed themselves
         return VERSION_1
     return _archive(path) if path.suffix == ".zip" else None
+
+
+def logged_model(folder: Path) -> str | None:
+    """What a model that is logged whole to MLflow is, and what its owner can do; None for other folders."""
+    return LOGGED_MODEL if (folder / "MLmodel").is_file() else None
 
 
 def _archive(path: Path) -> str | None:

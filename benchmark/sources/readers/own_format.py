@@ -11,10 +11,12 @@ from benchmark.data.preprocessing.preparation import Preparation, Resampling
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.networks.skeleton import shapes_of
 from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
 from benchmark.sources.weights.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
-from benchmark.sources.weights.match import Fit, check_shapes, check_values, shapes_of
-from benchmark.sources.weights.safe_load import NETWORKS, literal, module_class, reported_as, weights_digest
+from benchmark.sources.weights.digest import weights_digest
+from benchmark.sources.weights.match import Fit, check_shapes, check_values
+from benchmark.sources.weights.safe_load import NETWORKS, literal, module_class, reported_as
 
 NAMED = "_target_"  # Hydra's key of a class in a config
 HYDRA = (NAMED, "_partial_", "_convert_")

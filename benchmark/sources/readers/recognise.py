@@ -1,5 +1,6 @@
 """Recognise the source that a user names, or the sources of a whole pool, and return their configs."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from benchmark.errors import InputError
 from benchmark.sources.readers.candidates import Candidate, Node, absolute_path, distinct_names
 from benchmark.sources.readers.factory import FactorySource
 from benchmark.sources.readers.folder_search import ENTRIES, Search, named_source, not_found, recognise_folder, search
-from benchmark.sources.readers.mlflow import ArtifactSource
+from benchmark.sources.readers.mlflow import DEFAULT, Artifacts, ArtifactSource
 from benchmark.sources.readers.state_dict import formats_of_one_model
 
 
@@ -29,17 +30,18 @@ class FoundSources:
     notes: tuple[str, ...] = ()
 
 
-def recognise(path: str | Path, *, trust: bool = False) -> Node:
+def recognise(path: str | Path, *, trust: bool = False, artifacts: Artifacts = DEFAULT) -> Node:
     """Recognise the source at a path and return its config.
 
     Args:
         path: A weights file, a folder with one checkpoint, an MLflow address or `package.module:function`.
         trust: Allow its files to name classes and expressions of their own.
+        artifacts: Where the artifact of an MLflow address is.
 
     Raises:
         InputError: The path does not exist, or does not have exactly one checkpoint.
     """
-    source = _elsewhere(str(path))
+    source = _elsewhere(str(path), artifacts)
     place = Path(path)
     if source is None and place.is_dir():
         return recognise_folder(place, trust=trust)
@@ -49,14 +51,20 @@ def recognise(path: str | Path, *, trust: bool = False) -> Node:
     return source.node(source.names[0], trust=trust)
 
 
-def _elsewhere(text: str) -> Candidate | None:
-    """The source of an MLflow address or a function; None for a path."""
-    known = ArtifactSource.recognises(text) or FactorySource.recognises(text)
+def _elsewhere(text: str, artifacts: Artifacts) -> Candidate | None:
+    """The source of an MLflow address or a function; None for a path, and a path that exists is one."""
+    if os.path.lexists(text):
+        return None
+    known = ArtifactSource.recognises(text, artifacts) or FactorySource.recognises(text)
     return known.source if known else None
 
 
 def recognise_pool(
-    paths: str | Path | Sequence[str | Path], *, trust: bool = False, taken: Collection[str] = ()
+    paths: str | Path | Sequence[str | Path],
+    *,
+    trust: bool = False,
+    taken: Collection[str] = (),
+    artifacts: Artifacts = DEFAULT,
 ) -> FoundSources:
     """Find every source at one or several paths: files, folders of any number of checkpoints, patterns, addresses.
 
@@ -64,12 +72,13 @@ def recognise_pool(
         paths: The paths. Folders are searched recursively; links in them are not followed.
         trust: Allow the sources' files to name classes and expressions of their own.
         taken: Names that are not available.
+        artifacts: Where the artifacts of MLflow addresses are.
 
     Raises:
         InputError: A path does not exist, has no match or no source; or there is no source at all.
     """
     texts = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    elsewhere = {text: source for text in texts if (source := _elsewhere(text))}
+    elsewhere = {text: source for text in texts if (source := _elsewhere(text, artifacts))}
     searches = [Search(Path(text), [elsewhere[text]]) if text in elsewhere else search(text) for text in texts]
     sources = _each_once([source for result in searches for source in sorted(result.candidates, key=_by_path)])
     copies = formats_of_one_model([source.file for source in sorted(sources, key=_preferred) if source.file])

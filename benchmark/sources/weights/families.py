@@ -1,37 +1,22 @@
-"""Recognise MONAI's networks by the names and shapes in a state dict."""
+"""The known families of networks; recognise one by the names and shapes in a state dict."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, with_class
+from benchmark.sources.networks.architecture import by_setting
 from benchmark.sources.weights import monai_settings
+from benchmark.sources.weights.family import Family, Settings, Tensors
 from benchmark.sources.weights.match import encoder_alone
-from benchmark.sources.weights.monai_settings import Reading, Settings, Tensors
+from benchmark.sources.weights.monai_others import MONAI_OTHERS
+from benchmark.sources.weights.nnunet_like import NNUNET_LIKE
+from benchmark.sources.weights.not_read import NNUNET, NOT_READ, TEXT_HEAD, refuse
+from benchmark.sources.weights.public_unets import PUBLIC_UNETS
 
-
-@dataclass(frozen=True)
-class Family:
-    """A class of monai.networks.nets and how to recognise its state dicts; tensors are given as regular expressions.
-
-    Attributes:
-        mark: A tensor that only this class has.
-        read: Infers the settings.
-        decoder: The start of the names of the decoder's tensors.
-        extras: Tensors of heads that are used in training only; they may be left over.
-        idle: Tensors that the forward pass never reads; they may be missing.
-    """
-
-    mark: str
-    read: Callable[[Tensors], Reading]
-    decoder: str
-    extras: str = ""
-    idle: str = ""
-
-
-FAMILIES: dict[str, Family] = {
+MONAI: dict[str, Family] = {
     "DynUNet": Family(
         r"input_block\.conv1\.conv\.weight",
         monai_settings.read_dynunet,
@@ -53,11 +38,15 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+DIMS = (2, 3)  # of networks that are read
+FAMILIES = {**MONAI, **MONAI_OTHERS, **PUBLIC_UNETS, **NNUNET_LIKE}
+
 # tensor of an encoder without a decoder, by a name that no network above has -> the encoder
 ENCODERS = {
     r"(.*\.)?patch_embed\.proj\.weight": "a Swin transformer",
     r"(.*\.)?patch_embedding\.position_embeddings": "a vision transformer",
-    r"(.*\.)?layer1\.0\.conv1\.weight": "a ResNet",
+    r"(.*\.)?layer1\.0\.conv1\.weight": "a ResNet, such as MedicalNet's",
+    r"(.*\.)?_conv_stem\.weight": "an EfficientNet",
 }
 
 
@@ -66,11 +55,12 @@ class Guess:
     """A network class and its settings.
 
     Attributes:
-        network: The class's name in monai.networks.nets.
+        network: The family's name, a key of `FAMILIES`.
         settings: Its arguments except in_channels and out_channels.
         assumed: Settings that no tensor shows -> the assumed value.
         dims: 3 or 2.
         prefix: The prefix of the network's own names.
+        notes: Facts about the weights, one line each.
     """
 
     network: str
@@ -78,6 +68,7 @@ class Guess:
     assumed: Mapping[str, object]
     dims: int
     prefix: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def family(self) -> Family:
@@ -145,6 +136,7 @@ def guess(tensors: Tensors, *, source: str, given: Mapping[str, object]) -> Gues
     Raises:
         InputError: No known class has such names, the decoder is missing, or a necessary setting is unknown.
     """
+    refuse(tensors, NOT_READ, source=source)
     matches = [
         (match[1], network)
         for network, family in FAMILIES.items()
@@ -153,17 +145,19 @@ def guess(tensors: Tensors, *, source: str, given: Mapping[str, object]) -> Gues
     ]
     if len(matches) > 1:
         several = ", ".join(f"{start or 'no prefix'}: {network}" for start, network in sorted(matches))
-        raise InputError(f"source {source}: the file holds several networks ({several}); say which by prefix=")
+        way_out = f"say which by {by_setting('prefix')}"
+        raise InputError(f"source {source}: the file holds several networks ({several}); {way_out}")
     if matches:
         start, network = matches[0]
         return _read(network, tensors, start, source=source, given=given)
+    refuse(tensors, (TEXT_HEAD, *NNUNET), source=source)
     for pattern, encoder in ENCODERS.items():
         if any(re.fullmatch(pattern, name) for name in tensors):
             raise encoder_alone(source, encoder)
     known, first = ", ".join(FAMILIES), next(iter(tensors), "none")
     raise InputError(
-        f"source {source}: no network is known that has tensors such as {first}; known are MONAI's {known}; name the "
-        "network by source=factory"
+        f"source {source}: no network is known that has tensors such as {first}; known are {known}; name the "
+        "network by `network:` or `factory:` in a yaml next to the file (inspect --schema), or by source=factory"
     )
 
 
@@ -176,11 +170,19 @@ def _read(network: str, tensors: Tensors, start: str, *, source: str, given: Map
         reading = family.read(own)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise InputError(f"source {source}: the weights are not a whole {network}: {error} is missing") from error
+    except (TypeError, RuntimeError, ArithmeticError) as error:  # of a tensor with fewer axes than its layer has
+        raise InputError(f"source {source}: a tensor has a shape that no {network} has: {with_class(error)}") from error
     assumed = {name: value for name, value in reading.assumed.items() if name not in given}
     if "downsample" in given:
         assumed.pop("merging", None)
     if lacking := [name for name in ("img_size", "num_heads") if name in assumed and assumed[name] is None]:
         raise InputError(
-            f"source {source}: no tensor shows {lacking[0]} of {network}; give it as settings.{lacking[0]}"
+            f"source {source}: no tensor shows {lacking[0]} of {network}; give it as settings.{lacking[0]}: "
+            f"{by_setting('settings')}"
         )
-    return Guess(network, reading.shown | assumed | dict(given), assumed, reading.shown["spatial_dims"], start)
+    dims = reading.shown.get("spatial_dims", 3)
+    if dims not in DIMS:
+        raise InputError(
+            f"source {source}: the weights are of a {network} of {dims} dimensions, and only 2D and 3D ones are read"
+        )
+    return Guess(network, reading.shown | assumed | dict(given), assumed, dims, start, reading.notes)

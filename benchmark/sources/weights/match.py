@@ -6,21 +6,17 @@ the file is of another network.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from benchmark.data.preprocessing.preparation import Preparation
-from benchmark.errors import InputError
+from benchmark.errors import InputError, listed
 from benchmark.sources.model import Model
-from benchmark.sources.networks.architecture import Architecture, initial, is_within, listed
-
-Network = Callable[..., nn.Module]
-Shapes = dict[str, tuple[int, ...]]
+from benchmark.sources.networks.architecture import Architecture, by_setting, is_within
+from benchmark.sources.networks.skeleton import Outline, Shapes, outline, shapes_of
 
 LOSSES = r"(.*\.)?\w*(loss|criterion)\w*\..*"  # buffers of a training module's loss, such as class weights
 BACKBONE = r"(.+\.)?backbone\."  # a prefix that shows that tensors without it are not part of the network
@@ -80,6 +76,17 @@ def assumptions(assumed: Mapping[str, object]) -> str:
     return ", ".join(f"{name} = {getattr(value, '__name__', value)}" for name, value in assumed.items())
 
 
+def check_labels(labels: Mapping[int, str] | None, fit: Fit, source: str) -> dict[int, str]:
+    """Check that there are as many labels as channels of the head, and return them.
+
+    Raises:
+        InputError: The numbers differ.
+    """
+    if labels and fit.head and len(labels) != fit.classes:
+        raise InputError(f"source {source}: labels must name the head's {fit.classes} channels, got {len(labels)}")
+    return {int(value): name for value, name in (labels or {}).items()}
+
+
 @dataclass(frozen=True)
 class Allowed:
     """The harmless differences between a file and its network, as regular expressions of names.
@@ -121,22 +128,25 @@ def fitted(
     """
     network = arch.network
     expected = shapes_of(network, channels=1, classes=HEAD_CLASSES)
-    start = _prefix(expected, weights, source) if prefix is None else prefix
+    start = _prefix(expected, weights, source) if prefix is None else named_prefix(prefix, weights, source)
     own = {name.removeprefix(start): tensor for name, tensor in weights.items() if name.startswith(start)}
-    channels = _count(1, expected, shapes_of(network, channels=2, classes=HEAD_CLASSES), own)
     classes = _count(HEAD_CLASSES, expected, shapes_of(network, channels=1, classes=HEAD_CLASSES + 1), own)
-    built = skeleton(network, channels=channels, classes=classes)
-    final = _shapes(built)
+    if _has_shapes(own, shapes_of(network, channels=1, classes=classes)):
+        channels = 1
+    else:
+        channels = _count(1, expected, shapes_of(network, channels=2, classes=HEAD_CLASSES), own)
+    built = outline(network, channels=channels, classes=classes)
+    final = built.shapes
     own |= _shared(built, own, source)
     parts = [name for name in final if is_within(name, arch.decoder)]
     if parts and not any(name in own for name in parts) and any(name in own for name in final):
-        raise encoder_alone(source, type(built).__name__)
-    own |= {
-        name: torch.full(shape, float(name.endswith("weight"))) if not name.endswith(COUNTER) else torch.tensor(0)
-        for name, shape in final.items()
-        if name not in own and (re.fullmatch(allowed.idle, name) or name.endswith(COUNTER))
-    }
+        raise encoder_alone(source, built.kind)
+    idle = [name for name in final if name not in own and re.fullmatch(allowed.idle, name)]
+    own |= {name: torch.full(final[name], float(name.endswith("weight"))) for name in idle}
+    own |= {name: torch.tensor(0) for name in final if name not in own and name.endswith(COUNTER)}
     notes = [f"{start!r} is taken off the names"] if start else []
+    if idle:
+        notes.append(f"missing, but never called by the network: {listed(idle)}")
     missing = [name for name in final if name not in own]
     headless = bool(missing) and all(is_within(name, arch.head) for name in missing)
     if headless:
@@ -154,32 +164,20 @@ def fitted(
     return Fit({name: own[name] for name in final}, channels, classes, tuple(notes), head=not headless)
 
 
-class _Countable(TorchFunctionMode):
-    """Keeps ranges of numbers on the CPU, since classes such as SwinUNETR read them while they are built."""
+def named_prefix(prefix: str, weights: Mapping[str, Tensor], source: str) -> str:
+    """The prefix that a user names, with the dot that ends it.
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = dict(kwargs or {})
-        if func in (torch.arange, torch.linspace):
-            given.setdefault("device", "cpu")
-        return func(*args, **given)
-
-
-def skeleton(network: Network, *, channels: int, classes: int) -> nn.Module:
-    """Build a network without drawing its weights, if its class allows that."""
-    try:
-        with torch.device("meta"), _Countable():
-            return network(in_channels=channels, out_channels=classes)
-    except (RuntimeError, NotImplementedError):  # it computes with values while it is built
-        return initial(network, channels=channels, classes=classes, seed=0)
-
-
-def shapes_of(network: Network, *, channels: int, classes: int) -> Shapes:
-    """Name -> shape of a network's tensors."""
-    return _shapes(skeleton(network, channels=channels, classes=classes))
-
-
-def _shapes(built: nn.Module) -> Shapes:
-    return {name: tuple(tensor.shape) for name, tensor in built.state_dict().items()}
+    Raises:
+        InputError: No tensor has such a name.
+    """
+    dotted = f"{prefix}."
+    whole = dotted if prefix and any(name.startswith(dotted) for name in weights) else prefix
+    if any(name.startswith(whole) for name in weights):
+        return whole
+    first: list[str] = list(dict.fromkeys(f"{name.partition('.')[0]}." for name in weights if "." in name))
+    raise InputError(
+        f"source {source}: `prefix` must start the names of tensors, which start with {listed(first)}, got {prefix!r}"
+    )
 
 
 def _prefix(expected: Shapes, weights: Mapping[str, Tensor], source: str) -> str:
@@ -191,8 +189,13 @@ def _prefix(expected: Shapes, weights: Mapping[str, Tensor], source: str) -> str
     best = [start for start in starts if fits[start] == max(fits.values())]
     if len(best) > 1:
         names = ", ".join(best)
-        raise InputError(f"source {source}: the file holds several networks ({names}); say which by prefix=")
+        way_out = f"say which by {by_setting('prefix')}"
+        raise InputError(f"source {source}: the file holds several networks ({names}); {way_out}")
     return best[0] if best else ""
+
+
+def _has_shapes(own: Mapping[str, Tensor], shapes: Shapes) -> bool:
+    return all(tuple(own[name].shape) == shape for name, shape in shapes.items() if name in own)
 
 
 def _count(base: int, shapes: Shapes, more: Shapes, own: Mapping[str, Tensor]) -> int:
@@ -205,13 +208,10 @@ def _count(base: int, shapes: Shapes, more: Shapes, own: Mapping[str, Tensor]) -
     return base
 
 
-def _shared(built: nn.Module, own: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+def _shared(built: Outline, own: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     """Tensors that the network lists under several names and the file under one, as safetensors files do."""
-    places: dict[int, list[str]] = {}
-    for name, tensor in built.state_dict(keep_vars=True).items():
-        places.setdefault(id(tensor), []).append(name)
     added: dict[str, Tensor] = {}
-    for names in places.values():
+    for names in built.shared:
         present = [name for name in names if name in own]
         for other in present[1:]:
             first, second = own[present[0]], own[other]
@@ -232,20 +232,21 @@ def encoder_alone(source: str, encoder: str) -> InputError:
     )
 
 
-def _check_left(left: Sequence[str], built: nn.Module, source: str, allowed: Allowed) -> None:
+def _check_left(left: Sequence[str], built: Outline, source: str, allowed: Allowed) -> None:
     """Refuse weights with a tensor that belongs to the network and has no place in it; the first few are named."""
-    modules = {name for name, _ in built.named_modules() if name}
     known = f"{LOSSES}|{allowed.extras}" if allowed.extras else LOSSES
     strange = [
         name
         for name in left
-        if not re.fullmatch(known, name) and (allowed.whole or name.rpartition(".")[0].partition(".")[0] in modules)
+        if not re.fullmatch(known, name)
+        and (allowed.whole or name.rpartition(".")[0].partition(".")[0] in built.modules)
     ]
     if strange:
-        advice = "; if it is no part of the network, say by prefix= what stands before the network's own names"
+        rule = "if it is no part of the network, say what stands before the network's own names"
+        way_out = f"; {rule} by {by_setting('prefix')}"
         raise InputError(
-            f"source {source}: weights are not of this {type(built).__name__}, which has no place for "
-            f"{listed(strange)}{advice if allowed.whole else ''}"
+            f"source {source}: weights are not of this {built.kind}, which has no place for "
+            f"{listed(strange)}{way_out if allowed.whole else ''}"
         )
 
 
@@ -270,11 +271,19 @@ def check_values(weights: Mapping[str, Tensor], source: str) -> None:
     Raises:
         InputError: A tensor is not finite, or all matrices are zero.
     """
+    places: set[object] = set()
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+        place = tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
+        if place not in places and tensor.is_floating_point() and not _is_finite(tensor):
             raise InputError(f"source {source}: the weights must be finite, got NaN or inf in {name}")
+        places.add(place)  # a network may list a tensor under several names
     if not any(bool(tensor.any()) for tensor in weights.values() if tensor.ndim > 1):
         raise InputError(f"source {source}: the weights must not be all zero, got {len(weights)} tensors of zeros")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite: those of a finite sum are, and a sum that overflows says nothing."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,25 @@
 """Infer the settings of MONAI's networks from a state dict: one function per class. MONAI 1.6.1.
 
-A norm layer has `weight` and `bias` if it is affine, and `running_mean` if it keeps statistics; an activation has a
-tensor only if its slope is learned. Instance norm and group norm have the same tensors, and all other activations have
-none. Settings that names and shapes do not show are listed under `assumed`.
+Settings that names and shapes do not show are listed under `assumed`.
 """
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmark.sources.weights.swin_merging import LATEST
+from benchmark.sources.weights.family import LATEST, Reading, Settings, Tensors
+from benchmark.sources.weights.layer_settings import (
+    NO_AFFINE,
+    kernel_sides,
+    norm_setting,
+    numbers,
+    upsampling,
+    with_slope,
+)
 
-Tensors = Mapping[str, Tensor]
-Settings = dict[str, Any]
-
-NO_AFFINE = ("instance", {"affine": False})
-AFFINE = ("instance", {"affine": True})
 LEAKY = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 GROUPS = 8  # groups of SegResNet's default norm
 PATCH = 16  # voxels of a token along each axis of UNETR
@@ -29,49 +27,41 @@ HEAD = 64  # channels of an attention head, as in every ViT of the paper
 WINDOW = 16  # largest side of an attention window that is tried
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A network's settings: those that names and shapes show, and the assumed values of others, or None."""
-
-    shown: Settings
-    assumed: Settings = field(default_factory=dict)
-
-
 def read_dynunet(tensors: Tensors) -> Reading:
     """DynUNet: strides equal the kernels of the transposed convolutions, as its skip connections require."""
-    blocks = ["input_block", *(f"downsamples.{i}" for i in _numbers(tensors, r"downsamples\.(\d+)\.")), "bottleneck"]
+    blocks = ["input_block", *(f"downsamples.{i}" for i in numbers(tensors, r"downsamples\.(\d+)\.")), "bottleneck"]
     convs = [tensors[f"{block}.conv1.conv.weight"] for block in blocks]
     ups = [tensors[f"upsamples.{i}.transp_conv.conv.weight"] for i in range(len(blocks) - 1)]
-    rises = [_sides(weight) for weight in reversed(ups)]
+    rises = [kernel_sides(weight) for weight in reversed(ups)]
     shown = {
         "spatial_dims": convs[0].ndim - 2,
-        "kernel_size": [_sides(weight) for weight in convs],
+        "kernel_size": [kernel_sides(weight) for weight in convs],
         "upsample_kernel_size": rises,
         "filters": [len(weight) for weight in convs],
         "trans_bias": "upsamples.0.transp_conv.conv.bias" in tensors,
     }
     assumed = {
         "strides": [[1] * len(rises[0]), *rises],
-        "norm_name": _norm_setting(tensors, "input_block.norm1"),
+        "norm_name": norm_setting(tensors, "input_block.norm1"),
         "dropout": None,
     }
     has_residuals = any(f"{block}.conv3.conv.weight" in tensors for block in blocks)
     would_show = any(len(weight) != weight.shape[1] for weight in convs) or any(max(rise) > 1 for rise in rises)
     (shown if has_residuals or would_show else assumed)["res_block"] = has_residuals
-    return _with_slope(tensors, Reading(shown, assumed), "act_name", r"input_block\.lrelu", LEAKY)
+    return with_slope(tensors, Reading(shown, assumed), "act_name", r"input_block\.lrelu", LEAKY)
 
 
 def read_unet(tensors: Tensors) -> Reading:
     """UNet: a stride of 1 shows in the kernel of 1 of a residual unit; other strides are assumed to be 2."""
     levels, at = [], "model"
     while True:
-        units = _numbers(tensors, rf"{at}\.0\.conv\.unit(\d+)\.")
+        units = numbers(tensors, rf"{at}\.0\.conv\.unit(\d+)\.")
         first = f"{at}.0.conv.unit0.conv.weight" if units else f"{at}.0.conv.weight"
         if first not in tensors:
             break
         levels.append((at, first))
         at = f"{at}.1.submodule"
-    units = _numbers(tensors, r"model\.0\.conv\.unit(\d+)\.")
+    units = numbers(tensors, r"model\.0\.conv\.unit(\d+)\.")
     bottom = tensors[f"{at}.conv.unit0.conv.weight" if units else f"{at}.conv.weight"]
     top = tensors[levels[0][1]]
     ups = [f"{level}.2.0.conv.weight" if units else f"{level}.2.conv.weight" for level, _ in levels]
@@ -80,17 +70,17 @@ def read_unet(tensors: Tensors) -> Reading:
         "spatial_dims": top.ndim - 2,
         "channels": [*(len(tensors[name]) for _, name in levels), len(bottom)],
         "num_res_units": len(units),
-        "kernel_size": _sides(top),
-        "up_kernel_size": _sides([tensors[name] for name in ups if name in tensors][-1]),
+        "kernel_size": kernel_sides(top),
+        "up_kernel_size": kernel_sides([tensors[name] for name in ups if name in tensors][-1]),
         "bias": re.sub("weight$", "bias", levels[0][1]) in tensors,
     }
     assumed = {
         "strides": [_unet_stride(tensors, level, len(units)) for level, _ in levels],
-        "norm": _norm_setting(tensors, f"{adn}.N"),
+        "norm": norm_setting(tensors, f"{adn}.N"),
         "dropout": 0.0,
         "adn_ordering": "NDA",
     }
-    return _with_slope(tensors, Reading(shown, assumed), "act", r".*\.adn\.A", "relu")
+    return with_slope(tensors, Reading(shown, assumed), "act", r".*\.adn\.A", "relu")
 
 
 def _unet_stride(tensors: Tensors, level: str, units: int) -> int:
@@ -99,31 +89,35 @@ def _unet_stride(tensors: Tensors, level: str, units: int) -> int:
     residual = tensors.get(f"{level}.0.residual.weight")
     if residual is None:
         return 1
-    return 1 if set(_sides(residual)) == {1} != set(_sides(tensors[f"{level}.0.conv.unit0.conv.weight"])) else 2
+    return (
+        1
+        if set(kernel_sides(residual)) == {1} != set(kernel_sides(tensors[f"{level}.0.conv.unit0.conv.weight"]))
+        else 2
+    )
 
 
 def read_segresnet(tensors: Tensors) -> Reading:
     """SegResNet: its default is group norm, which has the same tensors as any affine norm."""
     filters = len(tensors["convInit.conv.weight"])
     groups = ("group", {"num_groups": math.gcd(filters, GROUPS)})
-    first_block = next(iter(_numbers(tensors, r"down_layers\.(\d+)\.\d+\.conv1\.")), 0)  # the first level with a norm
+    first_block = next(iter(numbers(tensors, r"down_layers\.(\d+)\.\d+\.conv1\.")), 0)  # the first level with a norm
     shown = {
         "spatial_dims": tensors["convInit.conv.weight"].ndim - 2,
         "init_filters": filters,
-        "blocks_down": _blocks(tensors, "down_layers", 1 + max(_numbers(tensors, r"down_layers\.(\d+)\."))),
-        "blocks_up": _blocks(tensors, "up_layers", 1 + max(_numbers(tensors, r"up_samples\.(\d+)\."))),
-        "upsample_mode": _upsampling(tensors, r"up_samples\.0\.1"),
+        "blocks_down": _blocks(tensors, "down_layers", 1 + max(numbers(tensors, r"down_layers\.(\d+)\."))),
+        "blocks_up": _blocks(tensors, "up_layers", 1 + max(numbers(tensors, r"up_samples\.(\d+)\."))),
+        "upsample_mode": upsampling(tensors, r"up_samples\.0\.1"),
     }
     assumed = {
-        "norm": _norm_setting(tensors, f"down_layers.{first_block}.1.norm1", affine=groups),
+        "norm": norm_setting(tensors, f"down_layers.{first_block}.1.norm1", affine=groups),
         "dropout_prob": None,
         "use_conv_final": True,
     }
-    return _with_slope(tensors, Reading(shown, assumed), "act", r"act_mod", ("RELU", {"inplace": True}))
+    return with_slope(tensors, Reading(shown, assumed), "act", r"act_mod", ("RELU", {"inplace": True}))
 
 
 def _blocks(tensors: Tensors, part: str, levels: int) -> list[int]:
-    return [len(_numbers(tensors, rf"{part}\.{level}\.(\d+)\.conv1\.")) for level in range(levels)]
+    return [len(numbers(tensors, rf"{part}\.{level}\.(\d+)\.conv1\.")) for level in range(levels)]
 
 
 def read_basic_unet(tensors: Tensors) -> Reading:
@@ -134,11 +128,11 @@ def read_basic_unet(tensors: Tensors) -> Reading:
         "spatial_dims": first.ndim - 2,
         "features": [len(first), *downs, len(last)],
         "bias": "conv_0.conv_0.conv.bias" in tensors,
-        "upsample": _upsampling(tensors, r"upcat_4\.upsample"),
+        "upsample": upsampling(tensors, r"upcat_4\.upsample"),
     }
-    assumed = {"norm": _norm_setting(tensors, "conv_0.conv_0.adn.N", bare=NO_AFFINE), "dropout": 0.0}
+    assumed = {"norm": norm_setting(tensors, "conv_0.conv_0.adn.N", bare=NO_AFFINE), "dropout": 0.0}
     leaky = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
-    return _with_slope(tensors, Reading(shown, assumed), "act", r".*\.adn\.A", leaky)
+    return with_slope(tensors, Reading(shown, assumed), "act", r".*\.adn\.A", leaky)
 
 
 def read_vnet(tensors: Tensors) -> Reading:
@@ -146,22 +140,7 @@ def read_vnet(tensors: Tensors) -> Reading:
     conv = tensors["in_tr.conv_block.conv.weight"]
     shown = {"spatial_dims": conv.ndim - 2, "bias": "in_tr.conv_block.conv.bias" in tensors}
     assumed = {"dropout_prob_down": 0.5, "dropout_prob_up": (0.5, 0.5), "dropout_dim": 3}
-    return _with_slope(tensors, Reading(shown, assumed), "act", r".*act_function\d?", ("elu", {"inplace": True}))
-
-
-def _upsampling(tensors: Tensors, layer: str) -> str:
-    known = ("deconv", "deconvgroup", "pixelshuffle")
-    modes = (mode for mode in known if any(re.match(rf"{layer}\.{mode}\.", name) for name in tensors))
-    return next(modes, "nontrainable")
-
-
-def _with_slope(tensors: Tensors, reading: Reading, setting: str, layers: str, default: object) -> Reading:
-    """Add the activation: shown if the layers, a regular expression, have learned slopes, else the class's default."""
-    sizes = {tensor.numel() for name, tensor in tensors.items() if re.fullmatch(rf"{layers}\.weight", name)}
-    if not sizes:
-        return replace(reading, assumed=reading.assumed | {setting: default})
-    slope = ("prelu", {"num_parameters": sizes.pop()}) if len(sizes) == 1 else "prelu"
-    return replace(reading, shown=reading.shown | {setting: slope})
+    return with_slope(tensors, Reading(shown, assumed), "act", r".*act_function\d?", ("elu", {"inplace": True}))
 
 
 def read_unetr(tensors: Tensors) -> Reading:
@@ -182,7 +161,7 @@ def read_unetr(tensors: Tensors) -> Reading:
     assumed: Settings = {
         "img_size": [PATCH * side] * dims if side**dims == tokens else None,
         "num_heads": hidden // HEAD if hidden % HEAD == 0 else None,
-        "norm_name": _norm_setting(tensors, "encoder1.layer.norm1"),
+        "norm_name": norm_setting(tensors, "encoder1.layer.norm1"),
         "dropout_rate": 0.0,
     }
     return Reading(shown, assumed)
@@ -199,7 +178,7 @@ def read_swin_unetr(tensors: Tensors) -> Reading:
         "spatial_dims": dims,
         "feature_size": width,
         "patch_size": patch[0] if len(set(patch)) == 1 else patch,
-        "depths": [len(_numbers(tensors, rf"{stage}\.blocks\.(\d+)\.")) for stage in stages],
+        "depths": [len(numbers(tensors, rf"{stage}\.blocks\.(\d+)\.")) for stage in stages],
         "num_heads": [tensors[f"{stage}.blocks.0.attn.relative_position_bias_table"].shape[1] for stage in stages],
         "window_size": _window(tensors, f"{stages[0]}.blocks.0.attn", dims),
         "mlp_ratio": hidden / (8 * width),
@@ -208,7 +187,7 @@ def read_swin_unetr(tensors: Tensors) -> Reading:
         "patch_norm": "swinViT.patch_embed.norm.weight" in tensors,
     }
     assumed: Settings = {
-        "norm_name": _norm_setting(tensors, "encoder1.layer.norm1"),
+        "norm_name": norm_setting(tensors, "encoder1.layer.norm1"),
         "norm_layer": nn.LayerNorm,
         "normalize": True,
         "drop_rate": 0.0,
@@ -234,32 +213,3 @@ def _indexes(index: Tensor, window: tuple[int, ...]) -> bool:
     places = torch.cartesian_prod(*(torch.arange(n) for n in window)).reshape(-1, len(window))
     first = sum((n - 1 - places[:, axis]) * step for axis, (n, step) in enumerate(zip(window, steps, strict=True)))
     return bool(torch.equal(torch.as_tensor(first), index[0].long().cpu()))
-
-
-def _norm_setting(tensors: Tensors, layer: str, *, affine: object = AFFINE, bare: object = NO_AFFINE) -> object:
-    """The `norm` argument, from the name of a norm layer.
-
-    Args:
-        tensors: The state dict.
-        layer: The layer.
-        affine: The setting of a norm with weights and without running statistics.
-        bare: The setting of a norm without tensors.
-
-    Example:
-        >>> _norm_setting({"norm1.weight": torch.ones(4), "norm1.running_mean": torch.zeros(4)}, "norm1")
-        ('batch', {'affine': True})
-    """
-    has_weight = f"{layer}.weight" in tensors
-    if f"{layer}.running_mean" in tensors:
-        return ("batch", {"affine": has_weight})
-    return affine if has_weight else bare
-
-
-def _sides(tensor: Tensor) -> list[int]:
-    """The kernel size of a convolution's weights, along each axis."""
-    return list(tensor.shape[2:])
-
-
-def _numbers(tensors: Tensors, pattern: str) -> list[int]:
-    """The distinct numbers that the pattern's group matches in the names, in order."""
-    return sorted({int(match[1]) for name in tensors if (match := re.match(pattern, name))})

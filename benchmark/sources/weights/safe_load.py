@@ -1,81 +1,117 @@
 """Read untrusted files: tensors, plain values and network classes of known packages; code in a file is never run.
 
 A .pth file is a pickle, and a pickle can call any function. torch's own reader with `weights_only` refuses all but
-tensors and containers. The classes allowed below are also in checkpoints of nnU-Net and Lightning: numpy numbers of
-their training curves, and argparse's plain record of settings.
+tensors and containers; it is given the plain values that checkpoints of nnU-Net and Lightning also have, such as the
+numbers of their training curves. A file that it refuses is read once more without its objects.
 """
 
-import argparse
 import importlib
 import inspect
 import pickle
 import pydoc
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from benchmark.errors import InputError, SkipPair, one_line
-from benchmark.sources.networks.architecture import is_within, listed
-from benchmark.storage.digest import file_digest
-from benchmark.storage.digest_memory import remembered
+from benchmark.errors import InputError, SkipPair, listed, one_line, with_class
+from benchmark.sources.networks.architecture import is_within
+from benchmark.sources.weights.plain_values import VALUES
+from benchmark.sources.weights.restricted_pickle import FileContent, read_restricted
+from benchmark.sources.weights.shards import is_index, tensor_files
+from benchmark.sources.weights.unwrap import EXPANDED, GIGABYTE, SAVE_AGAIN, Unwrapped, unwrap
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 TORCHSCRIPT = (
     "a TorchScript program, which would run code and is not read; load it where you trust it with torch.jit.load, and "
     "save its state_dict() with torch.save"
 )
-WRAPPERS = ("network_weights", "state_dict", "model_state_dict", "model", "network", "net", "weights")
 SAVED = (b"PK", b"\x80")  # how a file that torch.save wrote begins: a zip archive, or a pickle
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # of weights that can be used as they are
-COMPILED = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+NOT_SAVED = "Invalid magic number"  # in the error of torch.load for a pickle of another kind
+SHOWN = 4  # names of classes in a note
 NETWORKS = ("monai.networks.nets", "dynamic_network_architectures")  # packages whose network classes are imported
 LAYERS = ("torch.nn", "dynamic_network_architectures")
-BROKEN = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)  # what values of the wrong type cause
-
-
-@dataclass(frozen=True)
-class Unwrapped:
-    """A state dict, and a note on each wrapper or prefix that was removed."""
-
-    weights: dict[str, Tensor]
-    notes: tuple[str, ...]
+# what values of the wrong type cause, and packages that a network needs and are not installed
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def read_weights(path: Path) -> Any:
-    """Read a .safetensors file, or a file that torch.save wrote.
+    """The content of a weights file without the note on the objects left out; as `read_file`."""
+    return read_file(path).content
+
+
+def read_file(path: Path) -> FileContent:
+    """Read a .safetensors file, a file that torch.save wrote, or the shards that an index lists.
 
     Raises:
         InputError: The file is missing, cut short or no weights file, holds a program, or its pickle asks for code.
     """
     if not path.is_file():
         raise InputError(f"weights file {path} not found")
+    if is_index(path):
+        return _read_shards(path)
     if path.suffix == ".safetensors":
         try:
-            return load_file(path)
+            return FileContent(load_file(path))
         except (SafetensorError, RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{path} must be a safetensors file, got: {one_line(error)}") from error
     if is_torchscript(path):  # which torch.load would hand to torch.jit.load
         raise InputError(f"cannot read {path}: {TORCHSCRIPT}")
+    if any(part.file_size > max(GIGABYTE, EXPANDED * part.compress_size) for part in _parts(path)):
+        raise InputError(f"cannot read {path}: its content is compressed and far larger than the file")
     try:
-        with torch.serialization.safe_globals(_allowed()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return _read_saved(path)
     except Exception as error:  # bytes that are no pickle make torch's reader raise anything
         raise InputError(_unreadable(path, error)) from error
 
 
+def _read_saved(path: Path) -> FileContent:
+    """Read a file of torch.save; if torch's own safe reader refuses its objects, these are left out."""
+    try:
+        with torch.serialization.safe_globals([(make, name) for name, make in VALUES.items()]), catch_warnings():
+            filterwarnings("ignore", "Detected pickle protocol")  # which is read, or refused below
+            return FileContent(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError:
+        with path.open("rb") as stream:
+            if not stream.read(4).startswith(SAVED):
+                raise
+    return read_restricted(path)
+
+
+def _read_shards(index: Path) -> FileContent:
+    files = tensor_files(index)
+    weights: dict[Any, Any] = {}
+    left_out: dict[str, None] = {}
+    for file in dict.fromkeys(files.values()):
+        shard = read_file(file)
+        if not isinstance(shard.content, Mapping):
+            raise InputError(f"{file} must hold a state dict, got {type(shard.content).__name__}")
+        weights |= {name: value for name, value in shard.content.items() if files.get(str(name), file) == file}
+        left_out |= dict.fromkeys(shard.left_out)
+    if missing := [name for name in files if name not in weights]:
+        raise InputError(f"{index} lists tensors that its files do not have: {listed(missing)}")
+    return FileContent(weights, tuple(left_out))
+
+
 def _unreadable(path: Path, error: Exception) -> str:
-    """Explain in one line why torch cannot read a file."""
+    """Explain in one line why a file cannot be read."""
     plain = f"cannot read {path}: not a file that torch.save wrote"
     try:
         with path.open("rb") as stream:
@@ -87,113 +123,46 @@ def _unreadable(path: Path, error: Exception) -> str:
     if not start.startswith(SAVED):
         return plain
     if isinstance(error, pickle.UnpicklingError):
-        return f"{path} must hold tensors and plain values only, got {_refused(error)}"
+        return f"cannot read {path} without running code of its pickle: {one_line(error)}; {SAVE_AGAIN}"
+    if NOT_SAVED in str(error):
+        return f"{plain}, but another pickle; {SAVE_AGAIN}"
     return f"{plain}, or cut short: {one_line(error)}"
 
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is an archive with code, as torch.jit.save writes it."""
+    return any("/code/" in part.filename for part in _parts(path))
+
+
+def _parts(path: Path) -> list[zipfile.ZipInfo]:
+    """The parts of a zip archive; none for other files."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any("/code/" in name for name in archive.namelist())
+            return archive.infolist()
     except (OSError, zipfile.BadZipFile):
-        return False
+        return []
 
 
-def _allowed() -> list[Any]:
-    numbers = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
-    scalar = np.float64(0).__reduce__()[0]
-    return [
-        (scalar, "numpy._core.multiarray.scalar"),
-        (scalar, "numpy.core.multiarray.scalar"),  # written by numpy 1
-        np.dtype,
-        *{type(np.dtype(number)) for number in numbers},
-        argparse.Namespace,
-    ]
-
-
-def _refused(error: Exception) -> str:
-    global_name = re.search(r"GLOBAL (\S+)|(?:function|class|global)s? `?([\w.]+\.[\w]+)`?", str(error))
-    if global_name is None:
-        return "a pickle of another kind than torch.save writes; it could run code and is refused"
-    return f"a pickle that asks for {global_name[1] or global_name[2]}; it could run code and is refused"
-
-
-def read_state(path: Path) -> Unwrapped:
-    """Read a file's state dict.
+def read_state(path: Path, *, ema: bool = False) -> Unwrapped:
+    """Read a file's state dict; the first note is on objects left out.
 
     Raises:
-        InputError: As for `read_weights` and `unwrap`.
+        InputError: As for `read_file` and `unwrap`.
     """
-    return unwrap(read_weights(path), path)
+    return state_of(read_file(path), path, ema=ema)
 
 
-def unwrap(content: object, path: Path) -> Unwrapped:
-    """Find the state dict in the content of a file.
-
-    Args:
-        content: The return value of `read_weights`.
-        path: The file, for errors.
-
-    Raises:
-        InputError: There is no state dict, or a tensor is of a kind that cannot be used as it is.
-    """
-    notes: list[str] = []
-    opened: list[object] = []
-    while isinstance(content, Mapping) and (inner := _wrapper(content)):
-        if any(content is outer for outer in opened):
-            raise InputError(f"{path} must hold a state dict, got a dict that holds itself under {inner!r}")
-        opened.append(content)
-        notes.append(f"the weights are under {inner!r} in {path.name}")
-        content = content[inner]
-    if isinstance(content, Mapping) and content and not _is_state(content):
-        raise InputError(f"{path} must hold a state dict, got the keys {listed(list(map(str, content)))}")
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{path} must hold a state dict, got {type(content).__name__}")
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    _check_kinds(weights, path)
-    for prefix in COMPILED * 2:  # a compiled network may be within a parallel one, or the other way round
-        if all(name.startswith(prefix) for name in weights):
-            weights = {name.removeprefix(prefix): value for name, value in weights.items()}
-            notes.append(f"{prefix!r} is taken off the names")
-    return Unwrapped(weights, tuple(notes))
+def state_of(read: FileContent, path: Path, *, ema: bool = False) -> Unwrapped:
+    """The state dict in the content of a file; as `read_state`."""
+    state = unwrap(read.content, path, ema=ema)
+    return replace(state, notes=(*left_out_note(read, path), *state.notes))
 
 
-def _wrapper(content: Mapping[Any, Any]) -> str | None:
-    """The key of the state dict; tensors next to a mapping of tensors, such as class weights, are not part of it."""
-    named = [name for name in WRAPPERS if isinstance(content.get(name), Mapping)]
-    with_tensors = [name for name in named if _is_state(content[name]) or _wraps(content[name])]
-    return next(iter(with_tensors or ([] if _is_state(content) else named)), None)
-
-
-def _wraps(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(content.get(name), Mapping) for name in WRAPPERS)
-
-
-def _is_state(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, Tensor) and value.ndim > 0 for value in content.values())
-
-
-def _check_kinds(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that a network could not use as they are, by their kind; values are not checked."""
-    for name, tensor in weights.items():
-        if kind := _unusable(name, tensor):
-            rule = "weights must be dense tensors of float16, bfloat16, float32 or float64"
-            raise InputError(f"{path}: {rule}, got {name}, which is {kind}")
-
-
-def _unusable(name: str, tensor: Tensor) -> str:
-    """The kind of a tensor that cannot be a weight or buffer; empty for usable ones, integer buffers included."""
-    dtype, layout = (str(kind).removeprefix("torch.") for kind in (tensor.dtype, tensor.layout))
-    is_whole_weight = tensor.ndim > 1 and (name.endswith("weight") or tensor.dtype == torch.int8)
-    kinds = {
-        "a meta tensor without values": tensor.is_meta,
-        f"quantised ({dtype})": tensor.is_quantized,
-        "a nested tensor": tensor.is_nested,
-        f"sparse ({layout})": tensor.layout != torch.strided,
-        dtype: tensor.dtype not in FLOATS if tensor.is_floating_point() else tensor.is_complex() or is_whole_weight,
-    }
-    return next((kind for kind, is_of_kind in kinds.items() if is_of_kind), "")
+def left_out_note(read: FileContent, path: Path) -> tuple[str, ...]:
+    """The note on objects of a file that were left out; none if there are none."""
+    if not read.left_out:
+        return ()
+    return (f"left out of {path.name}: objects of {listed(read.left_out, SHOWN)}; nothing of them was run",)
 
 
 @contextmanager
@@ -208,19 +177,7 @@ def reported_as(failure: str) -> Iterator[None]:
     except (InputError, SkipPair):
         raise
     except BROKEN as error:
-        raise InputError(f"{failure}: {type(error).__name__}: {one_line(error)}") from error
-
-
-def weights_digest(*paths: Path) -> str:
-    """SHA-256 over the digests of files, in the order given.
-
-    Raises:
-        InputError: A file is missing.
-    """
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path} not found")
-    return sha256(b"".join(bytes.fromhex(remembered(file_digest, is_input=True)(path)) for path in paths)).hexdigest()
+        raise InputError(f"{failure}: {with_class(error)}") from error
 
 
 def module_class(name: str, *, within: Sequence[str], where: str, trust: bool = False) -> type[nn.Module]:

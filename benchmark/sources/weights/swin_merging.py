@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmark.errors import InputError
-from benchmark.sources.weights.safe_load import weights_digest
+from benchmark.sources.weights.digest import weights_digest
+from benchmark.sources.weights.family import LATEST
 
-EARLY, LATEST = "monai_1.4", "monai_1.5"
+EARLY = "monai_1.4"
 CHANGED = (1, 5)  # the first version of MONAI that merges all slices
 RELEASED = datetime(2025, 6, 6, tzinfo=UTC)  # no file that is older was trained with MONAI 1.5
 FIRST = datetime(2021, 6, 1, tzinfo=UTC)  # no Swin UNETR is older; an earlier date means nothing

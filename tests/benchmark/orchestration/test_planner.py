@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from benchmark.jobs.cli import CONF, prepare_config
-from benchmark.orchestration.planner import Planner, _classes
+from benchmark.orchestration.planner import Planner
 
 
 @pytest.fixture
@@ -36,16 +36,6 @@ def test_a_source_that_names_a_target_s_class_is_left_out(planner):
 def test_with_include_same_class_only_the_target_s_own_source_is_left_out(planner):
     pools = planner("suite.pool=include_same_class").pools
     assert all(target not in sources for target, sources in pools.items())
-
-
-@pytest.mark.parametrize("spelling", ["Ball", " ball ", "BALL"])
-def test_class_names_are_one_whatever_their_spelling(spelling):
-    class Task:
-        labels = {0: "background", 1: spelling}  # noqa: RUF012 - a stand-in with what is read
-
-    assert _classes(Task()) == {"ball"}
-    Task.labels = {0: "background", 1: "Left_Kidney", 2: "left  kidney", 3: "left-kidney"}
-    assert _classes(Task()) == {"left kidney"}
 
 
 def test_each_seed_of_a_pair_has_a_key_of_its_own(planner):

@@ -84,6 +84,28 @@ def test_colours_of_other_than_three_axes(tmp_path, shape, channels):
     np.testing.assert_array_equal(values[:3], first.transpose(0, 3, 2, 1))
 
 
+def test_vectors_of_one_time_point_are_channels(tmp_path):
+    planes = np.random.default_rng(0).normal(size=(3, *SHAPE)).astype(np.float32)
+    write(tmp_path / "a.nii.gz", np.moveaxis(planes, 0, -1)[:, :, :, None])
+    stored = read(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(stored.values, planes.transpose(0, 3, 2, 1))
+    assert stored.shape == (*SHAPE, 3)
+
+
+@pytest.mark.parametrize("kind", [".nii.gz", ".nrrd"])
+def test_trailing_axes_of_length_one_are_dropped(tmp_path, kind):
+    array = volume(0)[0][0]
+    if kind == ".nrrd":
+        import SimpleITK as sitk
+
+        sitk.WriteImage(sitk.GetImageFromArray(array.T[None], isVector=False), str(tmp_path / "a.nrrd"))
+    else:
+        write(tmp_path / "a.nii.gz", array[..., None, None])
+    stored = read(tmp_path / f"a{kind}")
+    np.testing.assert_array_equal(stored.values, array.T[None])
+    assert stored.shape == SHAPE
+
+
 @pytest.mark.parametrize("kind", [".nrrd", ".mha"])
 def test_vectors_are_channels(tmp_path, kind):
     import SimpleITK as sitk

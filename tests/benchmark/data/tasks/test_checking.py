@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from benchmark.data.tasks.checking import check_cases
+from benchmark.data.tasks.checking import check_cases, header_note
 from benchmark.data.tasks.msd import MsdTask
 from benchmark.errors import CaseError, InputError
-from tests.benchmark.data.conftest import volume, write
+from tests.benchmark.data.conftest import SPACING, volume, write
 
 
 @pytest.fixture
@@ -62,6 +62,19 @@ def test_cases_without_any_foreground_are_refused(msd, check, read):
         with pytest.raises(InputError, match="has no foreground voxel in any case"):
             check()
     assert len(read) == 5
+
+
+def test_headers_that_differ_a_little_are_one_note(msd, check):
+    assert header_note(check()) is None
+    for index, moved in ((1, 0.05), (2, 0.09), (3, 1e-4)):  # voxels along x
+        affine = np.diag([*SPACING, 1.0])
+        affine[0, 3] = moved * SPACING[0]
+        write(msd / f"labelsTr/spleen_{index}.nii.gz", volume(index)[1], affine)
+    for _ in range(2):  # read, and remembered
+        assert header_note(check()) == (
+            "the headers of image and labels differ by up to 0.09 voxels at a corner in 2 of 5 cases, such as "
+            "spleen_2; the image's is used"
+        )
 
 
 def test_the_digest_of_a_case_is_its_own(msd):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from benchmark.data.preprocessing.planning import Plan
 from benchmark.data.tasks.msd import MsdTask
@@ -84,6 +85,40 @@ def test_a_download_is_unpacked_once(tmp_path, monkeypatch):
     assert task.prepare(tmp_path) is True
     assert MsdTask(tmp_path / "Task09_Spleen", download=True).prepare(tmp_path) is False
     assert [(kind, digits) for _, kind, digits in calls] == [("md5", 32)]
+
+
+def test_nnunet_v1_stores_channels_in_files_that_dataset_json_does_not_list(msd):
+    before = MsdTask(msd, test_share=0).cases("train")[0].image
+    content = json.loads((msd / "dataset.json").read_text())
+    (msd / "dataset.json").write_text(json.dumps(content | {"modality": {"0": "CT", "1": "MR"}}))
+    for index in range(5):
+        path = msd / f"imagesTr/spleen_{index}.nii.gz"
+        path.rename(path.with_name(f"spleen_{index}_0000.nii.gz"))
+        write(path.with_name(f"spleen_{index}_0001.nii.gz"), volume(index + 9)[0][0])
+    task = MsdTask(msd, test_share=0)
+    assert task.names("train") == [f"spleen_{index}" for index in range(5)]
+    image = task.cases("train")[0].image
+    assert image.shape == (2, *SHAPE)
+    torch.testing.assert_close(image[:1], before)
+
+
+def test_labels_that_are_almost_whole_are_rounded_and_their_layer_axis_is_dropped(msd):
+    _, labels = volume(0)
+    write(msd / "labelsTr/spleen_0.nii.gz", (labels * np.float32(0.9996))[..., None])
+    case = MsdTask(msd, test_share=0).cases("train")[0]
+    np.testing.assert_array_equal(case.labels.numpy(), labels)
+
+
+def test_links_out_of_the_folder_are_followed_if_allowed(msd):
+    blob = msd.parent / "blobs" / "0123abcd"  # as in a cache, whose files have no ending
+    blob.parent.mkdir()
+    (msd / "imagesTr/spleen_0.nii.gz").rename(blob)
+    (msd / "imagesTr/spleen_0.nii.gz").symlink_to(blob)
+    with pytest.raises(InputError, match="links=true allows it"):
+        MsdTask(msd, test_share=0).names("train")
+    task = MsdTask(msd, test_share=0, links=True)
+    assert task.names("train")[0] == "spleen_0"
+    assert task.cases("train")[0].image.shape == (1, *SHAPE)
 
 
 def test_formats_may_be_mixed_since_geometry_is_one(msd):

@@ -149,8 +149,20 @@ def _flat_image(made):
     made.write(np.zeros((6, 7), np.float32), made.image())
 
 
-def _four_axes_of_labels(made):
-    made.write(np.zeros((*SHAPE, 1), np.uint8), made.labels())
+def _layers_of_labels(made):
+    made.write(np.zeros((*SHAPE, 3), np.uint8), made.labels())
+
+
+def _nan_in_a_header(made):
+    affine = np.diag([1.5, 2.0, 3.0, 1.0])
+    affine[0, 3] = np.nan
+    made.write(np.ones(SHAPE, np.uint8), made.labels(), affine)
+
+
+def _flat_affine(made):
+    affine = np.diag([1.5, 2.0, 3.0, 1.0])
+    affine[:3, 1] = affine[:3, 0]
+    made.write(np.ones(SHAPE, np.float32), made.image(), affine)
 
 
 def _other_affine(made):
@@ -207,8 +219,20 @@ READING = {
     "no gzip": (_no_gzip, r"cannot read \S+imagesTr/case_0\.nii\.gz as NIfTI: ."),
     "shape": (_other_shape, r"labelsTr/case_0\.nii\.gz: its shape \(6, 7, 9\) differs from its image's \(6, 7, 8\)"),
     "flat image": (_flat_image, r"case_0\.nii\.gz: it.* shape"),
-    "labels of four axes": (_four_axes_of_labels, r"labelsTr/case_0\.nii\.gz: its shape .*8, 1\) differs"),
-    "affine": (_other_affine, r"labelsTr/case_0\.nii\.gz: its affine differs from its image's by 0\.5 mm"),
+    "layers of labels": (
+        _layers_of_labels,
+        r"cannot use \S+labelsTr/case_0\.nii\.gz as labels: it has 3 layers \(shape \(6, 7, 8, 3\)\), .*",
+    ),
+    "affine": (
+        _other_affine,
+        r"labelsTr/case_0\.nii\.gz: its affine differs from its image's by 1\.25 voxels at a corner of the volume "
+        r"\(at most 0\.1\): \[1\.5 0 0 0; 0 2 0 0; 0 0 3\.5 0\], image \[1\.5 0 0 0; 0 2 0 0; 0 0 3 0\]",
+    ),
+    "NaN in a header": (
+        _nan_in_a_header,
+        r"labelsTr/case_0\.nii\.gz: its affine must be finite and invertible, got .*",
+    ),
+    "a flat affine": (_flat_affine, r"imagesTr/case_0\.nii\.gz: its affine must be finite and invertible, got .*"),
     "NaN": (_not_a_number, r"imagesTr/case_0\.nii\.gz: voxels must be finite, got 2 NaN or inf"),
     "label": (_unknown_label, r"labelsTr/case_0\.nii\.gz: label values must be in dataset\.json \[0, 1, 2\], got 7"),
     "half label": (_half_label, r"labelsTr/case_0\.nii\.gz: label values must .*, got 0\.5"),
@@ -238,7 +262,10 @@ DESCRIPTIONS = {
     "no labels": (b'{"training": []}', r"dataset\.json must have the keys labels and training, got "),
     "no training": (b'{"labels": {"0": "b"}}', r"dataset\.json must have the keys labels and training, got "),
     "labels listed": (b'{"labels": ["b", "liver"], "training": []}', r"dataset\.json: labels must .*, got \['b'"),
-    "label is a word": (b'{"labels": {"liver": 1}, "training": []}', r"dataset\.json: labels must .*, got .*liver"),
+    "label is a word": (
+        b'{"labels": {"liver": 1}, "training": []}',
+        r"dataset\.json: labels map names to values, .*: write \{\"1\": \"liver\"\}",
+    ),
     "label too large": (b'{"labels": {"0": "b", "256": "x"}, "training": []}', r"dataset\.json: labels must .*256"),
     "label negative": (b'{"labels": {"0": "b", "-1": "x"}, "training": []}', r"dataset\.json: labels must .*-1"),
     "no classes": (b'{"labels": {}, "training": []}', r"dataset\.json: labels must .*, got \{\}"),

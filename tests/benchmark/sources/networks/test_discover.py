@@ -10,7 +10,7 @@ from torch import nn
 from benchmark.errors import InputError
 from benchmark.features.taps import Taps
 from benchmark.sources.networks.discover import discovered
-from benchmark.sources.readers.nnunet import _architecture
+from benchmark.sources.readers.nnunet_network import _architecture, configured
 from tests.checkpoints import SMALL, plans, plans_network, small_network
 
 WIDTHS = {"dynunet": 4, "unet": 4, "segresnet": 8, "unetr": 4}
@@ -42,8 +42,9 @@ def test_what_is_found_is_what_the_yaml_names(compose_command, name):
 @pytest.mark.parametrize("stages", [3, 5])
 def test_what_is_found_in_nnunet_is_what_its_decoder_is_made_of(cls, dims, stages):
     content = plans(dims, cls=cls, stages=stages)
-    (plan,) = content["configurations"].values()
-    named = _architecture(plan["architecture"], patch=plan["patch_size"], where="plans", trust=False)
+    (configuration,) = content["configurations"]
+    plan = configured(content, configuration, "plans", trust=False)
+    named = _architecture(plan.plan["architecture"], plan)
     arch = discovered(cls, named.network, dims=dims)
     assert arch.taps == named.taps == tuple(f"decoder.stages.{i}" for i in range(max(0, stages - 4), stages - 1))
     network = plans_network(content)

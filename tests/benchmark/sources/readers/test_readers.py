@@ -1,12 +1,14 @@
 """Sources from anywhere: what is written is what comes back, whatever the format, and the logits are the same."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import mlflow.pytorch
 import numpy as np
 import pytest
 import torch
@@ -24,12 +26,12 @@ from benchmark.sources.networks.discover import discovered
 from benchmark.sources.pairing import adapted
 from benchmark.sources.readers import folder_search
 from benchmark.sources.readers.candidates import single_file, source_name
-from benchmark.sources.readers.mlflow import ArtifactSource
+from benchmark.sources.readers.mlflow import Artifacts, ArtifactSource
 from benchmark.sources.readers.recognise import recognise, recognise_pool
 from benchmark.sources.readers.state_dict import StateDictSource
 from benchmark.sources.weights.checkpoint import SIDECAR
+from benchmark.sources.weights.digest import weights_digest
 from benchmark.sources.weights.match import fitted
-from benchmark.sources.weights.safe_load import weights_digest
 from tests.checkpoints import (
     LABELS,
     SMALL,
@@ -111,9 +113,7 @@ def test_two_networks_in_one_file_need_a_prefix(tmp_path):
     student, teacher = small_network("DynUNet", seed=1), small_network("DynUNet", seed=2)
     torch.save({f"{name}.{at}": tensor for name, net in (("student", student), ("teacher", teacher))
                 for at, tensor in net.state_dict().items()}, path)  # fmt: skip
-    several = (
-        r"source pair: the file holds several networks \(student\.: DynUNet, teacher\.: DynUNet\); say which by prefix="
-    )
+    several = r"several networks \(student\.: DynUNet, teacher\.: DynUNet\); say which by `prefix:`"
     with pytest.raises(InputError, match=several):
         opened(path)
     model = opened(path, prefix="teacher.")
@@ -256,7 +256,9 @@ def test_a_description_of_a_wrong_kind_is_told_in_one_line(write, place, tmp_pat
     write(tmp_path / "Dataset501_X")
     (path,) = (tmp_path / "Dataset501_X").rglob(place[0])
     corrupt(path, *place[1:])
-    with pytest.raises(InputError, match=r"cannot build a network from \S+: \w+Error: .+"):
+    with pytest.raises(
+        InputError, match=r"cannot build a network from \S+: \w+Error: .+|must be a JSON object, got str$"
+    ):
         opened(tmp_path / "Dataset501_X")
 
 
@@ -284,20 +286,64 @@ def test_an_artifact_whose_fetching_stops_is_fetched_again(tmp_path):
     assert whole.open().arch.name == "dynunet"
 
 
-def test_an_artifact_is_fetched_and_recognised(place, tmp_path):
+def logged(place, path, name="model"):
+    """The address of an artifact in a run of its own."""
     client = MlflowClient(place.uri)
-    run = client.create_run(client.create_experiment("mine", artifact_location=tmp_path.as_uri())).info.run_id
-    client.log_artifact(run, str(write_weights(small_network("DynUNet"), tmp_path / "best.pt")), "model")
-    node = recognise(f"runs:/{run}/model")
-    node["fetch"]["uri"] = place.uri
-    source = instantiate(node | {"folder": str(tmp_path / "kept")})
+    run = client.create_run(client.create_experiment(name, artifact_location=path.parent.as_uri())).info.run_id
+    (client.log_artifacts if path.is_dir() else client.log_artifact)(run, str(path), name)
+    return run, f"runs:/{run}/{name}"
+
+
+def test_an_artifact_is_fetched_and_recognised(place, tmp_path):
+    run, address = logged(place, write_weights(small_network("DynUNet"), tmp_path / "best.pt"))
+    artifacts = Artifacts(place.uri, tmp_path / "kept")
+    node = recognise(address, artifacts=artifacts)
+    source = instantiate(node)
     assert source.open().arch.name == "dynunet"
-    client.delete_run(run)
-    again = instantiate(node | {"folder": str(tmp_path / "kept")})
+    assert list(recognise_pool([address], artifacts=artifacts).nodes.values()) == [node]
+    MlflowClient(place.uri).delete_run(run)
+    again = instantiate(node)
     assert again.digest() == source.digest(), "it is kept"
-    nowhere = instantiate(recognise("runs:/0123/model") | {"folder": str(tmp_path / "no"), "fetch": node["fetch"]})
-    with pytest.raises(InputError, match=r"source: cannot download the artifact runs:/0123/model: .+"):
+    nowhere = instantiate(recognise("runs:/0123/model", artifacts=artifacts))
+    with pytest.raises(InputError, match=r"source: cannot download the artifact runs:/0123/model from sqlite:.+: .+"):
         nowhere.open()
+
+
+def test_an_address_is_looked_up_in_its_own_store(place, tmp_path, monkeypatch):
+    """The registry too, which MLflow looks up in the store of the process."""
+    monkeypatch.chdir(tmp_path)
+    _, address = logged(place, write_weights(small_network("DynUNet"), tmp_path / "best.pt"))
+    client = MlflowClient(place.uri)
+    client.create_registered_model("liver")
+    client.create_model_version("liver", client.get_run(address.split("/")[1]).info.artifact_uri + "/model")
+    before = mlflow.get_tracking_uri()
+    source = instantiate(recognise("models:/liver/1", artifacts=Artifacts(place.uri, tmp_path / "kept")))
+    assert source.open().arch.name == "dynunet"
+    assert mlflow.get_tracking_uri() == before
+    for uri in (None, "sqlite:///mlflow.db", f"sqlite:///{tmp_path}/other.db", "mlruns"):
+        other = instantiate(recognise("models:/liver/1", artifacts=Artifacts(uri, tmp_path / "other")))
+        with pytest.raises(InputError, match=r"the tracking store \S+ does not exist; set tracking\.uri to .*"):
+            other.open()
+    assert not {"mlflow.db", "other.db", "mlruns"} & {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.bad_input
+def test_a_model_logged_whole_is_refused_with_the_way_out(place, tmp_path):
+    folder = tmp_path / "whole"
+    mlflow.pytorch.save_model(
+        small_network("DynUNet"), folder, serialization_format="pickle", pip_requirements=["torch"]
+    )
+    assert (folder / "data" / "model.pth").is_file()
+    _, address = logged(place, folder)
+    line = r"a whole model in MLflow \(log_model\), .*; log them with mlflow\.pytorch\.log_state_dict\("
+    with pytest.raises(InputError, match=rf"source runs:/\S+/model holds no checkpoint: model: {line}"):
+        instantiate(recognise(address, artifacts=Artifacts(place.uri, tmp_path / "kept"))).open()
+    with pytest.raises(InputError, match=rf"source \S+whole is {line}"):
+        recognise(folder)
+    write_weights(small_network("DynUNet"), tmp_path / "net.pt")
+    pool = recognise_pool(tmp_path)
+    assert "net" in pool.nodes
+    assert re.match(line, pool.left["whole"])
 
 
 # --- pools ---

@@ -102,7 +102,7 @@ class Around(nn.Module):
 )
 def test_what_stands_before_or_after_a_network_is_not_dropped(tmp_path, parts, named):
     whole = Around(**parts)
-    message = rf"no place for .*{re.escape(named)}.*; if it is no part of the network, say by prefix="
+    message = rf"no place for .*{re.escape(named)}.*; if it is no part of the network, say what stands before"
     refused(whole.state_dict(), tmp_path / "mine.pt", message)
     prefix = f"{next(name for name in parts if name not in named)}."
     model = StateDictSource("mine", tmp_path / "mine.pt", prefix=prefix).open()  # its owner says that it is none
@@ -120,7 +120,7 @@ def test_an_extra_part_of_a_network_with_a_head_of_another_name_is_refused(tmp_p
 )
 def test_two_networks_in_one_file_are_never_chosen_between(tmp_path, one, other):
     whole = Around(first=small_network(one), second=small_network(other))
-    message = rf"the file holds several networks \(first\.: {one}, second\.: {other}\); say which by prefix="
+    message = rf"several networks \(first\.: {one}, second\.: {other}\); say which by `prefix:` in a yaml next"
     refused(whole.state_dict(), tmp_path / "mine.pt", message)
 
 
@@ -160,7 +160,10 @@ def test_names_of_old_versions_are_read(tmp_path):
 
 def test_tensors_that_nothing_reads_may_be_missing(tmp_path):
     weights = without(small_network("UNETR").state_dict(), r".*norm_cross_attn.*")
-    assert saved(weights, tmp_path / "unetr.pt").open().head
+    model = saved(weights, tmp_path / "unetr.pt").open()
+    assert model.head
+    note = "missing, but never called by the network: vit.blocks.0.norm_cross_attn.weight, "
+    assert any(text.startswith(note) for text in model.notes)
     network = nets.UNet(spatial_dims=3, in_channels=1, out_channels=3, norm="batch", **SMALL["UNet"])
     assert saved(without(network.state_dict(), r".*num_batches_tracked"), tmp_path / "unet.pt").open().head
 
@@ -223,7 +226,7 @@ def test_an_encoder_alone_is_refused_in_these_words(tmp_path, name):
     [
         (["module.patch_embed.proj.weight", "module.layers1.0.blocks.0.norm1.weight"], "a Swin transformer"),
         (["patch_embedding.position_embeddings", "blocks.0.norm1.weight"], "a vision transformer"),
-        (["module.conv1.weight", "module.layer1.0.conv1.weight"], "a ResNet"),
+        (["module.conv1.weight", "module.layer1.0.conv1.weight"], "a ResNet, such as MedicalNet's"),
     ],
 )
 def test_other_encoders_are_refused_in_the_same_words(tmp_path, names, kind):

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from benchmark.errors import InputError
+from benchmark.sources.networks.skeleton import shapes_of
 from benchmark.sources.readers.state_dict import StateDictSource, recognised
-from benchmark.sources.weights.match import shapes_of
 from tests.benchmark.sources.weights.drawn_settings import SIGNATURES, build
 
 DRAWS = {"DynUNet": 70, "UNet": 90, "SegResNet": 50, "BasicUNet": 40, "VNet": 8, "UNETR": 25, "SwinUNETR": 30}

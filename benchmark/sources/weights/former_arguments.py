@@ -1,0 +1,74 @@
+"""Arguments that MONAI removed or renamed: configs of older versions are read with the installed class."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# arguments of MONAI's classes that fetch initial weights from the internet -> the value that fetches none
+FETCHED: Mapping[str, object] = {"pretrained": False, "pretrained_url": None}
+# class -> former argument -> its present name, or None if it only said which patches the network is used with
+FORMER: Mapping[str, Mapping[str, str | None]] = {
+    "SwinUNETR": {"img_size": None},  # removed in MONAI 1.5
+    "UNETR": {"pos_embed": "proj_type"},  # renamed in MONAI 1.2
+    "UNet": {"dimensions": "spatial_dims"},  # renamed in MONAI 0.6, like the next
+    "BasicUNet": {"dimensions": "spatial_dims"},
+}
+
+
+@dataclass(frozen=True)
+class PresentArguments:
+    """The arguments of a network's class as the installed MONAI takes them.
+
+    Attributes:
+        settings: The arguments.
+        patch: Voxels along each axis, or one number for all, of an argument that only named the patch; None: none did.
+        notes: What was dropped or renamed, one line each.
+    """
+
+    settings: dict[str, Any]
+    patch: int | Sequence[int] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def present_arguments(network: type, settings: Mapping[str, object]) -> PresentArguments:
+    """Drop or rename the arguments that MONAI once took and no longer does; unknown arguments are not changed.
+
+    Initial weights, which those of the file replace, are not fetched.
+
+    Args:
+        network: The class.
+        settings: Its arguments in a config.
+
+    Example:
+        >>> from monai.networks.nets import SwinUNETR
+        >>> present_arguments(SwinUNETR, {"img_size": [96, 96, 96], "feature_size": 48})
+        PresentArguments(settings={'feature_size': 48}, patch=[96, 96, 96], \
+notes=('img_size of SwinUNETR, which MONAI no longer accepts, is used as its patch',))
+    """
+    present: dict[str, Any] = dict(settings)
+    patch, notes = None, []
+    accepted = inspect.signature(network).parameters
+    for name, renamed in FORMER.get(network.__name__, {}).items():
+        if name not in present or name in accepted:
+            continue
+        value, former = present.pop(name), f"{name} of {network.__name__}, which MONAI no longer accepts, is"
+        if renamed is not None:
+            present.setdefault(renamed, value)
+            notes.append(f"{former} read as {renamed}")
+        elif _is_patch(value):
+            patch = value
+            notes.append(f"{former} used as its patch")
+        elif value is not None:
+            notes.append(f"{former} dropped")
+    if network.__module__.startswith("monai."):
+        for name in FETCHED.keys() & accepted.keys():
+            if present.get(name):
+                notes.append(f"{name} of {network.__name__} is not used: the file's weights replace the initial ones")
+            present[name] = FETCHED[name]
+    return PresentArguments(present, patch, tuple(notes))
+
+
+def _is_patch(value: Any) -> bool:
+    sides = value if isinstance(value, list | tuple) and value else [value]
+    return all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)

@@ -1,0 +1,87 @@
+"""Download artifacts of any run or registered model in MLflow; reading creates no store."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from benchmark.errors import InputError, one_line
+
+ENVIRONMENT = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would break the progress display
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # `patience` limits the retries
+}
+SQLITE = "sqlite:///"
+DEFAULT = f"{SQLITE}mlflow.db"  # the default of `tracking.uri`
+
+
+def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
+    """Download an artifact of any run or registered model, and return its path.
+
+    Args:
+        path: `mlflow-artifacts:/...`, `runs:/RUN/PATH` or `models:/NAME/VERSION`.
+        folder: Created if missing.
+        uri: The tracking address. If it is None or the default, and there is no such file, MLflow's own setting is
+            used (MLFLOW_TRACKING_URI).
+
+    Raises:
+        InputError: The artifact or the store does not exist, or the store does not answer.
+    """
+    quiet_mlflow()
+    store = mlflow.get_tracking_uri() if uri is None or (uri == DEFAULT and missing_file(uri)) else uri
+    if missing := missing_file(store):
+        raise InputError(f"source: cannot download the artifact {path}: the tracking store {missing} does not exist; "
+                         "set tracking.uri to the address of the store that has it")  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _tracking(store):
+            return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=store))
+    except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
+        raise InputError(f"source: cannot download the artifact {path} from {store} (tracking.uri): "
+                         f"{one_line(error)}") from error  # fmt: skip
+
+
+def quiet_mlflow() -> None:
+    """Turn off MLflow's progress bars and messages, unless the user's environment sets them."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def missing_file(uri: str) -> str | None:
+    """The file or folder of a local store if it does not exist; None for a store that exists, and for servers.
+
+    Example:
+        >>> missing_file("sqlite:////nowhere/mlflow.db"), missing_file("http://127.0.0.1:5000")
+        ('/nowhere/mlflow.db', None)
+    """
+    scheme = urlsplit(uri).scheme
+    if uri.startswith(SQLITE):
+        name = uri.removeprefix(SQLITE).partition("?")[0]
+        exists = bool(name) and Path(name).exists()
+    elif scheme in {"", "file"}:
+        name = unquote(urlsplit(uri).path)
+        exists = Path(name).is_dir()
+    else:
+        return None
+    return None if exists else name
+
+
+@contextmanager
+def _tracking(uri: str) -> Iterator[None]:
+    """Make a store MLflow's own for the block: `models:/...` is looked up there, whatever argument is passed."""
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # None unsets it

@@ -1,0 +1,102 @@
+"""The table of checkpoints in docs/how-to/own-checkpoints.md: each row is written, inspected, and ranked."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from benchmark.errors import InputError
+from benchmark.sources.readers.recognise import recognise, recognise_pool
+from tests.checkpoint_layouts import LAYOUTS, NOT_READ
+
+DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "own-checkpoints.md"
+EQUAL = 1e-6  # of the output's standard deviation, in float64, so that rounding hides nothing
+
+
+def slug(layout) -> str:
+    return re.sub(r"\W+", "_", layout.title).strip("_").lower()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder with all layouts, and the network of each that is read."""
+    pool = tmp_path_factory.mktemp("layouts") / "pool"
+    networks = {}
+    for layout in LAYOUTS:
+        folder = pool / slug(layout)
+        folder.mkdir(parents=True)
+        networks[layout.title] = layout.write(folder)
+    return pool, networks
+
+
+@pytest.mark.parametrize("layout", [item for item in LAYOUTS if item.result != NOT_READ], ids=slug)
+def test_a_layout_computes_what_its_network_computes(layout, written):
+    pool, networks = written
+    model = instantiate(recognise(pool / slug(layout)), _convert_="all").open()
+    assert any(layout.says in note for note in model.notes) or not layout.says, model.notes
+    sides = model.arch.fit((layout.side,) * 3)
+    image = torch.randn(1, model.channels, *sides, generator=torch.Generator().manual_seed(0)).double()
+    assert model.head == layout.head
+    tap = model.arch.taps[-1]
+    computed = output(model.network(), image, "" if layout.head else tap)
+    expected = output(networks[layout.title], image.squeeze(2) if model.arch.dims == 2 else image,
+                      "" if layout.head else tap)  # fmt: skip
+    expected = expected.unsqueeze(2) if model.arch.dims == 2 else expected
+    assert computed.shape == expected.shape
+    assert float((computed - expected).abs().max()) <= EQUAL * float(expected.std())
+
+
+def output(network, image, tap):
+    """The logits of a network, or the output of one of its modules."""
+    maps = []
+    if tap:
+        network.get_submodule(tap).register_forward_hook(lambda *call: maps.append(call[2].clone()))
+    with torch.no_grad():
+        logits = network.double()(image)
+    logits = logits[0] if isinstance(logits, list | tuple) else logits
+    return maps[0] if tap else logits
+
+
+@pytest.mark.parametrize("layout", [item for item in LAYOUTS if item.result == NOT_READ], ids=slug)
+def test_a_layout_that_is_not_read_is_refused_in_one_line(layout, written):
+    folder = written[0] / slug(layout)
+    with pytest.raises(InputError) as error:
+        instantiate(recognise(folder), _convert_="all").open()
+    assert layout.says in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_rank_scores_the_layouts_and_lists_the_others(written, prepared, command_line, tmp_path):
+    pool, _ = written
+    done = command_line(
+        "rank", f"task={prepared / 'synthetic' / 'synthetic_ball'}", f"source={pool}", "metric=[logme]", "draws=2",
+        "draws_of_points=1", f"output_dir={tmp_path}/outputs", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "outputs/rank/synthetic_ball/ranking.json").read_text(encoding="utf-8"))
+    places = {name: Path(node["path"]) for name, node in recognise_pool(pool).nodes.items()}
+    scored = {places[row["source"]].relative_to(pool).parts[0] for row in result["ranking"] if row["logme"] is not None}
+    reasons = {places[name] if name in places else pool / name: reason for name, reason in result["skipped"].items()}
+    expected = {slug(layout) for layout in LAYOUTS if layout.result != NOT_READ}
+    assert scored == expected
+    assert len(LAYOUTS) >= 31
+    assert len(scored) >= 24
+    for layout in LAYOUTS:
+        if layout.result == NOT_READ:
+            lines = [
+                reason for path, reason in reasons.items() if slug(layout) in path.parts or slug(layout) in str(path)
+            ]
+            assert any(layout.says in line for line in lines), (layout.title, lines)
+
+
+def test_the_docs_list_each_layout():
+    rows = [f"| {layout.title} | {layout.result} | {quoted(layout.says)} |" for layout in LAYOUTS]
+    table = "\n".join(("| what you have | result | what the note or the line says |", "|---|---|---|", *rows))
+    assert table in DOCS.read_text(encoding="utf-8"), f"the table must be:\n{table}"
+
+
+def quoted(text: str) -> str:
+    return f"*{text}*" if text else ""
