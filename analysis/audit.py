@@ -1,4 +1,7 @@
-"""Audit how hard a truth is to predict, without any estimate; `python -m analysis.audit table=FILE.csv`.
+"""Audit a truth, and estimates of it, from CSV files; `python -m analysis.audit table=FILE.csv [estimates=FILE.csv]`.
+
+Without estimates it measures how hard the truth is to predict; with estimates it compares them with the truth. In both
+cases it writes the same report as the bench, without a run, a network or a store. `--example` writes a template.
 
 If the same sources are good on every target, a fixed list of them (the static leaderboard,
 `analysis.evaluation.controls`) ranks every new target well, and an estimate that does no better has shown nothing
@@ -20,10 +23,18 @@ from omegaconf import DictConfig
 from analysis.agreement.measure_table import PRIMARY, WEIGHTED_KENDALL
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.agreement.source_bootstrap import SourceDraws, draw
+from analysis.csv_files.estimates import EstimateTable, read_estimates
+from analysis.csv_files.example import show_example, write_example
+from analysis.csv_files.published_page import write_published
+from analysis.csv_files.results import NO_TARGET, evidence_of, show_study, single_target_facts, study_facts
+from analysis.csv_files.sources import read_sources
+from analysis.csv_files.study import FileStudy, study_of_files
 from analysis.evaluation.controls import static_leaderboard
 from analysis.evaluation.evaluate import Evaluation, evaluate, mean_evaluation
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import measured
+from analysis.published import POOLS, published_path
+from analysis.report import write_report
 from analysis.tables.number_format import number, percent, strict_json
 from analysis.tables.study_tables import LABELS, STATIC, WEIGHTED_KENDALL_IS
 from analysis.tables.tables import Column, Row, Table, table_of
@@ -38,6 +49,7 @@ from benchmark.storage.files import write_text
 
 TABLE_COLUMNS = ("source", "target", "dice")
 BETTER_HALF = "better half"
+FOLDER, EXAMPLE = "audit", "audit_example"  # folders in `output_dir`
 RESOLUTION = 0.005  # half a Dice point, about the effect of another fine-tuning seed in large studies
 
 SHOWN = ("weighted_kendall", "kendall", "pearson")
@@ -244,32 +256,109 @@ def _pool_row(label: str, part: Audit) -> Row:
 
 
 def run(cfg: DictConfig) -> None:
-    """Audit the table and its sub-pools, print the tables, and write audit.json."""
-    table = read_table(cfg.table)
+    """Audit the table and its sub-pools, compare the estimates with it, print the tables, and write the files.
+
+    The files are audit.json and, in the folder `audit`, the report.
+    """
+    output = Path(cfg.output_dir)
+    if cfg.example:
+        show_example(write_example(output / EXAMPLE))
+        return
+    if cfg.published:
+        write_published({name: outcome_of(cfg, read_table(name)).facts for name in POOLS}, output)
+        return
+    outcome = outcome_of(cfg, read_table(cfg.table, measure=cfg.measure, scale=cfg.scale))
+    console = wide_console()
+    for shown in outcome.tables:
+        console.print(TerminalTable(shown))
+    if outcome.compared:
+        show_study(outcome.files)
+    elif outcome.table.percent:
+        console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
+    if outcome.files.study is None:
+        console.print(f"no report: {NO_TARGET}", highlight=False)
+    else:
+        evidence = evidence_of(outcome.files, name=outcome.table.name, settings=_settings(cfg))
+        page = write_report(outcome.files.study, evidence, output=output / FOLDER)[0]
+        console.print(f"report: {page.resolve().as_uri()}", highlight=False, soft_wrap=True)
+    output.mkdir(parents=True, exist_ok=True)
+    write_text(output / "audit.json", json.dumps(strict_json(outcome.facts), indent=2) + "\n")
+    console.print(f"written: {output / 'audit.json'}", highlight=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the command finds out about a table.
+
+    Attributes:
+        table: The truth.
+        files: The study of the truth and the estimates.
+        compared: Whether there are estimates, or there is a single target, so that the study is what is printed.
+        tables: The tables of the audit; none for a single target.
+        facts: The content of audit.json.
+    """
+
+    table: TruthTable
+    files: FileStudy
+    compared: bool
+    tables: tuple[Table, ...]
+    facts: dict[str, object]
+
+
+def outcome_of(cfg: DictConfig, table: TruthTable) -> Outcome:
+    """Audit a table and compare its estimates with it.
+
+    Args:
+        cfg: The command's config.
+        table: The truth.
+
+    Raises:
+        InputError: A file or a sub-pool is not valid.
+    """
+    estimates = _estimates(cfg, table.name)
+    sources = read_sources(str(cfg.sources)) if cfg.sources else None
+    files = study_of_files(table, estimates, sources, resamples=cfg.resamples, seed=cfg.seed)
+    facts: dict[str, object] = {"table": table.name}
+    several = len(set(table.truth.dropna(subset=["dice"])["target"])) > 1
+    if several:
+        whole, parts = _audits(table, cfg)
+        tables = audit_tables(whole, parts, name=table.name)
+        facts |= whole.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
+    else:
+        if cfg.sub_pools:
+            raise InputError(f"sub_pools needs a table of at least 2 targets, got 1 in {table.name}")
+        tables = ()
+        facts |= single_target_facts(table, resolution=cfg.resolution)
+    return Outcome(table, files, estimates is not None or not several, tables, facts | study_facts(files))
+
+
+def _estimates(cfg: DictConfig, name: str) -> EstimateTable | None:
+    """The estimates given, or those that ship with the published table."""
+    if cfg.estimates:
+        return read_estimates(str(cfg.estimates))
+    if name in POOLS and POOLS[name].estimates and not Path(name).is_file():
+        return read_estimates(str(published_path(name, estimates=True)), name=f"{name}_estimates")
+    return None
+
+
+def _audits(table: TruthTable, cfg: DictConfig) -> tuple[Audit, dict[str, Audit]]:
+    """The audit of all sources, and those of the sub-pools."""
     whole = _audited(table, None, cfg)
     # the sources with the better mean rank, between which a user would choose
     ranked = list(whole.by_source["source"])
     better_half = ranked[: max(FEWEST_SOURCES, (len(ranked) + 1) // 2)]
     sub_pools = {BETTER_HALF: better_half} | {str(name): list(names) for name, names in (cfg.sub_pools or {}).items()}
-    parts = {name: _audited(table, names, cfg, name) for name, names in sub_pools.items()}
-    path = Path(cfg.output_dir) / "audit.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"table": table.name} | whole.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
-    write_text(path, json.dumps(strict_json(facts), indent=2) + "\n")
-    console = wide_console()
-    for shown in audit_tables(whole, parts, name=table.name):
-        console.print(TerminalTable(shown))
-    if table.percent:
-        console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
-    console.print(f"written: {path}", highlight=False)
+    return whole, {name: _audited(table, names, cfg, name) for name, names in sub_pools.items()}
+
+
+def _settings(cfg: DictConfig) -> dict[str, object]:
+    return {name: cfg[name] for name in ("table", "estimates", "sources", "measure", "scale", "resamples", "seed")}
 
 
 def _audited(table: TruthTable, sources: Sequence[str] | None, cfg: DictConfig, name: str = "") -> Audit:
     unknown = sorted(set(sources or ()) - set(table.truth["source"]))
     if unknown:
         raise InputError(f"sub_pools.{name} must name sources of {table.name}, got {', '.join(unknown)}")
-    if (targets := table.truth["target"].nunique()) < 2:
-        raise InputError(f"{table.name} must contain at least 2 targets, got {targets}")
     return audit(
         table.truth.drop(columns="tune"),
         sources=sources,
@@ -279,7 +368,11 @@ def _audited(table: TruthTable, sources: Sequence[str] | None, cfg: DictConfig, 
     )
 
 
-main = entry_point("audit", run)
+def _with_example(arguments: Sequence[str]) -> list[str]:
+    return ["example=true" if argument == "--example" else argument for argument in arguments]
+
+
+main = entry_point("audit", run, rewrite=_with_example)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 With `task=FOLDER` it also says whether and how the source meets the labelled cases in that folder.
 """
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -16,7 +15,8 @@ from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError
-from benchmark.jobs.cli import resolved, run_command
+from benchmark.jobs.cli import names_in, resolved, run_command
+from benchmark.jobs.path_arguments import existing_path
 from benchmark.jobs.stage_keys import source_key
 from benchmark.jobs.terminal import wide_console
 from benchmark.ranking.inputs import as_values, task_node
@@ -74,7 +74,7 @@ def _show_compatibility(model: Model, cfg: DictConfig) -> None:
         split=cfg.split,
     )
     meeting = compatibility(model, target, settings)
-    table = Table(title=f"with the task {target.name}", show_header=False, title_justify="left", pad_edge=False)
+    table = Table(title=Text(f"with the task {target.name}"), show_header=False, title_justify="left", pad_edge=False)
     for aspect in meeting.aspects:
         table.add_row(aspect.name, Text(aspect.text))
     console = wide_console()
@@ -94,7 +94,7 @@ def _node(cfg: DictConfig) -> DictConfig:
 
 
 def _facts(model: Model, key: str) -> Table:
-    table = Table(title=f"source {model.name}", show_header=False, title_justify="left", pad_edge=False)
+    table = Table(title=Text(f"source {model.name}"), show_header=False, title_justify="left", pad_edge=False)
     for name, value in _lines(model, key):
         table.add_row(name, Text(value))
     return table
@@ -161,13 +161,23 @@ def _layers(layers: list[Layer], model: Model) -> Table:
         table.add_column(name)
     for layer in layers:
         share = " x ".join(f"1/{step}" if step > 1 else "1" for step in layer.step)
-        table.add_row(layer.name, str(layer.channels), share, "yes" if layer.name in model.arch.taps else "")
+        table.add_row(Text(layer.name), str(layer.channels), share, "yes" if layer.name in model.arch.taps else "")
     return table
+
+
+def _rewritten(arguments: Sequence[str]) -> list[str]:
+    """The command line with the task as a plain value, and `source=PATH`, as `rank` has it, as `path=PATH`."""
+    named = [
+        f"path={value}" if key == "source" and value not in names_in("source") and existing_path(value) else argument
+        for argument in arguments
+        for key, _, value in [argument.partition("=")]
+    ]
+    return as_values(named, names=("task",))
 
 
 def main() -> None:
     """Entry point."""
-    run_command("inspect", run, rewrite=partial(as_values, names=("task",)))
+    run_command("inspect", run, rewrite=_rewritten)
 
 
 if __name__ == "__main__":

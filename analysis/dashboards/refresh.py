@@ -16,6 +16,7 @@ from analysis.dashboards.mlflow_views import Chart, Section, View, address, bars
 from analysis.truth.pools import Scope
 from benchmark.errors import InputError
 from benchmark.tracking import NOTE, Store
+from benchmark.tracking.artifacts import missing_file
 from benchmark.tracking.records import Row, Stage
 
 log = logging.getLogger(__name__)
@@ -243,8 +244,11 @@ class AfterSweep(Callback):
     """Hydra callback of every command: refresh the dashboards after a multirun."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: object) -> None:
-        """Refresh the views; further arguments of Hydra are not used."""
+        """Refresh the views of a store that exists; further arguments of Hydra are not used."""
+        store: Store = instantiate(config.tracking)
+        if missing_file(store.uri):  # no job has written a run
+            return
         try:
-            refresh(instantiate(config.tracking))
+            refresh(store)
         except InputError as error:  # the jobs have reported the same error
             log.warning("dashboards not refreshed: %s", error)

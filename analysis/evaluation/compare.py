@@ -2,7 +2,7 @@
 
 Both metrics are measured on the same resamples of the sources, so effects that a draw has on both cancel in their
 difference: two metrics may differ although their intervals overlap. Every metric and control is compared with CC-FV and
-with the static leaderboard (`analysis.evaluation.controls`).
+with the static leaderboard (`analysis.evaluation.controls`), on a single target with what the architecture alone tells.
 
 The p-value is two-sided and uses the same resamples: twice the share of draws on the other side of 0, where a draw
 without a difference counts half and the pool itself counts as one draw. Holm's correction and the max-T correction
@@ -21,7 +21,7 @@ from analysis.evaluation.evaluate import Evaluation
 
 Array = NDArray[np.float64]
 Row = dict[str, str | float]
-OTHERS = ("ccfv", "static_leaderboard")
+OTHERS = ("ccfv", "static_leaderboard", "architecture")
 
 
 def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
@@ -61,7 +61,7 @@ def compare(first: Evaluation, second: Evaluation, *, measure: Measure) -> Row:
 
 
 def comparisons(evaluations: Mapping[str, Sequence[Evaluation]], *, subset: str, kinds: Mapping[str, str]) -> list[Row]:
-    """Compare every metric and control with CC-FV and with the static leaderboard, on every target and mean.
+    """Compare every metric and control with those of `OTHERS` that there are, on every target and mean.
 
     Args:
         evaluations: Metric -> its evaluations, with the same targets in the same order for every metric.

@@ -19,7 +19,7 @@ A method that does not beat the static leaderboard has shown nothing (arXiv 2510
 missing source Dice and source cases count as 0.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,12 @@ SCORE_COLUMNS = ("source", "target", "metric", "score", "reason", "seconds")
 
 
 def control_scores(
-    pools: Iterable[Pool], sources: pd.DataFrame, *, others: Sequence[Pool], generator: np.random.Generator
+    pools: Iterable[Pool],
+    sources: pd.DataFrame,
+    *,
+    others: Sequence[Pool],
+    generator: np.random.Generator,
+    controls: Collection[str] = CONTROLS,
 ) -> pd.DataFrame:
     """Score the controls, as rows like those of the metrics.
 
@@ -44,6 +49,7 @@ def control_scores(
         sources: Columns source, arch, length, parameters, source_dice, source_cases, and optionally family.
         others: The pools that the static leaderboard may use (it leaves out the scored target itself).
         generator: Randomness of the random control.
+        controls: Those of `CONTROLS` to score.
 
     Returns:
         The columns `SCORE_COLUMNS`; seconds are 0.
@@ -67,7 +73,11 @@ def control_scores(
                 "static_leaderboard": elsewhere.get(source, float("nan")),
                 HINDSIGHT: everywhere[source],
             }
-            rows += [(source, pool.target, name, value, _why(name, value), 0.0) for name, value in values.items()]
+            rows += [
+                (source, pool.target, name, value, _why(name, value), 0.0)
+                for name, value in values.items()
+                if name in controls
+            ]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
@@ -78,14 +88,18 @@ def with_controls(
     sources: pd.DataFrame,
     *,
     generator: np.random.Generator,
+    controls: Collection[str] = CONTROLS,
 ) -> pd.DataFrame:
     """The scores of metrics and controls in one frame, with the column `kind`, "metric" or "control".
 
-    Args as in `control_scores`; `scores` are those of the metrics, with the columns `SCORE_COLUMNS`.
+    Args as in `control_scores`; `scores` are those of the metrics, with the columns `SCORE_COLUMNS`, and of further
+    controls, if it has the column `kind`.
     """
-    controls = control_scores(pools, sources, others=others, generator=generator)
-    metrics = scores[list(SCORE_COLUMNS)]
-    return pd.concat([metrics.assign(kind=METRIC), controls.assign(kind=CONTROL)], ignore_index=True)
+    scored = control_scores(pools, sources, others=others, generator=generator, controls=controls)
+    kinds = scores["kind"].fillna(METRIC) if "kind" in scores else METRIC
+    given = scores[list(SCORE_COLUMNS)].assign(kind=kinds)
+    frames = [frame for frame in (given, scored.assign(kind=CONTROL)) if len(frame)]
+    return pd.concat(frames, ignore_index=True)
 
 
 def static_leaderboard(pools: Iterable[Pool]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Compare the scores of every metric and control with the truth on every target."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from analysis.agreement.best_of_many import BestByChance, best_by_chance
 from analysis.agreement.corrections import corrected
 from analysis.agreement.critical_difference import CriticalDifference, critical_difference
 from analysis.agreement.measure_table import WEIGHTED_KENDALL
-from analysis.evaluation.controls import HINDSIGHT, METRIC, SCORE_COLUMNS
+from analysis.evaluation.controls import CONTROLS, HINDSIGHT, METRIC, SCORE_COLUMNS
 from analysis.evaluation.evaluate import Evaluation, Missing, gap_table
 from analysis.evaluation.pool_stability import COLUMNS as STABILITY
 from analysis.evaluation.pool_stability import stability
@@ -36,12 +36,14 @@ def correlate(
     missing: Missing = "nan",
     cases: pd.DataFrame | None = None,
     truth_from: str = FINE_TUNING,
+    controls: Collection[str] = CONTROLS,
 ) -> Study:
     """Compare the scores of every metric and control with the truth.
 
     Args:
         truth: Columns source, target, seed, tune, dice (a fraction): one row per fine-tuning.
-        scores: Columns source, target, metric, score, reason, seconds: one row per score; NaN with its reason.
+        scores: Columns source, target, metric, score, reason, seconds: one row per score; NaN with its reason. An
+            optional column `kind` says which rows are further controls.
         sources: Columns source, task, arch, width, length (scratch, short or long), parameters, source_dice,
             source_cases, and optionally family (empty: the architecture): one row per source.
         resamples: The number of bootstrap draws and permutations.
@@ -52,6 +54,7 @@ def correlate(
         cases: The Dice of each test case, see `analysis.truth.seed_case_bootstrap.with_cases`; if given, there are
             intervals over cases.
         truth_from: Where the truth comes from.
+        controls: The controls to compare with.
 
     Returns:
         The study.
@@ -67,13 +70,14 @@ def correlate(
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
     families = {str(source): str(family) for source, family in families_of(sources).items()}
-    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples, families)
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples, families, controls)
     generators = np.random.default_rng(seed).spawn(4)
     subsets = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
         for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
-    sub_pools = stability([pool for pool in every if pool.tune == tune], scores, sources, generator=generators[2])
+    main = [pool for pool in every if pool.tune == tune]
+    sub_pools = stability(main, scores, sources, generator=generators[2], controls=controls)
     gain = _gain(every, subsets[0], settings, generators[3])
     return _study(every, subsets, settings, sub_pools, gain, seed=seed, truth_from=truth_from)
 
@@ -137,7 +141,7 @@ def _best_by_chance(means: Mapping[str, Evaluation], scores: pd.DataFrame) -> Be
     metrics = scores.loc[scores["kind"] == METRIC, "metric"].unique()
     drawn = (means[metric].agreement.null[WEIGHTED_KENDALL.name] for metric in metrics)
     null = [values - values.mean() for values in drawn]  # within families the mean is what telling families apart gives
-    return best_by_chance(np.array(null).reshape(len(null), -1))
+    return best_by_chance(np.array(null).reshape(len(null), -1) if null else np.empty((0, 0)))
 
 
 def _check(frame: pd.DataFrame, name: str, columns: Sequence[str], key: list[str]) -> None:

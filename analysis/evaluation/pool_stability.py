@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from analysis.agreement.measure_table import PRIMARY, Measure
 from analysis.agreement.rank_measures import FEWEST_SOURCES
-from analysis.evaluation.controls import with_controls
+from analysis.evaluation.controls import CONTROLS, with_controls
 from analysis.evaluation.evaluate import Evaluation
 from analysis.truth.pools import Pool, same_size, without_weak
 
@@ -56,7 +56,12 @@ def sub_pools(sources: pd.DataFrame, names: Collection[str]) -> dict[tuple[str, 
 
 
 def stability(
-    pools: Sequence[Pool], scores: pd.DataFrame, sources: pd.DataFrame, *, generator: np.random.Generator
+    pools: Sequence[Pool],
+    scores: pd.DataFrame,
+    sources: pd.DataFrame,
+    *,
+    generator: np.random.Generator,
+    controls: Collection[str] = CONTROLS,
 ) -> list[Row]:
     """The mean agreement of every metric and control on every sub-pool except `one_source`.
 
@@ -67,7 +72,7 @@ def stability(
     for (division, label), kept in sub_pools(sources, names).items():
         parts = [part for pool in pools if len((part := pool.only(kept)).sources) >= FEWEST_SOURCES]
         if parts:
-            table = with_controls(parts, parts, scores, sources, generator=generator)
+            table = with_controls(parts, parts, scores, sources, generator=generator, controls=controls)
             rows += _means(parts, table, {"division": division, "subpool": label})
     return rows
 

@@ -48,6 +48,8 @@ class Study:
         resamples: The number of bootstrap draws and permutations.
         seed: The seed of all draws.
         truth_from: Where the truth comes from: `FINE_TUNING`, or the name of a table.
+        measure: The column of the table that has the truth.
+        group: What several targets can have in common, in words: a scan, or a group that the table names.
     """
 
     tune: str
@@ -69,6 +71,8 @@ class Study:
     resamples: int
     seed: int
     truth_from: str = FINE_TUNING
+    measure: str = "dice"
+    group: str = "scan"
 
     def agreement_of(self, target: str = "", *, mean: Scope = Scope.MEAN, subset: str = ALL) -> pd.DataFrame:
         """The rows of one target, or without a target of a mean, in the main study; indexed by metric.

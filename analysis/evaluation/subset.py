@@ -1,6 +1,6 @@
 """All rows of one sub-pool: the main study with its means, then every other choice of what is tuned."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TypeVar
@@ -14,7 +14,7 @@ from analysis.agreement.measure_table import PRIMARY
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from analysis.evaluation.compare import comparisons
-from analysis.evaluation.controls import CONTROL, with_controls
+from analysis.evaluation.controls import CONTROL, CONTROLS, with_controls
 from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_evaluation
 from analysis.evaluation.pool_stability import without_one_source
 from analysis.evaluation.prepared_truth import PreparedTruth
@@ -42,6 +42,7 @@ class Settings:
         missing: How scores that are not finite are handled, see `analysis.evaluation.evaluate`.
         resamples: The number of bootstrap draws and permutations.
         families: Source -> its family.
+        controls: The controls that are compared.
     """
 
     scores: pd.DataFrame
@@ -51,6 +52,7 @@ class Settings:
     missing: Missing
     resamples: int
     families: Mapping[str, str]
+    controls: Collection[str] = CONTROLS
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,9 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
     rows = Rows(settings.scores.iloc[:0], [], [], [], [])
     for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:
         chosen = [pool for pool in every if pool.tune == tune]
-        table = with_controls(chosen, main, settings.scores, settings.sources, generator=generator)
+        table = with_controls(
+            chosen, main, settings.scores, settings.sources, generator=generator, controls=settings.controls
+        )
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
         scores = ScoreFrames.of(chosen, table)
         evaluations = _by_metric(chosen, scores, settings, draws, generator, redraw=subset == ALL)

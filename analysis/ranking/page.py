@@ -1,5 +1,6 @@
 """A ranking as one self-contained HTML file: the figure, the tables, and a case with its labels."""
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -66,7 +67,9 @@ def ranking_figure(ranking: Ranking) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """Render a figure as PNG."""
+    """Render a figure as PNG; characters that the font lacks are boxes."""
     content = BytesIO()
-    figure.savefig(content, format="png", dpi=130)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(content, format="png", dpi=130)
     return content.getvalue()

@@ -21,6 +21,7 @@ from PIL import Image
 from analysis.evaluation.layer_parts import layer_terms
 from analysis.evaluation.study import Study
 from analysis.plots.style import data_uri
+from analysis.tables.tables import Table
 from analysis.truth.pools import Pool
 from benchmark.storage.files import read_json
 from benchmark.tracking.records import PART, SECONDS, Row
@@ -110,6 +111,9 @@ class ReportEvidence:
         facts: The provenance: title -> facts.
         settings: The settings as YAML.
         external: Lines that compare the truth with another patient.
+        from_files: Whether truth and scores come from CSV files, so that there is neither a suite nor a run.
+        pairs: On which pairs of source and target all is compared; "" for those of the suite.
+        left_out: The pairs that are left out; None for a suite.
     """
 
     suite: str
@@ -121,6 +125,9 @@ class ReportEvidence:
     facts: Mapping[str, Facts] = field(default_factory=dict)
     settings: str = ""
     external: tuple[str, ...] = ()
+    from_files: bool = False
+    pairs: str = ""
+    left_out: Table | None = None
 
 
 def gather(

@@ -14,8 +14,9 @@ from analysis.report.evidence import ReportEvidence
 from analysis.tables.number_format import UNDEFINED, number, percent, plain, with_interval
 from analysis.tables.study_tables import METRIC, PRIMARY, STATIC, by_kind, comparison_rows, weighted_kendall_notes
 from analysis.tables.tables import Column, Row, Table, table_of
-from analysis.truth.pools import families_of
+from analysis.truth.pools import NO_WIDTH, families_of
 from analysis.truth.quality import Noise
+from analysis.truth.truth_table import TUNE
 
 MOST_NAMED = 6
 MANY_SOURCES = 50  # from about here an interval of a rank measure is narrower than 0.2
@@ -23,7 +24,7 @@ WHOLE = partial(number, digits=0)
 SOURCE_COLUMNS = (
     Column("source", "source"),
     Column("trained on", "task"),
-    Column("network", lambda row: f"{row['arch']}, width {row['width']}"),
+    Column("network", lambda row: f"{row['arch']}, width {row['width']}" if row["width"] != NO_WIDTH else row["arch"]),
     Column("training", "length"),
     Column("parameters", "parameters", lambda count: plain(float(count))),
     Column("own Dice", "source_dice"),
@@ -31,7 +32,8 @@ SOURCE_COLUMNS = (
     Column("targets", "targets"),
     Column("Dice above pool", "above", partial(number, digits=3, sign="+")),
 )
-OTHERS = {STATIC: "the static leaderboard", "ccfv": "CC-FV"}
+ARCHITECTURE = "architecture"  # the control of a single target
+OTHERS = {STATIC: "the static leaderboard", ARCHITECTURE: "the architecture alone", "ccfv": "CC-FV"}
 MOST_ROWS = 200  # maximum number of sources or gaps in a table; the CSV has all
 ONE_SOURCE = "one_source"  # the division of sub-pools that share a column, "lowest to highest"
 
@@ -104,11 +106,15 @@ def glyphs(study: Study) -> dict[str, Row]:
 def stability_tables(study: Study) -> list[Table]:
     """All tables of the section: comparisons, sub-pools, ranks of the sources, missing scores; some without rows."""
     return [
-        *(comparison_table(study, other) for other in OTHERS),
+        *(comparison_table(study, other) for other in OTHERS if other != ARCHITECTURE or _compares(study, other)),
         subpool_table(study),
         rank_table(study),
         gap_table(study),
     ]
+
+
+def _compares(study: Study, other: str) -> bool:
+    return len(study.comparisons) > 0 and bool((study.comparisons["other"] == other).any())
 
 
 def comparison_table(study: Study, other: str) -> Table:
@@ -178,10 +184,12 @@ def limits(study: Study, evidence: ReportEvidence) -> Iterator[str]:
         if count > 1:
             targets = ", ".join(target for target, own in scans.items() if own == scan)
             yield (
-                f"{count} of {len(study.pools)} targets ({targets}) derive from one scan ({scan}). They are not "
-                "independent, so a mean by scan is shown next to the mean by target."
+                f"{count} of {len(study.pools)} targets ({targets}) derive from one {study.group} ({scan}). They are "
+                f"not independent, so a mean by {study.group} is shown next to the mean by target."
             )
-    if study.tune == "all":
+    if study.tune == TUNE:
+        yield "The table does not say what was tuned; another choice may change the ranking."
+    elif study.tune == "all":
         yield "Fine-tuning tuned all weights, with the budget in the settings; another budget may change the ranking."
     else:
         yield f"Fine-tuning tuned only: {study.tune}. The ranking may differ when all weights are tuned."

@@ -101,6 +101,7 @@ OVER_FAMILIES = Column(
     note="over families: the interval for another choice of families; none for fewer than 3.",
 )
 BY_SCAN = Column("by scan", "by_scan", note="by scan: weighted Kendall, mean over scans.")
+BY_GROUP = Column("by group", "by_scan", note="by group: weighted Kendall, mean over groups of targets.")
 # The last columns of the table of results, in the terminal, in Markdown and LaTeX, and of the report's overview.
 RESULT_COLUMNS = (
     WITHIN_NOISE,
@@ -142,6 +143,7 @@ def truth_table(study: Study) -> Table:
     The means come first, then each target, then the pools with another choice of what is tuned.
     """
     rows = study.reliability
+    rows = rows.assign(shown=[_truth_name(row, study.group) for row in rows.to_dict("records")])
     means, here, every = rows["scope"] != Scope.TARGET, rows["tune"] == study.tune, rows["subset"] == ALL
     targets = rows[~means & here & every]
     crossed = targets["noise"].isin({Noise.SEEDS_AND_CASES})
@@ -154,7 +156,8 @@ def truth_table(study: Study) -> Table:
         notes.append("Only the head was tuned, so the truth is a linear probe, which favours LogME and H-score.")
     title = f"The truth: Dice after fine-tuning (tuned: {study.tune})"
     columns = _truth_columns(min(study.resamples, MOST_RESAMPLES), cases=bool(crossed.any()))
-    return table_of(title, columns, (rows[means & here], targets, rows[~here & every]), notes)
+    shown = rows[means & here & ((len(study.pools) > 1) | (rows["subset"] != ALL))]
+    return table_of(title, columns, (shown, targets, rows[~here & every]), notes)
 
 
 def _truth_columns(resamples: int, *, cases: bool) -> tuple[Column, ...]:
@@ -177,7 +180,7 @@ def _truth_columns(resamples: int, *, cases: bool) -> tuple[Column, ...]:
         "choosing a source does not matter.",
     )
     return (
-        Column("target", _truth_name),
+        Column("target", "shown"),
         Column("tuned", "tune"),
         Column("sources x seeds", lambda row: f"{row['sources']:.3g} x {row['seeds']:.3g}"),
         Column("spread", "spread", note="spread: best minus worst Dice."),
@@ -225,8 +228,8 @@ def gain_table_of(study: Study) -> Table:
     return table_of(title, columns, (rows[means], rows[~means]))
 
 
-def _truth_name(row: Row) -> str:
-    name = str(row["target"]) or str(row["scope"]).replace("_", " ")
+def _truth_name(row: Row, group: str) -> str:
+    name = str(row["target"]) or str(row["scope"]).replace("_", " ").replace("scan", group)
     return name + (", without weak" if row["subset"] == WITHOUT_WEAK else "")
 
 
@@ -263,6 +266,8 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     unused = set() if several else {FAMILIES, OVER_FAMILIES}
     unused |= set() if (study.agreement["scope"] == Scope.MEAN_BY_SCAN).any() else {BY_SCAN}
     columns = tuple(column for column in columns if column not in unused)
+    if study.group != "scan":
+        columns = tuple(BY_GROUP if column is BY_SCAN else column for column in columns)
     rows = means.assign(
         within_families=study.agreement_of(subset=WITHIN_FAMILIES)[PRIMARY],
         without_weak=study.agreement_of(subset=WITHOUT_WEAK)[PRIMARY],
@@ -273,7 +278,7 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
     seeds = sorted({len(pool.seeds) for pool in study.pools})
     fewest, most = (extreme(len(pool.sources) for pool in study.pools) for extreme in (min, max))
     title = (
-        f"Agreement with the truth: mean over {means['targets'].iloc[0]} targets, "
+        f"Agreement with the truth: {_over(study)}, "
         f"{fewest if fewest == most else f'{fewest} to {most}'} sources each, "
         f"{' or '.join(map(str, seeds))} fine-tuning seeds (tuned: {study.tune})"
     )
@@ -283,8 +288,17 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
         title,
         columns,
         by_kind(rows),
-        (*weighted_kendall_notes(study), "best_in_hindsight sees the answer.", *explained, *_within_notes(study)),
+        (*weighted_kendall_notes(study), *_seeing(rows["metric"]), *explained, *_within_notes(study)),
     )
+
+
+def _seeing(metrics: Collection[str]) -> list[str]:
+    return [f"{name} sees the answer." for name in ("best_in_hindsight", "architecture") if name in set(metrics)]
+
+
+def _over(study: Study) -> str:
+    targets = [pool.target for pool in study.pools]
+    return f"mean over {len(targets)} targets" if len(targets) > 1 else targets[0]
 
 
 def _within_notes(study: Study) -> list[str]:
@@ -315,7 +329,8 @@ def weighted_kendall_notes(study: Study) -> list[str]:
 def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
     """One measure, a column of `study.agreement`, by target; those with another choice of what is tuned come last."""
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["scope"] != Scope.MEAN_BY_SCAN)]
-    labels = {("", study.tune): str(Scope.MEAN)} | {(pool.target, pool.tune): pool.target for pool in study.pools}
+    labels = {("", study.tune): str(Scope.MEAN)} if len(study.pools) > 1 else {}
+    labels |= {(pool.target, pool.tune): pool.target for pool in study.pools}
     labels |= {(pool.target, pool.tune): f"{pool.target} ({pool.tune})" for pool in study.other_pools}
     values = rows.set_index(["metric", "target", "tune"])[measure]
 
@@ -370,8 +385,10 @@ def latex_table(study: Study) -> str:
         style = style.highlight_max(subset=(metrics, [*targets, "Mean"]), props="textbf:--rwrap;")
     truth = study.reliability_of()
     noise = truth["noise"] or Noise.SEEDS
+    measure = "Dice" if study.measure == "dice" else latex_text(study.measure)
+    tuned = latex_text(study.tune)
     caption = (
-        f"Agreement of transferability estimates with the Dice after fine-tuning (tuned: {latex_text(study.tune)}; "
+        f"Agreement of transferability estimates with the {measure} after fine-tuning (tuned: {tuned}; "
         f"{truth['sources']:.3g} sources per target, {truth['seeds']:.3g} seeds): weighted Kendall $\\tau_w$ and "
         f"Pearson $\\rho$. Reliability of the truth {truth['kendall']:.2f} (Kendall, over {noise}), "
         f"ceiling of $\\tau_w$ {truth['weighted_kendall_ceiling']:.2f}. Published: mean over five MSD CT targets, "

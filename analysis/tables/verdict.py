@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.evaluation.controls import CONTROL, HINDSIGHT, METRIC
-from analysis.evaluation.study import WITHIN_FAMILIES, Study
+from analysis.evaluation.study import FINE_TUNING, WITHIN_FAMILIES, Study
 from analysis.tables.number_format import counted, number, p_text, with_interval
 from analysis.tables.study_tables import PRIMARY, STATIC
 from analysis.tables.tables import Row
@@ -21,15 +21,16 @@ from analysis.truth.pools import families_of
 LEVEL = 0.05
 AT_CEILING = 0.95  # from this share of the ceiling on, a metric does as well as a perfect predictor
 MOST_OF_IT = 0.5  # share of an agreement from which telling families apart makes most of it
+ARCHITECTURE = "architecture"  # the control of a single target
 SMALLEST_CHANCE = 0.02  # a chance level that a reader should know
 Rows = Mapping[str, Row]
 Answer = Literal["yes", "ahead", "behind", "no", "undefined"]
 WORDS: dict[Answer, str] = {
-    "yes": "beat the static leaderboard",
-    "ahead": "scored above the static leaderboard, but the difference may be chance",
-    "behind": "did not beat the static leaderboard",
-    "no": "did worse than the static leaderboard",
-    "undefined": "could not be compared with the static leaderboard",
+    "yes": "beat {}",
+    "ahead": "scored above {}, but the difference may be chance",
+    "behind": "did not beat {}",
+    "no": "did worse than {}",
+    "undefined": "could not be compared with {}",
 }
 
 
@@ -62,14 +63,25 @@ def verdict(study: Study, *, metric: str = "ccfv") -> Verdict:
     )
 
 
+def _opponent(study: Study) -> str:
+    """The control that a metric has to beat: the static leaderboard, or on a single target the architecture."""
+    names = study.agreement_of().index
+    return ARCHITECTURE if STATIC not in names and ARCHITECTURE in names else STATIC
+
+
+def _words(study: Study, answer: Answer) -> str:
+    return WORDS[answer].format(_readable(_opponent(study)))
+
+
 def _answer(study: Study, metric: str, *, of_many: bool = False) -> Answer:
-    """How a metric compares with the static leaderboard: "ahead" and "behind" if the difference may be chance.
+    """How a metric compares with the control that it has to beat: "ahead" and "behind" if the difference may be chance.
 
     It may be if its interval contains 0, or for the best of many if its corrected p-value is above 0.05.
     """
-    if metric == STATIC or STATIC not in study.agreement_of().index:
+    other = _opponent(study)
+    if metric == other or other not in study.agreement_of().index:
         return "undefined"
-    row = study.comparison(metric, STATIC, measure=PRIMARY)
+    row = study.comparison(metric, other, measure=PRIMARY)
     difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
     if np.isnan([difference, low, high]).any():
         return "undefined"
@@ -81,16 +93,17 @@ def _answer(study: Study, metric: str, *, of_many: bool = False) -> Answer:
 def _on_metric(study: Study, rows: Rows, metric: str) -> str:
     name = _readable(metric)
     if metric not in rows:
-        return f"{name} was not scored in this study."
+        return f"{name} was not scored in this study." if study.truth_from == FINE_TUNING else ""
     if np.isnan(rows[metric][PRIMARY]):
         return f"The agreement of {name} is {_finding(study, metric, rows[metric])}."
     answer = _answer(study, metric)
-    words = "did not beat the static leaderboard but did worse" if answer == "no" else WORDS[answer]
+    other = _opponent(study)
+    words = f"did not beat {_readable(other)} but did worse" if answer == "no" else _words(study, answer)
     text = f"{name} {words}: weighted Kendall {with_interval(rows[metric], PRIMARY)} ({_of_ceiling(rows[metric])})"
     if answer != "undefined":
-        row = study.comparison(metric, STATIC, measure=PRIMARY)
+        row = study.comparison(metric, other, measure=PRIMARY)
         text += (
-            f" against {number(rows[STATIC][PRIMARY])}, a difference of {number(row['difference'])} "
+            f" against {number(rows[other][PRIMARY])}, a difference of {number(row['difference'])} "
             f"[{number(row['low'])}, {number(row['high'])}]; it is ahead in {100 * row['probability']:.0f}% of the "
             "resamples"
         )
@@ -146,7 +159,7 @@ def _on_best(study: Study, rows: Rows, metric: str) -> str:
         return f"{text}no agreement was shown ({p_text(p)})."
     within = _within_families(study, best, row)
     agrees = f"it agrees with the truth ({p_text(p)}){f', but {within}' if within else ''}"
-    return f"{text}{agrees}; it {WORDS[_answer(study, best, of_many=True)]}."
+    return f"{text}{agrees}; it {_words(study, _answer(study, best, of_many=True))}."
 
 
 def _on_controls(rows: Rows) -> str:
@@ -198,4 +211,5 @@ def _finding(study: Study, name: str, row: Row) -> str:
 
 
 def _readable(metric: str) -> str:
-    return {"ccfv": "CC-FV", STATIC: "the static leaderboard", "parameters": "the parameter count"}.get(metric, metric)
+    names = {"ccfv": "CC-FV", STATIC: "the static leaderboard", "parameters": "the parameter count"}
+    return (names | {ARCHITECTURE: "the architecture alone"}).get(metric, metric)

@@ -18,6 +18,7 @@ TRUTH_COLUMNS = ("source", "target", "seed", "tune", "dice")
 SCRATCH = "scratch"
 WEAK_LENGTHS = (SCRATCH, "short")
 FEWEST_SOURCES = 3
+NO_WIDTH = 0  # of a source whose architecture has no width that is known
 # What a row of agreement or reliability is: one target, the mean over targets, or the mean over scans
 Scope = StrEnum("Scope", "TARGET MEAN MEAN_BY_SCAN")
 
@@ -121,7 +122,7 @@ def families_of(sources: pd.DataFrame) -> "pd.Series[str]":
 
 def same_size(sources: pd.DataFrame) -> dict[str, frozenset[str]]:
     """Groups of at least three sources with the same architecture and width; keys such as "dynunet, width 8"."""
-    groups = sources.groupby(["arch", "width"], sort=True)["source"]
+    groups = sources[sources["width"] != NO_WIDTH].groupby(["arch", "width"], sort=True)["source"]
     large = {key: frozenset(names) for key, names in groups if len(names) >= FEWEST_SOURCES}
     return {f"{arch}, width {width}": names for (arch, width), names in large.items()}
 

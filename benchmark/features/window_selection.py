@@ -28,6 +28,22 @@ from benchmark.statistics.protocol import VoxelArray
 WindowPolicy: TypeAlias = Literal["all", "foreground"]
 
 
+def check_windows(*, window: Sequence[int], overlap: float, batch: int, windows: str) -> None:
+    """Check the settings of windows, whatever the network and the case.
+
+    Raises:
+        InputError: One is invalid.
+    """
+    if len(window) != 3 or not all(isinstance(side, int) and side > 0 for side in window):
+        raise InputError(f"stream.window must be three positive whole numbers, got {list(window)}")
+    if not 0 <= overlap < 1:
+        raise InputError(f"stream.overlap must be at least 0 and below 1, got {overlap}")
+    if not isinstance(batch, int) or batch < 1:
+        raise InputError(f"stream.batch must be a positive whole number, got {batch}")
+    if windows not in get_args(WindowPolicy):
+        raise InputError(f"stream.windows must be one of {', '.join(get_args(WindowPolicy))}, got {windows}")
+
+
 def choose(places: Sequence[Place], labels: VoxelArray, policy: WindowPolicy) -> list[Place]:
     """Choose the windows to forward.
 

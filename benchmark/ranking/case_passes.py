@@ -14,7 +14,7 @@ from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases
 from benchmark.errors import SkipPair
 from benchmark.features.stream import reduce_stream
-from benchmark.features.window_selection import WindowPolicy
+from benchmark.features.window_selection import WindowPolicy, check_windows
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import blamed_on_source, own_files
@@ -38,6 +38,9 @@ class StreamSettings:
         device: Where the network runs.
         amp: Name of the dtype of a mixed-precision pass; None for full precision.
         windows: Which windows; see `benchmark.features.window_selection`.
+
+    Raises:
+        InputError: A setting is invalid, whatever the source and the case.
     """
 
     window: tuple[int, ...]
@@ -46,6 +49,9 @@ class StreamSettings:
     device: str
     amp: str | None = None
     windows: WindowPolicy = "all"
+
+    def __post_init__(self) -> None:
+        check_windows(window=self.window, overlap=self.overlap, batch=self.batch, windows=self.windows)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from benchmark.data.tasks.opening import prepared
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
 from benchmark.features.stream import reduce_stream
+from benchmark.features.window_selection import check_windows
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.stage_keys import case_pass_key
 from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
@@ -231,6 +232,10 @@ class TargetPass:
     source: str
     folder: Path
     use: ExitStack
+
+    def __post_init__(self) -> None:
+        stream = self.cfg.stream
+        check_windows(window=stream.window, overlap=stream.overlap, batch=stream.batch, windows=stream.windows)
 
     def __call__(self, chosen: PassCases, requests: Sequence[Request], *, name: str) -> MeasuredPass:
         """Stream cases once, except those whose statistics an earlier job kept; `name` is the name of the pass."""

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
+from requests.exceptions import ConnectionError, RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
@@ -46,8 +46,17 @@ def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
         with _tracking(store):
             return Path(download_artifacts(artifact_uri=path, dst_path=str(folder), tracking_uri=store))
     except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        raise InputError(f"source: cannot download the artifact {path} from {store} (tracking.uri): "
-                         f"{one_line(error)}") from error  # fmt: skip
+        reason = "the server does not answer" if _is_unreachable(error) else one_line(error)
+        raise InputError(
+            f"source: cannot download the artifact {path} from {store} (tracking.uri): {reason}"
+        ) from error
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether the error, or one that it was raised for, is a failed connection."""
+    while error is not None and not isinstance(error, ConnectionError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def quiet_mlflow() -> None:
@@ -55,6 +64,7 @@ def quiet_mlflow() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each retry
 
 
 def missing_file(uri: str) -> str | None:

@@ -124,7 +124,6 @@ def test_the_command_reads_percent_and_writes_no_nan(tmp_path, capsys):
     [
         (lambda rows: rows.drop(columns="dice"), "must have the columns source, target, dice, missing dice"),
         (lambda rows: rows.iloc[:0], "must contain at least one row, got none"),
-        (lambda rows: rows[rows["target"] == "t0"], "must contain at least 2 targets, got 1"),
         (
             lambda rows: pd.concat([rows, rows[:1]]),
             "must contain each source, target once, got source s0, target t0 again",
@@ -159,7 +158,8 @@ def test_the_command_line_exits_with_two(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "error: table must name a CSV file or one of openmind_resenc_l, openmind_primus_m, got nowhere.csv\n"
+        "error: table must name a CSV file or one of openmind_resenc_l, openmind_primus_m, ccfv_figure2, medsegbench, "
+        "medmnist_datasets, medmnist_architectures, got nowhere.csv\n"
     )
 
 
@@ -177,5 +177,5 @@ def test_bad_tables_are_named(rows, message):
 
 
 def test_an_unknown_published_table_is_named():
-    with pytest.raises(ValueError, match="`name` must be one of openmind_resenc_l, openmind_primus_m, got 'imagenet'"):
+    with pytest.raises(ValueError, match=r"`name` must be one of openmind_resenc_l, .*, got 'imagenet'"):
         published_truth("imagenet")

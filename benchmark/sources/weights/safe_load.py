@@ -130,8 +130,9 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code, as torch.jit.save writes it."""
-    return any("/code/" in part.filename for part in _parts(path))
+    """Whether a file is an archive with code or its constants, as torch.jit.save writes it."""
+    names = [part.filename for part in _parts(path)]
+    return any("/code/" in name or name.endswith("/constants.pkl") for name in names)
 
 
 def _parts(path: Path) -> list[zipfile.ZipInfo]:

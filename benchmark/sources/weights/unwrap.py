@@ -122,7 +122,12 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 
 def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
-    return {str(name): _plain_tensor(value) for name, value in content.items() if isinstance(value, Tensor)}
+    return {_printable(name): _plain_tensor(value) for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _printable(name: object) -> str:
+    """A tensor's name, with escapes in place of what is no Unicode text and cannot be printed or stored."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _plain_tensor(tensor: Tensor) -> Tensor:

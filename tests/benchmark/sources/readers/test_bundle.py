@@ -103,6 +103,19 @@ def test_code_of_a_bundle_runs_only_with_trust_and_enters_its_digest(tmp_path):
     assert digests[0] != digests[1]
 
 
+@pytest.mark.parametrize("size", ["@a0", 9])
+def test_references_that_grow_without_end_are_refused(tmp_path, size):
+    folder = write_bundle(tmp_path / "b")
+    if size == "@a0":
+        changed(folder, {"channels": size}, **{f"a{i}": [f"@a{i + 1}"] * 9 for i in range(12)})
+    else:  # YAML's own references
+        lists = [f"a0: &a0 {[1] * size}", *(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * size)}]" for i in range(12))]
+        text = "\n".join((*lists, "network_def: {_target_: UNet, channels: *a12}"))
+        (folder / "configs" / "inference.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="references to more than 100,000 values"):
+        opened(folder)
+
+
 def test_a_failing_config_is_one_line_that_ends_in_its_reason(tmp_path):
     folder = code_bundle(tmp_path / "b", 2)
     (folder / "scripts" / "net.py").write_text("raise AssertionError\n", encoding="utf-8")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from hydra.utils import instantiate
+from monai.networks import nets
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -87,7 +88,7 @@ def test_a_prefix_chooses_between_networks_in_rank_too(tmp_path):
     torch.save(nn.ModuleDict(networks).state_dict(), tmp_path / "pair.pt")
     with pytest.raises(InputError, match=r"say which by `prefix:` in a yaml next to the file \(inspect --schema\)"):
         opened(tmp_path / "pair.pt")
-    (tmp_path / "pair.yaml").write_text("prefix: teacher.", encoding="utf-8")
+    (tmp_path / "pair.yaml").write_text("prefix: teacher", encoding="utf-8")  # the dot may be left out
     (node,) = recognise_pool(tmp_path).nodes.values()
     model = instantiate(node).open()
     image = torch.ones(1, 1, 32, 32, 32)
@@ -142,7 +143,15 @@ def test_a_network_of_nnunet_takes_layers_by_name(tmp_path):
         ("network: UNet\nfactory: a:b", r"`network` and `factory` are both given"),
         ("network: UNet\nsettings: {spatial_dims: 3}", r"UNet does not take the settings .*: TypeError"),
         ("fixed: true", r"`fixed` needs `patch`"),
-        ("prefix: other.", r"`prefix` must start the names of tensors, got 'other\.'"),
+        ("prefix: other.", r"`prefix` must start the names of tensors, which start with model\., got 'other\.'"),
+        ("dims: 2", r"`dims` needs `network` or `factory`"),
+        ("fixed: true\npatch: [32, 32, 32]", r"`fixed` needs `network` or `factory`"),
+        ("settings: {in_channels: 2}", r"`settings\.in_channels` must be 1, as the weights show, or be left out"),
+        ("spacing: [1, 1]", r"`spacing` must have 3 numbers, got \[1, 1\]"),
+        ("spacing: [.inf, 1, 1]", r"`spacing` must be 2 or 3 positive numbers"),
+        ("intensities: [{name: NoNormalization}, {name: ZScoreNormalization}]", r"a scheme for each of 1 channels"),
+        ("intensities: [{name: CTNormalization, mean: a, std: 1, low: 0, high: 1}]", r"`intensities` must be zscore"),
+        ("intensities: [{name: CTNormalization, mean: 1, std: 1, low: 2, high: 1}]", r"needs std >= 0 and low <= high"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_one_line_that_names_file_and_field(tmp_path, text, message):
@@ -261,3 +270,44 @@ def test_all_that_is_known_of_a_source_is_written(tmp_path):
 def test_the_schema_names_every_field():
     table = schema_table()
     assert [str(cell) for cell in table.columns[0].cells] == list(FIELDS)
+
+
+SETTINGS = "patch: [32, 32, 32]"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("unet.YAML", SETTINGS),
+        ("unet.pt.yaml", SETTINGS),
+        ("sources.yml", f"unet.pt: {{{SETTINGS}}}"),
+        ("Sources.yaml", f"unet.pt: {{{SETTINGS}}}"),
+    ],
+)
+def test_settings_under_another_name_are_not_left_in_silence(tmp_path, name, text):
+    model = opened(unet(tmp_path, text, name=name))
+    assert model.patch is None
+    way_out = "settings of unet.pt are read from unet.yaml or sources.yaml in its folder"
+    assert model.notes[-1] == f"{tmp_path / name} is not used: {way_out}"
+
+
+@pytest.mark.parametrize("text", [f"unet: {{{SETTINGS}}}", f"sources:\n  unet.pt: {{{SETTINGS}}}"])
+def test_an_entry_that_is_no_name_of_a_weights_file_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match=r"the entry '(unet|sources)' must be the name of a weights file in the same"):
+        recognise(unet(tmp_path, text, name="sources.yaml"))
+
+
+@pytest.mark.parametrize("name", ["sources.yaml", "results.yaml", "../results.yaml"])
+def test_settings_next_to_a_folder_that_describes_itself_are_not_left_in_silence(tmp_path, name):
+    folder = write_bundle(tmp_path / "results")
+    (folder / name).write_text(f"model.pt: {{{SETTINGS}}}" if "sources" in name else SETTINGS, encoding="utf-8")
+    assert "is not used: settings of model.pt are read from model.yaml or sources.yaml" in opened(folder).notes[-1]
+
+
+def test_weights_that_a_class_would_fetch_are_not_fetched(tmp_path):
+    settings = {"backbone": "efficientnet-b0", "spatial_dims": 2, "decoder_channels": [16, 8, 8, 4, 4]}
+    network = nets.FlexibleUNet(in_channels=1, out_channels=3, **settings)
+    torch.save(network.state_dict(), tmp_path / "unet.pt")
+    for text in (f"network: FlexibleUNet\nsettings: {settings | {'pretrained': True}}", "settings: {pretrained: true}"):
+        (tmp_path / "unet.yaml").write_text(text.replace("True", "true"), encoding="utf-8")
+        assert opened(tmp_path / "unet.pt").classes == 3

@@ -1,6 +1,7 @@
 """Which sources a path holds: every weights file and known folder is a source or listed, under a name of its own."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -229,6 +230,17 @@ def test_a_bundle_without_a_plain_file_needs_a_choice(tmp_path):
 
 
 # --- what is not searched ---
+
+
+@pytest.mark.parametrize("name", ["???", "${oc.env:HOME}"])
+def test_a_name_that_a_config_cannot_hold_is_listed(tmp_path, name):
+    touch(tmp_path / "net.pt", tmp_path / f"{name}.pt")
+    pool = recognise_pool(tmp_path)
+    assert list(pool.nodes) == ["net"]
+    (reason,) = pool.left.values()
+    assert reason.endswith("; rename it")
+    with pytest.raises(InputError, match=f"^cannot use .*{re.escape(reason.removeprefix('not read: '))}$"):
+        recognise(tmp_path / f"{name}.pt")
 
 
 def test_links_are_listed_and_not_followed(tmp_path):

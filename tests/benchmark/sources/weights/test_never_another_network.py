@@ -49,6 +49,21 @@ def refused(weights, path, message):
         saved(weights, path).open()
 
 
+# --- tensors of another shape ---
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_first_tensor_without_axes_is_one_line(tmp_path, name):
+    weights = small_network(name).state_dict()
+    first = next(at for at, tensor in weights.items() if tensor.ndim > 2)
+    refused(weights | {first: torch.tensor(1.0)}, tmp_path / "mine.pt", r"^source mine: ")
+
+
+def test_a_network_of_one_dimension_is_refused(tmp_path):
+    weights = nets.UNet(1, 1, 3, (4, 8), (2,)).state_dict()
+    refused(weights, tmp_path / "mine.pt", "of a UNet of 1 dimensions, and only 2D and 3D ones are read")
+
+
 # --- tensors that are left over ---
 
 

@@ -1,6 +1,7 @@
 """The state dict in a file: wrappers, prefixes of torch's own modules, EMA weights next to the plain ones, shards."""
 
 import json
+import re
 from collections import OrderedDict
 from copy import deepcopy
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -217,9 +218,10 @@ def test_a_shard_that_is_missing_is_named(place, tmp_path, command_line):
 
 
 BAD = {
-    "another folder": (lambda files: dict.fromkeys(files, "../a.bin"), r"name files in its folder, got \.\./a\.bin"),
-    "an absolute path": (lambda files: dict.fromkeys(files, "/a/b.bin"), "name files in its folder, got /a/b"),
+    "another folder": (lambda files: dict.fromkeys(files, "../a.bin"), r"in its folder, got \.\./a\.bin"),
+    "an absolute path": (lambda files: dict.fromkeys(files, "/a/b.bin"), "name weights files in its folder, got /a/b"),
     "a list": (list, "must have a weight_map"),
+    "itself": (lambda files: dict.fromkeys(files, "model.safetensors.index.json"), "must name weights files in its"),
     "too many tensors": (lambda files: files | {"extra": next(iter(files.values()))}, "do not have: extra"),
 }  # fmt: skip
 
@@ -232,3 +234,28 @@ def test_a_bad_index_is_refused(tmp_path, case):
     index.write_text(json.dumps(content | {"weight_map": change(content["weight_map"])}))
     with pytest.raises(InputError, match=message):
         read_state(index)
+
+
+def test_a_tensor_is_read_from_the_file_that_the_index_names(tmp_path):
+    index = write_shards(tmp_path, PLAIN)
+    name, file = next(iter(json.loads(index.read_text())["weight_map"].items()))
+    other = next(path for path in sorted(tmp_path.glob("*-of-*"), reverse=True) if path.name != file)
+    save_file({**load_file(other), name: PLAIN[name] + 1}, other)
+    assert torch.equal(read_state(index).weights[name], PLAIN[name])
+
+
+def test_a_part_of_the_weights_without_its_index_is_named(tmp_path):
+    write_shards(tmp_path, small_network("DynUNet").state_dict()).unlink()
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    message = f"{path} is part 1 of 2 of the weights; model.safetensors.index.json, which lists them all, is missing"
+    with pytest.raises(InputError, match=re.escape(message)):
+        StateDictSource("mine", path).open()
+
+
+def test_fields_that_a_file_sets_on_a_tensor_are_dropped(tmp_path):
+    weights = small_network("UNet").state_dict()
+    name = next(iter(weights))
+    parameter = torch.nn.Parameter(weights[name])
+    parameter.numel = parameter.any = torch.Size
+    torch.save({**weights, name: parameter}, tmp_path / "unet.pt")
+    assert torch.equal(StateDictSource("mine", tmp_path / "unet.pt").open().weights[name], weights[name])
