@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
-from requests.exceptions import ConnectionError, RequestException
+from requests.exceptions import ConnectionError as FailedConnection
+from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
@@ -54,7 +55,7 @@ def fetch_artifact(path: str, folder: Path, *, uri: str | None = None) -> Path:
 
 def _is_unreachable(error: BaseException | None) -> bool:
     """Whether the error, or one that it was raised for, is a failed connection."""
-    while error is not None and not isinstance(error, ConnectionError):
+    while error is not None and not isinstance(error, FailedConnection):
         error = error.__cause__ or error.__context__
     return error is not None
 

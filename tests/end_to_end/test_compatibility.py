@@ -132,6 +132,13 @@ def test_faulty_data_are_an_error(pool, command_line, tmp_path):
     assert re.fullmatch(r"error: cannot read .*labelsTr/case_1\.nii\.gz: .+\n", done.err)
 
 
+def test_a_path_may_be_named_as_for_rank(pool, command_line, tmp_path):
+    path = tmp_path / "net [final], v2.pt"
+    shutil.copy(pool / "channels_1.pt", path)
+    done = command_line("inspect", f"source={path}")
+    assert done.out.splitlines()[0].strip() == "source net [final], v2"
+
+
 def test_the_help_explains_it(command_line):
     done = command_line("inspect", "--help")
     assert "With `task=FOLDER`" in done.out

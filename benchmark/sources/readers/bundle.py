@@ -59,6 +59,7 @@ class BundleSource:
         config: The file in configs/ that names the network; None: inference, else train.
         weights: The file in models/; None: model.pt, or the only weights file.
         settings: Arguments of the network, which override the config's.
+        ema: Take the EMA weights of a file that also has plain ones.
     """
 
     name: str
@@ -67,6 +68,7 @@ class BundleSource:
     weights: str | None = None
     settings: Mapping[str, object] | None = None
     trust: bool = False
+    ema: bool = False
 
     @classmethod
     def recognises(cls, path: Path) -> Contents | None:
@@ -106,7 +108,7 @@ class BundleSource:
             where = f"{config}: the network"
             cls, present = self._network(config, where)
             settings = with_merging(cls.__name__, present.settings, source=self.name)
-            state = read_state(weights)
+            state = read_state(weights, ema=self.ema)
             merged = merged_network(partial(cls, **settings), _merging(metadata, weights, state.weights))
             is_own = self.trust and not is_within(cls.__module__, NETWORKS)
             network = partial(built_in, Path(self.path), merged.network) if is_own else merged.network

@@ -4,6 +4,7 @@ Each transform is one of four kinds: it scales intensities, it resamples, it cha
 neither (loading, data types). One that is unknown may change intensities, so that these are then not taken.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,6 +178,8 @@ def _ranged(settings: Arguments, channels: int) -> Intensities | None:
     if clip and (start, end) == (-1, 1):
         return Normalisation((low, high))
     std = (high - low) / (end - start)
+    if not math.isfinite(std):
+        return None
     bounds = (low, high) if clip else (-LIMIT, LIMIT)
     return ChannelSchemes((_linear(low - start * std, std, *bounds),))
 
@@ -211,4 +214,4 @@ def _linear(mean: float, std: float, low: float, high: float) -> Scheme:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -42,6 +42,7 @@ class NnunetSource:
         fold: The fold, a number or "all"; None: the first finished fold.
         checkpoint: "final", "best", "latest" or the name of another file; None: the first of these that the fold has.
         configuration: 2d, 3d_fullres and so on; None: the configuration in the checkpoint or the folder's name.
+        ema: Take the EMA weights of a checkpoint that also has plain ones.
     """
 
     name: str
@@ -50,6 +51,7 @@ class NnunetSource:
     checkpoint: str | None = None
     configuration: str | None = None
     trust: bool = False
+    ema: bool = False
 
     @classmethod
     def recognises(cls, path: Path) -> Contents | None:
@@ -110,9 +112,10 @@ class NnunetSource:
             read = read_file(chosen.path)
             described = self._described(read.content, chosen.path)
             plan = configured(described.plans, described.configuration, described.plans_from, trust=self.trust)
-            weights = state_of(read, chosen.path).weights
-            known = partial(_known_family, plan, described.trainer, weights, source=self.name)
-            network = network_of(plan, described.trainer, weights, source=self.name, otherwise=known)
+            state = state_of(read, chosen.path, ema=self.ema)
+            known = partial(_known_family, plan, described.trainer, state.weights, source=self.name)
+            network = network_of(plan, described.trainer, state.weights, source=self.name, otherwise=known)
+            averages = [note for note in state.notes if "EMA weights" in note or note.startswith("not averaged")]
             labels, remarks = _labels(described.dataset, described.dataset_from)
             facts = {"configuration": described.configuration, "trainer": described.trainer}
             return network.fit.model(
@@ -125,7 +128,14 @@ class NnunetSource:
                 labels=check_labels(labels, network.fit, f"{self.name}: {described.dataset_from}"),
                 preparation=preparation_from_plans(described.plans, described.configuration),
                 patch=plan.patch,
-                notes=(*chosen.notes, *left_out_note(read, chosen.path), *described.notes, *network.notes, *remarks),
+                notes=(
+                    *chosen.notes,
+                    *left_out_note(read, chosen.path),
+                    *averages,
+                    *described.notes,
+                    *network.notes,
+                    *remarks,
+                ),
             )
 
     def _chosen(self) -> nnunet_folder.Choice:

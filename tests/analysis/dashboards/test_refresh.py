@@ -5,9 +5,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from omegaconf import OmegaConf
 
 from analysis.dashboards.publish import MOST_PAIRS, agreement_runs, pair_runs
-from analysis.dashboards.refresh import agreement_view, by_setting, shared, sweeps_view, swept, truth_view
+from analysis.dashboards.refresh import AfterSweep, agreement_view, by_setting, shared, sweeps_view, swept, truth_view
 from analysis.truth.pools import Scope
 from benchmark.tracking.records import Row
 
@@ -200,3 +201,9 @@ def test_a_sweep_over_the_stream_shows_several_metrics():
     line, bar = charts(sweeps_view(by_setting(rows, swept(rows))))
     assert line["selectedMetrics"] == ["logme", "ccfv"]
     assert bar["metricKey"] == "ccfv"
+
+
+def test_a_sweep_that_wrote_no_run_makes_no_store(tmp_path):
+    store = {"_target_": "benchmark.tracking.Store", "uri": f"sqlite:///{tmp_path}/mlflow.db", "experiment": "x"}
+    AfterSweep().on_multirun_end(OmegaConf.create({"tracking": store}))
+    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from benchmark.ccfv import CCFV
 from benchmark.core.labels import IGNORED
 from benchmark.errors import InputError
 from benchmark.features import reduce_stream
-from benchmark.features.window_selection import Covered, choose
+from benchmark.features.window_selection import Covered, check_windows, choose
 from benchmark.features.windows import Grid
 from benchmark.statistics import (
     BalancedPointsRequest,
@@ -139,3 +139,14 @@ def test_ignored_voxels_are_no_foreground():
 def test_an_unknown_policy_is_named():
     with pytest.raises(InputError, match="`windows` must be one of all, foreground, got 'points'"):
         choose(Grid((4, 4, 4), (4, 4, 4)).places, torch.zeros(4, 4, 4), "points")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("window", [8, 8]), ("window", [0, 8, 8]), ("overlap", 1.0), ("batch", 0), ("windows", "some")],
+)
+def test_settings_that_suit_no_case_are_refused(setting, value):
+    settings = {"window": [8, 8, 8], "overlap": 0.25, "batch": 2, "windows": "all"}
+    check_windows(**settings)
+    with pytest.raises(InputError, match=rf"^stream\.{setting} must be "):
+        check_windows(**settings | {setting: value})

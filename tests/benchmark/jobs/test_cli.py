@@ -111,7 +111,8 @@ def test_a_finished_command_is_exit_code_0_and_sets_torch_s_threads(run):
 
 
 def test_a_failed_job_is_in_its_log(run, place):
-    run(_fails(InputError("file x must be whole")))
+    _, shown = run(_fails(InputError("file x must be whole")))
+    assert "must be whole" not in shown.out, "the error is printed twice"
     with pytest.raises(ZeroDivisionError):
         run(lambda cfg: 1 // 0)
     texts = [path.read_text(encoding="utf-8") for path in (place.folder / "outputs").rglob("correlate.log")]

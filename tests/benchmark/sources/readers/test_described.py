@@ -18,7 +18,7 @@ from benchmark.jobs.stage_keys import source_key
 from benchmark.sources.readers.recognise import recognise, recognise_pool
 from benchmark.sources.readers.settings_fields import FIELDS
 from benchmark.sources.readers.settings_writing import schema_table, write_settings
-from tests.checkpoints import SMALL, small_network, write_bundle, write_weights
+from tests.checkpoints import SMALL, small_network, write_bundle, write_nnunet, write_weights
 
 UNET = {"spatial_dims": 3, **SMALL["UNet"]}
 
@@ -311,3 +311,15 @@ def test_weights_that_a_class_would_fetch_are_not_fetched(tmp_path):
     for text in (f"network: FlexibleUNet\nsettings: {settings | {'pretrained': True}}", "settings: {pretrained: true}"):
         (tmp_path / "unet.yaml").write_text(text.replace("True", "true"), encoding="utf-8")
         assert opened(tmp_path / "unet.pt").classes == 3
+
+
+def test_ema_weights_next_to_those_of_nnunet_are_said_and_taken_on_request(tmp_path):
+    path = write_nnunet(tmp_path / "Dataset501_Made") / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(path, weights_only=False)
+    averages = {name: value * 2 for name, value in content["network_weights"].items()}
+    torch.save(content | {"network_weights_ema": averages}, path)
+    plain = opened(path)
+    assert "the EMA weights under 'network_weights_ema' are not used; the setting `ema: true` takes them" in plain.notes
+    path.with_name("checkpoint_final.yaml").write_text("ema: true", encoding="utf-8")
+    model = opened(path)
+    assert all(torch.equal(tensor, 2 * plain.weights[name]) for name, tensor in model.weights.items())

@@ -5,6 +5,7 @@ import re
 from collections import OrderedDict
 from copy import deepcopy
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -259,3 +260,16 @@ def test_fields_that_a_file_sets_on_a_tensor_are_dropped(tmp_path):
     parameter.numel = parameter.any = torch.Size
     torch.save({**weights, name: parameter}, tmp_path / "unet.pt")
     assert torch.equal(StateDictSource("mine", tmp_path / "unet.pt").open().weights[name], weights[name])
+
+
+def test_a_name_that_is_no_unicode_text_can_be_printed(tmp_path):
+    torch.save({"a.weight": torch.ones(2, 2), "a\ud800": torch.ones(2)}, tmp_path / "mine.pt")
+    assert list(read_state(tmp_path / "mine.pt").weights) == ["a.weight", r"a\ud800"]
+
+
+def test_constants_of_a_program_show_torchscript(tmp_path):
+    with ZipFile(tmp_path / "mine.pt", "w") as archive:
+        archive.writestr("mine/data.pkl", b"\x80\x02}.")
+        archive.writestr("mine/constants.pkl", b"\x80\x02}.")
+    with pytest.raises(InputError, match="a TorchScript program, which would run code and is not read"):
+        read_state(tmp_path / "mine.pt")
