@@ -103,6 +103,7 @@ def _facts(model: Model, key: str) -> Table:
 def _lines(model: Model, key: str) -> Iterator[tuple[str, str]]:
     arch = model.arch
     network = skeleton(arch.network, channels=model.channels, classes=model.classes)
+    arch.check_names(network)
     parameters = sum(p.numel() for p in network.parameters())
     unused = [note for note in model.notes if note.startswith("not used")]
     yield "architecture", f"{arch.name}, {arch.dims}D"

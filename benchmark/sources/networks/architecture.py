@@ -74,15 +74,23 @@ class Architecture:
 
     def _arranged(self, network: nn.Module) -> nn.Module:
         """Check the names, add the hooks of a 2D network, and convert the weights to channels-last."""
-        modules = dict(network.named_modules())
-        for name in (*self.taps, *self.decoder, *self.last, *self.head):
-            if name not in modules:
-                raise InputError(f"arch {self.name}: taps, decoder, last and head must name modules, got {name}")
+        self.check_names(network)
         if self.dims == 2:
             network.register_forward_pre_hook(_to_slices)
             network.register_forward_hook(_to_volumes)
         layout = torch.channels_last if self.dims == 2 else torch.channels_last_3d
         return network.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]  # torch's stubs
+
+    def check_names(self, network: nn.Module) -> None:
+        """Check that taps, decoder, last and head name modules of the network.
+
+        Raises:
+            InputError: One of them does not.
+        """
+        modules = dict(network.named_modules())
+        for name in (*self.taps, *self.decoder, *self.last, *self.head):
+            if name not in modules:
+                raise InputError(f"arch {self.name}: taps, decoder, last and head must name modules, got {name}")
 
     def bare(self, *, channels: int, classes: int) -> nn.Module:
         """Build the network without hooks; it takes slices if `dims` is 2."""
