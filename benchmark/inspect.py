@@ -144,10 +144,11 @@ def _prepared(preparation: Preparation | None) -> str:
     millimetres = " x ".join(f"{mm:g}" for mm in preparation.spacing or ())
     spacing = f"spacing {f'{millimetres} mm' if millimetres else 'as stored'}"
     intensities = _intensities(preparation.normalisation)
-    return "; ".join(
+    parts = [
         f"{part} not known, the target's are taken" if part in preparation.unknown else text
         for part, text in (("spacing", spacing), ("intensities", intensities))
-    )
+    ]
+    return "; ".join([*parts, *([f"orientation {preparation.orientation}"] if preparation.orientation else [])])
 
 
 def _intensities(normalisation: Normalisation | ChannelSchemes) -> str:

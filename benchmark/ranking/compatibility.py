@@ -164,10 +164,9 @@ def compatibility(model: Model, target: Task, settings: RankSettings) -> Compati
             changed = _adapted(meeting)
     except FAULTS as error:
         refusal = _reason(error)
-    aspects = [
-        compare(meeting) for compare in (_dimensions, partial(_channels, changed), _spacing, _patch, _intensities)
-    ]
-    aspects += [*planned, _classes(meeting), _head(meeting)]
+    compared = (_dimensions, partial(_channels, changed), _spacing, _patch, _intensities)
+    aspects = [compare(meeting) for compare in compared]
+    aspects += [*planned, *_orientation(meeting), _classes(meeting), _head(meeting)]
     if note := header_note({case.name: case.checked for case in cases}):
         aspects.append(Aspect("headers", note))
     if not refusal:
@@ -253,6 +252,13 @@ def _spacing(meeting: _Meeting) -> Aspect:
     return Aspect("spacing", text, adapted=is_adapted, caveat=caveat)
 
 
+def _orientation(meeting: _Meeting) -> list[Aspect]:
+    wanted, stored = meeting.preparation.orientation, [size.case.directions for size in meeting.sizes]
+    turned, kept = sum(letters not in ("", wanted) for letters in stored), stored.count("")
+    text = f"{wanted}, by its own plan: {turned} of {len(stored)} cases are turned, {kept} without directions are not"
+    return [Aspect("orientation", text, adapted=turned > 0)] if wanted else []
+
+
 def _patch(meeting: _Meeting) -> Aspect:
     model, stream, size = meeting.model, meeting.settings.stream, meeting.median
     windows = [window_of(model, size.shape, stream) for size in meeting.sizes]
@@ -263,10 +269,8 @@ def _patch(meeting: _Meeting) -> Aspect:
     at_most = "at most " if stream.windows == "foreground" else ""
     crop = " before its crop to nonzero voxels" if meeting.preparation.crop and size.stored else ""
     own = "its own patch" if model.patch else f"its own patch is not known, stream.window={sides(stream.window)}"
-    text = (
-        f"windows of {sides(window)} voxels ({own}): {at_most}{count} for the median case of {sides(size.shape)} "
-        f"voxels{crop}"
-    )
+    text = f"windows of {sides(window)} voxels ({own}): {at_most}{count} for the median case of "
+    text += f"{sides(size.shape)} voxels{crop}"
     if any(padded):
         text += f"; {sum(padded)} of {len(padded)} cases are smaller along an axis and padded with zeros"
     caveat = "" if model.patch else "patch assumed"

@@ -8,7 +8,7 @@ from math import log, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.data.preprocessing.preparation import Preparation
+from benchmark.data.preprocessing.preparation import Preparation, stored_axes
 from benchmark.data.tasks.checking import BLOCK, CheckedCase
 from benchmark.features.window_selection import WindowPolicy
 from benchmark.features.windows import Grid
@@ -68,12 +68,19 @@ class ExpectedShapes:
         ratios = (known / side for side, known in zip(best.shape(case), shape, strict=True))
         return cls(preparation, best.axes, tuple(ratios))
 
+    def axes_of(self, case: CheckedCase) -> tuple[int, ...]:
+        """The axes of a case, as it is stored, in the network's order; of a volume also after it is reoriented."""
+        is_volume = case.shape[0] > 1
+        stored = stored_axes(case.directions if is_volume else "", self.preparation.orientation)
+        return tuple(stored[axis] for axis in self.axes)
+
     def shape(self, case: CheckedCase) -> tuple[int, ...]:
         """The expected (3,) shape of a case."""
-        stored = [case.spacing[axis] for axis in self.axes]
+        axes = self.axes_of(case)
+        stored = [case.spacing[axis] for axis in axes]
         planned = self.preparation.spacing or ()
         spacing = [*stored[: 3 - len(planned)], *planned]
-        sides = (case.shape[axis] * old / new for axis, old, new in zip(self.axes, stored, spacing, strict=True))
+        sides = (case.shape[axis] * old / new for axis, old, new in zip(axes, stored, spacing, strict=True))
         return tuple(max(round(side * ratio), 1) for side, ratio in zip(sides, self.ratios, strict=True))
 
     def case(self, case: CheckedCase, *, window: Sequence[int], overlap: float, policy: WindowPolicy) -> ExpectedCase:
@@ -89,13 +96,13 @@ class ExpectedShapes:
             >>> shapes.case(checked, window=(16, 8, 8), overlap=0.0, policy="foreground")
             ExpectedCase(voxels=4096, windows=1, owned=1024)
         """
-        shape = self.shape(case)
+        shape, stored = self.shape(case), self.axes_of(case)
         axes = [Grid((side,), (width,), overlap).places for side, width in zip(shape, window, strict=True)]
         chosen = np.ones([len(places) for places in axes], dtype=bool)
         if policy == "foreground":
-            marked = case.blocks.transpose(self.axes)
+            marked = case.blocks.transpose(stored)  # a flip is left out: it moves windows by less than one
             for axis, places in enumerate(axes):
-                blocks = case.shape[self.axes[axis]] / shape[axis] / BLOCK  # to a voxel of the prepared case
+                blocks = case.shape[stored[axis]] / shape[axis] / BLOCK  # to a voxel of the prepared case
                 ends = [(place.start[0] * blocks, (place.start[0] + place.shape[0]) * blocks) for place in places]
                 parts = [_part(marked, axis, int(low), int(np.ceil(high))) for low, high in ends]
                 marked = np.stack(parts, axis=axis)

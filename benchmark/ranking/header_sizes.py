@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
-from benchmark.data.files.alignment import VoxelGrid, check_layers, header_offset
+from benchmark.data.files.alignment import VoxelGrid, check_layers, directions_of, header_offset
 from benchmark.data.files.cases import CaseFiles
 from benchmark.data.files.read_header import Header, read_header
 from benchmark.data.preprocessing.preparation import Preparation
@@ -37,7 +37,7 @@ class HeaderCase:
         shape, spacing = self.header.shape, self.header.spacing or (1.0, 1.0, 1.0)
         if self.header.spacing and shape[0] > 1:
             shape, spacing = shape[::-1], spacing[::-1]
-        return CheckedCase({}, shape, spacing, "", self.header_offset)
+        return CheckedCase({}, shape, spacing, "", self.header_offset, directions_of(self.header.affine))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class PreparedSize:
             InputError: It does not.
         """
         if self.spacing != self.stored:
-            stored_shape = tuple(self.case.shape[axis] for axis in self.shapes.axes)
+            stored_shape = tuple(self.case.shape[axis] for axis in self.shapes.axes_of(self.case))
             self.shapes.preparation.resampling.new_shape(stored_shape, self.stored, self.spacing)
 
 
@@ -115,7 +115,7 @@ def prepared_sizes(cases: Sequence[HeaderCase], preparation: Preparation) -> lis
             shapes = ExpectedShapes.planned(preparation, checked)
         else:
             shapes = ExpectedShapes(replace(preparation, spacing=None), AS_READ, (1.0, 1.0, 1.0))
-        stored = tuple(checked.spacing[axis] for axis in shapes.axes) if case.header.spacing else ()
+        stored = tuple(checked.spacing[axis] for axis in shapes.axes_of(checked)) if case.header.spacing else ()
         sizes.append(PreparedSize(case.name, checked, shapes, stored))
     return sizes
 

@@ -294,6 +294,8 @@ class Ranker:
         if chosen.spacing != own.spacing:
             spacing = " x ".join(f"{side:.3g}" for side in opened.cases.reader(0).spacing)
             notes.append(f"sees the target at its own spacing, {spacing} mm")
+        if chosen.orientation:
+            notes.append(f"sees the target turned to {chosen.orientation}")
         return notes
 
     def _pass_inputs(self, node: DictConfig) -> dict[str, object]:

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from nibabel.orientations import aff2axcodes
 from numpy.typing import NDArray
 
 from benchmark.errors import InputError
@@ -25,6 +26,16 @@ class VoxelGrid:
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64] | None
+
+
+def directions_of(affine: NDArray[np.float64] | None) -> str:
+    """Letters of the directions in which X, Y and Z increase, the nearest ones; empty without an affine.
+
+    Example:
+        >>> directions_of(np.diag([-1.0, 1.0, 2.0, 1.0])), directions_of(None)
+        ('LAS', '')
+    """
+    return "" if affine is None else "".join(map(str, aff2axcodes(affine)))
 
 
 def check_layers(path: Path, count: int, shape: tuple[int, ...]) -> None:

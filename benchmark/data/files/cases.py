@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmark.data.files.alignment import VoxelGrid, check_layers, header_offset
+from benchmark.data.files.alignment import VoxelGrid, check_layers, directions_of, header_offset
 from benchmark.data.files.description import Labelling
 from benchmark.data.files.positions import ClassPositions, class_positions
 from benchmark.data.files.read_image import Stored, read, sidecars
@@ -79,6 +79,7 @@ class Case:
         spacing: (3,) mm, in the array's axis order.
         header_offset: How far apart the headers of image and labels place the volume, in voxels; only known for a case
             that was read from its files.
+        directions: Letters of the directions in which X, Y and Z of its files increase; empty if unknown.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Case:
     labels: Tensor
     spacing: tuple[float, ...]
     header_offset: float = 0.0
+    directions: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -187,7 +189,8 @@ def read_case(
                              f"{stated} {channels} (each colour of an RGB image is a channel)")  # fmt: skip
     done = preparation(volume)
     image = torch.from_numpy(np.ascontiguousarray(done.image))
-    return Case(files.name, image, torch.from_numpy(labelling(done.labels)), done.spacing, offset)
+    labels = torch.from_numpy(labelling(done.labels))
+    return Case(files.name, image, labels, done.spacing, offset, volume.directions)
 
 
 @of_case()
@@ -214,7 +217,8 @@ def _read_volume(files: CaseFiles, labelling: Labelling, limit_gib: float) -> tu
     values = np.concatenate([image.values for image in images], dtype=np.float32, casting="unsafe")
     classes = _rounded(labels.values[0])
     labelling.check(classes, files.labels)
-    return Volume(values, classes.astype(np.int16), images[0].spacing), offset
+    directions = directions_of(images[0].affine)
+    return Volume(values, classes.astype(np.int16), images[0].spacing, directions), offset
 
 
 def _grid(stored: Stored) -> VoxelGrid:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import numpy as np
 import torch
+from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 from numpy.typing import NDArray
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
@@ -33,11 +34,13 @@ class Volume:
         image: (c, Z, Y, X) float32.
         labels: (Z, Y, X) int16, as stored.
         spacing: (3,) mm, in the array's axis order.
+        directions: Letters of the directions in which X, Y and Z increase, such as "LPS"; empty if unknown.
     """
 
     image: NDArray[np.float32]
     labels: NDArray[np.int16]
     spacing: tuple[float, ...]
+    directions: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,8 @@ class Preparation:
         transpose: Axes of (Z, Y, X) in the network's order; None: (X, Y, Z), and (1, Y, X) for a volume of one slice.
         crop: Whether volumes are cropped to the box of their nonzero voxels.
         resampling: How volumes are resampled.
+        orientation: Directions in which X, Y and Z increase after volumes are flipped and their axes are swapped, such
+            as "RAS"; None: as stored. Slices, and volumes whose directions are unknown, stay as stored.
         unknown: Parts of a source's preparation that are not known and follow the target's: "intensities", "spacing".
     """
 
@@ -105,6 +110,7 @@ class Preparation:
     transpose: tuple[int, ...] | None = None
     crop: bool = False
     resampling: Resampling = field(default_factory=Resampling)
+    orientation: str | None = None
     unknown: tuple[str, ...] = field(default=(), repr=False)  # not in keys: never part of what cases are prepared with
 
     def __post_init__(self) -> None:
@@ -112,10 +118,12 @@ class Preparation:
             raise InputError(f"spacing must be positive numbers of mm, got {list(self.spacing)}")
         if self.transpose is not None and sorted(self.transpose) != [0, 1, 2]:
             raise InputError(f"transpose must be an order of the axes 0, 1, 2, got {list(self.transpose)}")
+        if self.orientation is not None and not is_orientation(self.orientation):
+            raise InputError(f"orientation must be three letters such as RAS, got {self.orientation}")
 
     def __call__(self, volume: Volume) -> Volume:
-        """Transpose a volume to the network's axes, crop, normalise and resample it."""
-        volume = _transposed(volume, self.transpose)
+        """Reorient a volume, transpose it to the network's axes, crop, normalise and resample it."""
+        volume = _transposed(_reoriented(volume, self.orientation), self.transpose)
         image, labels = volume.image, volume.labels
         if self.crop or (isinstance(self.normalisation, ChannelSchemes) and self.normalisation.masked):
             image, labels = _marked(image, labels, crop=self.crop)
@@ -140,7 +148,7 @@ def follow(
         source: The source's own preparation; None if unknown, and the target's is used, as for each unknown part.
         target: The target's own preparation.
         intensities: Whose: "source" or "target".
-        spacing: Whose axes, crop and spacing: "source" or "target".
+        spacing: Whose orientation, axes, crop and spacing: "source" or "target".
     """
     for name, choice in (("intensities", intensities), ("spacing", spacing)):
         if choice not in FOLLOW:
@@ -149,7 +157,8 @@ def follow(
         source if choice == "source" and source and part not in source.unknown else target
         for part, choice in (("intensities", intensities), ("spacing", spacing))
     )
-    return replace(by_spacing, normalisation=by_intensities.normalisation, unknown=())
+    orientation = source.orientation if spacing == "source" and source else target.orientation
+    return replace(by_spacing, normalisation=by_intensities.normalisation, orientation=orientation, unknown=())
 
 
 def in_network_axes(
@@ -176,9 +185,58 @@ def in_network_axes(
     return tuple(mm for axis in axes if (mm := stored[axis]) is not None), tuple(axes)
 
 
+def is_orientation(letters: object) -> bool:
+    """Whether letters name one direction along each axis of the body, in any order.
+
+    Example:
+        >>> is_orientation("RAS"), is_orientation("PIR"), is_orientation("RLS"), is_orientation("axial")
+        (True, True, False, False)
+    """
+    pairs = ("LR", "AP", "IS")
+    return (
+        isinstance(letters, str)
+        and len(letters) == len(pairs)
+        and all(sum(letter in pair for letter in letters) == 1 for pair in pairs)
+    )
+
+
+def stored_axes(directions: str, orientation: str | None) -> tuple[int, ...]:
+    """The stored axis, 0 to 2 for X, Y, Z, that becomes each axis X, Y, Z of an orientation.
+
+    Args:
+        directions: Those of the stored axes; empty if unknown.
+        orientation: The orientation; None: as stored.
+
+    Example:
+        >>> stored_axes("LPS", "RAS"), stored_axes("PIR", "RAS"), stored_axes("", "RAS")
+        ((0, 1, 2), (2, 0, 1), (0, 1, 2))
+    """
+    if orientation is None or not directions:
+        return (0, 1, 2)
+    turned = _turn(directions, orientation)[:, 0]
+    return tuple(int(np.flatnonzero(turned == axis)[0]) for axis in range(3))
+
+
 def settings(arguments: Mapping[str, object]) -> Settings:
     """Arguments from plans.json as hashable data."""
     return tuple(sorted(arguments.items()))
+
+
+def _turn(directions: str, orientation: str) -> NDArray[np.float64]:
+    """(3, 2): for each stored axis its axis in the orientation, and -1 if it is flipped, else 1."""
+    before, after = (axcodes2ornt(tuple(letters)) for letters in (directions, orientation))
+    return np.asarray(ornt_transform(before, after))
+
+
+def _reoriented(volume: Volume, orientation: str | None) -> Volume:
+    if orientation is None or not volume.directions or volume.labels.shape[0] == 1:
+        return volume
+    turn = _turn(volume.directions, orientation)
+    image = apply_orientation(volume.image.transpose(3, 2, 1, 0), turn).transpose(3, 2, 1, 0)
+    labels = apply_orientation(volume.labels.T, turn).T
+    along = volume.spacing[::-1]
+    spacing = tuple(along[axis] for axis in stored_axes(volume.directions, orientation))[::-1]
+    return Volume(image, labels, spacing, orientation)
 
 
 def _transposed(volume: Volume, axes: tuple[int, ...] | None) -> Volume:

@@ -33,6 +33,7 @@ class CheckedCase:
         spacing: (3,) mm.
         marked: Hexadecimal bits of `blocks`.
         header_offset: How far apart the headers of image and labels place the volume, in voxels.
+        directions: Letters of the directions in which X, Y and Z increase; empty if unknown.
     """
 
     counts: Mapping[int, int]
@@ -40,6 +41,7 @@ class CheckedCase:
     spacing: tuple[float, ...]
     marked: str
     header_offset: float = 0.0
+    directions: str = ""
 
     @classmethod
     def of(cls, case: Case) -> "CheckedCase":
@@ -58,9 +60,8 @@ class CheckedCase:
         marked = foreground(labels).numpy()
         for axis, side in enumerate(marked.shape):
             marked = np.logical_or.reduceat(marked, range(0, side, BLOCK), axis=axis)
-        return cls(
-            counts, tuple(labels.shape), tuple(case.spacing), np.packbits(marked).tobytes().hex(), case.header_offset
-        )
+        bits = np.packbits(marked).tobytes().hex()
+        return cls(counts, tuple(labels.shape), tuple(case.spacing), bits, case.header_offset, case.directions)
 
     @classmethod
     def read(cls, text: str) -> "CheckedCase | None":
@@ -69,7 +70,8 @@ class CheckedCase:
             values = json.loads(text)
             counts = {int(label): int(count) for label, count in values["counts"].items()}
             shape, spacing = tuple(map(int, values["shape"])), tuple(map(float, values["spacing"]))
-            checked = cls(counts, shape, spacing, str(values["marked"]), float(values.get("header_offset", 0.0)))
+            offset, directions = float(values.get("header_offset", 0.0)), str(values.get("directions", ""))
+            checked = cls(counts, shape, spacing, str(values["marked"]), offset, directions)
             _ = checked.blocks
         except (AttributeError, KeyError, TypeError, ValueError):
             return None

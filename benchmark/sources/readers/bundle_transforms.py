@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
-from benchmark.data.preprocessing.preparation import NEAREST, Preparation, Resampling, in_network_axes
+from benchmark.data.preprocessing.preparation import NEAREST, Preparation, Resampling, in_network_axes, is_orientation
 from benchmark.sources.readers.bundle_config import at, read_config, resolved
 
 # where bundles list the transforms of images that are segmented, then of those that are trained with
@@ -25,10 +25,11 @@ NEUTRAL = {
     "ToDevice", "SelectItems", "DeleteItems", "CopyItems", "Identity", "SqueezeDim",
 }  # fmt: skip
 SEEN = {
-    "Orientation", "CropForeground", "SpatialPad", "DivisiblePad", "BorderPad", "SpatialCrop", "CenterSpatialCrop",
+    "CropForeground", "SpatialPad", "DivisiblePad", "BorderPad", "SpatialCrop", "CenterSpatialCrop",
     "ResizeWithPadOrCrop", "Flip", "Rotate90", "Transpose",
 }  # fmt: skip
 SCALING = ("ScaleIntensityRange", "NormalizeIntensity", "ScaleIntensity")
+ORIENTATION = "Orientation"
 RESIZING = {"Spacing", "Resize", "Zoom", "SpatialResample", "ResampleToMatch"}  # Spacing is read, the others are not
 ORDERS = {"nearest": 0, "bilinear": 1, 0: 0, 1: 1, 3: 3}  # Spacing's modes as orders of nnU-Net's resampling
 LIMIT = float(np.finfo(np.float32).max)  # bounds that clip nothing
@@ -109,16 +110,18 @@ def _of_image(items: Sequence[Any]) -> list[Transform]:
 def _bare(name: str) -> str:
     """A transform's name without the suffix of its form for dictionaries."""
     ends = ("", "Dict", "D", "d")
-    known = NEUTRAL | SEEN | RESIZING | set(SCALING)
+    known = NEUTRAL | SEEN | RESIZING | {*SCALING, ORIENTATION}
     return next((bare for end in ends if name.endswith(end) and (bare := name.removesuffix(end)) in known), name)
 
 
 def _described(transforms: Sequence[Transform], config: str, *, channels: int, dims: int) -> BundlePreparation:
-    other = [item for item in transforms if item.name not in NEUTRAL | SEEN | RESIZING]
+    other = [item for item in transforms if item.name not in NEUTRAL | SEEN | RESIZING | {ORIENTATION}]
     intensities = _intensities(other, channels)
     resampling = [item for item in transforms if item.name in RESIZING]
     spacing = _spacing(resampling, dims)
-    taken = [*(other if intensities else []), *(resampling if spacing else [])]
+    turning = [item for item in transforms if item.name == ORIENTATION]
+    orientation = _orientation(transforms)
+    taken = [*(other if intensities else []), *(resampling if spacing else []), *(turning if orientation else [])]
     left = [item for item in transforms if item.name not in NEUTRAL and item not in taken]
     notes = []
     if taken:
@@ -126,10 +129,27 @@ def _described(transforms: Sequence[Transform], config: str, *, channels: int, d
     if left:
         notes.append(f"not taken of the transforms in {config}: {', '.join(item.title for item in left)}")
     unknown = tuple(name for name, part in (("intensities", intensities), ("spacing", spacing)) if part is None)
-    preparation = replace(spacing or Preparation(), unknown=unknown)
+    preparation = replace(spacing or Preparation(), unknown=unknown, orientation=orientation)
     if intensities is not None:
         preparation = replace(preparation, normalisation=intensities)
-    return BundlePreparation(preparation if len(unknown) < 2 else None, tuple(notes))
+    return BundlePreparation(preparation if len(unknown) < 2 or orientation else None, tuple(notes))
+
+
+def _orientation(transforms: Sequence[Transform]) -> str | None:
+    """The orientation of volumes; None if there is none, or it cannot be expressed.
+
+    It precedes the spacing, which is along the axes of a reoriented volume here, or the spacing is alike along each.
+    """
+    named = [item for item in transforms if item.name in {ORIENTATION, "Spacing"}]
+    turning = [item for item in named if item.name == ORIENTATION]
+    if len(turning) != 1 or turning[0].settings.get("labels"):
+        return None
+    settings = turning[0].settings
+    letters = "RAS" if settings.get("as_closest_canonical") is True else settings.get("axcodes")
+    letters = "".join(map(str, letters)) if isinstance(letters, list) else letters
+    pixdim = named[0].settings.get("pixdim") if named[0] is not turning[0] else None
+    is_alike = not isinstance(pixdim, list) or len(set(map(str, pixdim))) == 1
+    return letters if isinstance(letters, str) and is_orientation(letters) and is_alike else None
 
 
 def _spacing(transforms: Sequence[Transform], dims: int) -> Preparation | None:

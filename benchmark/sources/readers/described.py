@@ -166,7 +166,7 @@ def _names(values: Mapping[str, Any]) -> list[str]:
 
 
 def _preparation(model: Model, given: GivenSettings) -> Preparation | None:
-    """The source's own preparation with the given spacing and intensities; None if nothing is known."""
+    """The source's own preparation with the given spacing, orientation and intensities; None if nothing is known."""
     preparation = model.preparation or Preparation(unknown=("intensities", "spacing"))
     known = set()
     if intensities := given.intensities:
@@ -176,6 +176,9 @@ def _preparation(model: Model, given: GivenSettings) -> Preparation | None:
         sides, axes = in_network_axes(spacing, dims=model.arch.dims, transpose=preparation.transpose)
         preparation = replace(preparation, spacing=sides, transpose=axes)
         known.add("spacing")
+    if orientation := given.values.get("orientation"):
+        preparation = replace(preparation, orientation=orientation)
+        known.add("orientation")
     unknown = tuple(part for part in preparation.unknown if part not in known)
     return replace(preparation, unknown=unknown) if known else model.preparation
 

@@ -102,5 +102,6 @@ def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
         spacing=_frozen(stored["spacing"]),
         transpose=_frozen(stored["transpose"]),
         crop=bool(stored["crop"]),
+        orientation=stored.get("orientation"),
         resampling=Resampling(resampling["image"], pairs["image"], resampling["labels"], pairs["labels"]),
     )

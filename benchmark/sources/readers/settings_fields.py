@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmark.data.preprocessing.normalise import SCHEMES
+from benchmark.data.preprocessing.preparation import is_orientation
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,13 @@ FIELDS: dict[str, Field] = {
         "mm that training volumes were resampled to, along X, Y, Z",
         "[1.5, 1.5, 2.0]",
         _is_spacing,
+    ),
+    "orientation": Field(
+        "three letters",
+        "directions in which X, Y and Z of training volumes increased: R or L, A or P, S or I; volumes are flipped and "
+        "their axes swapped to it before anything else",
+        "RAS",
+        is_orientation,
     ),
     "intensities": Field(
         "zscore, {window: [low, high]}, or a list with a scheme of nnU-Net for each channel",

@@ -72,6 +72,8 @@ def _values(model: Model) -> dict[str, Any]:
     preparation = model.preparation
     if preparation is not None and "spacing" not in preparation.unknown:
         known["spacing"] = _stored_axes(preparation)
+    if preparation is not None and preparation.orientation:
+        known["orientation"] = preparation.orientation
     if preparation is not None and "intensities" not in preparation.unknown:
         known["intensities"] = _intensities(preparation)
     return {name: value for name, value in known.items() if value}

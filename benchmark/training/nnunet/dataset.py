@@ -7,7 +7,7 @@ validation cases from `imagesTr` only; a custom `splits_final.json` separates th
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -31,6 +31,11 @@ from benchmark.storage.files import partial_folder
 ENDING = ".nii.gz"
 # stored intensities and spacing, with the axes (X, Y, Z) of a NIfTI file
 STORED = Preparation(ChannelSchemes((Scheme("NoNormalization"),)), transpose=(2, 1, 0))
+
+
+def stored_as(orientation: str | None) -> Preparation:
+    """Stored intensities and spacing of volumes in an orientation; None: as stored."""
+    return replace(STORED, orientation=orientation)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ class NnunetDataset:
     splits: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
 
 
-def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Sequence[str]) -> NnunetDataset:
+def write_dataset(
+    task: Task, space: NnunetSpace, *, train: str, held_out: Sequence[str], orientation: str | None = None
+) -> NnunetDataset:
     """Write a task as a raw dataset, unless it exists.
 
     Args:
@@ -114,6 +121,7 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
         space: The nnU-Net folders.
         train: The training split.
         held_out: The splits to predict, one fold each; all folds share the training cases.
+        orientation: That of the volumes, as in `Preparation`, since nnU-Net does not reorient them.
 
     Raises:
         InputError: A case name is in several splits.
@@ -122,20 +130,22 @@ def write_dataset(task: Task, space: NnunetSpace, *, train: str, held_out: Seque
     everyone = [name for split in names.values() for name in split]
     if twice := sorted({name for name in everyone if everyone.count(name) > 1}):
         raise InputError(f"task {task.name} must list each case in one split, got {twice[0]} in several")
-    digest = short_hash(json.dumps([task.digest(), list(names.items())]))
+    content = [task.digest(), list(names.items()), *([orientation] if orientation else [])]
+    digest = short_hash(json.dumps(content))
     title = "".join(letter for letter in task.name.title() if letter.isalnum())
     name = f"Dataset{int(digest, 16) % 1000:03d}_{title}_{digest}"
     folder = space.raw / name
     space.raw.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            _check_disk(task, list(names))
+            preparation = stored_as(orientation)
+            _check_disk(task, list(names), preparation)
             with partial_folder(folder) as partial:
-                _write(task, list(names), partial)
+                _write(task, list(names), partial, preparation)
     return NnunetDataset(name, read_description(folder), tuple((names[train], names[split]) for split in held_out))
 
 
-def _check_disk(task: Task, splits: Sequence[str]) -> None:
+def _check_disk(task: Task, splits: Sequence[str], preparation: Preparation) -> None:
     """Evict prepared cases that no job uses, for the raw and the preprocessed copy of a task.
 
     Raises:
@@ -143,19 +153,19 @@ def _check_disk(task: Task, splits: Sequence[str]) -> None:
     """
     if (store := active_store()) is None:
         return
-    sizes = [request.estimated_bytes for split in splits for request in task.cases(split, STORED).requests]
+    sizes = [request.estimated_bytes for split in splits for request in task.cases(split, preparation).requests]
     needed = 2 * sum(sizes)
     check_room(int(needed * BEST_RATIO), store.room(), cases=len(sizes))
     store.evict(int(needed * BEST_RATIO))
 
 
-def _write(task: Task, splits: Sequence[str], folder: Path) -> None:
+def _write(task: Task, splits: Sequence[str], folder: Path, preparation: Preparation) -> None:
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir()
     files = []
     ignores = False
     for split in splits:
-        for case in task.cases(split, STORED):
+        for case in task.cases(split, preparation):
             images = tuple(Path(f"imagesTr/{case.name}_{c:04d}{ENDING}") for c in range(len(case.image)))
             labels = Path(f"labelsTr/{case.name}{ENDING}")
             files.append(CaseFiles(case.name, images, labels))

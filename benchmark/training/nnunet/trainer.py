@@ -26,7 +26,14 @@ from benchmark.sources.model import Model
 from benchmark.sources.weights.match import Transfer, transfer
 from benchmark.storage.files import read_json
 from benchmark.training.dice import mean_dice
-from benchmark.training.nnunet.dataset import ENDING, STORED, NnunetDataset, NnunetSpace, short_hash, write_dataset
+from benchmark.training.nnunet.dataset import (
+    ENDING,
+    NnunetDataset,
+    NnunetSpace,
+    short_hash,
+    stored_as,
+    write_dataset,
+)
 from benchmark.training.nnunet.plans import adapt, plan, preprocess
 from benchmark.training.resume import Keeper
 from benchmark.training.trainer import TrainingOutcome, freeze
@@ -115,7 +122,8 @@ class NnunetTrainer:
         with space.entered(place / "log.txt", results=place / "results"):
             from benchmark.training.nnunet.loop import by_epochs, seeded
 
-            dataset = write_dataset(target, space, train=Split.TRAIN, held_out=held_out)
+            orientation = preparation.orientation
+            dataset = write_dataset(target, space, train=Split.TRAIN, held_out=held_out, orientation=orientation)
             plans = self._plans(model, target, preparation, dataset)
             with seeded(seed) as seed_epoch:
                 trainer, taken = self._trainer(model, target, dataset, plans, seed=seed, device=device)
@@ -123,7 +131,7 @@ class NnunetTrainer:
                 trainer.run_training()
                 folders = {split: trainer.validate(fold, place / split) for fold, split in enumerate(held_out)}
         dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in folders.items()}
-        examples = _examples(target, folders[Split.TEST], dice[Split.TEST])
+        examples = _examples(target, stored_as(orientation), folders[Split.TEST], dice[Split.TEST])
         return TrainingOutcome(dice[Split.TEST], dice.get(Split.EXTERNAL, {}), losses, taken, examples)
 
     @property
@@ -194,9 +202,11 @@ def read_dice(folder: Path, classes: Sequence[int]) -> dict[str, list[float]]:
     return dict(zip(names, values.tolist(), strict=True))  # None has become NaN
 
 
-def _examples(target: Task, folder: Path, dice: Mapping[str, Sequence[float]]) -> dict[str, tuple[Case, Tensor]]:
+def _examples(
+    target: Task, preparation: Preparation, folder: Path, dice: Mapping[str, Sequence[float]]
+) -> dict[str, tuple[Case, Tensor]]:
     order = sorted(dice, key=lambda name: mean_dice([dice[name]]))
-    cases, places = target.cases(Split.TEST, STORED), target.names(Split.TEST)
+    cases, places = target.cases(Split.TEST, preparation), target.names(Split.TEST)
     examples = {}
     for kind, name in (("worst", order[0]), ("best", order[-1])):
         predicted = np.asarray(nib.load(folder / f"{name}{ENDING}").dataobj, dtype=np.uint8)

@@ -22,6 +22,8 @@ SLICES = Preparation(transpose=(0, 1, 2))
         (VOLUMES, Preparation(spacing=(1.0, 0.5, 1.1), transpose=(1, 0, 2))),
         (VOLUMES, Preparation(spacing=(0.5, 1.1), transpose=(0, 1, 2))),
         (VOLUMES, SLICES),
+        (VOLUMES, Preparation(spacing=(1.0, 0.5, 1.1), orientation="SAL")),
+        (IMAGES, Preparation(orientation="SAL")),
         (IMAGES, Preparation()),
         (IMAGES, SLICES),
     ],

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from monai import transforms
+from monai.data import MetaTensor
 from monai.networks import nets
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes
@@ -149,11 +150,11 @@ def described(tmp_path, items, *, channels: int = 1, dims: int = 3, **values):
     return bundle_preparation([path], channels=channels, dims=dims)
 
 
-def volume(channels: int = 1) -> Volume:
+def volume(channels: int = 1, directions: str = "") -> Volume:
     generator = np.random.default_rng(0)
     image = generator.normal(50, 200, (channels, 6, 8, 10)).astype(np.float32)
     image[:, :2] = 0  # a border of zeros, as around a brain
-    return Volume(image, np.zeros((6, 8, 10), dtype=np.int16), (2.0, 1.0, 1.0))
+    return Volume(image, np.zeros((6, 8, 10), dtype=np.int16), (2.0, 1.0, 0.5), directions)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +189,52 @@ def test_spacing_follows_references_and_what_is_left_is_named(tmp_path):
     assert result.preparation.spacing == (1.5, 1.5, 2.0)
     assert result.preparation.unknown == ()
     assert result.notes == (
-        "prepared as inference.json says: ScaleIntensityRanged, Spacingd",
-        "not taken of the transforms in inference.json: Orientationd RAS, CropForegroundd",
+        "prepared as inference.json says: ScaleIntensityRanged, Spacingd, Orientationd RAS",
+        "not taken of the transforms in inference.json: CropForegroundd",
     )
+
+
+AFFINES = {
+    "LPS": np.diag([-0.5, -1.0, 2.0, 1.0]),
+    "PIR": np.array([[0, 0, 2.0, 0], [-0.5, 0, 0, 0], [0, -1.0, 0, 0], [0, 0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("directions", AFFINES)
+@pytest.mark.parametrize("axcodes", ["RAS", "SLP"])
+def test_an_orientation_equals_that_of_monai(tmp_path, directions, axcodes):
+    turning = {"_target_": "Orientationd", "keys": "image", "axcodes": axcodes}
+    result = described(tmp_path, [*LOAD, turning])
+    data = volume(directions=directions)
+    stored = MetaTensor(data.image.transpose(0, 3, 2, 1).copy(), affine=AFFINES[directions])
+    expected = transforms.Orientation(axcodes=axcodes)(stored)
+    made = result.preparation(data)
+    np.testing.assert_array_equal(made.image, np.asarray(expected))
+    assert made.spacing == pytest.approx(tuple(float(mm) for mm in expected.pixdim))
+    assert made.labels.shape == made.image.shape[1:]
+
+
+@pytest.mark.parametrize(
+    ("settings", "where", "orientation"),
+    [
+        ({"axcodes": "RAS"}, 0, "RAS"),
+        ({"axcodes": ["L", "P", "S"]}, 0, "LPS"),
+        ({"axcodes": None, "as_closest_canonical": True}, 0, "RAS"),
+        ({"axcodes": "$'RAS'"}, 0, None),
+        ({"axcodes": "RAS"}, 1, None),  # a spacing along the axes as they are stored
+    ],
+)
+def test_an_orientation_is_taken_where_it_is_a_plain_value_before_the_spacing(tmp_path, settings, where, orientation):
+    turning = {"_target_": "Orientationd", "keys": "image"} | settings
+    items = [turning, SPACING] if where == 0 else [SPACING, turning]
+    result = described(tmp_path, [*LOAD, *items, RANGE])
+    assert result.preparation.orientation == orientation
+    assert any("Orientationd" in note and note.startswith("not taken") for note in result.notes) == (
+        orientation is None
+    )
+    target = Preparation()
+    assert follow(result.preparation, target, spacing="source").orientation == orientation
+    assert follow(result.preparation, target).orientation is None
 
 
 @pytest.mark.parametrize(
