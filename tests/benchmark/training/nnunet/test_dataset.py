@@ -60,6 +60,17 @@ def test_files_hold_what_is_stored(written, task, space):
     assert written.description["labels"] == {"background": 0, "pebble": 1, "drop": 2}
 
 
+def test_a_dataset_of_an_orientation_is_one_of_its_own_with_flipped_volumes(written, task, space):
+    """Those of the task increase to the left, the back and above."""
+    flipped = write_dataset(task, space, train="train", held_out=["test"], orientation="RAS")
+    assert flipped.name != written.name
+    name = task.names("test")[0]
+    for part in (f"imagesTr/{name}_0000.nii.gz", f"labelsTr/{name}.nii.gz"):
+        stored, turned = (nib.load(space.raw / data.name / part).get_fdata() for data in (written, flipped))
+        assert np.array_equal(turned, stored[::-1, ::-1])
+        assert not np.array_equal(turned, stored)
+
+
 def test_it_reads_back_as_a_task(written, task, space):
     read = NnunetTask(space.raw / written.name, test_share=0.4)
     assert read.labels == task.labels
