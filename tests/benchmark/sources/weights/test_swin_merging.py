@@ -1,4 +1,4 @@
-"""Swin UNETR of SuPreM and of MONAI before 1.5.0: equal tensors, another function."""
+"""Swin UNETR of MONAI before 1.5.0: equal tensors, another function; for SuPreM's file see `test_public_networks`."""
 
 import json
 import os
@@ -16,39 +16,8 @@ from benchmark.sources.readers.factory import FactorySource
 from benchmark.sources.readers.state_dict import StateDictSource
 from benchmark.sources.weights.swin_merging import EarlyPatchMerging
 from tests.checkpoints import SMALL, small_network, write_bundle
-from tests.networks.made_up import assert_computes, facts, made_up
 
 WRITTEN_2023 = datetime(2023, 5, 1, tzinfo=UTC).timestamp()
-
-
-@pytest.fixture(scope="module")
-def suprem(tmp_path_factory):
-    """SuPreM's file of Swin UNETR, with the head that it has beside the backbone."""
-    weights = {
-        f"module.backbone.{name}": tensor for name, tensor in made_up(facts("swinunetr_suprem")["tensors"]).items()
-    }
-    index = {
-        f"module.backbone.{name}": tensor
-        for name, tensor in SwinUNETR(in_channels=1, out_channels=2, feature_size=48).state_dict().items()
-        if name.endswith("relative_position_index")
-    }
-    head = {"module.organ_embedding": torch.ones(32, 512), "module.controller.weight": torch.ones(153, 512, 1, 1, 1)}
-    path = tmp_path_factory.mktemp("suprem") / "supervised_suprem_swinunetr_2100.pth"
-    torch.save({"net": head | weights | index, "epoch": 2100, "optimizer": {}, "scheduler": {}}, path)
-    return path
-
-
-def test_suprem_computes_what_its_own_class_does(suprem):
-    model = StateDictSource("suprem", suprem).open()
-    assert not model.head
-    assert any(note.startswith("merging = monai_1.4: ") for note in model.notes)
-    assert "merging" not in model.facts["assumed"]
-    assert_computes(model.network(), facts("swinunetr_suprem")["numeric_check"])
-
-
-def test_the_latest_form_can_be_chosen(suprem):
-    model = StateDictSource("suprem", suprem, settings={"merging": "monai_1.5"}).open()
-    assert_computes(model.network(), facts("swinunetr_suprem")["numeric_check_monai_1_6_1"])
 
 
 def alike(one, other):
