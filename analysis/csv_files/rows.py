@@ -86,6 +86,21 @@ def check_once(rows: pd.DataFrame, columns: Sequence[str], *, name: str) -> None
         )
 
 
+def check_constant(rows: pd.DataFrame, owner: str, column: str, *, name: str) -> None:
+    """Check that a column has one value for each source or target; rows are indexed by their line.
+
+    Raises:
+        InputError: It has several.
+    """
+    pairs = rows[[owner, column]].drop_duplicates()
+    if len(twice := pairs[pairs.duplicated(owner)]):
+        line = twice.index[0]
+        raise InputError(
+            f"{name}: {column} must be the same in all rows of a {owner}, got {twice.loc[line, column]} for "
+            f"{twice.loc[line, owner]} on line {line}"
+        )
+
+
 def numbers(rows: pd.DataFrame, column: str, *, rule: str, name: str) -> "pd.Series[float]":
     """The numbers of a column, NaN where it is empty.
 

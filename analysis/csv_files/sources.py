@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.csv_files.rows import check_columns, check_filled, check_once, is_empty, numbers, read_rows
+from analysis.csv_files.rows import (
+    check_columns,
+    check_constant,
+    check_filled,
+    check_once,
+    is_empty,
+    numbers,
+    read_rows,
+)
 from analysis.truth.pools import NO_WIDTH, SCRATCH
 from benchmark.errors import InputError
 
@@ -43,7 +51,8 @@ def read_facts(rows: pd.DataFrame, *, name: str) -> pd.DataFrame:
         InputError: A value is not allowed, or a source has two values.
     """
     given = [column for column in FACT_COLUMNS if column in rows.columns]
-    _check_constant(rows, given, name)
+    for column in given:
+        check_constant(rows, "source", column, name=name)
     once = rows.drop_duplicates("source")
     empty = pd.Series("", index=once.index)
     arch = once[ARCHITECTURE] if ARCHITECTURE in given else empty
@@ -67,17 +76,6 @@ def facts_of(names: Sequence[str], known: pd.DataFrame) -> pd.DataFrame:
     others = pd.DataFrame({"source": [name for name in names if name not in set(known["source"])]}, dtype=str)
     frames = [known[known["source"].isin(names)]] + ([read_facts(others, name="")] if len(others) else [])
     return pd.concat(frames, ignore_index=True)
-
-
-def _check_constant(rows: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    for column in columns:
-        pairs = rows[["source", column]].drop_duplicates()
-        if len(twice := pairs[pairs.duplicated("source")]):
-            line = twice.index[0]
-            raise InputError(
-                f"{name}: {column} must be the same in all rows of a source, got {twice.loc[line, column]} for "
-                f"{twice.loc[line, 'source']} on line {line}"
-            )
 
 
 def _pretrained(text: str, line: object, name: str) -> bool | None:

@@ -13,7 +13,15 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
-from analysis.csv_files.rows import check_columns, check_filled, check_once, number_of, numbers, read_rows
+from analysis.csv_files.rows import (
+    check_columns,
+    check_constant,
+    check_filled,
+    check_once,
+    number_of,
+    numbers,
+    read_rows,
+)
 from analysis.csv_files.sources import FACT_COLUMNS, read_facts
 from analysis.published import POOLS, published_path
 from analysis.truth.pools import TRUTH_COLUMNS
@@ -215,13 +223,8 @@ def _over_cases(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _groups(rows: pd.DataFrame, name: str) -> dict[str, str]:
     if GROUP not in rows:
         return {}
+    check_constant(rows, "target", GROUP, name=name)
     pairs = rows[["target", GROUP]].drop_duplicates()
-    if len(twice := pairs[pairs.duplicated("target")]):
-        line = twice.index[0]
-        raise InputError(
-            f"{name}: {GROUP} must be the same in all rows of a target, got {twice.loc[line, GROUP]} for "
-            f"{twice.loc[line, 'target']} on line {line}"
-        )
     return dict(zip(pairs["target"], pairs[GROUP], strict=True))
 
 

@@ -10,6 +10,7 @@ from benchmark.errors import InputError
 from benchmark.sources.networks.skeleton import initial, is_skeleton, to_fill
 
 Triple = tuple[int, int, int]
+STAGES = 3  # CC-FV reads the inputs of the three finest heads
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from benchmark.errors import InputError, one_line
 from benchmark.sources.model import Model
-from benchmark.sources.networks.architecture import Architecture, is_within
+from benchmark.sources.networks.architecture import STAGES, Architecture, is_within
 from benchmark.sources.networks.skeleton import Network, shapes_of, skeleton
 from benchmark.sources.networks.trace import FAILURES, Call, Trace, key, traced
 
-STAGES = 3  # CC-FV reads the inputs of the three finest heads
 SIDES = (32, 64, 96, 128)  # voxels of the volumes that are tried until the network accepts one
 
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmark.sources.networks.architecture import Architecture, Triple
+from benchmark.sources.networks.architecture import STAGES, Architecture, Triple
 
 SLOPE = 0.01  # of the leaky ReLU
-TAPS = 3  # decoder stages that are tapped, the finest last
 
 
 class STUNetBlock(nn.Module):
@@ -119,7 +118,7 @@ def stunet_architecture(
 ) -> Architecture:
     """The architecture of a factory of STUNet with these settings."""
     finest = len(widths) - 2
-    stages = range(max(0, finest + 1 - TAPS), finest + 1)
+    stages = range(max(0, finest + 1 - STAGES), finest + 1)
     return Architecture(
         name=name,
         network=network,

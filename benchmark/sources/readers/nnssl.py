@@ -20,7 +20,8 @@ from benchmark.data.preprocessing.normalise import ChannelSchemes, Scheme
 from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line, with_class
 from benchmark.sources.model import Model
-from benchmark.sources.networks.architecture import Architecture, by_setting, is_within
+from benchmark.sources.networks.architecture import STAGES, Architecture, by_setting, is_within
+from benchmark.sources.networks.planned_unet import planned_unet
 from benchmark.sources.networks.primus import Primus
 from benchmark.sources.networks.skeleton import initial, shapes_of
 from benchmark.sources.weights.match import HEAD_CLASSES, Allowed, Fit, assumptions, fitted
@@ -31,7 +32,6 @@ from benchmark.storage.files import read_json
 
 KEY, FILE = "nnssl_adaptation_plan", "adaptation_plan.json"
 PACKAGE = "dynamic_network_architectures"
-STAGES = 3  # tapped stages of a decoder or an encoder
 RESENC_L: dict[str, Any] = {
     "n_stages": 6,
     "features_per_stage": [32, 64, 128, 256, 320, 320],
@@ -253,21 +253,9 @@ def _unet_architecture(plan: AdaptationPlan, given: Mapping[str, object]) -> Arc
     for name in sorted(classes):
         module_class(str(arguments[name]), within=LAYERS, where=f"{plan.where}: {name}")
     cls = plan.network if plan.network in UNETS else UNETS[0]
-    stages = int(arguments["n_stages"]) - 1
     dims = 2 if str(arguments["conv_op"]).endswith("2d") else 3
-    strides = [step if isinstance(step, list) else [step] * dims for step in arguments["strides"]]
-    return Architecture(
-        name=f"nnssl_{plan.network.lower()}",
-        network=partial(_build, cls, arguments, tuple(sorted(classes))),
-        taps=tuple(f"decoder.stages.{stage}" for stage in range(max(0, stages - STAGES), stages)),
-        decoder=("decoder.stages", "decoder.transpconvs"),
-        last=(f"decoder.stages.{stages - 1}", f"decoder.transpconvs.{stages - 1}"),
-        head=("decoder.seg_layers",),
-        width=int(arguments["features_per_stage"][0]),
-        divisor=tuple(math.prod(map(int, steps)) for steps in zip(*strides, strict=True)),
-        least=2,
-        dims=dims,
-    )
+    network = partial(_build, cls, arguments, tuple(sorted(classes)))
+    return planned_unet(f"nnssl_{plan.network.lower()}", network, arguments, dims=dims)
 
 
 def _build(

@@ -6,7 +6,6 @@ Only classes of nnU-Net's network package and of torch.nn are imported, unless t
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from operator import itemgetter
 from typing import cast
 
@@ -15,9 +14,9 @@ from torch import Tensor, nn
 from benchmark.data.preprocessing.planning import Plans, resolved_configuration
 from benchmark.errors import InputError, one_line
 from benchmark.sources.networks.architecture import Architecture
-from benchmark.sources.networks.discover import STAGES, discovered
+from benchmark.sources.networks.discover import discovered
+from benchmark.sources.networks.planned_unet import planned_unet
 from benchmark.sources.networks.primus import primus_architecture
-from benchmark.sources.networks.skeleton import Network
 from benchmark.sources.readers import nnunet_trainers
 from benchmark.sources.weights.match import Fit, fitted
 from benchmark.sources.weights.safe_load import LAYERS, NETWORKS, literal, module_class, reported_as
@@ -186,7 +185,7 @@ def _architecture(parts: Plans, plan: Configured) -> Architecture:
     factory = partial(_network, cls, settings, needed)
     if "n_stages" not in settings or "n_conv_per_stage_decoder" not in settings:
         return discovered(name, factory, dims=len(plan.patch), size=plan.patch)
-    return _unet(name, factory, settings, plan)
+    return planned_unet(name, factory, settings, dims=len(plan.patch))
 
 
 def _network(
@@ -199,21 +198,4 @@ def _network(
         get_network_from_plans(
             cls, settings, needed, in_channels, out_channels, allow_init=True, deep_supervision=False
         ),
-    )
-
-
-def _unet(name: str, factory: Network, settings: Plans, plan: Configured) -> Architecture:
-    """The architecture of a network with nnU-Net's own decoder, whose part names are known."""
-    stages, dims = int(settings["n_stages"]) - 1, len(plan.patch)
-    return Architecture(
-        name=name,
-        network=factory,
-        taps=tuple(f"decoder.stages.{i}" for i in range(max(0, stages - STAGES), stages)),
-        decoder=("decoder.stages", "decoder.transpconvs"),
-        last=(f"decoder.stages.{stages - 1}", f"decoder.transpconvs.{stages - 1}"),
-        head=("decoder.seg_layers",),
-        width=int(settings["features_per_stage"][0]),
-        divisor=tuple(prod(map(int, steps)) for steps in zip([1] * dims, *plan.strides, strict=True)),
-        least=2,
-        dims=dims,
     )

@@ -18,7 +18,7 @@ from benchmark.sources.readers.settings_fields import FIELDS
 from benchmark.sources.readers.settings_file import FOLDER_FILE, given_settings, settings_path
 from benchmark.sources.weights.swin_merging import MERGING
 
-KNOWN = ("settings", "labels", "patch", "spacing", "intensities")  # what a model knows of the fields
+KNOWN = ("settings", "labels", "patch", "spacing", "orientation", "intensities")  # what a model knows of the fields
 
 
 def schema_table() -> Table:

@@ -116,7 +116,7 @@ class StateDictSource:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A recognised network: its weights under MONAI's present names, and notes on what was recognised or assumed."""
+    """A recognised network: its weights under its own names, and notes on what was recognised or assumed."""
 
     arch: Architecture
     guess: Guess
@@ -127,7 +127,7 @@ class Recognised:
 def recognised(
     weights: Mapping[str, Tensor], *, source: str, settings: Mapping[str, object], merging: ShownMerging | None = None
 ) -> Recognised:
-    """Recognise one of MONAI's networks by the names and shapes of the weights.
+    """Recognise a network of a known family by the names and shapes of the weights.
 
     Args:
         weights: The state dict.

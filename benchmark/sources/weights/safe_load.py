@@ -52,11 +52,6 @@ BROKEN = (
 )
 
 
-def read_weights(path: Path) -> Any:
-    """The content of a weights file without the note on the objects left out; as `read_file`."""
-    return read_file(path).content
-
-
 def read_file(path: Path) -> FileContent:
     """Read a .safetensors file, a file that torch.save wrote, or the shards that an index lists.
 

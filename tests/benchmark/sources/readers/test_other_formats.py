@@ -8,7 +8,7 @@ import torch
 from benchmark.errors import InputError
 from benchmark.sources.readers.other_formats import VERSION_1, other_format
 from benchmark.sources.readers.recognise import recognise, recognise_pool
-from benchmark.sources.weights.safe_load import TORCHSCRIPT, read_weights
+from benchmark.sources.weights.safe_load import TORCHSCRIPT, read_file
 from tests.checkpoints import small_network, write_bundle, write_nnunet, write_weights
 
 
@@ -73,7 +73,7 @@ def test_models_of_version_1_are_named_once(pool, tmp_path):
 def test_a_torchscript_program_is_named_and_never_run(tmp_path, name):
     torch.jit.script(torch.nn.Conv3d(1, 2, 1)).save(str(tmp_path / name))
     with pytest.raises(InputError, match="a TorchScript program, which would run code") as error:
-        read_weights(tmp_path / name) if name.endswith(".pt") else recognise(tmp_path / name)
+        read_file(tmp_path / name) if name.endswith(".pt") else recognise(tmp_path / name)
     assert TORCHSCRIPT in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
