@@ -8,7 +8,6 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from benchmark.errors import InputError
 from benchmark.sources.readers.recognise import recognise, recognise_pool
 from tests.checkpoint_layouts import LAYOUTS, NOT_READ
 
@@ -67,13 +66,14 @@ def output(network, image, tap):
     return maps[0] if tap else logits
 
 
-@pytest.mark.parametrize("layout", [item for item in LAYOUTS if item.result == NOT_READ], ids=slug)
-def test_a_layout_that_is_not_read_is_refused_in_one_line(layout, written):
-    folder = place(layout, written[0])
-    with pytest.raises(InputError) as error:
-        instantiate(recognise(folder), _convert_="all").open()
-    assert layout.says in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+@pytest.mark.parametrize("layout", LAYOUTS, ids=slug)
+def test_inspect_shows_a_layout_or_refuses_it_in_one_line(layout, written, command_line, tmp_path):
+    done = command_line("inspect", f"path={place(layout, written[0])}", f"output_dir={tmp_path}/outputs")
+    assert done.code == (2 if layout.result == NOT_READ else 0), done.err
+    if layout.result == NOT_READ:
+        assert re.fullmatch(rf"error: .*{re.escape(layout.says)}.*\n", done.err), done.err
+    else:
+        assert layout.says in " ".join(done.out.split())
 
 
 def test_rank_scores_the_layouts_and_lists_the_others(written, prepared, command_line, tmp_path):
