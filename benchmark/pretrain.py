@@ -5,13 +5,12 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch import nn
 
 from benchmark.core.torch_settings import training_settings
 from benchmark.data.prepared.cases import prepare_together
@@ -20,13 +19,13 @@ from benchmark.jobs.progress import Reporter
 from benchmark.jobs.provenance import provenance
 from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import pretrain_key
-from benchmark.sources.pretrained import PoolSource
+from benchmark.sources.pretrained import PoolSource, Pretrained
 from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.tracking import Store
 from benchmark.tracking.records import REASON, Data
 from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
-from benchmark.training.precision import Precision, choose_precision
+from benchmark.training.precision import choose_precision
 from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper
 
@@ -53,7 +52,10 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
               "width": source.arch.width, "length": source.length, "seed": source.seed,
               "steps": source.budget.steps} | settings_of({"source": resolved(cfg.source)})  # fmt: skip
     device = cfg.device.name
-    precision = choose_precision(source.amp, device, setting="source.amp")
+    if source.trainer:
+        precision = source.trainer.precision(device)
+    else:
+        precision = choose_precision(source.amp, device, setting="source.amp")
     params |= {"source.amp": precision, "device.name": device, "device.deterministic": cfg.device.deterministic}
     with store.run(
         "pretrain", key, source.name, params=params, config=resolved(cfg.source), suite=cfg.suite.name
@@ -64,7 +66,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
         )
         start = time.perf_counter()
         place = Path(cfg.output_dir) / "training" / key[:32]
-        done = _train(source, device, precision, reporter, Keeper(place / "training.pt"))
+        done = _train(source, device, reporter, place)
         run.log(metrics={
             "dice": done.dice,
             "parameters": sum(p.numel() for p in done.network.parameters()),
@@ -81,19 +83,15 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
     log.info("source %s: validation Dice %.3f", source.name, done.dice)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A pre-trained network, its losses and its validation Dice (NaN for initial weights)."""
-
-    network: nn.Module
-    losses: list[float]
-    dice: float
-
-
-def _train(source: PoolSource, device: str, precision: Precision, reporter: Reporter, keeper: Keeper) -> Trained:
+def _train(source: PoolSource, device: str, reporter: Reporter, place: Path) -> Pretrained:
+    """Train the network of a source; an interrupted training resumes from the state in `place`."""
+    if source.trainer and source.task and source.budget.steps:
+        name = f"{source.name}_{place.name[:8]}"
+        return source.trainer.train(source, name=name, device=device, report=reporter.step, folder=place)
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
-        return Trained(network, [], math.nan)
+        return Pretrained(network, [], math.nan)
+    precision, keeper = choose_precision(source.amp, device, setting="source.amp"), Keeper(place / "training.pt")
     cases, held_out = (source.task.cases(split) for split in source.splits)
     prepare_together([cases, held_out])
     training = partial(train, budget=source.budget, seed=source.seed, precision=precision)
@@ -102,7 +100,7 @@ def _train(source: PoolSource, device: str, precision: Precision, reporter: Repo
         network, held_out.readers(), window=source.window or cases.reader(0).shape, precision=precision
     )
     dice = [case_dice(labels, case.labels, classes=source.classes) for case, labels in predictions]
-    return Trained(network, losses, mean_dice(dice))
+    return Pretrained(network, losses, mean_dice(dice))
 
 
 def _facts(node: DictConfig, source: PoolSource) -> Mapping[str, object]:

@@ -303,11 +303,19 @@ def _use_standard_processes() -> None:
 def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
     OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
+    OmegaConf.register_new_resolver("epochs", _epochs, replace=True)
+    OmegaConf.register_new_resolver("join", lambda parts: ", ".join(map(str, parts)), replace=True)
 
 
 def _source_name(path: str) -> str:
     # a top-level import would load torch
     return str(get_method("benchmark.sources.readers.candidates.source_name")(path))
+
+
+def _epochs(steps: int, iterations: int) -> int:
+    if iterations < 1 or steps % iterations:
+        raise InputError(f"suite.steps must be multiples of the {iterations} iterations of an epoch, got {steps}")
+    return steps // iterations
 
 
 def _doubling(first: int, count: int) -> ListConfig:

@@ -22,6 +22,7 @@ from benchmark.tracking import Store
 
 PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # tracking settings that jobs share with the bench
 STAGES = ("prepare", "pretrain", "truth", "score")
+PASSED_ON = ("suite.", "trainer=", "trainer.", "monai.", "nnunet.")  # overrides of the bench that its jobs take, too
 
 
 @dataclass
@@ -70,11 +71,14 @@ class Bench:
             f"progress={self.board.path}",
             f"time_limit={'null' if self.cfg.time_limit is None else self.cfg.time_limit}",
             f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}",
-            *self.cfg.overrides.all,
         ]
         choices = dict.fromkeys((*STAGES, "correlate"), f"experiment={chosen['experiment']}")
         choices["prepare"] = f"suite={chosen['suite']}"
-        return {stage: [*shared, choice, *self.cfg.overrides.get(stage, [])] for stage, choice in choices.items()}
+        every, own = list(self.cfg.overrides.all), {stage: self.cfg.overrides.get(stage, []) for stage in choices}
+        return {
+            stage: [*shared, *_passed_on(stage, [*every, *own[stage]]), *every, choice, *own[stage]]
+            for stage, choice in choices.items()
+        }
 
     def expect(self, stage: str, jobs: Sequence[Job], done: set[str]) -> None:
         """Add unfinished runs to the work that the remaining time is estimated from."""
@@ -160,6 +164,14 @@ def is_prepared(overrides: Sequence[str], job: Job) -> bool:
     """Whether the data of a task are complete."""
     node = composed("prepare", [*overrides, *job.overrides]).task
     return cast("bool", instantiate(node).is_made(code=cutting_code(node)))
+
+
+def _passed_on(stage: str, further: Sequence[str]) -> list[str]:
+    """The bench's own overrides that the jobs of a stage take, too, without those that `further` overrides repeat."""
+    roots = PASSED_ON if stage != "prepare" else PASSED_ON[:1]  # which takes no experiment, so maybe another trainer
+    repeated = {*further, *(item.partition("=")[0] for item in further if not item.startswith(("~", "+")))}
+    given = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(roots)]
+    return [item for item in given if item not in repeated and item.partition("=")[0] not in repeated]
 
 
 def launcher_overrides() -> list[str]:

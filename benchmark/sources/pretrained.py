@@ -1,7 +1,11 @@
 """A source model that the benchmark pre-trains itself, and its training budget."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
 
 from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
@@ -35,6 +39,37 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Pretrained:
+    """A pre-trained network, its losses and its validation Dice (NaN for initial weights)."""
+
+    network: nn.Module
+    losses: Sequence[float]
+    dice: float
+
+
+class Pretrainer(Protocol):
+    """A way to pre-train a source other than the training loop of this project."""
+
+    def precision(self, device: str) -> str:
+        """Number format of the forward passes on a device, such as "float16"."""
+        ...
+
+    def train(
+        self, source: "PoolSource", *, name: str, device: str, report: Callable[[int, float], None], folder: Path
+    ) -> Pretrained:
+        """Train the source's network on its task for its budget.
+
+        Args:
+            source: The source, which has a task.
+            name: A name that no other job uses.
+            device: Device of the training.
+            report: Called after each step with the step and the loss.
+            folder: Where the state is saved to resume an interrupted training.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class PoolSource:
     """The settings of a source model that is pre-trained here.
 
@@ -44,11 +79,12 @@ class PoolSource:
         arch: The network.
         length: Length of the pre-training, a key of `lengths`.
         lengths: Length -> optimiser steps.
-        budget: Steps, batches and learning rate.
+        budget: Steps, batches and learning rate; nnU-Net takes its steps, batch and patch.
         channels: Input channels.
         seed: Seed of initial weights, batches and augmentation.
         window: (3,) voxels of the sliding window for validation; None: a whole case at once.
         amp: Mixed precision of training and validation, as in the trainer `monai`.
+        trainer: Plans, prepares and trains in place of the training loop of this project, as nnU-Net's does.
     """
 
     name: str
@@ -61,6 +97,7 @@ class PoolSource:
     lengths: Mapping[str, int] = field(default_factory=dict)
     window: tuple[int, int, int] | None = None
     amp: str | bool | None = None
+    trainer: Pretrainer | None = None
 
     @property
     def splits(self) -> tuple[str, str]:

@@ -19,15 +19,24 @@ from torch import Tensor, nn
 from benchmark.training.resume import Keeper
 
 
-class FineTuningTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
+class NetworkTrainer(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net is not typed
     """nnU-Net's trainer with the network of a source instead of the planned one."""
 
-    # weights loaded and parameters frozen; set after construction, since nnU-Net reads the constructor's argument names
     given: nn.Module
+    dims: int
+
+    def give(self, network: nn.Module, *, dims: int) -> None:
+        """Set the network, with weights loaded and parameters frozen; nnU-Net's constructor takes no more arguments.
+
+        Its checkpoints are not saved, since their plans would describe another network.
+        """
+        self.given, self.dims = network, dims
+        self.enable_deep_supervision = dims == 3 and is_supervised_deeply(network)
+        self.disable_checkpointing = True
 
     def build_network_architecture(self, plans_manager: object, *_: object, **__: object) -> nn.Module:
         """Return the given network."""
-        return self.given
+        return Slices(self.given) if self.dims == 2 else self.given
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """Switch deep supervision, which only nnU-Net's own networks support."""
@@ -64,6 +73,19 @@ class Slices(nn.Module):
 def is_supervised_deeply(network: nn.Module) -> bool:
     """Whether a network has a decoder with deep supervision, as nnU-Net's own networks have."""
     return hasattr(getattr(network, "decoder", None), "deep_supervision") and hasattr(network, "encoder")
+
+
+def without_mirroring(trainer: nnUNetTrainer) -> None:
+    """Switch off mirroring, in the augmentation and at prediction, as nnU-Net's nnUNetTrainerNoMirroring does."""
+    # a subclass would write its own name into nnU-Net's checkpoint
+    configure = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
+
+    def configured() -> tuple[object, ...]:
+        rotation, dummy, initial_patch, _ = configure()
+        trainer.inference_allowed_mirroring_axes = None
+        return rotation, dummy, initial_patch, None
+
+    trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size = configured
 
 
 @contextmanager

@@ -2,16 +2,22 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from benchmark.data.preprocessing.planning import Plans
 from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError
+from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.pretrained import PoolSource, Pretrained
 from benchmark.training.dice import mean_dice
 from benchmark.training.nnunet.dataset import NnunetDataset, NnunetSpace, write_dataset
 from benchmark.training.nnunet.plans import adapt, move, plan, preprocess
-from benchmark.training.nnunet.trainer import NnunetTrainer, new_trainer, read_dice
+from benchmark.training.nnunet.trainer import CONFIGURATIONS, NnunetTrainer, new_trainer, read_dice
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class NnunetPretraining:
         configuration: 3d_fullres, 2d and so on.
         features: Channels of the network's stages; as planned by default.
         seed: Seed of initial weights, batches and augmentation.
+        arch: The network to train in place of the planned one.
     """
 
     name: str
@@ -36,6 +43,7 @@ class NnunetPretraining:
     configuration: str = "3d_fullres"
     features: tuple[int, ...] | None = None
     seed: int = 0
+    arch: Architecture | None = None
 
     @property
     def steps(self) -> int:
@@ -59,6 +67,7 @@ class NnunetTrained:
         cases: Number of training cases.
         parameters: Number of the network's parameters.
         width: Channels of its finest stage.
+        network: The trained network.
     """
 
     folder: Path
@@ -67,6 +76,7 @@ class NnunetTrained:
     cases: int
     parameters: int
     width: int
+    network: nn.Module
 
 
 def pretrain(
@@ -85,15 +95,13 @@ def pretrain(
     if keeper is None or not keeper.path.is_file():
         shutil.rmtree(source.results, ignore_errors=True)
     with space.entered(source.results / "log.txt", results=source.results):
-        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
         from benchmark.training.nnunet.loop import by_epochs, seeded
 
         dataset = _dataset(source.task, space)
         plans = _plans(source, space, dataset)
         preprocess(space, dataset, plans, source.configuration)
         with seeded(source.seed) as seed_epoch:
-            run = new_trainer(nnUNetTrainer, dataset, plans, source.configuration, budget=trainer.budget, device=device)
+            run = _trainer(source, dataset, plans, device=device)
             losses = by_epochs(run, report=report, seed_epoch=seed_epoch, keeper=keeper)
             run.run_training()
             run.perform_actual_validation(save_probabilities=False)
@@ -104,8 +112,67 @@ def pretrain(
         mean_dice(list(dice.values())),
         cases=len(dataset.splits[0][0]),
         parameters=sum(weight.numel() for weight in run.network.parameters()),
-        width=run.network.encoder.output_channels[0],
+        width=source.arch.width if source.arch else run.network.encoder.output_channels[0],
+        network=getattr(run, "given", run.network),
     )
+
+
+@dataclass(frozen=True)
+class NnunetPretrainer:
+    """Pre-trains a source of a pool by nnU-Net: its network, on its task's own plan.
+
+    Attributes:
+        trainer: nnU-Net's trainer; the source's budget replaces its epochs, patch and batch.
+    """
+
+    trainer: NnunetTrainer
+
+    def precision(self, device: str) -> str:
+        """Number format of the forward passes, which nnU-Net chooses by the device."""
+        return self.trainer.precision(device)
+
+    def train(
+        self, source: PoolSource, *, name: str, device: str, report: Callable[[int, float], None], folder: Path
+    ) -> Pretrained:
+        """Train the source's network; arguments as in `Pretrainer`.
+
+        Raises:
+            InputError: The steps are not a multiple of the iterations of an epoch.
+        """
+        assert source.task is not None, "initial weights are not trained"
+        steps, iterations, arch = source.budget.steps, self.trainer.budget.iterations, source.arch
+        if steps % iterations:
+            raise InputError(f"source {source.name}: budget.steps must be a multiple of the {iterations} iterations of "
+                             f"nnU-Net's epoch, got {steps}")  # fmt: skip
+        patch = arch.fit(source.budget.patch)[-arch.dims :]
+        budget = replace(self.trainer.budget, epochs=steps // iterations, batch=source.budget.batch, patch=patch)
+        settings = NnunetPretraining(
+            name=name,
+            task=source.task,
+            target=None,
+            trainer=replace(self.trainer, budget=budget),
+            configuration=CONFIGURATIONS[arch.dims],
+            seed=source.seed,
+            arch=arch,
+        )
+        trained = pretrain(settings, device=device, report=report, folder=folder)
+        return Pretrained(trained.network.eval(), trained.losses, trained.dice)
+
+
+def _trainer(source: NnunetPretraining, dataset: NnunetDataset, plans: Plans, *, device: str) -> Any:
+    """nnU-Net's trainer of the planned network, or of the source's."""
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from benchmark.training.nnunet.loop import NetworkTrainer
+
+    new = partial(new_trainer, dataset=dataset, plans=plans, configuration=source.configuration, device=device)
+    if source.arch is None:
+        return new(nnUNetTrainer, settings=source.trainer)
+    trainer = new(NetworkTrainer, settings=source.trainer)
+    heads = trainer.label_manager.num_segmentation_heads
+    network = source.arch.build(channels=source.task.channels, classes=heads, seed=source.seed, device=device)
+    trainer.give(network, dims=source.arch.dims)
+    return trainer
 
 
 def _dataset(task: Task, space: NnunetSpace) -> NnunetDataset:

@@ -81,6 +81,7 @@ class NnunetTrainer:
         augment_processes: Number of processes for augmentation; with 0 batches are augmented in this process, and only
             then do equal seeds give equal results.
         keep_every: Seconds between two saves of the training state, which happen only at the end of an epoch.
+        mirroring: Whether to mirror patches in the augmentation and windows at prediction, along all axes.
     """
 
     folder: str | Path
@@ -90,6 +91,7 @@ class NnunetTrainer:
     processes: int = 1
     augment_processes: int = 0
     keep_every: float = 300.0
+    mirroring: bool = True
 
     @property
     def steps(self) -> int:
@@ -163,30 +165,33 @@ class NnunetTrainer:
         self, model: Model, target: Task, dataset: NnunetDataset, plans: Plans, *, seed: int, device: str
     ) -> tuple[Any, Transfer]:
         """nnU-Net's trainer of the source's network, and which weights were loaded."""
-        from benchmark.training.nnunet.loop import FineTuningTrainer, Slices, is_supervised_deeply
+        from benchmark.training.nnunet.loop import NetworkTrainer
 
         trainer = new_trainer(
-            FineTuningTrainer, dataset, plans, CONFIGURATIONS[model.arch.dims], budget=self.budget, device=device
+            NetworkTrainer, dataset, plans, CONFIGURATIONS[model.arch.dims], settings=self, device=device
         )
         heads = trainer.label_manager.num_segmentation_heads
         network = model.arch.build(channels=target.channels, classes=heads, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
-        trainer.given = Slices(network) if model.arch.dims == 2 else network
-        trainer.enable_deep_supervision = is_supervised_deeply(trainer.given)
-        trainer.disable_checkpointing = True  # only the Dice is needed, not the weights
+        trainer.give(network, dims=model.arch.dims)
         return trainer, taken
 
 
 def new_trainer(
-    cls: type, dataset: NnunetDataset, plans: Plans, configuration: str, *, budget: NnunetBudget, device: str
+    cls: type, dataset: NnunetDataset, plans: Plans, configuration: str, *, settings: NnunetTrainer, device: str
 ) -> Any:
-    """Construct one of nnU-Net's trainers for the first fold, with a budget."""
+    """Construct one of nnU-Net's trainers for the first fold, with the budget and mirroring of the settings."""
+    from benchmark.training.nnunet.loop import without_mirroring
+
+    budget = settings.budget
     trainer = cls({**plans, "continue_training": False}, configuration, 0, dataset.description, torch.device(device))
     trainer.num_epochs = budget.epochs
     trainer.num_iterations_per_epoch = budget.iterations
     trainer.num_val_iterations_per_epoch = budget.validation_iterations
     trainer.initial_lr = budget.lr
+    if not settings.mirroring:
+        without_mirroring(trainer)
     return trainer
 
 

@@ -153,7 +153,7 @@ def test_help_lists_every_source_and_the_bench_takes_a_list_of_them(run, place):
     assert code == 0
     (line,) = [line for line in shown.out.splitlines() if line.startswith("source: ")]
     assert set(names_in("source")) <= set(line.removeprefix("source: ").split(", "))
-    assert {"liver_long", "spine_short", "msd_lung_unetr_short", "synthetic_drop", "scratch"} <= set(names_in("source"))
+    assert {"liver_long", "spine_short", "msd_lung_unetr", "synthetic_drop", "scratch"} <= set(names_in("source"))
     chosen = []
     run(lambda cfg: chosen.append(list(cfg.suite.sources)), "suite.sources=[scratch,lung_short]", name="bench")
     run(lambda cfg: chosen.append(list(cfg.suite.sources)[-2:]), "+suite.pretrained.spine_short=null", name="bench")
@@ -162,10 +162,10 @@ def test_help_lists_every_source_and_the_bench_takes_a_list_of_them(run, place):
 
 def test_a_sweep_takes_several_sources_of_suites(run):
     seen = []
-    names = ["lung_wide_long", "msd_colon_unet_short", "synthetic_ball", "scratch"]
+    names = ["lung_wide_long", "msd_colon_unet", "synthetic_ball", "scratch"]
     sweep = (f"source={','.join(names)}", "hydra/launcher=basic", "-m")
     run(lambda cfg: seen.append((cfg.source.name, cfg.source.arch.width)), *sweep, name="pretrain")
-    assert seen == list(zip(names, [16, 32, 4, 8], strict=True))
+    assert seen == list(zip(names, [16, 64, 4, 8], strict=True))
 
 
 def test_a_folder_of_own_configs_adds_sources(run, tmp_path):

@@ -164,7 +164,7 @@ def test_where_nnunet_works_is_no_part_of_a_truth(compose_command, name):
     assert (one == other) == (name == "folder")
 
 
-@pytest.mark.parametrize("experiment", ["scans", "synthetic", "paper"])
+@pytest.mark.parametrize("experiment", ["scans", "synthetic"])
 def test_an_experiment_s_settings_for_monai_leave_nnunet_alone(compose_command, experiment):
     from hydra.utils import instantiate
 
