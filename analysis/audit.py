@@ -40,7 +40,7 @@ from analysis.tables.study_tables import LABELS, STATIC, WEIGHTED_KENDALL_IS
 from analysis.tables.tables import Column, Row, Table, table_of
 from analysis.tables.terminal import TerminalTable
 from analysis.truth.dispersion import Dispersion, dispersion, rank_table
-from analysis.truth.pools import Pool, Scope, pools
+from analysis.truth.pools import Pool, Scope, measure_name, pools
 from analysis.truth.truth_table import TruthTable, read_table
 from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point
@@ -203,7 +203,7 @@ POOL_COLUMNS = (
 TARGET_COLUMNS = (
     Column("target", "target"),
     Column("sources", "sources"),
-    Column("spread", "spread", note="spread: best minus worst Dice."),
+    Column("spread", "spread"),
     Column("tied", "tied", percent),
     *(Column(LABELS[key], key) for key in SHOWN),
     Column(
@@ -223,28 +223,30 @@ SOURCE_COLUMNS = (
 )
 
 
-def audit_tables(whole: Audit, parts: Mapping[str, Audit], *, name: str) -> tuple[Table, ...]:
+def audit_tables(whole: Audit, parts: Mapping[str, Audit], *, name: str, measure: str) -> tuple[Table, ...]:
     """The three tables of an audit: the static leaderboard, then by target and by source.
 
     Args:
         whole: The audit of all sources.
         parts: Name -> the audit of a sub-pool.
         name: The name of the table of truth.
+        measure: What its values are called.
     """
     audits = {"all": whole, **parts}
     notes = (
-        f"tied: pairs within {100 * whole.resolution:g} Dice points, mean over targets.",
-        "Agreement of the static leaderboard (mean centred Dice on the other targets) with the Dice, mean over "
-        "targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. better "
-        "half: by mean rank, so chosen by the outcome.",
+        f"tied: pairs within {100 * whole.resolution:g} {measure} points, mean over targets.",
+        f"Agreement of the static leaderboard (mean centred {measure} on the other targets) with the {measure}, mean "
+        "over targets, each left out in turn: what an estimate has to beat. Intervals: bootstrap over the sources. "
+        "better half: by mean rank, so chosen by the outcome.",
         WEIGHTED_KENDALL_IS,
         *(f"{label}: {part.reason}" for label, part in audits.items() if part.reason),
     )
     title = f"Audit of {name}: the static leaderboard over {len(whole.by_target)} targets"
-    reasons = (f"{row['target']}: {row['reason']}" for row in whole.by_target.to_dict("records") if row["reason"])
+    by_target = [f"spread: best minus worst {measure}."]
+    by_target += [f"{row['target']}: {row['reason']}" for row in whole.by_target.to_dict("records") if row["reason"]]
     return (
         table_of(title, POOL_COLUMNS, [[_pool_row(label, part) for label, part in audits.items()]], notes),
-        table_of("Which targets carry the result", TARGET_COLUMNS, [whole.by_target], reasons),
+        table_of("Which targets carry the result", TARGET_COLUMNS, [whole.by_target], by_target),
         table_of("Which sources carry the result", SOURCE_COLUMNS, [whole.by_source]),
     )
 
@@ -274,7 +276,8 @@ def run(cfg: DictConfig) -> None:
     if outcome.compared:
         show_study(outcome.files)
     elif outcome.table.percent:
-        console.print("The Dice of the table are in percent; they are shown as fractions.", highlight=False)
+        values = f"The {measure_name(outcome.table.measure)} values of the table"
+        console.print(f"{values} are in percent; they are shown as fractions.", highlight=False)
     if outcome.files.study is None:
         console.print(f"no report: {NO_TARGET}", highlight=False)
     else:
@@ -322,7 +325,7 @@ def outcome_of(cfg: DictConfig, table: TruthTable) -> Outcome:
     several = len(set(table.truth.dropna(subset=["dice"])["target"])) > 1
     if several:
         whole, parts = _audits(table, cfg)
-        tables = audit_tables(whole, parts, name=table.name)
+        tables = audit_tables(whole, parts, name=table.name, measure=measure_name(table.measure))
         facts |= whole.facts() | {"sub_pools": {name: part.facts() for name, part in parts.items()}}
     else:
         if cfg.sub_pools:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from hydra.utils import instantiate
@@ -13,8 +14,10 @@ from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
 from analysis.tables.number_format import number, with_interval
+from analysis.tables.protocol import read_protocol
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
+from analysis.tables.truth_tables import one_seed_note
 from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.load import stored_cases, stored_rows
@@ -40,6 +43,8 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         InputError: The store has no truth or no scores of the suite, or the table is invalid.
     """
     families = _families(cfg.suite)
+    config = resolved(cfg)
+    stated = _protocol(config["suite"])
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
     stages = ("score", "pretrain") if table else ("truth", "score", "pretrain")
@@ -50,7 +55,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans, "families": families}
     used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
     given = {"table": text_digest(truth.to_csv())} if table else {}
-    content = {"jobs": used, "settings": settings, "page": template_digest(), **given}
+    content = {"jobs": used, "settings": settings, "page": template_digest(), **stated, **given}
     key = job_key("summary", "analysis.correlate", content)
     sources = _sources(rows["pretrain"], families)
     outside = rows_outside(truth, sources, cfg.suite) if table else ""
@@ -70,10 +75,8 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     with store.claim(key) as finished:
         if finished is None:
             rows["prepare"] = _prepared(store, cfg.suite.tasks)
-            config = resolved(cfg)
-            files = write_report(
-                study, gather(study, store.download, rows, settings=config, external=notes), output=output
-            )
+            evidence = gather(study, store.download, rows, settings=config, external=notes)
+            files = write_report(study, evidence, output=output)
             publish(
                 study,
                 store,
@@ -113,13 +116,20 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
 def _truth_line(study: Study) -> str:
     """The reliability of the truth and its ceiling, and what was fine-tuned."""
     truth = dict(study.reliability_of())
+    source = "" if study.truth_from == FINE_TUNING else f"; from {study.truth_from}"
+    if one_seed := one_seed_note(study):
+        return f"\ntruth: tuned: {study.tune}{source}; {one_seed[0].lower()}{one_seed[1:]}\n"
     noise = truth["noise"] or Noise.SEEDS
     over_seeds = "" if noise == Noise.SEEDS else f", {with_interval(truth, 'kendall_over_seeds')} over seeds only"
     return (
         f"\ntruth: reliability {with_interval(truth, 'kendall')} over {noise}{over_seeds} (mean over targets of "
-        f"Kendall's tau), ceiling of Kendall {number(truth['kendall_ceiling'])}; tuned: {study.tune}"
-        f"{'' if study.truth_from == FINE_TUNING else f'; from {study.truth_from}'}\n"
+        f"Kendall's tau), ceiling of Kendall {number(truth['kendall_ceiling'])}; tuned: {study.tune}{source}\n"
     )
+
+
+def _protocol(suite: Mapping[str, Any]) -> dict[str, object]:
+    """The protocol that the suite states, checked before anything is computed; empty if it states none."""
+    return {"protocol": suite["protocol"]} if read_protocol(suite.get("protocol")) else {}
 
 
 def _families(suite: DictConfig) -> dict[str, str]:

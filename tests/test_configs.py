@@ -173,6 +173,33 @@ def test_an_experiment_fits_every_command_that_takes_one(root, experiment):
     assert mismatches(compose_root(root, experiment=experiment)) == []
 
 
+def test_the_paper_s_ablation_has_the_rows_of_its_table_2_and_two_more():
+    plain, ablation = (compose_root("score", experiment=name) for name in ("paper", "paper_ablation"))
+    assert {key: value for key, value in plain.items() if key != "metric"} == {
+        key: value for key, value in ablation.items() if key != "metric"
+    }
+    standard = vars(instantiate(ablation.metric.ccfv))
+    changed = {
+        name: {key: value for key, value in vars(instantiate(node)).items() if value != standard[key]}
+        for name, node in ablation.metric.items()
+        if name not in plain.metric
+    }
+    assert changed == {
+        "ccfv_variety": {"terms": "variety"},
+        "ccfv_consistency": {"terms": "consistency"},
+        "ccfv_single_scale": {"places": [2]},
+        "ccfv_kl": {"distance": "kl"},
+        "ccfv_bhattacharyya": {"distance": "bhattacharyya"},
+        "ccfv_proportional": {"counts": "proportional"},
+        "ccfv_sum": {"energy": "sum"},
+    }
+
+
+def test_the_points_of_ccfv_become_proportional_on_the_command_line():
+    composed = compose_root("score", **{"metric": "[ccfv]", "metric.ccfv.counts": "proportional"})
+    assert instantiate(composed.metric.ccfv).requires[0].allocation == "proportional"
+
+
 @pytest.mark.parametrize("suite", names_in("suite"))
 def test_a_suite_names_tasks_and_sources_that_exist(suite):
     config = compose_choice(f"suite/{suite}").suite

@@ -15,9 +15,10 @@ from analysis.csv_files.study import FileStudy, reliability_where_defined, unrel
 from analysis.evaluation.study import ALL, Study
 from analysis.published import POOLS
 from analysis.report.evidence import ReportEvidence
-from analysis.tables.study_tables import result_table, target_table, truth_table
+from analysis.tables.study_tables import result_table, target_table
 from analysis.tables.tables import Table
 from analysis.tables.terminal import TerminalTable
+from analysis.tables.truth_tables import truth_table
 from analysis.tables.verdict import verdict
 from analysis.truth.pools import FEWEST_SOURCES, Pool, Scope
 from analysis.truth.seed_case_bootstrap import FEWEST_SEEDS

@@ -12,7 +12,7 @@ from analysis.csv_files.sources import PRETRAINED, UNKNOWN, facts_of
 from analysis.evaluation.controls import CONTROL, HINDSIGHT, SCORE_COLUMNS
 from analysis.evaluation.correlate import correlate
 from analysis.evaluation.study import ALL, Study
-from analysis.truth.pools import SCRATCH, Scope
+from analysis.truth.pools import SCRATCH, Scope, measure_name
 from analysis.truth.truth_table import TruthTable
 
 ARCHITECTURE, ARCHITECTURE_PRETRAINED = ARCHITECTURE_CONTROLS
@@ -156,7 +156,7 @@ def _on_reliability(study: Study) -> Iterable[str]:
 
 def _notes(truth: TruthTable, sources: pd.DataFrame | None, names: Sequence[str], single: bool) -> Iterable[str]:
     if truth.measure != "dice":
-        yield f"The truth is {truth.measure}: where this page says Dice, it means {truth.measure}."
+        yield f"The truth is {measure_name(truth.measure)}; the notes on methods say Dice, and hold for it as well."
     if truth.percent:
         yield f"The values of {truth.name} are in percent; they are shown as fractions."
     if single:

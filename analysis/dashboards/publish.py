@@ -10,6 +10,7 @@ from pathlib import Path
 
 from analysis.dashboards.refresh import STUDY, refresh
 from analysis.evaluation.study import ALL, SUBSETS, WITHOUT_WEAK, Study
+from analysis.tables.number_format import counted, number, percent
 from analysis.tables.study_tables import result_table
 from analysis.tables.tables import Row, markdown
 from analysis.truth.pools import Pool, Scope
@@ -181,12 +182,18 @@ def _agreement_note(row: Row, values: Mapping[str, float], place: str) -> str:
     return (
         f"Agreement of the {row['kind']} **{row['metric']}** with the Dice after fine-tuning (tuned: {row['tune']}) of "
         f"{row['sources']:g} sources{place}.\n\n"
-        f"Weighted Kendall **{values['weighted_kendall']:.2f}** [{low:.2f}, {high:.2f}], "
-        f"{100 * values['weighted_kendall_share']:.0f}% of the ceiling {values['weighted_kendall_ceiling']:.2f}; "
-        f"Kendall {values['kendall']:.2f}, Pearson {values['pearson']:.2f}. "
-        f"Taking its first choice loses {100 * values['top1_regret']:.1f} Dice points."
+        f"Weighted Kendall **{number(values['weighted_kendall'])}** [{number(low)}, {number(high)}], "
+        f"{_of_ceiling(values)}; Kendall {number(values['kendall'])}, Pearson {number(values['pearson'])}. "
+        f"Taking its first choice loses {number(100 * values['top1_regret'], digits=1)} Dice points."
         + (f"\n\n{row['reason']}" if row["reason"] else "")
     )
+
+
+def _of_ceiling(values: Mapping[str, float]) -> str:
+    ceiling = values["weighted_kendall_ceiling"]
+    if math.isnan(ceiling):
+        return "its ceiling is unknown"
+    return f"{percent(values['weighted_kendall_share'])} of the ceiling {number(ceiling)}"
 
 
 def _pair(pool: Pool, place: int, scores: Mapping[Hashable, float]) -> Flat:
@@ -195,7 +202,8 @@ def _pair(pool: Pool, place: int, scores: Mapping[Hashable, float]) -> Flat:
     return Flat(
         name=f"{source} on {pool.target}",
         note=f"Dice of the source **{source}** on the target **{pool.target}** after fine-tuning (tuned: {pool.tune}), "
-        f"mean over {len(dice)} seeds: **{dice.mean():.3f}**, standard deviation {spread:.3f}; with every score.",
+        f"mean over {counted(len(dice), 'seed')}: **{dice.mean():.3f}**, standard deviation "
+        f"{number(spread, digits=3)}; with every score.",
         targets=(pool.target,),
         params={"source": source, "target": pool.target, "tune": pool.tune},
         metrics={"dice": float(dice.mean()), "dice_sd": spread, "seeds": len(dice)}

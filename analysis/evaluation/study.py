@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.agreement.best_of_many import BestByChance
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.truth.dispersion import Dispersion
-from analysis.truth.pools import Pool, Scope
+from analysis.truth.pools import Pool, Scope, measure_name
 
 FINE_TUNING = "fine-tuning"
 ALL = "all"
@@ -73,6 +73,11 @@ class Study:
     truth_from: str = FINE_TUNING
     measure: str = "dice"
     group: str = "scan"
+
+    @property
+    def measure_name(self) -> str:
+        """What the values of the truth are called in tables, on pages and axes: Dice, AUC, F1, ..."""
+        return measure_name(self.measure)
 
     def agreement_of(self, target: str = "", *, mean: Scope = Scope.MEAN, subset: str = ALL) -> pd.DataFrame:
         """The rows of one target, or without a target of a mean, in the main study; indexed by metric.

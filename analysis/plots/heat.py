@@ -31,7 +31,7 @@ def heat_map(study: Study) -> Figure:
     if rows <= MOST_NAMED:
         _write(panel, table)
     panel.set_ylabel("" if rows <= MOST_NAMED else f"{rows} sources, best first", fontsize=SMALL)
-    figure.colorbar(image, ax=panel, label=f"Dice after fine-tuning (tuned: {study.tune})")
+    figure.colorbar(image, ax=panel, label=f"{study.measure_name} after fine-tuning (tuned: {study.tune})")
     return figure
 
 

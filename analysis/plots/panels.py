@@ -77,7 +77,7 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
             _draw(panel, cloud, study)
             panel.set_title(_title(target, float(agreement.get(target, np.nan)), cloud.x), fontsize=SMALL)
             panel.set_xlabel(metric, fontsize=SMALL)
-        row[0].set_ylabel("Dice after fine-tuning", fontsize=SMALL)
+        row[0].set_ylabel(f"{study.measure_name} after fine-tuning", fontsize=SMALL)
     _legend(figure)
     return figure
 
@@ -106,7 +106,7 @@ def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
     for panel in axes.flat[len(metrics) :]:
         panel.set_axis_off()
     figure.supxlabel("mean rank by the score (1: best)", fontsize=SMALL, y=0.01, va="bottom")
-    figure.supylabel("mean Dice above the pool's mean", fontsize=SMALL, x=0.01, ha="left")
+    figure.supylabel(f"mean {study.measure_name} above the pool's mean", fontsize=SMALL, x=0.01, ha="left")
     _legend(figure)
     return figure
 

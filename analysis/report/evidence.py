@@ -21,6 +21,7 @@ from PIL import Image
 from analysis.evaluation.layer_parts import layer_terms
 from analysis.evaluation.study import Study
 from analysis.plots.style import data_uri
+from analysis.tables.protocol import protocol_table, read_protocol
 from analysis.tables.tables import Table
 from analysis.truth.pools import Pool
 from benchmark.storage.files import read_json
@@ -114,6 +115,7 @@ class ReportEvidence:
         from_files: Whether truth and scores come from CSV files, so that there is neither a suite nor a run.
         pairs: On which pairs of source and target all is compared; "" for those of the suite.
         left_out: The pairs that are left out; None for a suite.
+        protocol: The facts of the protocol that the suite follows; None if it states none.
     """
 
     suite: str
@@ -128,6 +130,7 @@ class ReportEvidence:
     from_files: bool = False
     pairs: str = ""
     left_out: Table | None = None
+    protocol: Table | None = None
 
 
 def gather(
@@ -159,6 +162,7 @@ def gather(
             facts=provenance_facts(download, rows, folder),
             settings=settings_text(settings),
             external=tuple(external),
+            protocol=protocol_table(facts) if (facts := read_protocol(settings["suite"].get("protocol"))) else None,
         )
 
 

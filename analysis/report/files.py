@@ -24,16 +24,10 @@ from analysis.plots.style import PIXELS, data_uri
 from analysis.report.evidence import Download, ReportEvidence, own_notes
 from analysis.report.gallery import Drawing, all_panels, clouds, drawings
 from analysis.report.sections import glyphs, limits, source_table, stability_tables, tiles
-from analysis.tables.study_tables import (
-    PRIMARY,
-    gain_table_of,
-    latex_table,
-    overview_table,
-    study_latex,
-    study_markdown,
-    target_table,
-    truth_table,
-)
+from analysis.tables.latex_table import latex_table
+from analysis.tables.published_tables import published_tables
+from analysis.tables.study_tables import PRIMARY, overview_table, study_latex, study_markdown, target_table
+from analysis.tables.truth_tables import gain_table_of, one_seed_note, truth_table
 from analysis.tables.verdict import verdict
 from benchmark.storage.files import write_text
 from benchmark.tracking.records import Row
@@ -138,6 +132,8 @@ def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) ->
             gain=gain_table_of(study),
             truth=truth_table(study),
             by_target=[target_table(study, measure=measure) for measure in (PRIMARY, "pearson")],
+            published=published_tables(study),
+            one_seed=one_seed_note(study),
             sources=source_table(study),
             stability=stability_tables(study),
             figures=figures,

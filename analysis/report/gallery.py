@@ -70,9 +70,9 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
         "dice",
         "maps",
         heat_map(study),
-        "Heat map of the Dice of each source on each target. Best source of each: "
+        f"Heat map of the {study.measure_name} of each source on each target. Best source of each: "
         + ", ".join(f"{target} {column.idxmax()} ({column.max():.2f})" for target, column in table.items()),
-        "Mean Dice over the fine-tuning seeds. Blank: the source is not in that target's pool.",
+        f"Mean {study.measure_name} over the fine-tuning seeds. Blank: the source is not in that target's pool.",
     )
     for place, some in _batches(metrics, MOST_PANELS - 1):
         yield Drawing(
@@ -105,7 +105,7 @@ def clouds(study: Study) -> dict[str, object]:
 
     Returns:
         `targets` (name, sources, kinds, dice, error), `metrics` (name, scores and agreement per target), `colours` of
-        the kinds; empty for more than 25,000 points.
+        the kinds, `measure` (the name of the truth's values); empty for more than 25,000 points.
     """
     metrics = [str(name) for name in study.agreement_of().index]
     if len(metrics) * sum(len(pool.sources) for pool in study.pools) > MOST_POINTS:
@@ -135,6 +135,7 @@ def clouds(study: Study) -> dict[str, object]:
             for metric in metrics
         ],
         "colours": {kind: colour for kind, (_, colour) in KINDS.items()} | {"other": OTHER_KIND[1]},
+        "measure": study.measure_name,
     }
 
 
@@ -151,7 +152,7 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
     if all_panels(study):
         for metric in metrics:
             agreement = _listed(study.agreement_targets(metric)["weighted_kendall"])
-            alt = f"{metric} against Dice on each target. Weighted Kendall: {agreement}"
+            alt = f"{metric} against {study.measure_name} on each target. Weighted Kendall: {agreement}"
             yield Drawing(f"scatter_{metric}", "scatter", scatter(study, metrics=[metric]), alt, metric)
         return
     for place, some in _batches(metrics, MOST_PANELS):
@@ -159,13 +160,14 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
             f"scatter_means_{place}",
             "scatter",
             mean_scatter(study, metrics=some),
-            "Mean rank by the score against mean Dice above the pool's mean, a panel each for " + ", ".join(some),
+            f"Mean rank by the score against mean {study.measure_name} above the pool's mean, a panel each for "
+            + ", ".join(some),
             "Each point is the mean of a source over targets; bars are standard errors over targets. Scores of "
             "different targets have no common scale and are replaced by their ranks.",
         )
     if sum(len(pool.sources) for pool in study.pools) * len(metrics) <= MOST_POINTS:
         for place, some in _batches(metrics, MOST_PANELS // len(study.pools)):
-            text = "Score against Dice on each target: " + ", ".join(some)
+            text = f"Score against {study.measure_name} on each target: " + ", ".join(some)
             yield Drawing(f"scatter_{place}", "scatter", scatter(study, metrics=some), text, text, on_page=False)
 
 

@@ -14,6 +14,7 @@ from analysis.report.evidence import ReportEvidence
 from analysis.tables.number_format import UNDEFINED, number, percent, plain, with_interval
 from analysis.tables.study_tables import METRIC, PRIMARY, STATIC, by_kind, comparison_rows, weighted_kendall_notes
 from analysis.tables.tables import Column, Row, Table, table_of
+from analysis.tables.truth_tables import one_seed_note
 from analysis.truth.pools import NO_WIDTH, families_of
 from analysis.truth.quality import Noise
 from analysis.truth.truth_table import TUNE
@@ -27,11 +28,10 @@ SOURCE_COLUMNS = (
     Column("network", lambda row: f"{row['arch']}, width {row['width']}" if row["width"] != NO_WIDTH else row["arch"]),
     Column("training", "length"),
     Column("parameters", "parameters", lambda count: plain(float(count))),
-    Column("own Dice", "source_dice"),
     Column("cases", "source_cases", WHOLE),
     Column("targets", "targets"),
-    Column("Dice above pool", "above", partial(number, digits=3, sign="+")),
 )
+OWN = 5  # the place in SOURCE_COLUMNS of the value on the source's own task
 ARCHITECTURE = "architecture"  # the control of a single target
 OTHERS = {STATIC: "the static leaderboard", ARCHITECTURE: "the architecture alone", "ccfv": "CC-FV"}
 MOST_ROWS = 200  # maximum number of sources or gaps in a table; the CSV has all
@@ -74,8 +74,24 @@ class Tile:
 
 def tiles(study: Study) -> tuple[Tile, ...]:
     """The tiles: reliability and ceiling; the best estimate, CC-FV and the static leaderboard if the study has them."""
-    truth, rows = dict(study.reliability_of()), study.agreement_of()
-    shown = [
+    rows = study.agreement_of()
+    shown = _truth_tiles(study)
+    metrics = rows.index[(rows["kind"] == "metric") & rows[PRIMARY].notna()]
+    chosen = {f"Best estimate: {name}": name for name in metrics[:1]} | {"CC-FV": "ccfv", "Static leaderboard": STATIC}
+    for label, name in chosen.items():
+        for row in rows[rows.index == name].to_dict("records"):
+            share = float(row[f"{PRIMARY}_share"])
+            note = "weighted Kendall" if np.isnan(share) else f"weighted Kendall, {percent(share)} of the ceiling"
+            shown.append(Tile(label, with_interval(row, PRIMARY), note))
+    return tuple(shown)
+
+
+def _truth_tiles(study: Study) -> list[Tile]:
+    """Reliability and ceiling, or that one seed gives none."""
+    if one_seed := one_seed_note(study):
+        return [Tile("Reliability and ceiling", "unknown", one_seed)]
+    truth = dict(study.reliability_of())
+    return [
         Tile(
             "Reliability of the truth",
             with_interval(truth, "kendall"),
@@ -83,13 +99,6 @@ def tiles(study: Study) -> tuple[Tile, ...]:
         ),
         Tile("Ceiling", number(truth[f"{PRIMARY}_ceiling"]), "expected weighted Kendall of a perfect predictor"),
     ]
-    metrics = rows.index[(rows["kind"] == "metric") & rows[PRIMARY].notna()]
-    chosen = {f"Best estimate: {name}": name for name in metrics[:1]} | {"CC-FV": "ccfv", "Static leaderboard": STATIC}
-    for label, name in chosen.items():
-        for row in rows[rows.index == name].to_dict("records"):
-            note = f"weighted Kendall, {percent(row[f'{PRIMARY}_share'])} of the ceiling"
-            shown.append(Tile(label, with_interval(row, PRIMARY), note))
-    return tuple(shown)
 
 
 def glyphs(study: Study) -> dict[str, Row]:
@@ -173,7 +182,10 @@ def source_table(study: Study) -> Table:
     rows = [{"source": name, "targets": targets[name], "above": gain} for name, gain in above.items()]
     ordered = pd.DataFrame(rows).sort_values("above", ascending=False, kind="stable")
     title = f"The pool: {len(rows)} sources"
-    return table_of(title, SOURCE_COLUMNS, [ordered.merge(study.sources, on="source", how="left")])
+    own = Column(f"own {study.measure_name}", "source_dice")
+    above_pool = Column(f"{study.measure_name} above pool", "above", partial(number, digits=3, sign="+"))
+    columns = (*SOURCE_COLUMNS[:OWN], own, *SOURCE_COLUMNS[OWN:], above_pool)
+    return table_of(title, columns, [ordered.merge(study.sources, on="source", how="left")])
 
 
 def limits(study: Study, evidence: ReportEvidence) -> Iterator[str]:

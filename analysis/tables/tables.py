@@ -107,10 +107,15 @@ def markdown(table: Table) -> str:
         | ccfv     | 0.50  |
         <BLANKLINE>
     """
+    return f"### {table.title}\n\n{markdown_body(table)}"
+
+
+def markdown_body(table: Table) -> str:
+    """The table in GitHub's Markdown without its title; ends in a newline."""
     frame = pd.DataFrame(table.rows, columns=list(table.columns)).replace(r"\|", r"\\|", regex=True)
     body = [frame.to_markdown(index=False, tablefmt="github", disable_numparse=True)] if table.columns else []
     notes = ["", *(f"- {note}" for note in table.notes)] if table.notes else []
-    return "\n".join([f"### {table.title}", "", *body, *notes, ""])
+    return "\n".join([*body, *notes, ""])
 
 
 def latex(table: Table) -> str:

@@ -16,6 +16,7 @@ from analysis.evaluation.study import FINE_TUNING, WITHIN_FAMILIES, Study
 from analysis.tables.number_format import counted, number, p_text, with_interval
 from analysis.tables.study_tables import PRIMARY, STATIC
 from analysis.tables.tables import Row
+from analysis.tables.truth_tables import one_seed_note
 from analysis.truth.pools import families_of
 
 LEVEL = 0.05
@@ -179,7 +180,8 @@ def _on_truth(study: Study) -> str:
     if np.isfinite(truth["kendall"]):
         known = f"a truth of reliability {with_interval(truth, 'kendall')}"
     size = f"{counted(len(study.pools), 'target')} with {truth['sources']:.3g} sources each"
-    return f"Results are over {size}, against {known}."
+    one_seed = one_seed_note(study)
+    return f"Results are over {size}, against {known}.{f' {one_seed}' if one_seed else ''}"
 
 
 def _of_ceiling(row: Row) -> str:

@@ -43,7 +43,7 @@ function unfold() {
 }
 unfold();
 
-// Score against Dice of the chosen metric, one panel per target.
+// Score against the truth of the chosen metric, one panel per target.
 const script = document.getElementById("clouds");
 if (script) {
   const clouds = JSON.parse(script.textContent);
@@ -70,7 +70,7 @@ function panel(clouds, metric, target, place) {
   const drawn = points.filter((one) => one.x !== null);
   const tau = metric.agreement[place];
   const title = `${target.name}: \u03C4w ${tau === null ? "undefined" : tau.toFixed(2)}`;
-  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${metric.name} against Dice on ${title}` });
+  const svg = element("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${metric.name} against ${clouds.measure} on ${title}` });
   svg.append(element("text", { x: left, y: 13 }, title + (drawn.length < points.length ? `, ${points.length - drawn.length} without score` : "")));
   if (!drawn.length) return svg;
   const scale = (low, high, from, to) => (v) => (high > low ? from + ((v - low) / (high - low)) * (to - from) : (from + to) / 2);
@@ -82,14 +82,14 @@ function panel(clouds, metric, target, place) {
   for (const [v, anchor] of [[x0, "start"], [x1, "end"]]) svg.append(element("text", { x: sx(v), y: bottom + 12, "text-anchor": anchor }, short(v)));
   for (const v of [y0, y1]) svg.append(element("text", { x: left - 3, y: sy(v) + 3, "text-anchor": "end" }, v.toFixed(2)));
   svg.append(element("text", { x: (left + right) / 2, y: height - 5, "text-anchor": "middle" }, metric.name));
-  for (const one of drawn) svg.append(mark(one, sx(one.x), [sy(one.y), sy(one.y - one.e), sy(one.y + one.e)], clouds.colours));
+  for (const one of drawn) svg.append(mark(one, sx(one.x), [sy(one.y), sy(one.y - one.e), sy(one.y + one.e)], clouds));
   return svg;
 }
 
-function mark(one, x, [y, low, high], colours) {
+function mark(one, x, [y, low, high], { colours, measure }) {
   const colour = colours[one.kind] || colours.other;
   const group = element("g", { stroke: colour, fill: colour });
-  group.append(element("title", {}, `${one.name} (${one.kind}): score ${short(one.x)}, Dice ${one.y.toFixed(3)} \u00B1 ${one.e.toFixed(3)}`));
+  group.append(element("title", {}, `${one.name} (${one.kind}): score ${short(one.x)}, ${measure} ${one.y.toFixed(3)} \u00B1 ${one.e.toFixed(3)}`));
   group.append(element("line", { x1: x, x2: x, y1: low, y2: high }));
   if (one.kind === "scratch") group.append(element("path", { d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`, fill: "none", "stroke-width": 1.6 }));
   else if (one.kind === "short") group.append(element("path", { d: `M${x} ${y - 5}l4.5 8h-9z` }));

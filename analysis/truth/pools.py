@@ -19,6 +19,7 @@ SCRATCH = "scratch"
 WEAK_LENGTHS = (SCRATCH, "short")
 FEWEST_SOURCES = 3
 NO_WIDTH = 0  # of a source whose architecture has no width that is known
+MEASURE_NAMES = {"dice": "Dice", "auc": "AUC", "f1": "F1", "iou": "IoU", "nsd": "NSD"}
 # What a row of agreement or reliability is: one target, the mean over targets, or the mean over scans
 Scope = StrEnum("Scope", "TARGET MEAN MEAN_BY_SCAN")
 
@@ -62,6 +63,19 @@ class Pool:
         sources = tuple(self.sources[place] for place in kept)
         cases = None if self.cases is None else self.cases[kept]
         return replace(self, sources=sources, dice=self.dice[kept], cases=cases)
+
+
+def measure_name(column: str) -> str:
+    """What the values of a truth are called in tables, on pages and axes.
+
+    Args:
+        column: The column that has them.
+
+    Example:
+        >>> measure_name("dice"), measure_name("auc"), measure_name("surface_distance")
+        ('Dice', 'AUC', 'surface_distance')
+    """
+    return MEASURE_NAMES.get(column.lower(), column)
 
 
 def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:

@@ -20,6 +20,7 @@ from analysis.agreement.rank_measures import FEWEST_SOURCES, UndefinedAgreementW
 from analysis.truth.halves import seed_halves
 
 ALIKE = "all sources are alike in one half"
+ONE_SEED = "1 seed, at least 2 are needed"
 
 
 def split_half_reliability(dice: Array, *, measure: Measure = KENDALL) -> float:
@@ -55,7 +56,9 @@ def why_unreliable(dice: Array) -> str:
     n, s = dice.shape
     if n < FEWEST_SOURCES:
         return f"{n} source{'' if n == 1 else 's'}, at least {FEWEST_SOURCES} are needed"
-    return "" if s > 1 else f"{s} seed{'' if s == 1 else 's'}, at least 2 are needed"
+    if s == 1:
+        return ONE_SEED
+    return "" if s else "0 seeds, at least 2 are needed"
 
 
 def spearman_brown(half: Array, *, lengthening: float = 2.0) -> Array:

@@ -1,5 +1,6 @@
 """CC-FV, the metric that this project studies: by the paper's formula and as released, with the distances both use."""
 
+from benchmark.ccfv.distances import pairwise_distances
 from benchmark.ccfv.layers import class_consistency, feature_variety, layer_distances
 from benchmark.ccfv.paper import CCFV, ccfv_from_layers, ccfv_resampled, ccfv_score
 from benchmark.ccfv.released import (
@@ -28,6 +29,7 @@ __all__ = [
     "gaussian_wasserstein2",
     "gaussian_wasserstein2_from_moments",
     "layer_distances",
+    "pairwise_distances",
     "released_distance",
     "released_variety",
 ]

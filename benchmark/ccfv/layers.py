@@ -11,11 +11,21 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from benchmark.ccfv.distances import (
+    CONSTANT,
+    SHRINKAGE,
+    Distance,
+    feature_size,
+    pairwise_distances,
+    require_shrinkage,
+)
 from benchmark.core.energy import riesz_energy
-from benchmark.core.wasserstein import Factor, factor_samples, pairwise_wasserstein2
+from benchmark.core.wasserstein import Factor, factor_samples
+from benchmark.errors import InputError
 from benchmark.metric.score import Score
 from benchmark.metric.standalone import StandaloneMetric, require_choice
 from benchmark.statistics import CasePointsRequest, LayerSamples, Statistics
+from benchmark.statistics.case_points import Allocation
 from benchmark.statistics.protocol import Array
 
 Missing: TypeAlias = Literal["undefined", "skip"]
@@ -23,8 +33,8 @@ Space: TypeAlias = Literal["unit", "raw"]
 Reduction: TypeAlias = Literal["mean", "sum"]
 Terms: TypeAlias = Literal["both", "consistency", "variety"]
 
-# A mean distance below this share of the features' size is float32 rounding, not a difference between cases.
-CONSTANT = 1e-6
+# Points per class in each layer, coarse to fine, on average over the classes of a case if counts are proportional
+BUDGETS = (100, 200, 400)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,6 +48,9 @@ class CcfvOptions:
         floor: smallest distance of the energy.
         missing: "undefined": a class without a counted pair makes the score NaN; "skip": it is left out.
         terms: "both", as in the paper; only "consistency", the mean of -log C_l; or only "variety", that of log V_l.
+        distance: between the Gaussians of two cases: "w2", as in the paper's formula, or in its place "kl" (the mean of
+            both directions) or "bhattacharyya", as in the paper's ablation.
+        shrinkage: a of the covariances (1 - a) S + a (tr S / d) I that the last two invert; W2 has none.
     """
 
     space: Space = "unit"
@@ -46,12 +59,18 @@ class CcfvOptions:
     floor: float = 1e-3
     missing: Missing = "undefined"
     terms: Terms = "both"
+    distance: Distance = "w2"
+    shrinkage: float = SHRINKAGE
 
     def __post_init__(self) -> None:
         require_choice("space", self.space, Space)
         require_choice("energy", self.energy, Reduction)
         require_choice("missing", self.missing, Missing)
         require_choice("terms", self.terms, Terms)
+        require_choice("distance", self.distance, Distance)
+        require_shrinkage(self.shrinkage)
+        if self.distance == "w2" and self.shrinkage != SHRINKAGE:
+            raise InputError(f"shrinkage has no effect on distance=w2, got shrinkage={self.shrinkage}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -75,19 +94,32 @@ class LayerGaussians:
 
     Attributes:
         gaussians: label -> Gaussian of each case; None for fewer than 2 points.
+        distance: the distance, as in `CcfvOptions`.
+        shrinkage: that of the divergences.
     """
 
     gaussians: Mapping[int, list[Factor | None]]
+    distance: Distance = "w2"
+    shrinkage: float = SHRINKAGE
 
     @classmethod
-    def of(cls, layer: LayerSamples) -> "LayerGaussians":
+    def of(cls, layer: LayerSamples, distance: Distance = "w2", shrinkage: float = SHRINKAGE) -> "LayerGaussians":
         """The Gaussians of a layer."""
-        return cls({label: _gaussians(layer, label) for label in layer.foreground})
+        return cls({label: _gaussians(layer, label) for label in layer.foreground}, distance, shrinkage)
 
     @cached_property
     def distances(self) -> dict[int, Tensor]:
         """The return value of `layer_distances`."""
-        return {label: pairwise_wasserstein2(cases) for label, cases in self.gaussians.items()}
+        return {
+            label: pairwise_distances(cases, self.distance, shrinkage=self.shrinkage)
+            for label, cases in self.gaussians.items()
+        }
+
+    def undefined_pairs(self, label: int) -> Tensor:
+        """Pairs of cases (m, m) bool that both have a Gaussian of the class, but whose distance is not a number."""
+        known = torch.tensor([gaussian is not None for gaussian in self.gaussians[label]], dtype=torch.bool)
+        undefined: Tensor = known & known[:, None] & self.distances[label].isnan()
+        return undefined.fill_diagonal_(False)
 
     def consistency(self, missing: Missing = "undefined") -> Consistency:
         """Class consistency; see `class_consistency`."""
@@ -101,48 +133,60 @@ class LayerGaussians:
                 return Consistency(math.nan, pairs, f"features of class {label} hold NaN or inf")
             cases = len(gaussians)
             pairs[label] = len(known) * (len(known) - 1) // 2
-            size = max([size, *map(_size, known.values())])
+            size = max([size, *map(feature_size, known.values())])
+            if self.distance != "w2" and self.undefined_pairs(label).any():
+                return Consistency(
+                    math.nan, pairs, f"features of class {label} do not vary in a case: {self.distance} is undefined"
+                )
             if pairs[label]:
                 first, second = torch.tensor(list(combinations(known, 2))).T
                 means[label] = float(self.distances[label][first, second].mean())
         absent = [label for label in pairs if label not in means]
         if not means or (absent and missing == "undefined"):
             return Consistency(math.nan, pairs, f"class {absent or 'none'}: no two cases with at least 2 points each")
-        if sum(means.values()) <= CONSTANT * size:
+        if sum(means.values()) <= (CONSTANT * size if self.distance == "w2" else 0.0):
             return Consistency(
                 math.nan, pairs, "the features of each class are the same in all cases: consistency is 0"
             )
         return Consistency(sum(means.values()), pairs, _left_out(absent, pairs, cases))
 
 
-def layer_distances(layer: LayerSamples) -> dict[int, Tensor]:
-    """Compute W2 between all pairs of cases, (m, m) float64, for each foreground label of one layer.
+def layer_distances(
+    layer: LayerSamples, *, distance: Distance = "w2", shrinkage: float = SHRINKAGE
+) -> dict[int, Tensor]:
+    """Compute the distance between all pairs of cases, (m, m) float64, for each foreground label of one layer.
 
-    It is 0 on the diagonal, and NaN for a case with fewer than 2 points of the class, or if they contain NaN or inf.
+    It is 0 on the diagonal, and NaN for a case with fewer than 2 points of the class, or if they contain NaN or inf; so
+    are KL and Bhattacharyya if they do not vary. `distance` and `shrinkage` as in `CcfvOptions`.
+
+    Raises:
+        ValueError: if an argument is invalid.
 
     Example:
         >>> case = {1: torch.tensor([[0.0], [2.0]])}
         >>> layer_distances(LayerSamples([case, case, {}], [torch.zeros(2, 1)] * 3))[1].tolist()
         [[0.0, 0.0, nan], [0.0, 0.0, nan], [nan, nan, nan]]
     """
-    return LayerGaussians.of(layer).distances
+    return LayerGaussians.of(layer, distance, shrinkage).distances
 
 
-def class_consistency(layer: LayerSamples, *, missing: Missing = "undefined") -> Consistency:
-    """Class consistency C_l: the sum over foreground classes of the mean W2 over pairs of cases.
+def class_consistency(
+    layer: LayerSamples, *, missing: Missing = "undefined", distance: Distance = "w2", shrinkage: float = SHRINKAGE
+) -> Consistency:
+    """Class consistency C_l: the sum over foreground classes of the mean distance over pairs of cases.
 
     A pair counts if both cases have at least 2 points of the class; each class is averaged over its own counted pairs.
-    `missing` as in `CcfvOptions`.
+    Arguments as in `CcfvOptions`.
 
     Raises:
-        ValueError: if `missing` is unknown.
+        ValueError: if an argument is invalid.
 
     Example:
         >>> near, far = {1: torch.tensor([[0.0], [2.0]])}, {1: torch.tensor([[3.0], [5.0]])}
         >>> class_consistency(LayerSamples([near, far], [torch.zeros(2, 1)] * 2)).value
         3.0
     """
-    return LayerGaussians.of(layer).consistency(missing)
+    return LayerGaussians.of(layer, distance, shrinkage).consistency(missing)
 
 
 def feature_variety(scenes: Iterable[Array], **options: Any) -> float:
@@ -184,8 +228,8 @@ def pair_mean(values: Tensor, weights: Tensor) -> Tensor:
     """Mean over pairs of different cases in resamples of the cases.
 
     A resample is given by how often each case was drawn, c; all ones are the original cases. It contains a pair of
-    different cases (i, j) c_i c_j times. A case drawn twice also forms a pair with its own copy, whose W2 is 0; no new
-    case would give that, so such pairs are left out, and the mean is over the pairs kept:
+    different cases (i, j) c_i c_j times. A case drawn twice also forms a pair with its own copy, whose distance is 0;
+    no new case would give that, so such pairs are left out, and the mean is over the pairs kept:
 
         sum_{i<j} c_i c_j v_ij / sum_{i<j} c_i c_j
 
@@ -212,21 +256,35 @@ class LayerMetric(StandaloneMetric[Iterable[LayerSamples]]):
     """Base of both metrics: samples of layers, from a pass or given to `update`.
 
     Attributes:
-        counts: points per class and case, for each tapped layer, coarse to fine.
+        counts: points per class and case, for each tapped layer, coarse to fine. "proportional": 100, 200 and 400 on
+            average over the foreground classes of a case, each with points in proportion to its voxels (see
+            `CasePointsRequest`).
         seed: seed of the sampling.
     """
 
     empty = "no cases"
 
-    counts: Sequence[int] = (100, 200, 400)
+    counts: Sequence[int] | Literal["proportional"] = BUDGETS
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = self.counts
+        listed = isinstance(counts, Sequence) and not isinstance(counts, str) and len(counts) > 0
+        valid = listed and all(isinstance(count, int) and count > 0 for count in counts)
+        if not valid and counts != "proportional":
+            raise InputError(f"counts must be a list of positive whole numbers, or proportional, got {counts}")
 
     @abstractmethod
     def _resampled(self, layers: Iterable[LayerSamples], counts: Tensor) -> Tensor: ...
 
     @property
+    def _layer_counts(self) -> tuple[int, ...]:
+        return BUDGETS if isinstance(self.counts, str) else tuple(self.counts)
+
+    @property
     def _points(self) -> CasePointsRequest:
-        return CasePointsRequest(counts=tuple(self.counts), seed=self.seed)
+        allocation: Allocation = "proportional" if isinstance(self.counts, str) else "equal"
+        return CasePointsRequest(counts=self._layer_counts, allocation=allocation, seed=self.seed)
 
     def resampled(self, statistics: Statistics, counts: Tensor) -> Tensor:
         """Compute the score of each resample of the cases.
@@ -243,9 +301,9 @@ class LayerMetric(StandaloneMetric[Iterable[LayerSamples]]):
     def compute(self, statistics: Statistics | None = None) -> Score:
         """Compute the score as other metrics do; the reason notes if the network has fewer layers than `counts`."""
         score = super().compute(statistics)
-        if statistics is None or len(statistics.taps) >= len(self.counts):
+        if statistics is None or len(statistics.taps) >= len(self._layer_counts):
             return score
-        fewer = f"{len(statistics.taps)} layers instead of {len(self.counts)}"
+        fewer = f"{len(statistics.taps)} layers instead of {len(self._layer_counts)}"
         return replace(score, reason="; ".join(filter(None, [fewer, score.reason])))
 
     def update(self, layers: Sequence[LayerSamples]) -> None:
@@ -273,11 +331,6 @@ def _gaussians(layer: LayerSamples, label: int) -> list[Factor | None]:
     """Gaussian of a class in each case; None for fewer than 2 points."""
     samples = (case.get(label) for case in layer.classes)
     return [None if rows is None or len(rows) < 2 else factor_samples(torch.as_tensor(rows)) for rows in samples]
-
-
-def _size(gaussian: Factor) -> float:
-    """Root mean square norm of the samples, with n - 1 in place of n for the covariance."""
-    return math.sqrt(float(gaussian.mean.square().sum() + gaussian.root.square().sum()))
 
 
 def _left_out(absent: list[int], pairs: Mapping[int, int], m: int) -> str:

@@ -8,10 +8,13 @@ voxels of class c. With W2 the Gaussian 2-Wasserstein distance and E_s the hyper
     score = mean over layers of log(V_l / C_l)                                                   higher is better
 
 Reference: Yang et al., "Pick the Best Pre-trained Model: Towards Transferability Estimation for Medical Image
-Segmentation", MICCAI 2023, arXiv 2307.11958. Choices that the paper leaves open are parameters: by default the energy
-is computed on features scaled to the unit sphere, as a mean over pairs with s = 1, and distances are floored at 1e-3 so
-that coincident ReLU features do not dominate the score. `ccfv_released_score` is what the authors' released code
-computes; it is a separate metric.
+Segmentation", MICCAI 2023, arXiv 2307.11958. By default the energy is computed on features scaled to the unit sphere,
+which the paper's text and figure 1 speak of, with s = 1. It is a mean over pairs, so that it does not depend on the
+number of voxels; equation 3 prints a sum, which is `energy="sum"`. Distances are floored at 1e-3 so that coincident
+ReLU features do not dominate the score. The points per class and case are those of the released code; the text says
+that they are proportional to the class's voxels, which is `counts="proportional"` (the rounding and the least number
+are ours). `distance` puts a divergence in W2's place, as the paper's ablation does. `ccfv_released_score` is what the
+authors' released code computes; it is a separate metric.
 """
 
 import math
@@ -23,12 +26,11 @@ from torch import Tensor
 
 from benchmark.ccfv.layers import (
     CcfvOptions,
+    LayerGaussians,
     LayerMetric,
     Missing,
-    class_consistency,
     feature_variety,
     inverse_energies,
-    layer_distances,
     pair_mean,
 )
 from benchmark.errors import InputError
@@ -72,7 +74,7 @@ def ccfv_from_layers(layers: Iterable[LayerSamples], **options: object) -> Score
 def ccfv_resampled(layers: Iterable[LayerSamples], counts: Tensor, **options: object) -> Tensor:
     """CC-FV of each resample of the cases, from one set of distances and energies.
 
-        C_l = sum over classes of the `pair_mean` of W2,      V_l = sum_i c_i / E_i / sum_i c_i
+        C_l = sum over classes of the `pair_mean` of the distance,      V_l = sum_i c_i / E_i / sum_i c_i
 
     Counts of all ones give the score itself.
 
@@ -109,22 +111,24 @@ class CCFV(CcfvOptions, LayerMetric):
     places: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self._places or not self._places <= set(range(len(self.counts))):
-            raise InputError(f"places must be indices of counts, 0 to {len(self.counts) - 1}, got {self.places}")
+        CcfvOptions.__post_init__(self)
+        LayerMetric.__post_init__(self)
+        layers = len(self._layer_counts)
+        if not self._places or not self._places <= set(range(layers)):
+            raise InputError(f"places must be indices of counts, 0 to {layers - 1}, got {self.places}")
 
     @property
     def _places(self) -> set[int]:
-        return set(range(len(self.counts)) if self.places is None else self.places)
+        return set(range(len(self._layer_counts)) if self.places is None else self.places)
 
     @property
     def requires(self) -> tuple[Request, ...]:
         """Points per class and case, and points per case."""
-        return self._points, ScenePointsRequest(count=self.scene_count, layers=len(self.counts), seed=self.seed)
+        return self._points, ScenePointsRequest(count=self.scene_count, layers=len(self._layer_counts), seed=self.seed)
 
     def _from_pass(self, statistics: Statistics) -> Iterable[LayerSamples]:
         points, scenes = (statistics[request] for request in self.requires)
-        chosen = {place - len(self.counts) for place in self._places}
+        chosen = {place - len(self._layer_counts) for place in self._places}
         for layer in sorted(chosen & set(range(-points.n_layers, 0))):
             yield LayerSamples(points.classes(layer), scenes.scenes(layer))
 
@@ -133,7 +137,7 @@ class CCFV(CcfvOptions, LayerMetric):
         reasons: list[str] = []
         parts: dict[str, float] = {}
         for place, layer in enumerate(samples, start=1):
-            consistency = class_consistency(layer, missing=self.missing)
+            consistency = LayerGaussians.of(layer, self.distance, self.shrinkage).consistency(self.missing)
             variety = feature_variety(layer.scenes, space=self.space, energy=self.energy, s=self.s, floor=self.floor)
             parts[f"consistency_{place}"], parts[f"variety_{place}"] = consistency.value, variety
             parts[f"pairs_{place}"] = float(sum(consistency.pairs.values()))
@@ -150,21 +154,25 @@ class CCFV(CcfvOptions, LayerMetric):
         weights = counts.double()
         logs = []
         for layer in layers:
-            means = [pair_mean(distances, weights) for distances in layer_distances(layer).values()]
+            consistency = _total(LayerGaussians.of(layer, self.distance, self.shrinkage), weights, self.missing)
             variety = _mean(inverse_energies(layer.scenes, self), weights)
-            consistency = _total(means, weights, self.missing)
             numerator = torch.ones_like(variety) if self.terms == "consistency" else variety
             logs.append(torch.log(numerator / (1.0 if self.terms == "variety" else consistency)))
         return torch.stack(logs).mean(dim=0) if logs else torch.full((len(weights),), math.nan, dtype=torch.float64)
 
 
-def _total(means: list[Tensor], weights: Tensor, missing: Missing) -> Tensor:
-    """Sum over classes, (b,); NaN for a class without pairs, which "skip" leaves out if another class has pairs."""
-    if not means:
+def _total(gaussians: LayerGaussians, weights: Tensor, missing: Missing) -> Tensor:
+    """Class consistency of each resample, (b,).
+
+    It is NaN for a class without pairs, which "skip" leaves out if another class has pairs, and for a resample with a
+    pair whose distance is undefined.
+    """
+    if not gaussians.gaussians:
         return torch.full((len(weights),), math.nan, dtype=torch.float64)
-    table = torch.stack(means)
+    table = torch.stack([pair_mean(distances, weights) for distances in gaussians.distances.values()])
     total = table.nansum(dim=0) if missing == "skip" else table.sum(dim=0)
-    return torch.where(total > 0, total, math.nan)
+    undefined = sum(gaussians.undefined_pairs(label).double() for label in gaussians.gaussians)
+    return torch.where((total > 0) & (((weights @ undefined) * weights).sum(dim=1) == 0), total, math.nan)
 
 
 def _mean(values: list[float | None], weights: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from benchmark.data.tasks.task import class_names
+from benchmark.errors import InputError
 from benchmark.jobs.cli import composed
 from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, truth_keys
 
@@ -88,10 +89,27 @@ class Planner:
         return sorted(jobs, key=lambda job: -job.work)
 
     def truth(self) -> list[Job]:
-        """One job per source and target, with all seeds, then the further truths of `suite.beside`."""
-        main = [(target, self.suite.seeds, ()) for target in self.pools]
-        further = [(node.target, node.seeds, tuple(node.overrides)) for node in self.suite.beside]
-        return [job for target, seeds, other in [*main, *further] for job in self.tuned(target, seeds, other)]
+        """One job per source and target, with all seeds, then the further truths of `suite.beside`.
+
+        A further truth may equal one that the bench's overrides make, whose runs are then its runs.
+
+        Raises:
+            InputError: A further truth tunes the same part of the network as another one, but differs otherwise.
+        """
+        main = [job for target in self.pools for job in self.tuned(target, self.suite.seeds)]
+        keys = {key for job in main for key in job.keys}
+        further = []
+        for node in self.suite.beside:
+            other = tuple(node.overrides)
+            jobs = [job for job in self.tuned(node.target, node.seeds, other) if not set(job.keys) <= keys]
+            tunes = [self._compose("truth", f"target={node.target}", *more).trainer.tune for more in ((), other)]
+            if jobs and tunes[0] == tunes[1]:
+                raise InputError(
+                    f"suite.beside must tune another part of the network for target {node.target} than the study, "
+                    f"which tunes {tunes[0]} with other settings, got {', '.join(other)}"
+                )
+            further += jobs
+        return [*main, *further]
 
     def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str] = ()) -> list[Job]:
         """One job per source of one target, with all seeds and further overrides."""

@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
 from benchmark.statistics.case_storage import LAYER, CaseClasses, CaseRows, CaseStorage
 from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic, VoxelArray
-from benchmark.statistics.voxel_sampling import draw_voxels, inside
+from benchmark.statistics.voxel_sampling import draw_voxels, inside, proportional_counts
 from benchmark.storage.files import write_tensors
+
+Allocation: TypeAlias = Literal["equal", "proportional"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class OpenCase:
     Attributes:
         positions: (n, 3) int64 sampled voxels, sorted by group, then priority.
         rows: for each layer, the indices into `positions` that it uses.
-        sizes: (groups,) int64, number of voxels in each group.
+        sizes: (layers, groups) int64, number of voxels that each layer uses in each group.
         features: for each layer, (n, d) float32; empty until a window owns a sampled voxel.
         missing: number of features that no window has given yet.
     """
@@ -80,18 +82,28 @@ class CasePoints(CaseStorage):
         counts: maximum number of voxels per group for each layer, coarse to fine; the last is tap -1.
         groups: labels of the groups; (None,) for the whole image.
         seed: seed of the sampling.
+        allocation: how the voxels are allocated to the groups, as in `CasePointsRequest`.
         folder: folder for the files of the cases.
     """
 
-    settings = ("counts", "groups", "seed")
+    settings = ("counts", "groups", "seed", "allocation")
     manifest = "case_points.json"
     suffixes = (".safetensors",)
 
-    def __init__(self, *, counts: Sequence[int], groups: Sequence[int | None], seed: int = 0, folder: Path) -> None:
+    def __init__(
+        self,
+        *,
+        counts: Sequence[int],
+        groups: Sequence[int | None],
+        seed: int = 0,
+        allocation: Allocation = "equal",
+        folder: Path,
+    ) -> None:
         super().__init__(folder=folder)
         self.counts = tuple(counts)
         self.groups = tuple(groups)
         self.seed = seed
+        self.allocation = allocation
 
     @property
     def n_layers(self) -> int:
@@ -101,7 +113,7 @@ class CasePoints(CaseStorage):
     def classes(self, layer: int) -> Sequence[Mapping[int, Tensor]]:
         """Features (n, d) float32 of a layer by label for each case, in the order of `cases`; read on access."""
         labels = [group for group in self.groups if group is not None]
-        return [CaseClasses(path, layer, labels, self.counts[layer]) for path in self._files()]
+        return [CaseClasses(path, layer, labels) for path in self._files()]
 
     def scenes(self, layer: int) -> Sequence[Tensor]:
         """Features (n, d) float32 of a layer in all groups for each case, in the order of `cases`; read on access."""
@@ -110,11 +122,14 @@ class CasePoints(CaseStorage):
     def begin(self, case: str, labels: VoxelArray, *, seen: VoxelArray | None = None) -> None:
         """Sample the voxels of a case."""
         super().begin(case, labels)
-        drawn = draw_voxels(labels, self.groups, max(self.counts), seed=self.seed, case=case, seen=seen)
-        draws = [draw.positions for draw in drawn]
-        ranks = torch.cat([torch.arange(len(draw)) for draw in draws])
-        rows = [torch.nonzero(ranks < count).squeeze(1) for count in self.counts]
-        sizes = torch.tensor([len(draw) for draw in draws])
+        drawn = draw_voxels(labels, self.groups, self._most, seed=self.seed, case=case, seen=seen)
+        counts = torch.tensor([self._group_counts(count, [draw.size for draw in drawn]) for count in self.counts])
+        draws = [draw.positions[:most] for draw, most in zip(drawn, counts.amax(dim=0).tolist(), strict=True)]
+        lengths = torch.tensor([len(draw) for draw in draws])
+        ranks = torch.cat([torch.arange(length) for length in lengths.tolist()])
+        limits = counts.repeat_interleave(lengths, dim=1)  # (layers, n)
+        rows = [torch.nonzero(ranks < limit).squeeze(1) for limit in limits]
+        sizes = torch.minimum(counts, lengths)
         self._open = OpenCase(torch.cat(draws), rows, sizes, [torch.zeros(0, 0)] * len(rows), sum(map(len, rows)))
 
     def update(self, window: OwnedWindow) -> None:
@@ -147,6 +162,20 @@ class CasePoints(CaseStorage):
         write_tensors(path, layers | {"positions": opened.positions, "sizes": opened.sizes})
         self._add({case: self.folder})
 
+    @property
+    def _most(self) -> int:
+        """The largest number of voxels that a layer may use in a group."""
+        if self.allocation == "equal":
+            return max(self.counts)
+        return max(2, max(self.counts) * max(1, sum(bool(group) for group in self.groups)))
+
+    def _group_counts(self, count: int, sizes: Sequence[int]) -> list[int]:
+        """Maximum number of voxels of each group in a layer, for a case with `sizes` voxels in the groups."""
+        if self.allocation == "equal":
+            return [count] * len(sizes)
+        foreground = proportional_counts(count, [size for size, group in zip(sizes, self.groups, strict=True) if group])
+        return [foreground.pop(0) if group else count for group in self.groups]
+
     def _files(self) -> list[Path]:
         return [path for case in self.cases for path in self._paths(case, self._folders[case])]
 
@@ -159,20 +188,32 @@ class CasePointsRequest:
         counts: maximum number of points per class for each layer, coarse to fine; the last is tap -1. A network with
             fewer taps uses the last counts.
         seed: seed of the sampling.
+        allocation: "equal": each class has up to `counts` points; "proportional": a foreground class has points in
+            proportion to its voxels, `counts` on average over those of the case (see `proportional_counts`), and the
+            background up to `counts`.
     """
 
     kind: ClassVar[type[Statistic]] = CasePoints
     counts: tuple[int, ...] = (100, 200, 400)
     seed: int = 0
+    allocation: Allocation = "equal"
 
     def __post_init__(self) -> None:
         if not self.counts or min(self.counts) < 1:
             raise ValueError(f"`counts` must be positive and not empty, got {self.counts}")
+        if self.allocation not in get_args(Allocation):
+            raise ValueError(f'`allocation` must be "equal" or "proportional", got {self.allocation!r}')
 
     def start(self, context: PassContext) -> CasePoints:
         """An empty statistic for the k classes."""
         counts = self.counts[-len(context.taps) :]
-        return CasePoints(counts=counts, groups=tuple(range(context.k)), seed=self.seed, folder=context.folder)
+        return CasePoints(
+            counts=counts,
+            groups=tuple(range(context.k)),
+            seed=self.seed,
+            allocation=self.allocation,
+            folder=context.folder,
+        )
 
 
 @dataclass(frozen=True)

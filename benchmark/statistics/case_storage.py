@@ -107,20 +107,18 @@ class CaseClasses(Mapping[int, Tensor]):
         path: file of the case.
         layer: index of the layer; -1 is the finest.
         labels: the classes, in the order of the file.
-        count: maximum number of rows per class.
     """
 
     path: Path
     layer: int
     labels: Sequence[int]
-    count: int
 
     def __getitem__(self, label: int) -> Tensor:
         if label not in self.labels:
             raise KeyError(label)
         place = self.labels.index(label)
         with safe_open(self.path, framework="pt") as file:
-            sizes = file.get_tensor("sizes").clamp(max=self.count)
+            sizes = file.get_tensor("sizes")[self.layer]
             first = int(sizes[:place].sum())
             rows: Tensor = file.get_slice(LAYER.format(self.layer))[first : first + int(sizes[place])]
         return rows

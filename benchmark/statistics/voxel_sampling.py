@@ -28,10 +28,12 @@ class Draw:
     Attributes:
         positions: (n, 3) int64 voxel coordinates, in the array's axis order.
         priorities: (n,) float64 in [0, 1).
+        size: number of voxels of the class in the volume, whether or not they may be sampled.
     """
 
     positions: Tensor
     priorities: Tensor
+    size: int
 
 
 @dataclass
@@ -44,6 +46,7 @@ class _Sketch:
         generator: generator of the priorities.
         voxels: (n,) int64 flat indices into the volume.
         priorities: (n,) float64.
+        size: number of the group's voxels that were read.
     """
 
     label: int | None
@@ -51,11 +54,13 @@ class _Sketch:
     generator: torch.Generator
     voxels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     priorities: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    size: int = 0
 
     def add(self, first: int, labels: Tensor, seen: Tensor | None) -> None:
         """Read the next voxels: `labels` (n,) from the flat index `first` on, of which `seen` (n,) bool may be kept."""
         members = labels != IGNORED if self.label is None else labels == self.label
         priorities = torch.rand(int(members.sum()), dtype=torch.float64, generator=self.generator)
+        self.size += len(priorities)
         limit = self.priorities[-1] if len(self.priorities) == self.count else torch.inf
         low = torch.nonzero(priorities < limit).squeeze(1)
         if not len(low):
@@ -109,8 +114,27 @@ def draw_voxels(
                 sketch.add(top * plane + start, slab[block], None if mask is None else mask[block])
     shape = tuple(labels.shape)
     return [
-        Draw(torch.stack(torch.unravel_index(sketch.voxels, shape), dim=1), sketch.priorities) for sketch in sketches
+        Draw(torch.stack(torch.unravel_index(sketch.voxels, shape), dim=1), sketch.priorities, sketch.size)
+        for sketch in sketches
     ]
+
+
+def proportional_counts(per_class: int, sizes: Sequence[int]) -> list[int]:
+    """Number of points of each foreground class of a case, in proportion to its voxels.
+
+    The budget of the case is `per_class` times its classes with a voxel. A class gets max(2, round(budget x its voxels
+    / foreground voxels)), but not more than it has: 2 is what a covariance needs.
+
+    Args:
+        per_class: points per class on average.
+        sizes: number of voxels of each foreground class; 0 for one that the case lacks.
+
+    Example:
+        >>> proportional_counts(100, [900, 0, 99, 1])
+        [270, 0, 30, 1]
+    """
+    budget, total = per_class * sum(size > 0 for size in sizes), sum(sizes)
+    return [min(size, max(2, round(budget * size / total))) if size else 0 for size in sizes]
 
 
 def _slabs(shape: Sequence[int]) -> Iterator[tuple[int, tuple[slice, ...]]]:

@@ -116,7 +116,7 @@ def test_the_command_reads_percent_and_writes_no_nan(tmp_path, capsys):
     found = written(tmp_path, table(100 * STATIC[:2]))
     assert found["static_leaderboard"]["weighted_kendall"] is None
     assert "2 sources, at least 3 are needed" in found["targets"][0]["reason"]
-    assert "The Dice of the table are in percent" in capsys.readouterr().out
+    assert "The Dice values of the table are in percent" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,15 @@ def test_limits_are_plain(study, evidence, read):
     assert any(line.startswith("Fine-tuning tuned all weights") for line in alone)
 
 
+def test_the_page_calls_the_truth_by_its_measure(study):
+    shown = Page(bare(replace(study, measure="auc", truth_from="t.csv"))).text.partition(
+        "Agreement, truth and controls"
+    )
+    assert "The truth: AUC after fine-tuning" in shown[0]
+    assert "AUC points lost" in shown[0]
+    assert "Dice" not in shown[0]  # only the docstrings of methods say so
+
+
 def test_text_from_outside_is_escaped(html):
     assert "best test case &lt;of&gt; s11" in html
     assert "<of>" not in html

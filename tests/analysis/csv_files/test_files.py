@@ -95,7 +95,7 @@ def test_the_study_has_the_agreement_of_the_scores_as_they_are(written):
     assert {"static_leaderboard", "family", "random"} <= set(means.index)
     assert not {"source_dice", "source_cases", "pretrained"} & set(means.index)
     text = " ".join(files.notes)
-    assert "where this page says Dice, it means f1" in text
+    assert "The truth is F1;" in text
     assert "Sources without a row in the file of sources: d." in text
     assert "Sources of the file of sources that are not compared: e." in text
 

@@ -11,8 +11,10 @@ from benchmark.ccfv import (
     feature_variety,
     layer_distances,
 )
+from benchmark.ccfv.distances import pairwise_kl
 from benchmark.ccfv.layers import pair_mean
 from benchmark.ccfv.wasserstein import gaussian_wasserstein2
+from benchmark.core.wasserstein import factor_samples
 
 SCENES = torch.zeros(2, 1)
 
@@ -41,6 +43,39 @@ def test_consistency_is_the_mean_over_pairs_summed_over_classes(make_layer):
     assert consistency.value == pytest.approx(expected, rel=1e-12)
     assert consistency.pairs == {1: 6, 2: 6, 3: 6}
     assert consistency.reason == ""
+
+
+def test_consistency_by_kl_is_the_mean_over_ordered_pairs(make_layer):
+    layer = make_layer(m=4, k=3)
+    off_diagonal = ~torch.eye(4, dtype=torch.bool)
+    expected = 0.0
+    for label in (1, 2, 3):
+        directed = pairwise_kl([factor_samples(case[label]) for case in layer.classes], shrinkage=0.1)
+        assert not torch.allclose(directed, directed.T)
+        expected += float(directed[off_diagonal].mean())
+    assert class_consistency(layer, distance="kl", shrinkage=0.1).value == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("distance", ["kl", "bhattacharyya"])
+@pytest.mark.parametrize("missing", ["undefined", "skip"])
+def test_a_divergence_from_features_that_do_not_vary_is_undefined(make_layer, distance, missing):
+    layer = make_layer()
+    layer.classes[2][2][:] = 5.0
+    consistency = class_consistency(layer, distance=distance, missing=missing)
+    assert math.isnan(consistency.value)
+    assert consistency.reason == f"features of class 2 do not vary in a case: {distance} is undefined"
+    assert math.isfinite(class_consistency(layer).value)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("distance", ["kl", "bhattacharyya"])
+def test_divergences_of_equal_and_of_other_cases_do_not_depend_on_the_scale(make_layer, distance, scale):
+    layer = make_layer(scale=scale)
+    assert class_consistency(layer, distance=distance).value == pytest.approx(
+        class_consistency(make_layer(), distance=distance).value, rel=1e-9
+    )
+    same = class_consistency(LayerSamples([layer.classes[0]] * 3, layer.scenes[:3]), distance=distance)
+    assert "consistency is 0" in same.reason
 
 
 def test_equal_spreads_are_as_far_as_their_means():

@@ -28,6 +28,7 @@ from benchmark.errors import InputError
 from benchmark.features.stream import reduce_stream
 from benchmark.metric.protocol import Metric
 from benchmark.metric.score import UndefinedScoreWarning
+from benchmark.statistics import CasePointsRequest
 
 # The released distances take a matrix root, itself off by 3e-8 where n < d
 GOLDEN = 1e-6
@@ -177,12 +178,24 @@ def test_every_case_once_is_the_score(layers, resampled, score):
     assert float(resampled(layers, torch.ones(1, 5, dtype=torch.int64))) == pytest.approx(score(layers), **ROUNDING)
 
 
-def test_a_case_left_out_is_the_score_of_the_rest(layers):
+@pytest.mark.parametrize("distance", ["w2", "kl", "bhattacharyya"])
+def test_a_case_left_out_is_the_score_of_the_rest(layers, distance):
     counts = 1 - torch.eye(5, dtype=torch.int64)
-    scores = ccfv_resampled(layers, counts)
+    scores = ccfv_resampled(layers, counts, distance=distance)
     for left, value in enumerate(scores):
         rest = [i for i in range(5) if i != left]
-        assert float(value) == pytest.approx(ccfv_score(some(layers, rest)), **ROUNDING)
+        assert float(value) == pytest.approx(ccfv_score(some(layers, rest), distance=distance), **ROUNDING)
+
+
+def test_resamples_without_the_case_whose_distance_is_undefined_have_a_score(layers):
+    layer = layers[0]
+    constant = LayerSamples([layer.classes[0] | {1: torch.ones(9, 4)}, *layer.classes[1:]], layer.scenes)
+    broken = LayerSamples([layer.classes[0] | {1: torch.full((9, 4), math.nan)}, *layer.classes[1:]], layer.scenes)
+    counts = torch.tensor([[1, 1, 1, 1, 1], [0, 2, 1, 1, 1]])
+    for changed, distance in ((constant, "kl"), (constant, "bhattacharyya"), (broken, "w2")):
+        scores = ccfv_resampled([changed], counts, distance=distance)
+        assert scores.isnan().tolist() == [True, False]
+        assert scores[1] == ccfv_resampled([layer], counts, distance=distance)[1]
 
 
 def test_copies_of_a_case_are_no_pair(layers):
@@ -246,6 +259,54 @@ def test_what_is_asked_for_follows_the_parameters():
     assert (points.counts, points.seed) == ((5, 6), 3)
     assert (scenes.count, scenes.layers, scenes.seed) == (7, 2, 3)
     assert CCFVReleased(counts=[5, 6], seed=3).requires == (points,)
+    points, scenes = CCFV(counts="proportional", seed=3).requires
+    assert points == CasePointsRequest(counts=(100, 200, 400), seed=3, allocation="proportional")
+    assert scenes.layers == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"counts": "proportionate"},
+            "counts must be a list of positive whole numbers, or proportional, got proportio",
+        ),
+        ({"counts": []}, r"counts must be a list .*, got \[\]"),
+        ({"counts": [100, 0]}, r"counts must be a list .*, got \[100, 0\]"),
+        ({"counts": 100}, "counts must be a list .*, got 100"),
+        ({"counts": "proportional", "places": [3]}, r"places must be indices of counts, 0 to 2, got \[3\]"),
+        ({"distance": "l2"}, '`distance` must be "w2", "kl" or "bhattacharyya", got \'l2\''),
+        ({"distance": "kl", "shrinkage": 0}, "shrinkage must be a number from 0.0001 to 1, got 0"),
+        ({"distance": "kl", "shrinkage": "none"}, "shrinkage must be a number from 0.0001 to 1, got 'none'"),
+        ({"shrinkage": 0.1}, "shrinkage has no effect on distance=w2, got shrinkage=0.1; leave it out"),
+    ],
+)
+def test_wrong_settings_are_named(settings, text):
+    with pytest.raises(ValueError, match=text):
+        CCFV(**settings)
+
+
+def test_proportional_points_are_scored_and_resampled(make_case, tmp_path):
+    metric = CCFV(counts="proportional", distance="kl")
+    case = [make_case(seed=seed, shape=(16, 16, 16)) for seed in range(3)]
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 3, 2, 2), torch.nn.ConvTranspose3d(3, 5, 2, 2),
+                                  torch.nn.Conv3d(5, 3, 1))  # fmt: skip
+    requests = [*metric.requires, *CCFV().requires]
+    statistics = reduce_stream(network, ["0", "1"], case, requests, patch_size=(16, 16, 16), classes=3,
+                               folder=tmp_path)  # fmt: skip
+    score = metric.compute(statistics)
+    assert score.reason == "2 layers instead of 3"
+    draws = metric.resampled(statistics, torch.tensor([[1, 1, 1], [2, 1, 0]]))
+    assert float(draws[0]) == pytest.approx(score.value, **ROUNDING)
+    assert math.isfinite(draws[1])
+    points = statistics[metric.requires[0]]
+    assert points.counts == (200, 400)  # the last budgets
+    for at, labels in enumerate(one.labels for one in case):
+        sizes = torch.bincount(labels.flatten().long(), minlength=3).tolist()
+        budget = 400 * sum(size > 0 for size in sizes[1:])
+        expected = [min(size, round(budget * size / sum(sizes[1:]))) for size in sizes[1:]]
+        assert [len(points.classes(-1)[at][label]) for label in (1, 2)] == expected
+    assert score.value != CCFV(distance="kl").compute(statistics).value
 
 
 def test_the_terms_alone_add_up_to_both(make_layer):

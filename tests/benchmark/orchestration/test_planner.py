@@ -4,6 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF, prepare_config
 from benchmark.orchestration.planner import Planner
 
@@ -59,3 +60,16 @@ def test_every_task_is_prepared(planner):
     assert [job.overrides for job in planner().prepare()] == [
         ("task=synthetic_ball",), ("task=synthetic_pebble",), ("task=synthetic_drop",),
     ]  # fmt: skip
+
+
+def test_a_further_truth_that_equals_the_study_s_is_not_planned_twice(planner):
+    same = "suite.beside=[{target: synthetic_ball, seeds: [0], overrides: ['trainer.tune=all']}]"
+    once, twice = planner("trainer.tune=all").truth(), planner("trainer.tune=all", same).truth()
+    assert [job.keys for job in once] == [job.keys for job in twice]
+    assert len(planner(same).truth()) == len(once) + 4
+
+
+def test_a_further_truth_that_tunes_the_same_part_by_other_settings_is_refused(planner):
+    further = "suite.beside=[{target: synthetic_ball, seeds: [0], overrides: ['trainer.budget.steps=5']}]"
+    with pytest.raises(InputError, match=r"suite\.beside must tune another part .* synthetic_ball .* tunes decoder"):
+        planner(further).truth()
