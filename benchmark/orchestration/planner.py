@@ -15,6 +15,7 @@ from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, tru
 
 CORRELATE = 0.024  # seconds of one core that the analysis takes per pair and metric
 TUNING = 0.9  # time of a step that tunes a part of the network, as a share of a full step's
+NNUNET = 9.0  # seconds of one core that a run of nnU-Net's trainer takes besides its steps, on small data
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class Planner:
 
     def pretrain(self) -> list[Job]:
         """One job per source, the longest first, so that no core waits for a long job at the end."""
-        work = {name: 2.0 + _training(node, node.budget) for name, node in self.sources.items()}
+        work = {
+            name: 2.0 + _training(node, node.budget) + (NNUNET if node.get("trainer") and node.task else 0.0)
+            for name, node in self.sources.items()
+        }
         jobs = [Job((f"source={name}",), (key,), work[name]) for name, key in self.pretrained.items()]
         return sorted(jobs, key=lambda job: -job.work)
 
@@ -119,7 +123,8 @@ class Planner:
         data = instantiate(cfg.target).digest()
         for source in self.pools[target]:
             keys = truth_keys(cfg, pretrained=self.pretrained[source], data=data)
-            work = 1.0 + len(keys) * (0.5 + TUNING * _training(self.sources[source], cfg.trainer.budget))
+            fixed = NNUNET if "epochs" in cfg.trainer.budget else 0.5
+            work = 1.0 + len(keys) * (fixed + TUNING * _training(self.sources[source], cfg.trainer.budget))
             jobs.append(Job((f"source={source}", *overrides), tuple(keys.values()), work))
         return jobs
 
