@@ -30,7 +30,7 @@ from baselines.inputs.arrays import (
     to_numpy,
 )
 from baselines.inputs.points import PointMetric
-from baselines.inputs.topology import pairwise_distances, spanning_tree
+from baselines.inputs.topology import pairwise_distances, small_trees
 from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.metric.standalone import require
 from benchmark.statistics import PointSample, Statistics
@@ -69,6 +69,11 @@ def lbtc_score(
     return value_or_warn(LBTC(patch=patch)._of_points(rows, targets, boundary))
 
 
+def lbtc_from_samples(samples: Samples, boundary: Booleans, *, patch: int = 16) -> Score:
+    """LBTC from validated samples, of which those with `boundary` (n,) bool lie on a boundary."""
+    return LBTC(patch=patch)._of_points(samples.rows, samples.labels, boundary)
+
+
 @dataclass(kw_only=True, eq=False)
 class LBTC(PointMetric):
     """LBTC, computed from sampled points, some of which lie on a boundary; `patch` as in `lbtc_score`.
@@ -104,11 +109,19 @@ class LBTC(PointMetric):
         if not boundary.any():
             return undefined("no boundary voxels")
         distances = pairwise_distances(rows)
-        leaks = []
-        for anchor in np.flatnonzero(boundary):
-            near = np.lexsort((labels, distances[anchor]))[: self.patch]
-            if np.ptp(labels[near]) > 0:
-                leaks.append(spanning_tree(distances[np.ix_(near, near)]).crossing(labels[near]).mean())
-        if not leaks:
+        near = np.stack([_nearest(distances[anchor], labels, self.patch) for anchor in np.flatnonzero(boundary)])
+        near = near[np.ptp(labels[near], axis=1) > 0]
+        if not len(near):
             return undefined(f"none of {int(boundary.sum())} patches contains two classes")
-        return Score(1 - float(np.mean(leaks)), parts={"patches": float(len(leaks))})
+        ends = small_trees(distances[near[:, :, None], near[:, None, :]])
+        joined = np.take_along_axis(labels[near][:, :, None], ends, axis=1)  # (patches, edges, 2) labels
+        leaks = (joined[:, :, 0] != joined[:, :, 1]).mean(axis=1)
+        return Score(1 - float(leaks.mean()), parts={"patches": float(len(leaks))})
+
+
+def _nearest(distances: Floats, labels: Integers, count: int) -> Integers:
+    """The samples of the smallest distances (n,), nearest first; of equally near ones those of the smallest labels."""
+    if count >= len(distances):
+        return np.lexsort((labels, distances))
+    candidates = np.flatnonzero(distances <= np.partition(distances, count - 1)[count - 1])
+    return candidates[np.lexsort((labels[candidates], distances[candidates]))][:count]

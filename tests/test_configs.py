@@ -231,6 +231,13 @@ def test_a_metric_s_yaml_names_the_passes_that_it_needs():
         assert ", ".join(needs) == "".join(named), path.name
 
 
+def test_metrics_of_extra_passes_or_much_memory_are_computed_only_if_chosen():
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (CONF / "metric").glob("[!_]*.yaml")}
+    marked = {name for name, text in texts.items() if re.search(r"^# (needs|optional): .", text, flags=re.MULTILINE)}
+    assert marked >= {"crank", "otce", "ped", "tlc", "topote"}
+    assert set(compose_root("score").metric) == set(texts) - marked
+
+
 def test_every_base_is_used():
     bases = {path.relative_to(CONF).with_suffix("") for path in CONF.glob("**/_*.yaml")}
     used = {Path("source") / settings.get("base", "_pool") for settings in suite_sources().values()}

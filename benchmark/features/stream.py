@@ -16,7 +16,8 @@ from benchmark.data.files.cases import Box, BoxReader, Case
 from benchmark.features.taps import Taps
 from benchmark.features.window_selection import Covered, WindowPolicy, choose
 from benchmark.features.windows import Grid, Place, Window, batches
-from benchmark.statistics import PassContext, Request, Statistic, Statistics, answerable
+from benchmark.sources.networks.stages import NetworkStages
+from benchmark.statistics import PassContext, Request, StageSample, Statistic, Statistics, answerable
 from benchmark.statistics.collection import Forwarded, start
 from benchmark.statistics.protocol import VoxelArray
 
@@ -36,6 +37,7 @@ def reduce_stream(
     backend: Backend = "auto",
     amp: torch.dtype | None = None,
     head: bool = True,
+    stages: Callable[[], NetworkStages] | None = None,
     folder: Path,
 ) -> Statistics:
     """Stream cases through a network once and accumulate the requested statistics.
@@ -53,12 +55,12 @@ def reduce_stream(
         device: device that the network runs on.
         backend: "auto", "torch" or "triton", for operations that have a kernel.
         amp: dtype of the forward pass under autocast; None for full precision, without TF32. Statistics stay float64.
-        head: whether there is a trained segmentation head; if not, z is 0. Requests that a pass of z classes does not
-            answer (see `benchmark.statistics.answerable`) are skipped.
+        head: whether there is a trained segmentation head; if not, z is 0, see `benchmark.statistics.answerable`.
+        stages: returns the network's stages, see `benchmark.sources.networks.stages`; called if a request needs them.
         folder: folder for data that do not fit in memory; must outlive the statistics.
 
     Raises:
-        ValueError: if an argument is invalid, there are no cases, or a name appears twice.
+        ValueError: if an argument is invalid or missing, there are no cases, or a name appears twice.
 
     Example:
         >>> import tempfile
@@ -73,11 +75,36 @@ def reduce_stream(
     """
     if batch < 1:
         raise ValueError(f"`batch` must be positive, got {batch}")
-    with full_precision(device), _evaluating(network.to(device)), Taps(network, taps) as captured, torch.no_grad():
-        context = PassContext(classes, 0, captured.names, folder, resolve_backend(backend, device))
-        forward = partial(_windows, network, captured, batch=batch, device=device, amp=amp, head=head)
-        patch = tuple(patch_size)
-        return _reduce(cases, list(requests), context, patch=patch, overlap=overlap, policy=windows, forward=forward)
+    known = requested_stages(requests := list(requests), stages)
+    tapped = with_stages(taps, known)
+    with full_precision(device), _evaluating(network.to(device)), Taps(network, tapped) as captured, torch.no_grad():
+        context = PassContext(classes, 0, tuple(taps), folder, resolve_backend(backend, device), **vars(known))
+        read = partial(_maps, captured, len(taps), known.names)
+        forward = partial(_windows, network, read, batch=batch, device=device, amp=amp, head=head)
+        return _reduce(cases, requests, context, patch=patch_size, overlap=overlap, policy=windows, forward=forward)
+
+
+def requested_stages(requests: Iterable[Request], stages: Callable[[], NetworkStages] | None) -> NetworkStages:
+    """The network's stages if a request needs them, otherwise none.
+
+    Raises:
+        ValueError: if a request needs them and `stages` is None.
+    """
+    users = [request for request in requests if request.kind is StageSample]
+    if users and stages is None:
+        raise ValueError(f"`stages` must be given for {users[0]!r}, got None")
+    return stages() if users and stages is not None else NetworkStages()
+
+
+def with_stages(taps: Sequence[str], stages: NetworkStages) -> list[str]:
+    """The taps, and then the stages that are no taps."""
+    return [*taps, *(name for name in stages.names if name not in taps)]
+
+
+def _maps(captured: Taps, taps: int, stages: Sequence[str]) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """The maps (b, d, *map) of the taps, which come first, coarse to fine, and those of the stages by name."""
+    maps = dict(zip(captured.names, captured.take(), strict=True))
+    return list(maps.values())[:taps], {name: maps[name] for name in stages}
 
 
 def _reduce(
@@ -85,7 +112,7 @@ def _reduce(
     requests: list[Request],
     context: PassContext,
     *,
-    patch: tuple[int, ...],
+    patch: Sequence[int],
     overlap: float,
     policy: WindowPolicy,
     forward: Callable[..., Iterator[Window]],
@@ -97,7 +124,7 @@ def _reduce(
     for case in cases:
         labels = CaseLabels(case, context.k)
         _check_case(case, names, len(patch))
-        grid = Grid(labels.shape, patch, overlap)
+        grid = Grid(labels.shape, tuple(patch), overlap)
         every = grid.places
         places = choose(every, labels, policy)
         seen = Covered(places, labels.shape) if len(places) < len(every) else None
@@ -131,7 +158,7 @@ def _reduce(
 
 def _windows(
     network: nn.Module,
-    captured: Taps,
+    read: Callable[[], tuple[list[Tensor], dict[str, Tensor]]],
     case: BoxReader,
     grid: Grid,
     places: Sequence[Place],
@@ -146,11 +173,11 @@ def _windows(
     for chosen, views in batches(case, grid, places, batch):
         logits = _logits(network, views.to(device), amp)
         logits = logits if head else logits[:, :0]
-        maps = captured.take()
+        maps, stages = read()
         for row, place in enumerate(chosen):
-            own = [layer[row] for layer in maps]
-            yield Window(case.name, place, labels, output=logits[row], maps=own, backend=backend)
-        del views, logits, maps, own  # freed before the next forward pass
+            own, further = [layer[row] for layer in maps], {name: layer[row] for name, layer in stages.items()}
+            yield Window(case.name, place, labels, output=logits[row], maps=own, stages=further, backend=backend)
+        del views, logits, maps, stages, own, further  # freed before the next forward pass
 
 
 def _logits(network: nn.Module, views: Tensor, amp: torch.dtype | None) -> Tensor:

@@ -4,7 +4,7 @@ Windows overlap; each voxel is counted once, in the window whose centre is neare
 windows form a grid, so the nearest centre is the nearest along each axis, and each window owns a box.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
@@ -124,6 +124,7 @@ class Window:
         labels: (D, H, W) of the whole volume, of which the owned box is read.
         output: (z, *patch) logits of the whole window.
         maps: (d, *map) for each tap over the whole window, coarse to fine.
+        stages: (d, *map) for each stage over the whole window, by the name of its module.
         backend: "auto", "torch" or "triton", for gathering features at points.
 
     Attributes:
@@ -139,6 +140,7 @@ class Window:
         *,
         output: Tensor,
         maps: Sequence[Tensor],
+        stages: Mapping[str, Tensor] | None = None,
         backend: Backend = "auto",
     ) -> None:
         self.case = case
@@ -148,6 +150,7 @@ class Window:
         self._output = output
         self._size = tuple(output.shape[1:])
         self._maps = maps
+        self._stages = stages or {}
         self._backend: Backend = backend
         self._dense: dict[int, Tensor] = {}
         self._predictions: list[tuple[Tensor, Tensor]] | None = None
@@ -193,6 +196,10 @@ class Window:
     def at(self, layer: int, points: Tensor) -> Tensor:
         """Features (n, d) float32 of a tapped layer at owned voxels (n, 3), int64 coordinates in the volume."""
         return gather(self._maps[layer], self._local(points), self._size, backend=self._backend)
+
+    def at_stage(self, name: str, points: Tensor) -> Tensor:
+        """Features (n, d) float32 of a stage, by the name of its module, at owned voxels (n, 3)."""
+        return gather(self._stages[name], self._local(points), self._size, backend=self._backend)
 
     def _local(self, points: Tensor) -> Tensor:
         return points - points.new_tensor(self.start) + points.new_tensor(self._place.offset)

@@ -155,7 +155,7 @@ def prepare_config(config_dir: Path = CONF) -> None:
         store.store(group="target", name=path.stem, node={"defaults": [{"/task@_here_": path.stem}, "_self_"]})
     for name, settings in suite_sources(config_dir).items():
         store.store(group="source", name=name, node=_source_node(name, settings))
-    store.store(name="_metrics", node={"defaults": [{"metric": one_pass_metrics()}]})
+    store.store(name="_metrics", node={"defaults": [{"metric": default_metrics()}]})
 
 
 def names_in(group: str) -> list[str]:
@@ -200,9 +200,13 @@ def _source_node(name: str, settings: Mapping[str, object]) -> dict[str, object]
     return {"defaults": [base, *choices, "_self_"], **node}
 
 
-def one_pass_metrics() -> list[str]:
-    """Names of the metrics in conf/metric, without those that need an extra pass (`# needs: source` in the yaml)."""
-    return [path.stem for path in _yamls("metric") if "\n# needs:" not in path.read_text(encoding="utf-8")]
+def default_metrics() -> list[str]:
+    """Names of the metrics in conf/metric that are computed unless others are chosen.
+
+    Those that need an extra pass (`# needs: source` in the yaml) or much memory (`# optional: why`) are left out.
+    """
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in _yamls("metric")}
+    return [name for name, text in texts.items() if not any(f"\n# {mark}:" in text for mark in ("needs", "optional"))]
 
 
 def composed(root: str, overrides: Sequence[str]) -> DictConfig:

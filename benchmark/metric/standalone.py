@@ -21,7 +21,7 @@ Samples = TypeVar("Samples")
 Accumulated = TypeVar("Accumulated", ClassMoments, JointHistogram)
 
 # Parameters of the sampling of a pass, without effect on samples that are given
-PASS_SETTINGS = {"count", "counts", "layer", "places", "scene_count", "seed"}
+PASS_SETTINGS = {"class_count", "count", "counts", "layer", "places", "scene_count", "seed"}
 
 
 @dataclass(kw_only=True, eq=False)

@@ -89,7 +89,7 @@ def memory_of_scoring(scoring: Scoring, folder: str) -> float:
     case, network = open_case(Path(folder), NAME), scoring.build("cpu")
     small = replace(scoring, window=(WARM_SIDE,) * 3)
     small.score(network, [block_case((WARM_SIDE,) * 3, scoring.classes)], "cpu")  # imports what the first use imports
-    with Taps(network, scoring.arch.taps) as taps, torch.no_grad():
+    with Taps(network, scoring.tapped) as taps, torch.no_grad():
         logits = network(torch.randn(scoring.batch, 1, *scoring.window, generator=torch.Generator().manual_seed(0)))
         replay = Replay(dict(zip(taps.names, taps.take(), strict=True)), logits)
     del network, taps

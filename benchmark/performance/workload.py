@@ -3,20 +3,21 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from benchmark.data.files.cases import BoxReader, Case
-from benchmark.features.stream import CaseLabels, reduce_stream
+from benchmark.features.stream import CaseLabels, reduce_stream, requested_stages, with_stages
 from benchmark.features.window_selection import WindowPolicy, choose
 from benchmark.features.windows import Grid, batches
 from benchmark.metric.protocol import Metric, PoolMetric, second_looks
 from benchmark.metric.score import Score
 from benchmark.performance.measurement import Used, use
 from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.networks.stages import NetworkStages, stages_of
 from benchmark.statistics import SOFTMAX, Request, Statistics, read_again
 
 NOISE = 0.1  # standard deviation of a generated case; its classes are 1 / k apart
@@ -48,7 +49,26 @@ class Scoring:
 
     def build(self, device: str) -> nn.Module:
         """Build the network with random weights, in eval mode."""
-        return self.arch.build(channels=1, classes=self.source_classes or self.classes, seed=0, device=device).eval()
+        return self.arch.build(channels=1, classes=self.z, seed=0, device=device).eval()
+
+    @property
+    def z(self) -> int:
+        """Classes of the source."""
+        return self.source_classes or self.classes
+
+    @cached_property
+    def stages(self) -> NetworkStages:
+        """The stages of the network."""
+        return stages_of(self.arch, channels=1, classes=self.z)
+
+    @property
+    def tapped(self) -> list[str]:
+        """Names of the modules whose output a pass keeps."""
+        return with_stages(self.arch.taps, requested_stages(self._requests, lambda: self.stages))
+
+    @property
+    def _requests(self) -> list[Request]:
+        return list(dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires))
 
     def score(self, network: nn.Module, cases: Iterable[BoxReader], device: str) -> dict[str, Score]:
         """Run one pass of a network from `build` over the cases and compute all metrics, by name."""
@@ -64,8 +84,7 @@ class Scoring:
 
     def statistics(self, network: nn.Module, cases: Iterable[BoxReader], device: str, folder: Path) -> Statistics:
         """Run one pass of a network from `build` over the cases; `folder` must outlive the statistics."""
-        requests = dict.fromkeys(request for metric in self.metrics.values() for request in metric.requires)
-        return self._pass(network, cases, requests, device, folder)
+        return self._pass(network, cases, self._requests, device, folder)
 
     def _pass(
         self, network: nn.Module, cases: Iterable[BoxReader], requests: Iterable[Request], device: str, folder: Path
@@ -81,6 +100,7 @@ class Scoring:
             windows=self.policy,
             classes=self.classes,
             device=device,
+            stages=lambda: self.stages,
             folder=folder,
         )
 

@@ -124,7 +124,7 @@ def _resampler(request: Request, cases: Sequence[Statistics]) -> Callable[[Count
         of_case = [[block for block in looks if block.case == case.cases[0]] for case in cases]
         return lambda counts: SoftmaxLook([block for blocks in _drawn(of_case, counts) for block in blocks])
     stored: list[Any] = [case[request] for case in cases]
-    if request.kind is PointSample:
+    if issubclass(request.kind, PointSample):
         return partial(_resampled_points, stored[0], _all_points(stored))
     if request.kind in (ClassMoments, JointHistogram):
         return lambda counts: reduce(lambda a, b: a.merge(b), _drawn(stored, counts))
@@ -149,9 +149,7 @@ def _resampled_points(first: PointSample, table: PointTable, counts: Counts) -> 
     """A class-balanced sample of the voxels of a resample, with the settings of the first case's sample."""
     copies = torch.from_numpy(counts)[table.cases]
     drawn = replace(table, priorities=-torch.expm1(torch.log1p(-table.priorities) / copies)).take(copies > 0)
-    sample = PointSample(k=first.k, quota=first.quota, layer=first.layer, seed=first.seed)
-    sample.table = drawn.smallest(first.quota, first.k)
-    return sample
+    return first.with_table(drawn.smallest(first.quota, first.k))
 
 
 def sample_request(joint: JointHistogram) -> SoftmaxSampleRequest:

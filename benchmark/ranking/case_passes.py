@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from torch import nn
 from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases
 from benchmark.errors import SkipPair
-from benchmark.features.stream import reduce_stream
+from benchmark.features.stream import reduce_stream, requested_stages, with_stages
 from benchmark.features.window_selection import WindowPolicy, check_windows
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
+from benchmark.metric.protocol import Metric
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import blamed_on_source, own_files
 from benchmark.sources.model import Model
+from benchmark.sources.networks.stages import NetworkStages, stages_of
 from benchmark.sources.pairing import Pair
 from benchmark.statistics import Request, Statistics
 from benchmark.statistics.case_cache import MeasuredPass, entry_path, kept
@@ -71,6 +74,21 @@ class OpenedSource:
     cases: Cases
     window: tuple[int, ...]
     seconds: float = 0.0
+
+    @cached_property
+    def stages(self) -> NetworkStages:
+        """The stages of its network."""
+        return _stages(self.pair.model)
+
+
+def _stages(model: Model) -> NetworkStages:
+    return stages_of(model.arch, channels=model.channels, classes=model.classes)
+
+
+def tapped(model: Model, metrics: Mapping[str, Metric]) -> list[str]:
+    """Names of the modules whose output a pass for some metrics keeps."""
+    requests = [request for metric in metrics.values() for request in metric.requires]
+    return with_stages(model.arch.taps, requested_stages(requests, lambda: _stages(model)))
 
 
 def window_of(model: Model, shape: Sequence[int], stream: StreamSettings) -> tuple[int, ...]:
@@ -220,6 +238,7 @@ def _stream_case(
             device=stream.device,
             amp=getattr(torch, stream.amp) if stream.amp else None,
             head=model.head,
+            stages=lambda: opened.stages,
             folder=Path(spill),
         )
         seconds = time.perf_counter() - start

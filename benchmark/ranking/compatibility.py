@@ -27,6 +27,7 @@ from benchmark.ranking.case_passes import (
     check_taps,
     check_weights,
     sides,
+    tapped,
     window_of,
 )
 from benchmark.ranking.header_sizes import PreparedSize, median_size, prepared_sizes, read_headers
@@ -347,8 +348,9 @@ def _memory(changed: Model, meeting: _Meeting) -> Aspect:
     network = changed.network()
     check_weights(network)
     window = max((window_of(changed, size.shape, stream) for size in meeting.sizes), key=prod)
+    taps = tapped(changed, meeting.settings.metrics)
     try:
-        memory = window_memory(network, changed.arch.taps, channels=changed.channels, window=window)
+        memory = window_memory(network, taps, channels=changed.channels, window=window)
     except Exception as error:
         if "meta" not in str(error).lower():  # it fails because of shapes, not for want of values
             doing = f"in its forward pass of one empty window of {sides(window)} voxels"

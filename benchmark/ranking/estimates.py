@@ -148,7 +148,7 @@ def _plain(name: str, metric: Metric, statistics: Statistics, failed: Failed) ->
 
 
 def _reads(metric: Metric, kind: type) -> bool:
-    return any(request.kind is kind for request in metric.requires)
+    return any(issubclass(request.kind, kind) for request in metric.requires)
 
 
 def _resampled(

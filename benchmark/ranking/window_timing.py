@@ -21,7 +21,7 @@ from benchmark.core.labels import foreground
 from benchmark.core.torch_settings import full_precision
 from benchmark.data.files.cases import BoxReader, Case
 from benchmark.features.replay import Replay
-from benchmark.features.stream import reduce_stream
+from benchmark.features.stream import reduce_stream, requested_stages, with_stages
 from benchmark.features.taps import Taps
 from benchmark.features.windows import Grid, Place, box, read_window
 from benchmark.jobs.resources import peak_memory, reset_peak_memory
@@ -92,7 +92,8 @@ def time_window(
     batch = batch_size(opened.window, stream)
     reset_peak_memory(stream.device)
     before = peak_memory(stream.device)
-    forward, replay = _time_forward(opened, case, grid, places[0], stream)
+    taps = with_stages(opened.pair.model.arch.taps, requested_stages(requests, lambda: opened.stages))
+    forward, replay = _time_forward(opened, case, grid, places[0], stream, taps=taps)
     # a whole batch takes as much for each further window, where only one was forwarded
     more_memory = (peak_memory(stream.device) - before) * (batch - 1 if forward >= SHORT else 0)
 
@@ -139,17 +140,18 @@ def _timed_pass(
         classes=classes,
         device=stream.device,
         head=opened.pair.model.head,
+        stages=lambda: opened.stages,
         folder=folder / part.name,
     )
     return time.perf_counter() - start, statistics
 
 
 def _time_forward(
-    opened: OpenedSource, case: BoxReader, grid: Grid, place: Place, stream: StreamSettings
+    opened: OpenedSource, case: BoxReader, grid: Grid, place: Place, stream: StreamSettings, *, taps: Sequence[str]
 ) -> tuple[float, nn.Module]:
     """Seconds of one window, and a network that replays it; short windows are forwarded in batches, as in a pass."""
     amp = getattr(torch, stream.amp) if stream.amp else None
-    network, taps = opened.network, opened.pair.model.arch.taps
+    network = opened.network
 
     def forward(count: int) -> tuple[float, Replay]:
         start = time.perf_counter()

@@ -35,6 +35,7 @@ from benchmark.jobs.stage_keys import case_pass_key
 from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
 from benchmark.metric.score import Score, needed, undefined
 from benchmark.sources.model import Model
+from benchmark.sources.networks.stages import stages_of
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import Pair, paired
 from benchmark.statistics import Request, Statistics, answerable
@@ -290,6 +291,7 @@ class TargetPass:
             device=cfg.device.name,
             amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
             head=model.head,
+            stages=partial(stages_of, model.arch, channels=model.channels, classes=model.classes),
             folder=spill / str(index),
         )
         return MeasuredPass(statistics, time.perf_counter() - start)

@@ -11,6 +11,7 @@ from benchmark.statistics.points import BalancedPointsRequest, PointSample
 from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Request, Statistic
 from benchmark.statistics.softmax import KEPT_CLASSES, SoftmaxRequest, StoredSoftmax
 from benchmark.statistics.softmax_sample import SoftmaxSample, SoftmaxSampleRequest
+from benchmark.statistics.stage_points import StagePointsRequest, StageSample
 
 SOFTMAX = SoftmaxRequest()
 
@@ -59,6 +60,8 @@ __all__ = [
     "SoftmaxRequest",
     "SoftmaxSample",
     "SoftmaxSampleRequest",
+    "StagePointsRequest",
+    "StageSample",
     "Statistic",
     "Statistics",
     "StoredSoftmax",

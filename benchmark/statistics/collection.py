@@ -12,6 +12,7 @@ from benchmark.statistics.moments import ClassMomentsRequest
 from benchmark.statistics.points import BalancedPointsRequest
 from benchmark.statistics.protocol import PassContext, Request, Statistic, check_mergeable
 from benchmark.statistics.softmax import SoftmaxRequest
+from benchmark.statistics.stage_points import StagePointsRequest
 from benchmark.storage.digest import value_digest
 from benchmark.storage.files import partial_folder, read_json, write_json
 
@@ -24,6 +25,7 @@ REQUESTS: tuple[type, ...] = (  # types that are read from a saved collection wi
     JointRequest,
     ScenePointsRequest,
     SoftmaxRequest,
+    StagePointsRequest,
 )
 
 

@@ -73,7 +73,7 @@ class PointSample(Statistic):
         cases: names of the cases.
     """
 
-    settings = ("k", "quota", "layer", "seed")
+    settings: ClassVar[tuple[str, ...]] = ("k", "quota", "layer", "seed")
 
     def __init__(self, *, k: int, quota: int, layer: int = -1, seed: int = 0) -> None:
         self.k = k
@@ -157,7 +157,7 @@ class PointSample(Statistic):
         arrived = chosen.take(inside(chosen.positions, window.start, tuple(window.labels.shape)))
         if len(arrived.labels):
             logits = window.logits_at(arrived.positions).cpu()
-            features = window.at(self.layer, arrived.positions).float().cpu()
+            features = self._features(window, arrived.positions).float().cpu()
             self._add(replace(arrived, features=features, logits=logits))
 
     def merge(self, other: Self) -> Self:
@@ -187,6 +187,16 @@ class PointSample(Statistic):
         tensors = read_tensors(folder / "points.safetensors")
         sample.cases, sample.table = cases, PointTable(**tensors) if tensors else None
         return sample
+
+    def with_table(self, table: PointTable) -> Self:
+        """A sample with the same settings, without names of cases, that contains the given voxels."""
+        sample = copy(self)
+        sample.cases, sample.table = (), table
+        return sample
+
+    def _features(self, window: OwnedWindow, positions: Tensor) -> Tensor:
+        """Features (n, d) at positions (n, 3) that a window owns."""
+        return window.at(self.layer, positions)
 
     def _rows(self) -> PointTable:
         if self.table is None:

@@ -5,8 +5,8 @@ the result by its request.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -58,6 +58,9 @@ class OwnedWindow(Protocol):
     def at(self, layer: int, points: Tensor) -> Tensor:
         """Features (n, d) float32 of a layer at points (n, 3), integer volume coordinates inside the owned box."""
 
+    def at_stage(self, name: str, points: Tensor) -> Tensor:
+        """As `at`, of a stage of the network by the name of its module."""
+
 
 @dataclass(frozen=True)
 class PassContext:
@@ -69,6 +72,10 @@ class PassContext:
         taps: names of the tapped layers, coarse to fine; -1 is the input of the finest segmentation head.
         folder: folder for data that do not fit in memory.
         backend: "auto", "torch" or "triton", for operations with a kernel.
+        encoder: channels of the encoder's stages by the name of the module, fine to coarse; empty if no request needs
+            the stages, or if they are unknown.
+        decoder: the same of the decoder's stages, coarse to fine.
+        absent: why stages are unknown.
     """
 
     k: int
@@ -76,6 +83,9 @@ class PassContext:
     taps: tuple[str, ...]
     folder: Path
     backend: Backend = "auto"
+    encoder: Mapping[str, int] = field(default_factory=dict)
+    decoder: Mapping[str, int] = field(default_factory=dict)
+    absent: str = ""
 
 
 class Statistic(ABC):

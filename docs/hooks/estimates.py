@@ -71,8 +71,7 @@ def _groups() -> dict[str, str]:
             continue
         metric = instantiate(node)
         kinds = {request.kind for request in metric.requires}
-        place = (
-            3 if getattr(metric, "needs", ()) else 0 if kinds == {ClassMoments} else 2 if PointSample in kinds else 1
-        )
+        samples = any(issubclass(kind, PointSample) for kind in kinds)
+        place = 3 if getattr(metric, "needs", ()) else 0 if kinds == {ClassMoments} else 2 if samples else 1
         groups[module] = GROUPS[place]
     return groups

@@ -7,8 +7,8 @@ import pytest
 from benchmark.features.stream import reduce_stream
 from benchmark.scoring import passes
 
-METRICS = "metric=[ccfv,logme,leep,crank,otce]"
-SCORES = ("ccfv", "logme", "leep", "crank", "otce")
+METRICS = "metric=[ccfv,logme,leep,crank,otce,tlc,topote]"
+SCORES = ("ccfv", "logme", "leep", "crank", "otce", "tlc", "topote")
 
 
 @pytest.fixture

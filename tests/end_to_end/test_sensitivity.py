@@ -5,7 +5,15 @@ import shutil
 import pandas as pd
 import pytest
 
-PARTS = ["~parts.points", "~parts.sampling", "~parts.layers", "~parts.layer", "~parts.cases", "~parts.precision"]
+PARTS = [
+    "~parts.points",
+    "~parts.sampling",
+    "~parts.layers",
+    "~parts.layer",
+    "~parts.cases",
+    "~parts.precision",
+    "~parts.stages",
+]
 SMALL = [
     *PARTS,
     "parts.windows.metrics=[ccfv,logme]",

@@ -53,15 +53,12 @@ def discovered(
     trace = _pass(name, network, built, channels, [only] if only else [(side,) * dims for side in SIDES])
     built = trace.network
     head = [_with_activation(built, part, trace) for part in head]
-    called = [call for call in trace.calls if call.name and is_within(call.name, head)]
-    outer = [call for call in called if not any(other.holds(call) for other in called)]
-    first = max(outer, key=lambda call: (prod(call.grid), call.start))
-    body = Trace(built, trace.grid, [call for call in trace.calls if call.name and not is_within(call.name, head)])
-    chain, risers = _descend(body, first.inputs[0], before=first.start)
-    stages = [_stage(built, body, tensor) for tensor in chain]
-    if len(stages) > 1 and not isinstance(built.get_submodule(stages[-1] or ""), SkipConnection):
-        stages = stages[:-1]  # the bottleneck
-    taps = [stage for stage in stages if stage][:STAGES]
+    first = finest_head(trace, head)
+    if first is None:
+        raise InputError(f"arch {name}: no part of the head is called in a forward pass")
+    body = without_head(trace, head)
+    chain, risers = descend(body, first.inputs[0], before=first.start)
+    taps = [name for name, _ in decoder_stages(body, chain)][:STAGES]
     coarsest = min((call.grid for call in trace.calls), key=prod)
     starts = [riser.start for riser in risers] or [first.start]
     return Architecture(
@@ -112,7 +109,33 @@ def _with_activation(network: nn.Module, name: str, trace: Trace) -> str:
     return parent if ends and all(p.ndim <= 1 for p in outside) else name
 
 
-def _descend(trace: Trace, finest: Tensor, *, before: int) -> tuple[list[Tensor], list[Call]]:
+def finest_head(trace: Trace, head: Sequence[str]) -> Call | None:
+    """The call of the head on the finest map, the last of several; None if no part of the head is called."""
+    called = [call for call in trace.calls if call.name and is_within(call.name, head)]
+    outer = [call for call in called if not any(other.holds(call) for other in called)]
+    return max(outer, key=lambda call: (prod(call.grid), call.start), default=None)
+
+
+def without_head(trace: Trace, head: Sequence[str]) -> Trace:
+    """The calls of a trace without those of the head and of the network itself."""
+    calls = [call for call in trace.calls if call.name and not is_within(call.name, head)]
+    return Trace(trace.network, trace.grid, calls)
+
+
+def decoder_stages(body: Trace, chain: Sequence[Tensor]) -> list[tuple[str, Tensor]]:
+    """The modules that return the maps of a decoder, each with its map, fine to coarse, without the bottleneck.
+
+    Args:
+        body: The trace without the head.
+        chain: The maps from the finest one down to the bottleneck's, as from `descend`.
+    """
+    stages = [stage_module(body, tensor) for tensor in chain]
+    if len(stages) > 1 and not isinstance(body.network.get_submodule(stages[-1] or ""), SkipConnection):
+        stages = stages[:-1]  # the bottleneck
+    return [(name, tensor) for name, tensor in zip(stages, chain, strict=False) if name]
+
+
+def descend(trace: Trace, finest: Tensor, *, before: int) -> tuple[list[Tensor], list[Call]]:
     """Follow the decoder from the finest map down: the maps of its stages, and the calls that upsample them."""
     chain, risers = [finest], []
     while (riser := _riser(trace, tuple(chain[-1].shape[2:]), before)) is not None:
@@ -128,19 +151,24 @@ def _coarse(call: Call) -> Tensor:
 
 def _riser(trace: Trace, grid: tuple[int, ...], before: int) -> Call | None:
     """The last and outermost call that takes a coarser map and returns a map of this grid."""
-    rising = [
-        call
-        for call in trace.calls
-        if call.grid == grid and call.end < before and call.inputs and prod(_coarse(call).shape[2:]) < prod(grid)
-    ]
+    return max(rising_steps(trace, grid, before=before), key=lambda call: call.end, default=None)
+
+
+def rises(call: Call) -> bool:
+    """Whether a call takes a coarser map than it returns."""
+    return bool(call.inputs) and prod(_coarse(call).shape[2:]) < prod(call.grid)
+
+
+def rising_steps(trace: Trace, grid: tuple[int, ...], *, before: int) -> list[Call]:
+    """The outermost calls that take a coarser map and return a map of this grid, by way of no third grid."""
+    rising = [call for call in trace.calls if call.grid == grid and call.end < before and rises(call)]
     steps = [call for call in rising if len({c.grid for c in trace.calls if call.holds(c)} - {grid}) <= 1]
-    outer = [call for call in steps if not any(other.holds(call) for other in steps)]
-    return max(outer, key=lambda call: call.end, default=None)
+    return [call for call in steps if not any(other.holds(call) for other in steps)]
 
 
-def _stage(network: nn.Module, trace: Trace, tensor: Tensor) -> str | None:
+def stage_module(trace: Trace, tensor: Tensor) -> str | None:
     """The outermost module that returns a map and has weights only at the map's grid."""
-    producers = trace.producers(tensor)
+    network, producers = trace.network, trace.producers(tensor)
     at_grid = [
         call
         for call in producers

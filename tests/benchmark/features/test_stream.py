@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from benchmark.ccfv import CCFV, CCFVReleased
 from benchmark.data.files.cases import Case
 from benchmark.features import reduce_stream
+from benchmark.sources.networks.stages import NetworkStages
 from benchmark.statistics import (
     BalancedPointsRequest,
     CasePointsRequest,
@@ -19,6 +20,7 @@ from benchmark.statistics import (
     JointRequest,
     ScenePointsRequest,
     SoftmaxRequest,
+    StagePointsRequest,
 )
 
 PATCH = (16, 16, 16)
@@ -141,6 +143,26 @@ def test_points_are_those_of_upsample_then_index(stream, network, make_case):
         own = full.flatten(1).T[case.labels.flatten() == label]
         assert len(rows) == min(20, len(own))
         assert max(float((own - row).abs().amax(dim=1).min()) for row in rows) <= 1e-6
+
+
+def test_stages_are_read_next_to_the_taps_and_only_on_request(stream, network, make_case):
+    case, request = make_case(shape=PATCH), StagePointsRequest(class_count=20)
+    stages = NetworkStages({"input_block": 4, "downsamples.0": 8}, {"upsamples.1": 4})
+    statistics = stream([case], requests=(*REQUESTS, request), stages=lambda: stages)
+    assert statistics.taps == TAPS
+    assert_same(statistics, stream([case]), rtol=0, atol=0)
+    sample = statistics[request]
+    assert (sample.encoder, sample.decoder) == ((("input_block", 4), ("downsamples.0", 8)), (("upsamples.1", 4),))
+    maps = {}
+    handle = network.downsamples[0].register_forward_hook(lambda module, inputs, output: maps.update(coarse=output))
+    with torch.no_grad():
+        network.eval()(case.image[None])
+    handle.remove()
+    full = interpolate(maps["coarse"], PATCH, mode="trilinear", align_corners=False)[0]
+    at_points = full[(slice(None), *sample.table.positions.T)].T
+    torch.testing.assert_close(sample.stage("downsamples.0"), at_points, **FORWARD)
+    with pytest.raises(ValueError, match=r"`stages` must be given for StagePointsRequest\(class_count=20, seed=0\)"):
+        stream([case], requests=(request,))
 
 
 def test_batches_do_not_matter(stream):

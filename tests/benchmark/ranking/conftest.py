@@ -5,6 +5,7 @@ import torch
 from hydra.utils import instantiate
 
 from benchmark.features.stream import reduce_stream
+from benchmark.sources.networks.stages import NetworkStages
 
 CLASSES = 3
 
@@ -19,11 +20,13 @@ def small_network():
 @pytest.fixture(scope="session")
 def rank_metrics(compose_command):
     """The metrics that `rank` uses by default, one that is normalised over the pool, and one as released."""
-    cfg = compose_command("rank", "metric=[ccfv,ccfv_released,logme,gbc,h_score,leep,knn,ncti]")
+    cfg = compose_command("rank", "metric=[ccfv,ccfv_released,logme,gbc,h_score,leep,knn,ncti,topote]")
     metrics = {name: instantiate(node) for name, node in cfg.metric.items()}
     for metric in metrics.values():
         if hasattr(metric, "count"):
             metric.count = 90  # points: enough to see a resample by
+        if hasattr(metric, "class_count"):
+            metric.class_count = 30
     return metrics
 
 
@@ -37,7 +40,14 @@ def by_case(small_network, rank_metrics, make_case, tmp_path_factory):
         case = make_case(seed=seed, shape=(14, 12, 13))
         statistics.append(
             reduce_stream(
-                small_network, ["1"], [case], requests, patch_size=(14, 12, 13), classes=CLASSES, folder=folder
+                small_network,
+                ["1"],
+                [case],
+                requests,
+                patch_size=(14, 12, 13),
+                classes=CLASSES,
+                stages=lambda: NetworkStages({"0": 6}, {"1": 6}),
+                folder=folder,
             )
         )
     return statistics

@@ -30,7 +30,7 @@ def estimates(by_case, rank_metrics):
 
 
 # not ccfv_released: its sum over pairs grows with their number, so resamples are scaled to one number of pairs
-@pytest.mark.parametrize("name", ["ccfv", "logme", "gbc", "h_score", "leep", "knn", "ncti"])
+@pytest.mark.parametrize("name", ["ccfv", "logme", "gbc", "h_score", "leep", "knn", "ncti", "topote"])
 def test_leaving_a_case_out_is_the_score_of_the_rest(name, estimates, by_case, rank_metrics):
     metric = rank_metrics[name]
     for left in range(6):

@@ -11,6 +11,7 @@ from torch import nn
 from benchmark.data.files.cases import Case
 from benchmark.ranking.case_passes import StreamSettings
 from benchmark.ranking.window_timing import REPEATS, time_window
+from benchmark.sources.networks.stages import NetworkStages
 
 
 class Counted(nn.Module):
@@ -37,6 +38,7 @@ def timed(rank_metrics, make_case, tmp_path):
             network=network,
             cases=SimpleNamespace(reader=lambda index: case),
             window=window,
+            stages=NetworkStages({"body.0": 4}, {"body": 6}),
         )
         chosen = {name: rank_metrics[name] for name in metrics}
         requests = list(dict.fromkeys(request for metric in chosen.values() for request in metric.requires))
@@ -65,6 +67,11 @@ def test_one_window_is_forwarded_and_all_is_timed(timed, make_case, tmp_path, sh
 def test_metrics_that_read_no_softmax_cost_nothing_for_it(timed, make_case):
     timing, _ = timed(make_case(shape=(20, 17, 18)), metrics=("logme",))
     assert timing.softmax == 0
+
+
+def test_stages_are_replayed_with_the_taps(timed, make_case):
+    timing, _ = timed(make_case(shape=(20, 17, 18)), metrics=("logme", "topote"))
+    assert timing.point_draw > 0
 
 
 def test_a_case_without_foreground_is_timed(timed, make_case):

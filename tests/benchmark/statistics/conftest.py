@@ -73,6 +73,9 @@ class Box:
         assert ((points[:, 0] >= self.first) & (points[:, 0] < self.last)).all()
         return (layer * -1.0) * self.volume.features[(slice(None), *points.T)].T
 
+    def at_stage(self, name: str, points: Tensor) -> Tensor:
+        return self.at({"fine": -1, "coarse": -2, "up": -3}[name], points)
+
 
 @pytest.fixture
 def make_volume() -> Callable[..., Volume]:

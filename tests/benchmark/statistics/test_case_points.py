@@ -46,6 +46,33 @@ def test_a_class_that_a_case_lacks_is_empty(tmp_path, make_volume):
     assert case.get(7) is None
 
 
+def test_points_in_proportion_are_nested_and_survive_windows_merges_and_files(tmp_path, make_volume):
+    request = CasePointsRequest(counts=(5, 9), allocation="proportional")
+    equal, whole, part, rest = (start(request, tmp_path / name, k=5) for name in ("equal", "whole", "part", "rest"))
+    first, second = make_volume("a", k=5), make_volume("b", seed=1, k=5)
+    first.labels.view(-1)[:] = torch.tensor([0] * 20 + [1] * 15 + [2] * 10 + [3] * 165)
+    second.labels.view(-1)[:] = torch.tensor([0] * 209 + [2])
+    for volume in (first, second):
+        volume.feed(whole)
+    first.feed(part, order=-1, edges=(1, 2, 5))
+    second.feed(rest)
+    merged = rest.merge(part)
+    (tmp_path / "saved").mkdir()
+    merged.save(tmp_path / "saved")
+    loaded = CasePoints.load(tmp_path / "saved")
+    assert (loaded.allocation, loaded.counts) == ("proportional", (5, 9))
+    assert_same(merged, whole)
+    assert_same(loaded, whole)
+    a, b = loaded.classes(-1)
+    assert [len(a[label]) for label in range(5)] == [9, 2, 2, 23, 0]  # of 3 x 9: 2.1, 1.4 (at least 2) and 23.4
+    assert [len(b[label]) for label in range(5)] == [9, 0, 1, 0, 0]  # all that it has
+    coarse = loaded.classes(-2)[0]
+    assert [len(coarse[label]) for label in range(5)] == [5, 2, 2, 13, 0]
+    assert all(torch.equal(coarse[label], 2 * a[label][: len(coarse[label])]) for label in range(5))
+    with pytest.raises(ValueError, match="`other` must have allocation proportional, got equal"):
+        equal.merge(start(CasePointsRequest(counts=(5, 9)), tmp_path, k=5))
+
+
 def test_the_whole_image_is_sampled_without_regard_to_class(tmp_path, make_volume):
     points = start(ScenePointsRequest(count=1000), tmp_path)
     volume = make_volume("a")
@@ -113,3 +140,8 @@ def test_a_voxel_without_a_window_is_an_error(tmp_path, make_volume):
 def test_counts_are_checked(counts):
     with pytest.raises(ValueError, match="`counts` must be positive"):
         CasePointsRequest(counts=counts)
+
+
+def test_the_allocation_is_checked():
+    with pytest.raises(ValueError, match='`allocation` must be "equal" or "proportional", got \'even\''):
+        CasePointsRequest(allocation="even")

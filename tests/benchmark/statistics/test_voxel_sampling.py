@@ -1,9 +1,10 @@
 """Which voxels are sampled: uniform, without replacement, from nothing but seed, case and class."""
 
+import pytest
 import torch
 
 from benchmark.statistics import voxel_sampling
-from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary
+from benchmark.statistics.voxel_sampling import draw_voxels, inside, on_boundary, proportional_counts
 
 LABELS = torch.tensor([0, 1, 1, 2, 0, 1] * 20).reshape(4, 5, 6)
 
@@ -29,6 +30,27 @@ def test_a_smaller_draw_is_the_start_of_a_larger_one():
 def test_all_voxels_of_a_rare_class_are_taken():
     assert len(draw(LABELS, 2, 100, seed=0, case="a").positions) == 20
     assert len(draw(LABELS, 3, 100, seed=0, case="a").positions) == 0
+
+
+def test_the_size_of_a_class_includes_what_may_not_be_sampled():
+    assert draw(LABELS, 1, 5, seed=0, case="a", seen=LABELS > 1).size == 60
+    assert draw(LABELS, 3, 5, seed=0, case="a").size == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([300, 300], [100, 100]),
+        ([600, 200], [150, 50]),
+        ([10_000, 0, 10], [200, 0, 2]),  # a class that the case lacks adds nothing to the budget; round(0.2) is 0
+        ([30, 10], [30, 10]),  # all they have
+        ([1, 5000], [1, 200]),
+        ([0, 0], [0, 0]),
+        ([], []),
+    ],
+)
+def test_points_in_proportion_are_hand_worked(sizes, expected):
+    assert proportional_counts(100, sizes) == expected
 
 
 def test_without_a_class_it_is_the_whole_image():

@@ -1,0 +1,118 @@
+"""Base class of the estimates computed from sampled voxels with the features of every stage of a network."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from baselines.inputs.arrays import Array, Booleans, Samples, read_labels, read_rows, read_samples, to_numpy
+from baselines.inputs.points import SampleMetric
+from benchmark.metric.score import Score, undefined
+from benchmark.metric.standalone import require
+from benchmark.statistics import Request, StagePointsRequest, StageSample, Statistics
+
+
+@dataclass(frozen=True)
+class StageSamples:
+    """The same samples with the features of each stage.
+
+    Attributes:
+        encoder: by stage, fine to coarse; empty if unknown.
+        decoder: by stage, coarse to fine; empty if unknown.
+        boundary: (n,) whether a voxel has a neighbour of another class.
+        absent: why stages are unknown.
+    """
+
+    encoder: Mapping[str, Samples]
+    decoder: Mapping[str, Samples]
+    boundary: Booleans
+    absent: str = ""
+
+
+@dataclass(kw_only=True, eq=False)
+class StageMetric(SampleMetric):
+    """Base of the estimates computed over the stages; subclasses define `name` and `_of_stages(samples)`.
+
+    Samples that are given to `update` are those of a network with one encoder and one decoder stage, which are equal,
+    and all of them count as boundary.
+
+    Attributes:
+        class_count: maximum number of points of each class.
+        seed: seed of the sampling.
+    """
+
+    class_count: int = 800
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("class_count", self.class_count, "be at least 2 points", self.class_count >= 2)
+
+    @property
+    def requires(self) -> tuple[Request, ...]:
+        """A class-balanced sample of points with the features of every stage."""
+        return (StagePointsRequest(class_count=self.class_count, seed=self.seed),)
+
+    @abstractmethod
+    def _of_stages(self, stages: StageSamples) -> Score:
+        """Compute the score."""
+
+    def compute(self, statistics: Statistics | None = None) -> Score:
+        """Compute the score from the statistics of a pass, or from the samples given to `update`."""
+        if statistics is None:
+            return super().compute()
+        points: StageSample = statistics[self.requires[0]]
+        return undefined(self.empty) if points.table is None else self._of_stages(stages_of_pass(points))
+
+    def _estimate(self, samples: Samples) -> Score:
+        return self._of_stages(StageSamples({"1": samples}, {"1": samples}, np.ones(len(samples.labels), bool)))
+
+    def _from_pass(self, statistics: Statistics) -> Samples | None:
+        raise NotImplementedError("a pass has the features of several stages")
+
+
+def stages_of_pass(points: StageSample) -> StageSamples:
+    """The stages of a non-empty sample."""
+    encoder, decoder = (
+        {name: read_samples(points.stage(name), points.labels) for name, _ in stages}
+        for stages in (points.encoder, points.decoder)
+    )
+    return StageSamples(encoder, decoder, to_numpy(points.boundary), points.absent)
+
+
+def read_stages(stages: Sequence[Array], labels: Array, *, name: str) -> dict[str, Samples]:
+    """Validate the features (n, d) of each stage, where d may differ, with their labels (n,).
+
+    Raises:
+        ValueError: if there are no stages, or a shape or a type is wrong.
+
+    Example:
+        >>> read_stages([], np.array([0, 1]), name="encoder")
+        Traceback (most recent call last):
+        ValueError: `encoder` must have at least one stage, got 0
+    """
+    if not len(stages):
+        raise ValueError(f"`{name}` must have at least one stage, got 0")
+    targets = read_labels(labels, len(read_rows(stages[0], name=f"{name}[0]")))
+    return {
+        str(number): read_samples(rows, targets, name=f"{name}[{number - 1}]") for number, rows in enumerate(stages, 1)
+    }
+
+
+def why_unknown(stages: Mapping[str, Samples], kind: str, absent: str = "") -> str:
+    """Why no estimate over these stages can be computed, or "".
+
+    Args:
+        stages: the samples of each stage.
+        kind: "encoder" or "decoder", for the reason.
+        absent: why the stages are unknown.
+    """
+    if not stages:
+        return f"the network has no {kind} stages: {absent}"
+    reasons = [with_stage(own.undefined, kind, name, stages) for name, own in stages.items() if own.undefined]
+    return reasons[0] if reasons else ""
+
+
+def with_stage(reason: str, kind: str, name: str, stages: Mapping[str, Samples]) -> str:
+    """A reason, preceded by the stage if there are several."""
+    return reason if len(stages) == 1 else f"{kind} stage {name}: {reason}"
