@@ -14,7 +14,7 @@ from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
 from analysis.tables.number_format import number, with_interval
-from analysis.tables.protocol import read_protocol
+from analysis.tables.protocol import read_protocol, recorded_otherwise
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
 from analysis.tables.truth_tables import one_seed_note
@@ -24,7 +24,7 @@ from analysis.truth.load import stored_cases, stored_rows
 from analysis.truth.quality import Noise
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.errors import InputError
-from benchmark.jobs.cli import entry_point, resolved
+from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.keys import job_key
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
@@ -42,8 +42,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     Raises:
         InputError: The store has no truth or no scores of the suite, or the table is invalid.
     """
-    families = _families(cfg.suite)
-    config = resolved(cfg)
+    families, config = _families(cfg.suite), resolved(cfg)
     stated = _protocol(config["suite"])
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
@@ -72,10 +71,11 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     )
     output = Path(cfg.output_dir)
     notes = [line for line in ([outside] if table else external_lines(external_frame(truth))) if line]
+    recorded = recorded_otherwise(rows, _stated(config)) if stated else ()
     with store.claim(key) as finished:
         if finished is None:
             rows["prepare"] = _prepared(store, cfg.suite.tasks)
-            evidence = gather(study, store.download, rows, settings=config, external=notes)
+            evidence = gather(study, store.download, rows, settings=config, external=notes, recorded=recorded)
             files = write_report(study, evidence, output=output)
             publish(
                 study,
@@ -91,7 +91,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
             )
         else:
             restore_report(store.download, finished, output=output)
-    show(study, notes, output, str(cfg.suite.name))
+    show(study, [*notes, *recorded], output, str(cfg.suite.name))
 
 
 def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
@@ -130,6 +130,16 @@ def _truth_line(study: Study) -> str:
 def _protocol(suite: Mapping[str, Any]) -> dict[str, object]:
     """The protocol that the suite states, checked before anything is computed; empty if it states none."""
     return {"protocol": suite["protocol"]} if read_protocol(suite.get("protocol")) else {}
+
+
+def _stated(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Stage -> the settings by which the protocol's table is made, as the stage's runs record them."""
+    steps = (config["suite"].get("steps") or {}).get("pretraining")
+    return {
+        "truth": settings_of({"trainer": config["trainer"]}),
+        "score": settings_of({"stream": config.get("stream") or {}}),
+        "pretrain": {"steps": str(steps)} if steps else {},
+    }
 
 
 def _families(suite: DictConfig) -> dict[str, str]:

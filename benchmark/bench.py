@@ -30,6 +30,7 @@ def run(cfg: DictConfig) -> None:
     if delivered := bench.store.deliver():
         bench.say(f"delivered {delivered} results that were waiting for the store")
     planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
+    planner.check()
     if cfg.dry_run:
         _dry_run(bench, planner)
         return

@@ -41,6 +41,7 @@ def run(cfg: DictConfig) -> None:
     """Run missing jobs of the bench, then every variant, and report the comparison."""
     bench = Bench(cfg, Path(cfg.output_dir) / "sensitivity" / "jobs")
     planner = Planner(cfg.suite, bench.overrides())
+    planner.check()
     try:
         plan = run_stages(bench, planner, set(bench.store.finished()))
         if plan is not None:

@@ -140,6 +140,7 @@ def gather(
     *,
     settings: Mapping[str, Any],
     external: Sequence[str] = (),
+    recorded: Sequence[str] = (),
 ) -> ReportEvidence:
     """Fetch what the report shows in addition to the study.
 
@@ -149,7 +150,9 @@ def gather(
         rows: Stage -> the rows of the study, for prepare, pretrain, truth and score; stages may be missing.
         settings: The command's resolved config, with suite and metric.
         external: Lines that compare the truth with another patient.
+        recorded: Lines on runs with other settings than the protocol states.
     """
+    facts = read_protocol(settings["suite"].get("protocol"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return ReportEvidence(
@@ -162,7 +165,7 @@ def gather(
             facts=provenance_facts(download, rows, folder),
             settings=settings_text(settings),
             external=tuple(external),
-            protocol=protocol_table(facts) if (facts := read_protocol(settings["suite"].get("protocol"))) else None,
+            protocol=protocol_table(facts, recorded) if facts else None,
         )
 
 

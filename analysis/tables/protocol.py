@@ -11,12 +11,16 @@ from typing import Any
 
 from analysis.tables.tables import Table, markdown_body
 from benchmark.errors import InputError
+from benchmark.tracking.records import Row
 
 TITLE = "The paper's protocol"
 COLUMNS = ("Fact", "The paper says", "We do", "Why")
 DEPARTURE = "Departure"
 NEEDED = ("fact", "paper", "ours")
 FIELDS = (*NEEDED, "why", "departure")
+# settings that change no result, and the number format, which the device decides
+UNSTATED = {"folder", "keep_every", "processes", "amp"}
+NOT_SET = "not set"
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,43 @@ def read_protocol(entries: Sequence[Mapping[str, Any]] | None) -> tuple[Protocol
     return tuple(_fact(entry, place) for place, entry in enumerate(entries))
 
 
-def protocol_table(facts: Sequence[ProtocolFact]) -> Table:
-    """The facts as a table; a departure starts its last cell with the word."""
+def protocol_table(facts: Sequence[ProtocolFact], notes: Sequence[str] = ()) -> Table:
+    """The facts as a table with notes below it; a departure starts its last cell with the word."""
     departures = sum(fact.departure for fact in facts)
     rows = tuple((fact.fact, fact.paper, fact.ours, _why(fact)) for fact in facts)
     note = f'{departures} of {len(facts)} facts depart from the paper; each says "{DEPARTURE}" in the last column.'
-    return Table(TITLE, COLUMNS, (rows,), (note,))
+    return Table(TITLE, COLUMNS, (rows,), (note, *notes))
 
 
 def protocol_markdown(entries: Sequence[Mapping[str, Any]]) -> str:
     """The table in Markdown without a heading, as docs/how-to/paper.md has it; arguments as in `read_protocol`."""
     return markdown_body(protocol_table(read_protocol(entries)))
+
+
+def recorded_otherwise(rows: Mapping[str, Sequence[Row]], stated: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """What the runs of a study recorded otherwise than the settings by which a protocol's table is made.
+
+    Args:
+        rows: Stage -> its rows.
+        stated: Stage -> setting -> value, as its runs record them.
+
+    Returns:
+        A line for each stage with runs of other settings; empty if there is none.
+    """
+    lines = []
+    for stage, settings in stated.items():
+        trained = [row for row in rows.get(stage, ()) if row.params.get("task") != "none" and "skipped" not in row.tags]
+        others: dict[str, set[str]] = {}
+        for row in trained:
+            for name, value in settings.items():
+                if name.rpartition(".")[2] not in UNSTATED and row.params.get(name, NOT_SET) != value:
+                    others.setdefault(name, set()).add(row.params.get(name, NOT_SET))
+        if others:
+            differing = "; ".join(
+                f"{name} {' or '.join(sorted(values))}, here {settings[name]}" for name, values in others.items()
+            )
+            lines.append(f"Runs of {stage} used other settings than the protocol's table states: {differing}.")
+    return tuple(lines)
 
 
 def _why(fact: ProtocolFact) -> str:

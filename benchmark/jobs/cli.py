@@ -16,7 +16,7 @@ import hydra
 from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -131,6 +131,8 @@ def message_of(error: BaseException) -> str | None:
     """One line that explains bad input to the user; None for a programming error, which needs its traceback."""
     if isinstance(error, OverrideParseException):
         return f"{error.override} must be an override in Hydra's grammar, got: {one_line(error, longest=None)}"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, InputError):
+        error = error.__cause__  # without the name of the class
     if isinstance(error, InputError | HydraException | OmegaConfBaseException | YAMLError):
         return one_line(error, longest=None)
     if isinstance(error, OSError) and (error.filename is not None or error.errno in DISK):
@@ -308,6 +310,8 @@ def _register_resolvers() -> None:
     OmegaConf.register_new_resolver("doubling", _doubling, replace=True)
     OmegaConf.register_new_resolver("source_name", _source_name, replace=True)
     OmegaConf.register_new_resolver("epochs", _epochs, replace=True)
+    OmegaConf.register_new_resolver("training_steps", _steps, replace=True)
+    OmegaConf.register_new_resolver("pool_sizes", _pool_sizes, replace=True)
     OmegaConf.register_new_resolver("join", lambda parts: ", ".join(map(str, parts)), replace=True)
 
 
@@ -316,10 +320,20 @@ def _source_name(path: str) -> str:
     return str(get_method("benchmark.sources.readers.candidates.source_name")(path))
 
 
-def _epochs(steps: int, iterations: int) -> int:
-    if iterations < 1 or steps % iterations:
-        raise InputError(f"suite.steps must be multiples of the {iterations} iterations of an epoch, got {steps}")
-    return steps // iterations
+def _epochs(steps: int, iterations: int) -> float:
+    if not isinstance(iterations, int) or iterations < 1:
+        return 0  # refused where it is used, which not every trainer does
+    return steps // iterations if steps % iterations == 0 else steps / iterations
+
+
+def _steps(budget: Mapping[str, int]) -> int:
+    return budget["steps"] if "steps" in budget else budget["epochs"] * budget["iterations"]
+
+
+def _pool_sizes(targets: Sequence[str], sources: Sequence[str], pretrained: Mapping[str, Any]) -> ListConfig:
+    """The numbers of sources of a target, which are not pre-trained on it, smallest first."""
+    tasks = [(pretrained.get(source) or {}).get("task") for source in sources]
+    return OmegaConf.create(sorted({sum(task != target for task in tasks) for target in targets}))
 
 
 def _doubling(first: int, count: int) -> ListConfig:

@@ -10,8 +10,8 @@ from typing import TypeVar
 from benchmark.storage.digest import text_digest, value_digest
 
 PACKAGES = ("benchmark", "baselines", "analysis")
-# settings that change no result: where data are and how they are fetched, how often state is saved
-NO_INPUT = {"folder", "path", "download", "limit_gib", "keep_every"}
+# settings that change no result: where data are and how they are fetched, how often state is saved, how many work
+NO_INPUT = {"folder", "path", "download", "limit_gib", "keep_every", "processes"}
 Documented = TypeVar("Documented", ast.Module, ast.ClassDef, ast.FunctionDef)
 STORED = "SkipPair"  # an exception whose message is stored as the reason of a result
 LOGS = ("log.", "logger.", "logging.", "warnings.warn")

@@ -168,7 +168,8 @@ def is_prepared(overrides: Sequence[str], job: Job) -> bool:
 
 def _passed_on(stage: str, further: Sequence[str]) -> list[str]:
     """The bench's own overrides that the jobs of a stage take, too, without those that `further` overrides repeat."""
-    roots = PASSED_ON if stage != "prepare" else PASSED_ON[:1]  # which takes no experiment, so maybe another trainer
+    roots = PASSED_ON[:1] if stage == "prepare" else PASSED_ON  # which takes no experiment, so maybe another trainer
+    roots = (*roots, "stream.") if stage == "score" else roots
     repeated = {*further, *(item.partition("=")[0] for item in further if not item.startswith(("~", "+")))}
     given = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(roots)]
     return [item for item in given if item not in repeated and item.partition("=")[0] not in repeated]

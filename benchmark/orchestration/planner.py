@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from benchmark.data.tasks.task import class_names
 from benchmark.errors import InputError
-from benchmark.jobs.cli import composed
+from benchmark.jobs.cli import composed, resolved
 from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, truth_keys
 
 CORRELATE = 0.024  # seconds of one core that the analysis takes per pair and metric
@@ -51,6 +51,17 @@ class Planner:
     def sources(self) -> dict[str, DictConfig]:
         """Source -> its config."""
         return {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
+
+    def check(self) -> None:
+        """Refuse settings of sources and trainer that only their jobs would refuse, before any job runs.
+
+        Raises:
+            InputError: A setting is invalid.
+        """
+        for node in self.sources.values():
+            instantiate(node)
+        if self.fine_tuned:
+            instantiate(self._compose("truth").trainer)
 
     @cached_property
     def pretrained(self) -> dict[str, str]:
@@ -95,24 +106,23 @@ class Planner:
     def truth(self) -> list[Job]:
         """One job per source and target, with all seeds, then the further truths of `suite.beside`.
 
-        A further truth may equal one that the bench's overrides make, whose runs are then its runs.
+        A further truth that the bench's overrides make the study's is left out.
 
         Raises:
             InputError: A further truth tunes the same part of the network as another one, but differs otherwise.
         """
         main = [job for target in self.pools for job in self.tuned(target, self.suite.seeds)]
-        keys = {key for job in main for key in job.keys}
         further = []
         for node in self.suite.beside:
-            other = tuple(node.overrides)
-            jobs = [job for job in self.tuned(node.target, node.seeds, other) if not set(job.keys) <= keys]
-            tunes = [self._compose("truth", f"target={node.target}", *more).trainer.tune for more in ((), other)]
-            if jobs and tunes[0] == tunes[1]:
+            study, own = (self._compose("truth", f"target={node.target}", *more) for more in ((), node.overrides))
+            if all(resolved(study[part]) == resolved(own[part]) for part in ("trainer", "preparation")):
+                continue
+            if study.trainer.tune == own.trainer.tune:
                 raise InputError(
                     f"suite.beside must tune another part of the network for target {node.target} than the study, "
-                    f"which tunes {tunes[0]} with other settings, got {', '.join(other)}"
+                    f"which tunes {study.trainer.tune} with other settings, got {', '.join(node.overrides)}"
                 )
-            further += jobs
+            further += self.tuned(node.target, node.seeds, tuple(node.overrides))
         return [*main, *further]
 
     def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str] = ()) -> list[Job]:

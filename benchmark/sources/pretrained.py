@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.weights.checkpoint import Checkpoint
@@ -98,6 +99,15 @@ class PoolSource:
     window: tuple[int, int, int] | None = None
     amp: str | bool | None = None
     trainer: Pretrainer | None = None
+
+    def __post_init__(self) -> None:
+        size, divisor, dims = self.arch.size, self.arch.divisor, self.arch.dims
+        steps = [divisor] * dims if isinstance(divisor, int) else divisor
+        if size is not None and (len(size) != dims or any(side % step for side, step in zip(size, steps, strict=True))):
+            raise InputError(
+                f"source {self.name}: {self.arch.name} takes patches of {dims} sides that are multiples of {divisor}, "
+                f"got {list(size)}"
+            )
 
     @property
     def splits(self) -> tuple[str, str]:

@@ -156,6 +156,8 @@ def test_monai_is_a_named_departure(compose_command):
         for name, overrides in {"plain": (), "monai": ("trainer=monai", "suite.pretrainer=null")}.items()
     }
     assert "fine-tuning by benchmark.training.monai.MonaiTrainer" in facts["monai"]
+    assert "5 of 31 facts depart" in facts["plain"]
+    assert "6 of 31 facts depart" in facts["monai"]  # it does not mirror at prediction
     assert "MonaiTrainer" not in facts["plain"]
     truth = compose_command("truth", "experiment=paper", "trainer=monai")
     assert (truth.trainer.budget.steps, list(truth.trainer.budget.patch)) == (100_000, [64, 144, 112])

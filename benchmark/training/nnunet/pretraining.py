@@ -156,6 +156,7 @@ class NnunetPretrainer:
             arch=arch,
         )
         trained = pretrain(settings, device=device, report=report, folder=folder)
+        shutil.rmtree(settings.results)  # its log and the predictions of validation cases
         return Pretrained(trained.network.eval(), trained.losses, trained.dice)
 
 

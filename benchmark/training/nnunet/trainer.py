@@ -63,9 +63,12 @@ class NnunetBudget:
     batch: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "iterations", "validation_iterations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"trainer.budget.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("iterations", "validation_iterations", "epochs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"trainer.budget.{name} must be a whole number of at least 1, got {value}"
+                                 + (f": steps must be a multiple of the {self.iterations} iterations of an epoch"
+                                    if isinstance(value, float) else ""))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from analysis.report import ReportEvidence, page
-from analysis.tables.protocol import protocol_markdown, protocol_table, read_protocol
+from analysis.tables.protocol import protocol_markdown, protocol_table, read_protocol, recorded_otherwise
 from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF, prepare_config, resolved
+from benchmark.tracking.records import Row
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "paper.md"
 BEGIN, END = "<!-- protocol -->\n", "<!-- /protocol -->"
@@ -32,6 +33,32 @@ def test_departures_are_marked_in_words():
     ]
     assert table.notes[0].startswith("3 of 5 facts depart from the paper")
     assert protocol_markdown(ENTRIES).splitlines()[0].split("|")[1:3] == [" Fact   ", " The paper says   "]
+
+
+def test_runs_of_other_settings_are_named():
+    stated = {
+        "truth": {"trainer.tune": "all", "trainer.amp": "None", "trainer.folder": "a", "trainer.budget.steps": "100"},
+        "score": {"stream.window": "[64, 64]"},
+        "pretrain": {"steps": "9"},
+    }
+    agrees = {
+        "truth": [
+            Row("truth", "1", "", {"trainer.tune": "all", "trainer.amp": "float32", "trainer.budget.steps": "100"})
+        ],
+        "score": [Row("score", "2", "", {"stream.window": "[64, 64]", "stream.batch": "4"})],
+        "pretrain": [Row("pretrain", "3", "", {"task": "none", "steps": "0"})],
+    }
+    assert recorded_otherwise(agrees, stated) == ()
+    differs = {
+        "truth": [Row("truth", "1", "", {"trainer.tune": "all", "trainer.budget.epochs": "4"})],
+        "pretrain": [Row("pretrain", "3", "", {"task": "colon", "steps": steps}) for steps in "956"],
+    }
+    assert recorded_otherwise(differs, stated) == (
+        "Runs of truth used other settings than the protocol's table states: trainer.budget.steps not set, here 100.",
+        "Runs of pretrain used other settings than the protocol's table states: steps 5 or 6, here 9.",
+    )
+    table = protocol_table(read_protocol(ENTRIES), recorded_otherwise(differs, stated))
+    assert table.notes[1].startswith("Runs of truth used")
 
 
 def test_the_page_has_a_section_of_it_only_for_a_suite_that_states_one(study):

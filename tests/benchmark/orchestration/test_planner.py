@@ -1,11 +1,14 @@
 """The plan of a study: who is paired with whom, and which jobs are the longest."""
 
+import re
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import CONF, prepare_config
+from benchmark.jobs.cli import CONF, message_of, prepare_config, resolved
 from benchmark.orchestration.planner import Planner
 
 
@@ -73,3 +76,30 @@ def test_a_further_truth_that_tunes_the_same_part_by_other_settings_is_refused(p
     further = "suite.beside=[{target: synthetic_ball, seeds: [0], overrides: ['trainer.budget.steps=5']}]"
     with pytest.raises(InputError, match=r"suite\.beside must tune another part .* synthetic_ball .* tunes decoder"):
         planner(further).truth()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["suite.patch=[32,32,24]"], r"msd_liver_unetr: .* 3 sides that are multiples of 16, got \[32, 32, 24\]"),
+        (["suite.patch=[32,32]"], r"3 sides that are multiples of 16, got \[32, 32\]"),
+        (["suite.steps.fine_tuning=0"], r"trainer\.budget\.epochs must be a whole number of at least 1, got 0"),
+        (["suite.steps.pretraining=300"], r"got 1\.2: steps must be a multiple of the 250 iterations of an epoch"),
+        (["suite.iterations=0"], r"trainer\.budget\.iterations must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_settings_that_only_jobs_would_refuse_are_refused_before(planner, overrides, message):
+    chosen = ["experiment=paper", *overrides]
+    plan = Planner(compose("bench", chosen).suite, {"pretrain": chosen, "truth": chosen})
+    with pytest.raises(InstantiationException) as refused:
+        plan.check()
+    assert re.search(message, message_of(refused.value))
+    assert "InputError" not in message_of(refused.value)
+
+
+def test_monai_trains_any_number_of_steps(planner):
+    steps = "suite.steps={pretraining:3,fine_tuning:3}"
+    chosen = ["experiment=paper", "trainer=monai", "suite.pretrainer=null", steps]
+    plan = Planner(compose("bench", chosen).suite, {"pretrain": chosen, "truth": chosen})
+    plan.check()
+    assert resolved(compose("correlate", chosen))["trainer"]["budget"]["steps"] == 3
