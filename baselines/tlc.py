@@ -11,7 +11,8 @@ Reference: Tang, Zhang, Wang, Zhou, Liu, Chen, "Topology-Driven Transferability 
 for Segmentation", 2026, arXiv 2602.23916 (its released code, for classification and regression).
 
 Deviations: theirs reads pooled features of whole images, at most 800 a class; to read voxels, each with the features of
-every encoder stage interpolated to it, is ours. The tree is complete. Which modules are the stages is discovered
+every encoder stage interpolated to it, is ours, as is the limit of 4,000 points in all, so that fewer a class are
+sampled for more than 5 classes. The tree is complete. Which modules are the stages is discovered
 (`benchmark.sources.networks.stages`).
 """
 
@@ -20,8 +21,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from baselines.inputs.arrays import Array, Samples
-from baselines.inputs.stages import StageMetric, StageSamples, read_stages, why_unknown
-from baselines.inputs.topology import pairwise_distances, spanning_tree
+from baselines.inputs.stages import StageMetric, StageSamples, read_stages, why_unknown, with_stage
+from baselines.inputs.topology import SpanningTree, pairwise_distances, spanning_tree
 from benchmark.metric.score import Score, undefined, value_or_warn
 
 
@@ -48,7 +49,7 @@ def tlc_score(encoder: Sequence[Array], labels: Array) -> float:
 
 
 class TLC(StageMetric):
-    """TLC over the encoder's stages, computed from sampled points.
+    """TLC over the encoder's stages, computed from sampled points; NaN where all samples coincide in a stage.
 
     The score has the parts "stage_1", "stage_2", ..., the values of the stages from fine to coarse.
     """
@@ -62,13 +63,17 @@ class TLC(StageMetric):
     def _of_encoder(self, encoder: Mapping[str, Samples], absent: str = "") -> Score:
         if reason := why_unknown(encoder, "encoder", absent):
             return undefined(reason)
-        values = [_consistency(samples) for samples in encoder.values()]
+        values = []
+        for name, samples in encoder.items():
+            tree = spanning_tree(pairwise_distances(samples.rows))
+            if not tree.lengths.any():
+                return undefined(with_stage("all samples coincide", "encoder", name, encoder))
+            values.append(_consistency(tree, samples))
         parts = {f"stage_{number}": value for number, value in enumerate(values, 1)}
         return Score(float(np.mean(values)), parts=parts)
 
 
-def _consistency(samples: Samples) -> float:
-    tree = spanning_tree(pairwise_distances(samples.rows))
+def _consistency(tree: SpanningTree, samples: Samples) -> float:
     crossing, ends = tree.crossing(samples.labels), samples.labels[tree.ends]
     shares = [crossing[(ends == label).any(axis=1)].mean() for label in np.unique(samples.labels)]
     return 1 - float(np.mean(shares))

@@ -9,15 +9,16 @@ target to [0, 1]; a range below 1e-9 is not divided by. The weights are Gaussian
 their sum: of S decoder stages with centre (S - 1) / 2 and sigma 0.8, of S encoder stages with centre 0.6 (S - 1) and
 sigma 0.9. For 5 decoder stages they are 0.022, 0.229, 0.499, 0.229, 0.022, and for 6 encoder stages 0.002, 0.038,
 0.240, 0.444, 0.240, 0.038, as in the released code; for other numbers the reason of the score states them. Higher is
-better. Without a pool the score is alpha GRTD + (1 - alpha) LBTC, which orders sources otherwise.
+better. Without a pool the score is alpha GRTD + (1 - alpha) LBTC, which may order sources differently.
 
 Reference: Tang, Zhang, Wang, Zhou, Liu, Chen, "Topology-Driven Transferability Estimation of Medical Foundation Models
 for Segmentation", MICCAI 2026, arXiv 2602.23916.
 
 Deviations: the spanning trees are complete, where the released ones drop every edge to sample 0 (see `grtd` and
 `lbtc`). The released code has weights for 5 decoder and 6 encoder stages; the centres for other numbers are ours. Which
-modules are the stages is discovered (`benchmark.sources.networks.stages`). Up to 800 points a class are sampled. GRTD
-falls as the classes separate, contrary to the paper's claim, and its sign is the paper's.
+modules are the stages is discovered (`benchmark.sources.networks.stages`). Up to 800 points a class are sampled,
+and 4,000 in all, so that fewer a class are for more than 5 classes. GRTD falls as the classes separate, contrary to
+the paper's claim, and its sign is the paper's.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Base classes of the estimates computed from sampled voxels, most of them a class-balanced sample over all cases."""
+"""Base classes of the estimates from sampled voxels, for most of them a class-balanced sample over all cases."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -38,9 +39,11 @@ class StageMetric(SampleMetric):
     and all of them count as boundary.
 
     Attributes:
-        class_count: maximum number of points of each class.
+        class_count: maximum number of points of each class; of k classes at most 4000 // k each, 4,000 in all.
         seed: seed of the sampling.
     """
+
+    reads_stages: ClassVar[bool] = True  # the keys of its jobs have the code that discovers the stages
 
     class_count: int = 800
     seed: int = 0

@@ -16,7 +16,7 @@ from benchmark.data.files.cases import Box, BoxReader, Case
 from benchmark.features.taps import Taps
 from benchmark.features.window_selection import Covered, WindowPolicy, choose
 from benchmark.features.windows import Grid, Place, Window, batches
-from benchmark.sources.networks.stages import NetworkStages
+from benchmark.sources.networks.network_stages import NetworkStages
 from benchmark.statistics import PassContext, Request, StageSample, Statistic, Statistics, answerable
 from benchmark.statistics.collection import Forwarded, start
 from benchmark.statistics.protocol import VoxelArray

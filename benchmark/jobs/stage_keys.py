@@ -1,6 +1,6 @@
 """Job keys of every stage, computed from its config; used by the stages and the planner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
@@ -9,6 +9,7 @@ from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
 from benchmark.metric.score import needed
 
+STAGES = "benchmark.sources.networks.stages"  # imported only if a metric reads the network's stages
 SPLITTING = {"labelled", "test_share", "fold", "seed"}  # settings of a task that only choose cases
 
 
@@ -52,10 +53,22 @@ def score_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     further = needed(get_class(node["_target_"]) for node in metrics.values())
     wanted = {"pass": streamed, "metric": metrics, "further": {name: resolved(cfg.passes[name]) for name in further}}
     wanted |= {"variant": cfg.variant} if cfg.variant else {}
-    return job_key("score", "benchmark.score", wanted, code=targets(wanted)), streamed
+    code = [*targets(wanted), *stages_code(metrics)]
+    return job_key("score", "benchmark.score", wanted, code=code), streamed
 
 
-def case_pass_key(cfg: DictConfig, name: str, *, source: str, preparation: object, channels: int) -> str:
+def stages_code(metrics: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """The module that discovers a network's stages, if one of the metrics, by name and as resolved settings, reads any.
+
+    A metric whose requests need stages says so by its class attribute `reads_stages`.
+    """
+    classes = [get_class(str(node["_target_"])) for node in metrics.values()]
+    return [STAGES] if any(getattr(cls, "reads_stages", False) for cls in classes) else []
+
+
+def case_pass_key(
+    cfg: DictConfig, name: str, *, source: str, preparation: object, channels: int, stages: bool = False
+) -> str:
     """The key of what decides a case's statistics in a pass of `score`, in addition to the case's digest.
 
     Args:
@@ -64,6 +77,7 @@ def case_pass_key(cfg: DictConfig, name: str, *, source: str, preparation: objec
         source: Key of the source.
         preparation: The preparation of the cases, which may be planned from all of them.
         channels: Their channels.
+        stages: Whether a statistic has the network's stages.
     """
     stream = {setting: value for setting, value in resolved(cfg.stream).items() if setting != "cases"}
     further = {setting: value for setting, value in resolved(cfg.passes.get(name, {})).items() if setting != "cases"}
@@ -78,7 +92,7 @@ def case_pass_key(cfg: DictConfig, name: str, *, source: str, preparation: objec
         "channels": channels,
         "amp": cfg.device.amp,
     }
-    code = [*targets(task), *targets(further), "benchmark.sources.pairing"]
+    code = [*targets(task), *targets(further), "benchmark.sources.pairing", *([STAGES] if stages else [])]
     return job_key("score", "benchmark.features.stream", inputs, code=code)
 
 

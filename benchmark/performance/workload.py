@@ -17,7 +17,8 @@ from benchmark.metric.protocol import Metric, PoolMetric, second_looks
 from benchmark.metric.score import Score
 from benchmark.performance.measurement import Used, use
 from benchmark.sources.networks.architecture import Architecture
-from benchmark.sources.networks.stages import NetworkStages, stages_of
+from benchmark.sources.networks.network_stages import NetworkStages
+from benchmark.sources.networks.stages import stages_of
 from benchmark.statistics import SOFTMAX, Request, Statistics, read_again
 
 NOISE = 0.1  # standard deviation of a generated case; its classes are 1 / k apart

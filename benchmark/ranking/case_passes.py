@@ -21,7 +21,8 @@ from benchmark.metric.protocol import Metric
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import blamed_on_source, own_files
 from benchmark.sources.model import Model
-from benchmark.sources.networks.stages import NetworkStages, stages_of
+from benchmark.sources.networks.network_stages import NetworkStages
+from benchmark.sources.networks.stage_discovery import stages_of_model
 from benchmark.sources.pairing import Pair
 from benchmark.statistics import Request, Statistics
 from benchmark.statistics.case_cache import MeasuredPass, entry_path, kept
@@ -78,17 +79,13 @@ class OpenedSource:
     @cached_property
     def stages(self) -> NetworkStages:
         """The stages of its network."""
-        return _stages(self.pair.model)
-
-
-def _stages(model: Model) -> NetworkStages:
-    return stages_of(model.arch, channels=model.channels, classes=model.classes)
+        return stages_of_model(self.pair.model)
 
 
 def tapped(model: Model, metrics: Mapping[str, Metric]) -> list[str]:
     """Names of the modules whose output a pass for some metrics keeps."""
     requests = [request for metric in metrics.values() for request in metric.requires]
-    return with_stages(model.arch.taps, requested_stages(requests, lambda: _stages(model)))
+    return with_stages(model.arch.taps, requested_stages(requests, lambda: stages_of_model(model)))
 
 
 def window_of(model: Model, shape: Sequence[int], stream: StreamSettings) -> tuple[int, ...]:

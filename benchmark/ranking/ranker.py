@@ -22,7 +22,7 @@ from benchmark.data.tasks.checking import CheckedCase
 from benchmark.data.tasks.task import Task
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
-from benchmark.jobs.stage_keys import source_key
+from benchmark.jobs.stage_keys import source_key, stages_code
 from benchmark.metric.protocol import Metric, TwoLookMetric
 from benchmark.ranking.case_bootstrap import CaseResamples, Counts, second_requests
 from benchmark.ranking.case_choice import CaseChoice, half_counts
@@ -306,7 +306,8 @@ class Ranker:
 
     def _pass_key(self, inputs: Mapping[str, object], preparation: Preparation) -> str:
         """The key of a source's passes under a preparation, which may be planned from all cases."""
-        code = ("benchmark.sources.opening", "benchmark.sources.pairing", *targets(inputs["task"]))
+        code = [*targets(inputs["task"]), *stages_code(self.options.settings["metric"])]
+        code += ["benchmark.sources.opening", "benchmark.sources.pairing"]
         inputs = {**inputs, "prepared": repr(preparation)}
         return job_key(Stage.RANK, "benchmark.ranking.case_passes", inputs, code=code)
 

@@ -35,10 +35,11 @@ from benchmark.jobs.stage_keys import case_pass_key
 from benchmark.metric.protocol import ExtraPassMetric, Metric, score_of
 from benchmark.metric.score import Score, needed, undefined
 from benchmark.sources.model import Model
-from benchmark.sources.networks.stages import stages_of
+from benchmark.sources.networks.network_stages import NetworkStages
+from benchmark.sources.networks.stage_discovery import stages_of_model
 from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import Pair, paired
-from benchmark.statistics import Request, Statistics, answerable
+from benchmark.statistics import Request, StageSample, Statistics, answerable
 from benchmark.statistics.case_cache import MeasuredPass, entry_path, in_use, kept
 from benchmark.tracking import Store
 
@@ -242,10 +243,18 @@ class TargetPass:
         """Stream cases once, except those whose statistics an earlier job kept; `name` is the name of the pass."""
         model = self._model if name == "source" else self.pair.model  # its own data match its input channels
         wanted = answerable(requests, model.classes if model.head else 0)
-        key = case_pass_key(self.cfg, name, source=self.source, preparation=chosen.preparation, channels=model.channels)
+        key = case_pass_key(
+            self.cfg,
+            name,
+            source=self.source,
+            preparation=chosen.preparation,
+            channels=model.channels,
+            stages=any(request.kind is StageSample for request in wanted),
+        )
         entries = passes_folder(self.cfg) / key[:32]
         self.use.enter_context(in_use(entries))
         network = cache(partial(model.network, device=self.cfg.device.name))  # not built where every case is read
+        stages = cache(partial(stages_of_model, model))
         paths = [entry_path(entries, case, digest) for case, digest in chosen.digests]
         ready = False
         measured: MeasuredPass | None = None
@@ -256,7 +265,10 @@ class TargetPass:
                     missing = [at for at in range(index, len(paths)) if kept(paths[at], wanted) is None]
                     chosen.cases.prepare(missing, required=False)
                     ready = True
-                stored = self._stream(model, network(), chosen, index, wanted, spill=self.folder / "spill" / name)
+                spill = self.folder / "spill" / name / str(index)
+                stored = self._stream(
+                    model, network(), chosen[index], wanted, classes=chosen.classes, stages=stages, spill=spill
+                )
                 stored.save(entry)
             measured = measured.merge(stored) if measured else stored
         if measured is None:
@@ -271,28 +283,29 @@ class TargetPass:
         self,
         model: Model,
         network: nn.Module,
-        chosen: PassCases,
-        index: int,
+        case: BoxReader,
         requests: Sequence[Request],
         *,
+        classes: int,
+        stages: Callable[[], NetworkStages],
         spill: Path,
     ) -> MeasuredPass:
         cfg, start = self.cfg, time.perf_counter()
         statistics = reduce_stream(
             network,
             model.arch.taps,
-            [chosen[index]],
+            [case],
             requests,
             patch_size=model.arch.fit(cfg.stream.window),
             overlap=cfg.stream.overlap,
             batch=cfg.stream.batch,
             windows=cfg.stream.windows,
-            classes=chosen.classes,
+            classes=classes,
             device=cfg.device.name,
             amp=getattr(torch, cfg.device.amp) if cfg.device.amp else None,
             head=model.head,
-            stages=partial(stages_of, model.arch, channels=model.channels, classes=model.classes),
-            folder=spill / str(index),
+            stages=stages,
+            folder=spill,
         )
         return MeasuredPass(statistics, time.perf_counter() - start)
 

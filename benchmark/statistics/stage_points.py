@@ -10,6 +10,8 @@ from torch import Tensor
 from benchmark.statistics.points import PointSample, PointTable
 from benchmark.statistics.protocol import Array, OwnedWindow, PassContext, Statistic
 
+MOST = 4000  # voxels of all classes together
+
 
 class StageSample(PointSample):
     """Up to `quota` voxels of each class, as `PointSample`, with the features of all stages next to each other.
@@ -69,10 +71,10 @@ class StageSample(PointSample):
             encoder=[(name, widths[name]) for name in encoder],
             decoder=[(name, widths[name]) for name in decoder],
         )
-        places, none = torch.arange(n), torch.zeros(n, 0)
-        rows = torch.cat([none, *stages.values()], dim=1)
+        places, no_logits = torch.arange(n), torch.zeros(n, 0)
+        rows = torch.cat([torch.zeros(n, 0), *stages.values()], dim=1)
         positions, edge = torch.zeros(n, 3, dtype=torch.int64), torch.as_tensor(boundary).bool()
-        sample._add(PointTable(rows, none, targets, places * 0, positions, edge, places.double()))
+        sample._add(PointTable(rows, no_logits, targets, places * 0, positions, edge, places.double()))
         sample.cases = ("",)
         return sample
 
@@ -95,6 +97,10 @@ class StageSample(PointSample):
 class StagePointsRequest:
     """Requests a class-balanced sample over all cases with the features of all stages of the network.
 
+    All classes together have at most 4,000 voxels, since a spanning tree takes time and memory that grow as the square
+    of their number: of k classes each has at most 4000 // k. A metric with this request has the class attribute
+    `reads_stages = True`, for its job's key.
+
     Attributes:
         class_count: maximum number of voxels of each class.
         seed: seed of the sampling.
@@ -112,7 +118,7 @@ class StagePointsRequest:
         """An empty sample for the k classes."""
         return StageSample(
             k=context.k,
-            quota=self.class_count,
+            quota=max(1, min(self.class_count, MOST // context.k)),
             seed=self.seed,
             encoder=context.encoder.items(),
             decoder=context.decoder.items(),

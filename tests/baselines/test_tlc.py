@@ -35,6 +35,8 @@ def test_what_is_undefined_names_the_stage():
     score = TLC().compute(of_pass(fine=FINE, coarse=broken))
     assert np.isnan(score.value)
     assert score.reason == "encoder stage coarse: 1 of 2 channels hold NaN or inf"
+    score = TLC().compute(of_pass(fine=0 * FINE, coarse=COARSE))
+    assert score.reason == "encoder stage fine: all samples coincide"
     empty = StageSample(k=2, quota=4, absent="it is flat")
     statistics = Statistics({StagePointsRequest(): empty}, k=2, z=1, taps=("up",), cases=("a",))
     assert TLC().compute(statistics).reason == "no samples"

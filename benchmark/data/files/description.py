@@ -15,6 +15,10 @@ from benchmark.errors import InputError, one_line
 from benchmark.storage.files import read_json
 
 Description: TypeAlias = dict[str, Any]  # the content of dataset.json
+HINT = (
+    "; for the embedded suite run `python -m benchmark.prepare` first, for `experiment=paper` set suite.msd to the "
+    "folder of MSD's tasks"
+)
 NnunetLabels: TypeAlias = Mapping[str, int | list[int]]  # name -> stored value, or the values of a region
 
 
@@ -25,7 +29,7 @@ def read_description(folder: str | Path) -> Description:
         InputError: The file is missing, or not a UTF-8 JSON object.
     """
     path = Path(folder) / "dataset.json"
-    description = read_json(path, hint="; for the embedded suite run `python -m benchmark.prepare` first")
+    description = read_json(path, hint=HINT)
     if not isinstance(description, dict):
         raise InputError(f"{path} must be a JSON object, got {type(description).__name__}")
     return description

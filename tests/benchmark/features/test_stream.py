@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 from benchmark.ccfv import CCFV, CCFVReleased
 from benchmark.data.files.cases import Case
 from benchmark.features import reduce_stream
-from benchmark.sources.networks.stages import NetworkStages
+from benchmark.sources.networks.network_stages import NetworkStages
 from benchmark.statistics import (
     BalancedPointsRequest,
     CasePointsRequest,

@@ -3,11 +3,14 @@
 import sys
 
 import pytest
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from benchmark.jobs import keys as jobs
+from benchmark.jobs.cli import CONF
 from benchmark.jobs.keys import code_digest, job_key, targets
-from benchmark.jobs.stage_keys import prepare_key, pretrain_key, truth_keys
+from benchmark.jobs.stage_keys import STAGES, prepare_key, pretrain_key, stages_code, truth_keys
+from benchmark.statistics import StageSample
 
 FILES = {
     "__init__.py": "",
@@ -140,6 +143,24 @@ def test_targets_are_found_wherever_they_are():
 
 
 # --- the keys of the stages ---
+
+
+def test_only_jobs_whose_metrics_read_stages_follow_the_discovery_of_stages(monkeypatch):
+    seen = []
+    find = jobs._path
+    monkeypatch.setattr(jobs, "_path", lambda name: seen.append(name) or find(name))
+    discovery = {STAGES, "benchmark.sources.networks.discover", "benchmark.sources.networks.trace"}
+    code_digest.__wrapped__(("benchmark.score", "benchmark.features.stream", "benchmark.ranking.case_passes"))
+    assert discovery & set(seen) == set()
+    code_digest.__wrapped__((STAGES,))
+    assert discovery <= set(seen)
+    readers = set()
+    for path in (CONF / "metric").glob("[!_]*.yaml"):
+        node = OmegaConf.to_container(OmegaConf.load(path))
+        reads = any(request.kind is StageSample for request in instantiate(node).requires)
+        assert stages_code({path.stem: node}) == ([STAGES] if reads else [])
+        readers |= {path.stem} if reads else set()
+    assert readers == {"tlc", "topote"}
 
 
 def test_moved_data_are_the_same_data(compose_command, prepared, tmp_path):

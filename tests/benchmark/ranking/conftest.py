@@ -5,7 +5,7 @@ import torch
 from hydra.utils import instantiate
 
 from benchmark.features.stream import reduce_stream
-from benchmark.sources.networks.stages import NetworkStages
+from benchmark.sources.networks.network_stages import NetworkStages
 
 CLASSES = 3
 

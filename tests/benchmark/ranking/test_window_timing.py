@@ -11,7 +11,7 @@ from torch import nn
 from benchmark.data.files.cases import Case
 from benchmark.ranking.case_passes import StreamSettings
 from benchmark.ranking.window_timing import REPEATS, time_window
-from benchmark.sources.networks.stages import NetworkStages
+from benchmark.sources.networks.network_stages import NetworkStages
 
 
 class Counted(nn.Module):

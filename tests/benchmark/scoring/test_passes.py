@@ -1,11 +1,14 @@
 """The further passes: which metrics ask for which, what perturbs images, and what happens where one cannot run."""
 
 import math
+from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from monai.transforms import Compose, RandAdjustContrast, RandGaussianNoise, SpatialPad
+from omegaconf import OmegaConf
 from torch import nn
 
 from baselines import crank_score, otce_score
@@ -16,8 +19,11 @@ from baselines.ped import PED
 from benchmark.errors import SkipPair
 from benchmark.features import reduce_stream
 from benchmark.metric.score import needed
-from benchmark.scoring.passes import ExtraPass, PassCases, Perturbation, compute, run_passes, seconds
-from benchmark.statistics import BalancedPointsRequest
+from benchmark.scoring import passes as passes_module
+from benchmark.scoring.passes import ExtraPass, PassCases, Perturbation, TargetPass, compute, run_passes, seconds
+from benchmark.sources.networks.architecture import Architecture
+from benchmark.sources.networks.network_stages import NetworkStages
+from benchmark.statistics import BalancedPointsRequest, StagePointsRequest
 from benchmark.statistics.case_cache import MeasuredPass
 
 NOISE = RandGaussianNoise(prob=1.0, std=0.2, sample_std=False)
@@ -114,3 +120,32 @@ def test_a_pass_that_cannot_run_gives_the_reason(reduce, cases):
         assert math.isnan(score.value)
         assert score.reason == "source scratch has no data of its own"
     assert passes["source"] == ExtraPass(None, "source scratch has no data of its own")
+
+
+def test_stages_are_discovered_once_for_all_cases(network, cases, tmp_path, monkeypatch):
+    discovered, keyed = [], []
+
+    def discover(model):
+        discovered.append(model)
+        return NetworkStages({"0": 4}, {"1": 4})
+
+    def key(cfg, name, *, stages, **inputs):
+        keyed.append(stages)
+        return f"{stages}".ljust(64, "0")
+
+    monkeypatch.setattr(passes_module, "stages_of_model", discover)
+    monkeypatch.setattr(passes_module, "case_pass_key", key)
+    stream = {"window": [16, 16, 16], "overlap": 0.25, "batch": 1, "windows": "all"}
+    cfg = OmegaConf.create({"stream": stream, "device": {"name": "cpu", "amp": None}, "output_dir": str(tmp_path)})
+    arch = Architecture("small", nn.Identity, ("1",), (), (), ("2",), 4)
+    model = SimpleNamespace(arch=arch, channels=1, classes=2, head=True, network=lambda device: network)
+    chosen = PassCases(cases, 3, [(case.name, "0" * 64) for case in cases])
+    with ExitStack() as use:
+        run = TargetPass(cfg, None, None, "source", tmp_path, use)
+        vars(run)["_model"] = model
+        request = StagePointsRequest(class_count=5)
+        sample = run(chosen, [request], name="source").statistics[request]
+        run(chosen, [BalancedPointsRequest(count=9)], name="source")
+    assert (len(sample.cases), sample.encoder) == (len(cases), (("0", 4),))
+    assert discovered == [model]
+    assert keyed == [True, False]

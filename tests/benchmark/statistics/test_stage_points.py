@@ -50,6 +50,11 @@ def test_without_stages_the_voxels_and_the_reason_are_kept(make_volume, tmp_path
     assert loaded.absent == "it is flat"
 
 
+@pytest.mark.parametrize(("k", "quota"), [(3, 800), (5, 800), (6, 666), (104, 38), (5000, 1)])
+def test_all_classes_together_have_at_most_4000_voxels(k, quota):
+    assert StagePointsRequest().start(PassContext(k, 2, ("x",), None)).quota == quota
+
+
 def test_a_wrong_count_is_named():
     with pytest.raises(ValueError, match="`class_count` must be positive, got 0"):
         StagePointsRequest(class_count=0)
