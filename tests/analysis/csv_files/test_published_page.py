@@ -143,7 +143,6 @@ LAST_DIGIT = 0.0101  # another build of BLAS may round the last digit to the oth
 BLOCK = re.compile(re.escape(BEGIN).replace(r"\{\}", r"\w+") + ".*?" + re.escape(END), re.DOTALL)
 
 
-@pytest.mark.xdist_group("published_page")
 def test_the_page_has_the_tables_of_its_command(tables):
     page = PAGE.read_text(encoding="utf-8")
     shown, computed = (sorted(BLOCK.findall(text)) for text in (page, tables))
@@ -155,7 +154,6 @@ def test_the_page_has_the_tables_of_its_command(tables):
     assert "python -m analysis.audit published=true" in page
 
 
-@pytest.mark.xdist_group("published_page")
 def test_every_number_of_the_prose_is_in_the_tables(tables):
     prose = BLOCK.sub("", PAGE.read_text(encoding="utf-8"))
     prose = re.sub(r"`[^`]*`|Apache-2.0|doi \S+|arXiv \d+\.\d+|\(https?://[^)]*\)", "", prose)
