@@ -83,9 +83,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         group = next((name for name in SHARED if name in item.fixturenames), str(item.path))
         item.add_marker(pytest.mark.xdist_group(group))
-        if hasattr(
-            item, "_id"
-        ):  # pytest 9.2 or newer, whose ids pytest-xdist 3.8 does not change
+        if hasattr(item, "_id"):  # pytest 9.2 or newer, whose ids pytest-xdist 3.8 does not change
             item._id = type(item._id).parse(f"{item.nodeid}@{group}")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
