@@ -86,8 +86,9 @@ def _keys_of_running(path: Path) -> set[str]:
     try:
         with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.with_suffix(".json").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            unfinished = path.parent.glob(f".{path.stem}.json.*")  # written when the process was killed
+            for file in (*unfinished, path.with_suffix(".json"), path):
+                file.unlink(missing_ok=True)
             return set()
     except FileNotFoundError:
         return set()

@@ -199,9 +199,13 @@ sys.stdin.read()
         assert process.stdout.readline() == b"used\n"
         store = PreparedStore(cases.store.settings)
         assert "other" in store.uses.everyone()
+        (own,) = (folder / ".uses").glob(f"*-{process.pid}-*.json")
+        unfinished = own.with_name(f".{own.name}.{process.pid}.part")  # of a file that it was writing
+        unfinished.touch()
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert "other" not in store.uses.everyone()
+    assert not unfinished.exists()
 
 
 def test_a_kill_leaves_nothing_half_made(msd, folder):
