@@ -157,7 +157,8 @@ def test_ctrl_c_stops_cleanly(again):
     benches = again.folder / "outputs" / "bench"
     before = set(benches.glob("2*/progress.jsonl"))
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               cwd=again.folder, env=settings, start_new_session=True)  # fmt: skip
+                               cwd=again.folder, env=settings, start_new_session=True,
+                               preexec_fn=_with_interrupts)  # fmt: skip  # noqa: PLW1509
     _wait_for_one(process, benches, before)
     os.killpg(process.pid, signal.SIGINT)
     printed, _ = process.communicate(timeout=100)
@@ -168,6 +169,11 @@ def test_ctrl_c_stops_cleanly(again):
     assert 1 <= int(told) < 8
     finished = sum(row.params["seed"] == "9" for row in again.store().finished("truth").values())
     assert int(told) <= finished <= int(told) + 2  # each worker may have stopped between a result and telling it
+
+
+def _with_interrupts():
+    """Handle SIGINT as a program of a terminal does; a child inherits it ignored from a process that ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for_one(process, folder, before):
