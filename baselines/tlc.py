@@ -57,7 +57,7 @@ class TLC(StageMetric):
     name = "tlc"
     invariances = frozenset({"rotation", "scale", "shift"})
 
-    def _of_stages(self, stages: StageSamples) -> Score:
+    def _score(self, stages: StageSamples) -> Score:
         return self._of_encoder(stages.encoder, stages.absent)
 
     def _of_encoder(self, encoder: Mapping[str, Samples], absent: str = "") -> Score:

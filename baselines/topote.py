@@ -66,7 +66,7 @@ def topote_score(
     edge, n = to_numpy(boundary), len(to_numpy(labels))
     if edge.shape != (n,) or edge.dtype != np.bool_:
         raise ValueError(f"`boundary` must be bool of shape ({n},), got {edge.dtype} {edge.shape}")
-    return value_or_warn(TopoTE(patch=patch)._of_stages(StageSamples(falling, rising, edge)))
+    return value_or_warn(TopoTE(patch=patch)._score(StageSamples(falling, rising, edge)))
 
 
 def combine_topote(scores: Mapping[str, Score]) -> dict[str, Score]:
@@ -110,7 +110,7 @@ class TopoTE(StageMetric):
         """TopoTE of all sources of one target, from their scores."""
         return combine_topote(scores)
 
-    def _of_stages(self, stages: StageSamples) -> Score:
+    def _score(self, stages: StageSamples) -> Score:
         for kind, samples in (("decoder", stages.decoder), ("encoder", stages.encoder)):
             if reason := why_unknown(samples, kind, stages.absent):
                 return undefined(reason)

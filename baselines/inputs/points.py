@@ -1,4 +1,4 @@
-"""Base classes of the estimates from sampled voxels, for most of them a class-balanced sample over all cases."""
+"""Base classes of the estimates computed from a class-balanced sample of voxels over all cases."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ class BalancedSampling:
 
 
 @dataclass(kw_only=True, eq=False)
-class SampleMetric(StandaloneMetric[Samples]):
-    """Base of the estimates computed from samples that are kept as they are.
+class PointMetric(BalancedSampling, StandaloneMetric[Samples]):
+    """Base of the estimates computed from sampled points; subclasses define `name` and `_estimate(samples)`.
 
     Attributes:
         reads: rows that the estimate is computed from, "features" or "logits".
@@ -63,19 +63,23 @@ class SampleMetric(StandaloneMetric[Samples]):
         """
         self._add(read_samples(rows, labels, name=self.reads))
 
-    def _union(self, a: Samples, b: Samples) -> Samples:
-        if a.rows.shape[1] != b.rows.shape[1]:
-            raise ValueError(f"`{self.reads}` must have {a.rows.shape[1]} columns, got {b.rows.shape[1]}")
-        return read_samples(np.vstack([a.rows, b.rows]), np.concatenate([a.labels, b.labels]))
-
-
-@dataclass(kw_only=True, eq=False)
-class PointMetric(BalancedSampling, SampleMetric):
-    """Base of the estimates computed from sampled points; subclasses define `name` and `_estimate(samples)`."""
-
     def _from_pass(self, statistics: Statistics) -> Samples | None:
         points: PointSample = statistics[self.requires[0]]
         return None if points.table is None else read_samples(getattr(points, self.reads), points.labels)
+
+    def _union(self, a: Samples, b: Samples) -> Samples:
+        return joined(a, b, name=self.reads)
+
+
+def joined(a: Samples, b: Samples, *, name: str) -> Samples:
+    """Join two sets of samples.
+
+    Raises:
+        ValueError: if they have different numbers of columns; `name` is that of the rows.
+    """
+    if a.rows.shape[1] != b.rows.shape[1]:
+        raise ValueError(f"`{name}` must have {a.rows.shape[1]} columns, got {b.rows.shape[1]}")
+    return read_samples(np.vstack([a.rows, b.rows]), np.concatenate([a.labels, b.labels]))
 
 
 class SourcePassMetric(BalancedSampling, ABC):

@@ -1,6 +1,5 @@
 """Base class of the estimates computed from sampled voxels with the features of every stage of a network."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from baselines.inputs.arrays import Array, Booleans, Samples, read_labels, read_rows, read_samples, to_numpy
-from baselines.inputs.points import SampleMetric
-from benchmark.metric.score import Score, undefined
-from benchmark.metric.standalone import require
+from baselines.inputs.points import joined
+from benchmark.metric.standalone import StandaloneMetric, require
 from benchmark.statistics import Request, StagePointsRequest, StageSample, Statistics
 
 
@@ -32,8 +30,8 @@ class StageSamples:
 
 
 @dataclass(kw_only=True, eq=False)
-class StageMetric(SampleMetric):
-    """Base of the estimates computed over the stages; subclasses define `name` and `_of_stages(samples)`.
+class StageMetric(StandaloneMetric[StageSamples]):
+    """Base of the estimates computed over the stages; subclasses define `name` and `_score(stages)`.
 
     Samples that are given to `update` are those of a network with one encoder and one decoder stage, which are equal,
     and all of them count as boundary.
@@ -56,22 +54,29 @@ class StageMetric(SampleMetric):
         """A class-balanced sample of points with the features of every stage."""
         return (StagePointsRequest(class_count=self.class_count, seed=self.seed),)
 
-    @abstractmethod
-    def _of_stages(self, stages: StageSamples) -> Score:
-        """Compute the score."""
+    def update(self, rows: Array, labels: Array) -> None:
+        """Add samples; all of them are kept in memory.
 
-    def compute(self, statistics: Statistics | None = None) -> Score:
-        """Compute the score from the statistics of a pass, or from the samples given to `update`."""
-        if statistics is None:
-            return super().compute()
+        Args:
+            rows: (n, d) features.
+            labels: (n,) integers in 0 .. k - 1.
+
+        Raises:
+            ValueError: if a shape or a type is wrong, or d differs from before.
+        """
+        samples = read_samples(rows, labels, name="features")
+        self._add(StageSamples({"1": samples}, {"1": samples}, np.ones(len(samples.labels), bool)))
+
+    def _from_pass(self, statistics: Statistics) -> StageSamples | None:
         points: StageSample = statistics[self.requires[0]]
-        return undefined(self.empty) if points.table is None else self._of_stages(stages_of_pass(points))
+        return None if points.table is None else stages_of_pass(points)
 
-    def _estimate(self, samples: Samples) -> Score:
-        return self._of_stages(StageSamples({"1": samples}, {"1": samples}, np.ones(len(samples.labels), bool)))
-
-    def _from_pass(self, statistics: Statistics) -> Samples | None:
-        raise NotImplementedError("a pass has the features of several stages")
+    def _union(self, a: StageSamples, b: StageSamples) -> StageSamples:
+        encoder, decoder = (
+            {name: joined(own, other[name], name="features") for name, own in stages.items()}
+            for stages, other in ((a.encoder, b.encoder), (a.decoder, b.decoder))
+        )
+        return StageSamples(encoder, decoder, np.concatenate([a.boundary, b.boundary]))
 
 
 def stages_of_pass(points: StageSample) -> StageSamples:
