@@ -30,7 +30,7 @@ from baselines.inputs.arrays import (
     to_numpy,
 )
 from baselines.inputs.points import PointMetric
-from baselines.inputs.topology import pairwise_distances, small_trees
+from baselines.inputs.topology import pairwise_distances, tree_ends
 from benchmark.metric.score import Score, undefined, value_or_warn
 from benchmark.metric.standalone import require
 from benchmark.statistics import PointSample, Statistics
@@ -113,7 +113,7 @@ class LBTC(PointMetric):
         near = near[np.ptp(labels[near], axis=1) > 0]
         if not len(near):
             return undefined(f"none of {int(boundary.sum())} patches contains two classes")
-        ends = small_trees(distances[near[:, :, None], near[:, None, :]])
+        ends = tree_ends(distances[near[:, :, None], near[:, None, :]])
         joined = np.take_along_axis(labels[near][:, :, None], ends, axis=1)  # (patches, edges, 2) labels
         leaks = (joined[:, :, 0] != joined[:, :, 1]).mean(axis=1)
         return Score(1 - float(leaks.mean()), parts={"patches": float(len(leaks))})

@@ -26,9 +26,7 @@ class SpanningTree:
 
 
 def spanning_tree(distances: Floats) -> SpanningTree:
-    """Compute the minimum spanning tree by Prim's algorithm on a dense distance matrix.
-
-    SciPy's sparse version treats a distance of 0 as a missing edge, but features of ReLU networks can coincide.
+    """Compute the minimum spanning tree of a set; see `tree_ends`.
 
     Args:
         distances: (n, n) symmetric, finite, n at least 1.
@@ -38,23 +36,14 @@ def spanning_tree(distances: Floats) -> SpanningTree:
         >>> sorted(tree.lengths.tolist())
         [0.0, 1.0, 3.0]
     """
-    n = len(distances)
-    ends, lengths = np.empty((n - 1, 2), dtype=np.int64), np.empty(n - 1)
-    nearest, reach = np.zeros(n, dtype=np.int64), distances[0].copy()
-    reach[0] = np.inf
-    joined = np.zeros(n, dtype=bool)
-    joined[0] = True
-    for edge in range(n - 1):
-        arrival = int(reach.argmin())
-        ends[edge], lengths[edge] = (nearest[arrival], arrival), reach[arrival]
-        joined[arrival], reach[arrival] = True, np.inf
-        closer = (distances[arrival] < reach) & ~joined
-        reach[closer], nearest[closer] = distances[arrival, closer], arrival
-    return SpanningTree(ends, lengths)
+    (ends,) = tree_ends(distances[None])
+    return SpanningTree(ends, distances[ends[:, 0], ends[:, 1]])
 
 
-def small_trees(distances: Floats) -> Integers:
-    """Compute the ends of the trees of many small sets at once, the same as those of `spanning_tree`.
+def tree_ends(distances: Floats) -> Integers:
+    """Compute the minimum spanning trees of several sets by Prim's algorithm on their dense distance matrices.
+
+    SciPy's sparse version treats a distance of 0 as a missing edge, but features of ReLU networks can coincide.
 
     Args:
         distances: (p, n, n), for each set as in `spanning_tree`.
@@ -63,7 +52,7 @@ def small_trees(distances: Floats) -> Integers:
         (p, n - 1, 2) int64, the two samples joined by each edge.
 
     Example:
-        >>> small_trees(pairwise_distances(np.array([[0.0], [4.0], [3.0]]))[None]).tolist()
+        >>> tree_ends(pairwise_distances(np.array([[0.0], [4.0], [3.0]]))[None]).tolist()
         [[[0, 2], [2, 1]]]
     """
     p, n = distances.shape[:2]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from baselines.inputs.topology import pairwise_distances, small_trees, spanning_tree
+from baselines.inputs.topology import pairwise_distances, spanning_tree, tree_ends
 
 
 @pytest.mark.parametrize(("n", "d"), [(1, 2), (2, 1), (57, 3), (120, 40)])
@@ -32,7 +32,7 @@ def test_equal_samples_are_joined_by_edges_of_0():
 def test_many_small_trees_are_those_of_one_after_the_other():
     rows = np.random.default_rng(1).integers(0, 3, size=(40, 7, 2)).astype(float)  # with equal samples and distances
     distances = np.stack([pairwise_distances(own) for own in rows])
-    assert [ends.tolist() for ends in small_trees(distances)] == [spanning_tree(own).ends.tolist() for own in distances]
+    assert [ends.tolist() for ends in tree_ends(distances)] == [spanning_tree(own).ends.tolist() for own in distances]
 
 
 def test_crossing_edges():
