@@ -4,7 +4,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from benchmark.sources.opening import open_source
 from benchmark.sources.pairing import paired
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
-from benchmark.tracking.records import REASON, Data
+from benchmark.tracking.records import REASON, SECONDS, VALIDATION_DICE, Data
 from benchmark.training.dice import mean_dice
 from benchmark.training.trainer import Trainer, TrainingOutcome
 
@@ -94,17 +94,26 @@ def _log(tracked: Draft, done: TrainingOutcome, target: Task) -> None:
         metrics["external_dice"] = mean_dice(list(done.external.values()))
     empty = math.isnan(metrics["dice"])
     tracked.log(metrics=metrics, tags={f"{REASON}dice": "no test case holds a foreground voxel"} if empty else {})
+    _log_rungs(tracked, done)
     tracked.curve("loss", done.losses)
-    dice_of = {
-        split: {case: dict(zip(names.values(), values, strict=True)) for case, values in dice.items()}
-        for split, dice in (("test", done.dice), ("external", done.external))
-    }
-    tracked.json(dice_of, "dice.json")
+
+    def named(dice: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+        return {case: dict(zip(names.values(), values, strict=True)) for case, values in dice.items()}
+
+    rungs = {rung: named(measured.dice) for rung, measured in done.rungs.items()}
+    tracked.json({"test": named(done.dice), "external": named(done.external), "validation": rungs}, "dice.json")
     tracked.json({part: getattr(done.transfer, part) for part in ("loaded", "fresh", "unused")}, "transfer.json")
     pictures = tracked.place("pictures")
     for kind, (case, predicted) in done.examples.items():
         picture = three_slices(case.image[0], case.labels, predicted)
         write_picture(picture, pictures / f"{kind}_{case.name}_dice{mean_dice([done.dice[case.name]]):.3f}.png")
+
+
+def _log_rungs(tracked: Draft, done: TrainingOutcome) -> None:
+    for rung, measured in done.rungs.items():
+        name, dice = f"{VALIDATION_DICE}{rung}", mean_dice(list(measured.dice.values()))
+        reason = {f"{REASON}{name}": "no validation case holds a foreground voxel"} if math.isnan(dice) else {}
+        tracked.log(metrics={name: dice, f"{SECONDS}{name}": measured.seconds}, tags=reason)
 
 
 main = entry_point("truth", run)

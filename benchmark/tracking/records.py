@@ -14,8 +14,9 @@ from benchmark.metric.score import Score
 Stage = StrEnum("Stage", "PREPARE PRETRAIN TRUTH SCORE PAIR AGREEMENT SUMMARY RANK PERF VARIANT")
 # Prefixes of a metric's name, or of `dice`, in the metrics and tags of a run
 PART = "part/"  # a term of a score: part/<metric>/<term>
-SECONDS = "seconds/"  # what a score took
+SECONDS = "seconds/"  # what a score took, or a fine-tuning up to a rung
 REASON = "reason/"  # why a value is NaN
+VALIDATION_DICE = "validation_dice/"  # Dice on the validation cases at a rung of a fine-tuning
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,22 @@ def truth_frame(rows: Collection[Row]) -> pd.DataFrame:
     )
 
 
+def rung_frame(rows: Collection[Row]) -> pd.DataFrame:
+    """One line per fine-tuning and rung: source, target, seed, tune, rung, dice, seconds.
+
+    Args:
+        rows: The rows of the truth stage; those without validation cases have no line.
+    """
+    lines = [
+        (row.params["source"], row.params["target"], int(row.params["seed"]), row.params["tune"],
+         name.removeprefix(VALIDATION_DICE), dice, row.metrics.get(f"{SECONDS}{name}", math.nan))
+        for row in rows
+        for name, dice in sorted(row.metrics.items())
+        if name.startswith(VALIDATION_DICE)
+    ]  # fmt: skip
+    return pd.DataFrame(lines, columns=["source", "target", "seed", "tune", "rung", "dice", "seconds"])
+
+
 def score_frame(rows: Collection[Row], metrics: Mapping[str, object] | None = None) -> pd.DataFrame:
     """One line per source, target and metric: score, the reason of a NaN, seconds.
 
@@ -113,7 +130,10 @@ def score_frame(rows: Collection[Row], metrics: Mapping[str, object] | None = No
 
 
 def source_frame(rows: Collection[Row]) -> pd.DataFrame:
-    """One line per source: source, task, arch, width, length, parameters, source_dice, source_cases."""
+    """One line per source: source, task, arch, width, length, parameters, source_dice, source_cases, classes.
+
+    `classes` is the number of foreground classes that the source was trained on; NaN if its run does not record it.
+    """
     return pd.DataFrame(
         {
             "source": [row.params["source"] for row in rows],
@@ -124,6 +144,7 @@ def source_frame(rows: Collection[Row]) -> pd.DataFrame:
             "parameters": [row.metrics["parameters"] for row in rows],
             "source_dice": [row.metrics.get("dice", math.nan) for row in rows],
             "source_cases": [row.metrics["cases"] for row in rows],
+            "classes": [row.metrics.get("classes", math.nan) for row in rows],
         }
     )
 

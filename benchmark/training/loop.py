@@ -1,7 +1,8 @@
 """Training loop: seeded batches of patches and AdamW."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -14,6 +15,29 @@ from benchmark.training.precision import Precision, autocast
 from benchmark.training.resume import Keeper
 
 
+class Between(Protocol):
+    """Something that is measured between two steps of a training, and survives its interruption.
+
+    Attributes:
+        steps: The numbers of steps after which `after` is called; 0 is before the first step.
+    """
+
+    @property
+    def steps(self) -> Collection[int]: ...  # noqa: D102
+
+    def start(self, saved: str) -> None:
+        """Called before the first step, with the `state` of an interrupted training, or an empty text."""
+        ...
+
+    def after(self, step: int) -> None:
+        """Called after a step, with the network in evaluation mode; random numbers drawn here change no later step."""
+        ...
+
+    def state(self) -> str:
+        """What is saved with the state of the training."""
+        ...
+
+
 def train(
     network: nn.Module,
     cases: Sequence[Case],
@@ -23,6 +47,7 @@ def train(
     precision: Precision = "float32",
     report: Callable[[int, float], None] = lambda step, loss: None,
     keeper: Keeper | None = None,
+    between: Between | None = None,
 ) -> list[float]:
     """Train the parameters that require a gradient.
 
@@ -34,6 +59,7 @@ def train(
         precision: Number format of the forward passes; the loss, the weights and the optimiser are float32.
         report: Called after each step with the step and the loss.
         keeper: Saves the state, and restores that of an interrupted training.
+        between: Measures the network after some steps, which changes neither losses nor weights.
 
     Returns:
         The loss at each step.
@@ -46,6 +72,10 @@ def train(
         torch.manual_seed(seed)
         losses = keeper.load(network, optimiser) if keeper else []
         done = len(losses)
+        if between:
+            between.start(keeper.extra if keeper and done else "")
+            if done == 0 and 0 in between.steps:
+                _measure(network, between, 0)
         for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed, start=done), done):
             for group in optimiser.param_groups:
                 group["lr"] = budget.lr * schedule(step, budget.steps)
@@ -57,11 +87,21 @@ def train(
             nn.utils.clip_grad_norm_(tuned, 12.0)
             optimiser.step()
             losses.append(float(loss.detach()))
+            if between and step + 1 in between.steps:
+                _measure(network, between, step + 1)
             if keeper:
-                keeper.keep(network, optimiser, losses)
+                keeper.keep(network, optimiser, losses, extra=between.state() if between else "")
             report(step + 1, losses[-1])
     network.eval()
     return losses
+
+
+def _measure(network: nn.Module, between: Between, step: int) -> None:
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        between.after(step)
+    network.train()
 
 
 def schedule(step: int, steps: int) -> float:

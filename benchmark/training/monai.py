@@ -1,4 +1,8 @@
-"""MONAI trainer: fine-tunes a source on the training cases of a target and measures Dice on its test cases."""
+"""MONAI trainer: fine-tunes a source on the training cases of a target and measures Dice on its test cases.
+
+If the target has validation cases, their Dice is measured on the way, too. Test cases are predicted only after the last
+step.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -20,6 +24,7 @@ from benchmark.training.loop import train
 from benchmark.training.precision import Precision, choose_precision
 from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper
+from benchmark.training.rungs import RungRecorder, rung_steps
 from benchmark.training.trainer import TrainingOutcome, freeze
 
 
@@ -69,7 +74,7 @@ class MonaiTrainer:
         folder: Path | None = None,
     ) -> TrainingOutcome:
         """Fine-tune a source on a target; arguments as in `Trainer`."""
-        splits = [split for split in (Split.TRAIN, Split.TEST, Split.EXTERNAL) if target.has(split)]
+        splits = [split for split in (Split.TRAIN, Split.VALIDATION, Split.TEST, Split.EXTERNAL) if target.has(split)]
         cases = {split: target.cases(split, preparation) for split in splits}
         prepare_together(list(cases.values()))  # before any training
         network = model.arch.build(channels=target.channels, classes=target.classes, seed=seed, device=device)
@@ -78,17 +83,20 @@ class MonaiTrainer:
         keeper = Keeper(folder / "training.pt", every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
         precision = self.precision(device)
-        losses = train(
-            network, cases[Split.TRAIN], budget=budget, seed=seed, precision=precision, report=report, keeper=keeper
-        )
         predicted = partial(
             predict, network, window=model.arch.fit(self.window), overlap=self.overlap, precision=precision
         )
-        measured = partial(_measured, predicted)
-        dice, examples = measured(cases[Split.TEST].readers(), classes=target.classes)
-        others = cases[Split.EXTERNAL].readers() if Split.EXTERNAL in cases else []
-        external, _ = measured(others, classes=target.classes)
-        return TrainingOutcome(dice, external, losses, taken, examples)
+
+        def measured(split: Split) -> tuple[dict[str, list[float]], dict[str, tuple[BoxReader, Tensor]]]:
+            return _measured(predicted, cases[split].readers() if split in cases else [], classes=target.classes)
+
+        planned = rung_steps(budget.steps) if Split.VALIDATION in cases else {}
+        rungs = RungRecorder(planned, lambda: measured(Split.VALIDATION)[0])
+        training = partial(train, budget=budget, seed=seed, precision=precision, report=report, keeper=keeper)
+        losses = training(network, cases[Split.TRAIN], between=rungs)
+        dice, examples = measured(Split.TEST)
+        external, _ = measured(Split.EXTERNAL)
+        return TrainingOutcome(dice, external, losses, taken, examples, rungs.rungs)
 
 
 def _measured(

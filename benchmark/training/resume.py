@@ -22,7 +22,7 @@ class Keeper:
     Attributes:
         path: The file; written to a temporary name, fsynced and renamed.
         every: Seconds between two saves.
-        extra: Further state that a loop passed to `keep`; set by `load`.
+        extra: Further state that a loop passed to `keep`, such as what it measured; set by `load`.
     """
 
     path: Path

@@ -1,7 +1,8 @@
 """What trainers share: their interface, the outcome of a fine-tuning, and the parts of a network that are trained."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,28 @@ from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.weights.match import Transfer
 
 TUNE = ("all", "decoder", "last", "head")
+# Name -> share of the steps after which the validation cases are measured, rounded up to a whole step
+RUNGS: Mapping[str, Fraction] = {
+    "eighth": Fraction(1, 8),
+    "quarter": Fraction(1, 4),
+    "half": Fraction(1, 2),
+    "full": Fraction(1),
+}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Dice on the validation cases during a fine-tuning.
+
+    Attributes:
+        steps: Number of steps before the measurement.
+        dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
+        seconds: Duration of these steps and of this measurement, without earlier measurements.
+    """
+
+    steps: int
+    dice: Mapping[str, Sequence[float]]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +51,8 @@ class TrainingOutcome:
         losses: The training loss at each step.
         transfer: Which weights were loaded from the source.
         examples: The worst and the best test case with their predicted labels (D, H, W) uint8.
+        rungs: Name of `RUNGS` -> Dice on the validation cases; empty if the target has none or the trainer measures
+            only at the end.
     """
 
     dice: Mapping[str, Sequence[float]]
@@ -35,6 +60,7 @@ class TrainingOutcome:
     losses: Sequence[float]
     transfer: Transfer
     examples: Mapping[str, tuple[BoxReader, Tensor]]
+    rungs: Mapping[str, Rung] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
@@ -69,7 +95,8 @@ class Trainer(Protocol):
 
         Args:
             model: The source.
-            target: The target; trained on the split `train`, measured on `test` and `external`.
+            target: The target; trained on the split `train`, measured on `test` and `external`, and on the way on
+                `validation`.
             preparation: How volumes are prepared for the network.
             seed: Seed of the new head, the order of batches and the augmentation, equally for every source.
             device: Device of the training.

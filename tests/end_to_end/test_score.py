@@ -75,6 +75,21 @@ def test_a_killed_job_resumes_and_a_mended_case_costs_one_case(study, score, for
     assert {name: anew.metrics[name] for name in SCORES} == {name: mended.metrics[name] for name in SCORES}
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_score_reads_no_case_on_which_a_fine_tuning_is_measured(study, score, split):
+    """Neither those of the truth nor those by which a fine-tuning could be chosen."""
+    assert score().code == 0
+    before = last(study)
+    paths = list(study.task("synthetic_ball").rglob(f"synthetic_ball_{split}_*.nii.gz"))
+    assert len(paths) == 4
+    for path in paths:
+        path.write_bytes(b"no image")
+    assert score().code == 0
+    after = last(study)
+    assert after.key != before.key  # it is another data set, which was scored
+    assert {name: after.metrics[name] for name in SCORES} == {name: before.metrics[name] for name in SCORES}
+
+
 @pytest.mark.bad_input
 def test_a_broken_last_case_is_found_before_the_first_pass(study, score, forwarded):
     names, _ = forwarded

@@ -16,7 +16,14 @@ from benchmark.data.tasks.msd_layout import GeneratedTask
 from benchmark.data.tasks.task import Split
 from benchmark.errors import InputError
 
-SPLIT_SEEDS = {Split.SOURCE_TRAIN: 1, Split.SOURCE_VALIDATION: 2, Split.TRAIN: 3, Split.TEST: 4, Split.EXTERNAL: 5}
+SPLIT_SEEDS = {
+    Split.SOURCE_TRAIN: 1,
+    Split.SOURCE_VALIDATION: 2,
+    Split.TRAIN: 3,
+    Split.TEST: 4,
+    Split.EXTERNAL: 5,
+    Split.VALIDATION: 6,
+}
 
 
 @dataclass(frozen=True)
@@ -102,10 +109,21 @@ class ScansTask(GeneratedTask):
         """Write the cases of a split, and return their entries in dataset.json."""
         entries = []
         for index in range(self.counts[split]):
-            seed = np.random.SeedSequence([self.seed, SPLIT_SEEDS[Split(split)], index]).generate_state(1)[0]
-            case = derive(scan, size=size, window=window, deformation=self.deformation, seed=int(seed))
+            seed = case_seed(self.seed, split, index)
+            case = derive(scan, size=size, window=window, deformation=self.deformation, seed=seed)
             entries.append(self.write_case(folder, split, index, case, spacing=scan.spacing))
         return entries
+
+
+def case_seed(task: int, split: str, index: int) -> int:
+    """The seed of the `index`-th case of a split; the sizes of the splits do not change it.
+
+    Args:
+        task: Seed of the task.
+        split: The split's name.
+        index: Number of the case, from 0.
+    """
+    return int(np.random.SeedSequence([task, SPLIT_SEEDS[Split(split)], index]).generate_state(1)[0])
 
 
 def _open(files: ScanFiles, classes: dict[str, list[int]], cache: Path) -> Scan:

@@ -118,7 +118,8 @@ class NnunetTrainer:
     ) -> TrainingOutcome:
         """Fine-tune a source on a target; arguments as in `Trainer`, and Dice is that of nnU-Net's validation.
 
-        The state is saved only at the end of an epoch.
+        The state is saved only at the end of an epoch. Nothing is measured before the last one, so the outcome has no
+        rungs, and validation cases of the target are not used.
         """
         space = self.space
         held_out = [split for split in (Split.TEST, Split.EXTERNAL) if target.has(split)]

@@ -1,10 +1,11 @@
 """Rows become the three frames that the analysis reads."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 
-from benchmark.tracking.records import Row, Stage, newest, score_frame, source_frame, truth_frame
+from benchmark.tracking.records import Row, Stage, newest, rung_frame, score_frame, source_frame, truth_frame
 
 
 def test_the_stages_are_those_that_others_rely_on():
@@ -30,6 +31,24 @@ def test_truth_rows():
     assert frame.iloc[1]["reason"] == "it has two channels"
 
 
+def test_rungs_of_truth_rows():
+    params = {"source": "liver_long", "target": "spleen", "seed": "3", "tune": "all"}
+    metrics = {
+        "dice": 0.9, "seconds": 7.0, "validation_dice/half": 0.5, "seconds/validation_dice/half": 3.0,
+        "validation_dice/eighth": math.nan, "seconds/validation_dice/eighth": 1.0, "validation_dice/full": 0.75,
+    }  # fmt: skip
+    rows = [Row("truth", "a", "one", params, metrics), Row("truth", "b", "two", params | {"seed": "4"}, {"dice": 0.5})]
+    frame = rung_frame(rows)
+    assert list(frame.columns) == ["source", "target", "seed", "tune", "rung", "dice", "seconds"]
+    assert frame.fillna(-1.0).values.tolist() == [
+        ["liver_long", "spleen", 3, "all", "eighth", -1.0, 1.0],
+        ["liver_long", "spleen", 3, "all", "full", 0.75, -1.0],
+        ["liver_long", "spleen", 3, "all", "half", 0.5, 3.0],
+    ]  # the second run has no validation cases
+    assert rung_frame(rows[1:]).empty
+    assert list(rung_frame([]).columns) == list(frame.columns)
+
+
 def test_score_rows_are_long_and_keep_reasons():
     row = Row(
         "score", "a", "one", {"source": "s", "target": "t", "metrics": "ccfv,leep"},
@@ -51,10 +70,12 @@ def test_source_rows():
         {"parameters": 1000.0, "cases": 0.0},
     )  # fmt: skip
     frame = source_frame([row])
-    columns = ["source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases"]
+    columns = ["source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases", "classes"]
     assert list(frame.columns) == columns
     assert frame.loc[0, "width"] == 16
     assert math.isnan(frame.loc[0, "source_dice"])
+    assert math.isnan(frame.loc[0, "classes"])  # as in a run of an earlier version
+    assert source_frame([replace(row, metrics={**row.metrics, "classes": 2.0})]).loc[0, "classes"] == 2
 
 
 def test_no_rows_give_empty_frames_with_all_columns():

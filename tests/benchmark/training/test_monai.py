@@ -1,8 +1,12 @@
 """The MONAI trainer: one fine-tuning from a source's weights to Dice on every test case."""
 
+import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -11,6 +15,7 @@ from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.tasks.msd_layout import DecathlonTask
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
+from benchmark.training import monai
 from benchmark.training.monai import MonaiTrainer
 
 TRAINER = MonaiTrainer("decoder", Budget(steps=2, batch=2, patch=(16, 16, 16)), window=(24, 24, 24))
@@ -50,6 +55,11 @@ def test_an_outcome_is_complete(outcome, target):
     assert all(len(values) == target.classes - 1 for values in outcome.dice.values())
     assert all(0.0 <= value <= 1.0 for values in outcome.dice.values() for value in values)
     assert outcome.external == {}
+    assert {name: rung.steps for name, rung in outcome.rungs.items()} == {
+        "eighth": 1, "quarter": 1, "half": 1, "full": 2,
+    }  # fmt: skip
+    assert all(list(rung.dice) == target.names("validation") for rung in outcome.rungs.values())
+    assert outcome.rungs["full"].seconds > outcome.rungs["half"].seconds > 0
     assert len(outcome.losses) == 2
     assert set(outcome.examples) == {"worst", "best"}
     for case, predicted in outcome.examples.values():
@@ -82,8 +92,6 @@ def test_the_source_s_weights_are_not_changed(model, weights, target):
 
 def test_another_patient_is_measured_beside_the_test_cases(model, target, tmp_path, outcome):
     """The test cases listed as another patient's: their Dice must come out alike, and count for nothing else."""
-    import json
-
     folder = shutil.copytree(target.folder, tmp_path / "task")
     path = folder / "dataset.json"
     description = json.loads(path.read_text(encoding="utf-8"))
@@ -93,3 +101,42 @@ def test_another_patient_is_measured_beside_the_test_cases(model, target, tmp_pa
     again = TRAINER.fine_tune(model, both, both.preparation, seed=0)
     assert again.external == outcome.dice
     assert again.dice == outcome.dice
+    assert again.losses == outcome.losses  # measuring validation cases on the way changed nothing
+    assert again.rungs == {}  # this task has none
+
+
+def test_the_last_rung_measures_the_final_weights(model, target, tmp_path, outcome):
+    """The test cases listed as validation cases, too."""
+    folder = shutil.copytree(target.folder, tmp_path / "task")
+    path = folder / "dataset.json"
+    description = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(description | {"validation": description["test"]}), encoding="utf-8")
+    both = DecathlonTask("both", folder, target.normalisation)
+    again = TRAINER.fine_tune(model, both, both.preparation, seed=0)
+    assert again.rungs["full"].dice == again.dice == outcome.dice
+    assert again.rungs["half"].dice != again.dice
+
+
+def test_no_test_case_is_predicted_before_the_last_rung(model, target, monkeypatch):
+    events, predict = [], monai.predict
+
+    def predicted(network, cases, **settings):
+        for case, labels in predict(network, cases, **settings):
+            events.append(case.name)
+            yield case, labels
+
+    monkeypatch.setattr(monai, "predict", predicted)
+    TRAINER.fine_tune(model, target, target.preparation, seed=0, report=lambda step, loss: events.append(step))
+    validation, test = target.names("validation"), target.names("test")
+    assert events == [*validation, 1, *validation, 2, *test]
+
+
+def test_labels_of_validation_cases_change_only_their_own_dice(model, target, tmp_path, outcome):
+    folder = Path(shutil.copytree(target.folder, tmp_path / "task"))
+    changed = DecathlonTask("changed", folder, target.normalisation)
+    for files in changed.listed("validation"):
+        stored = nib.load(files.labels)
+        nib.save(nib.Nifti1Image(np.ones(stored.shape, np.uint8), stored.affine), files.labels)
+    again = TRAINER.fine_tune(model, changed, changed.preparation, seed=0)
+    assert (again.losses, again.dice) == (outcome.losses, outcome.dice)
+    assert again.rungs["full"].dice != outcome.rungs["full"].dice

@@ -11,21 +11,23 @@ import pytest
 
 from benchmark.data.embedded.deformation import Deformation
 from benchmark.data.embedded.packages import Package
-from benchmark.data.embedded.scans import SPLIT_SEEDS, ScanFiles, ScansTask
+from benchmark.data.embedded.scans import SPLIT_SEEDS, ScanFiles, ScansTask, case_seed
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.tasks.msd_layout import DecathlonTask, write_nifti
 from benchmark.errors import InputError
 
 WINDOW = (-100.0, 200.0)
 SIZE = (12, 12, 10)
-COUNTS = {"source_train": 2, "source_validation": 1, "train": 2, "test": 2, "external": 1}
+COUNTS = {"source_train": 2, "source_validation": 1, "train": 2, "validation": 2, "test": 2, "external": 1}
 KEYS = {
     "source_train": "source_training",
     "source_validation": "source_validation",
     "train": "training",
+    "validation": "validation",
     "test": "test",
     "external": "external",
 }
+SEEDS = [1246962428, 558288998, 2707966756, 4108649244, 3417295053, 1074549372]  # of the second cases of task 4
 
 
 def _package(cache: Path, name: str, *, seed: int) -> Package:
@@ -116,18 +118,40 @@ def test_what_is_there_is_any_task_in_msd_layout(task, cache):
 
 def test_no_case_of_one_split_is_in_another(task, cache):
     assert len(set(SPLIT_SEEDS.values())) == len(SPLIT_SEEDS)
+    task = replace(task, external=task.scan, external_from=task.classes_from, external_size=SIZE)  # only seeds differ
     task.prepare(cache)
     images = [case.image.numpy().tobytes() for split in COUNTS for case in task.cases(split)]
     assert len(set(images)) == len(images)
 
 
+def test_no_seed_of_the_suite_is_used_twice(compose_command):
+    """Over all splits of all tasks: what is fine-tuned, chosen by or tested on was seen by no pre-training."""
+    tasks = [compose_command("prepare", f"task={name}").task for name in compose_command("bench").suite.tasks]
+    counts = {"source_train": 20, "source_validation": 4, "train": 5, "validation": 6, "test": 24, "external": 24}
+    assert all(dict(task.counts) == counts for task in tasks)
+    seeds = [case_seed(task.seed, split, index) for task in tasks for split in counts for index in range(counts[split])]
+    assert len(tasks) > 5
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_seeds_of_cases_stay():
+    """Another seed would be another truth under the same name."""
+    assert [case_seed(4, split, 1) for split in KEYS] == SEEDS
+
+
 def test_a_split_does_not_depend_on_how_large_the_others_are(task, cache, tmp_path):
     task.prepare(cache)
-    grown = replace(task, folder=tmp_path / "grown", counts=COUNTS | {"source_train": 3, "train": 3})
+    more = {"source_train": 3, "train": 3, "external": 4}
+    grown = replace(task, folder=tmp_path / "grown", counts=COUNTS | more)
     grown.prepare(cache)
-    for split in COUNTS:
-        pairs = zip(task.cases(split), grown.cases(split), strict=False)
-        assert all(a.image.equal(b.image) and a.labels.equal(b.labels) for a, b in pairs)
+    without = {split: count for split, count in COUNTS.items() if split != "validation"}
+    smaller = replace(task, folder=tmp_path / "smaller", counts=without)
+    smaller.prepare(cache)
+    assert not smaller.has("validation")
+    for other, splits in ((grown, COUNTS), (smaller, without)):
+        for split in splits:
+            pairs = zip(task.cases(split), other.cases(split), strict=False)
+            assert all(a.image.equal(b.image) and a.labels.equal(b.labels) for a, b in pairs)
 
 
 def test_a_second_prepare_cuts_nothing(task, cache):

@@ -8,7 +8,8 @@ import torch
 from benchmark.data.embedded.synthetic import SyntheticTask
 from benchmark.data.preprocessing.normalise import Normalisation
 
-SPLITS = {"source_train": "source_training", "train": "training", "test": "test"}
+SPLITS = {"source_train": "source_training", "train": "training", "test": "test", "validation": "validation"}
+COUNTS = {"source_train": 2, "train": 3, "test": 1, "validation": 2}
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def task(tmp_path):
         splits=SPLITS,
         organs=("ball", "pebble"),
         size=20,
-        counts={"source_train": 2, "train": 3, "test": 1},
+        counts=COUNTS,
         seed=4,
     )
 
@@ -29,7 +30,7 @@ def test_it_is_made_once_and_read_like_any_task(task, tmp_path):
     assert task.prepare(tmp_path) is True
     assert task.prepare(tmp_path) is False
     assert task.labels == {0: "background", 1: "ball", 2: "pebble"}
-    assert {split: len(task.cases(split)) for split in SPLITS} == {"source_train": 2, "train": 3, "test": 1}
+    assert {split: len(task.cases(split)) for split in SPLITS} == COUNTS
     case = task.cases("train")[0]
     assert case.image.shape == (1, 20, 20, 20)
     assert case.spacing == (1.0, 1.0, 1.0)
@@ -71,3 +72,14 @@ def test_no_two_cases_are_alike(task, tmp_path):
     task.prepare(tmp_path)
     images = [case.image.numpy().tobytes() for split in SPLITS for case in task.cases(split)]
     assert len(set(images)) == len(images)
+
+
+def test_validation_cases_are_drawn_last(task, tmp_path, compose_command):
+    """So that a task has the same other cases with and without them."""
+    without = {split: count for split, count in COUNTS.items() if split != "validation"}
+    smaller = replace(task, folder=tmp_path / "smaller", counts=without)
+    for one in (task, smaller):
+        one.prepare(tmp_path)
+    for split in without:
+        assert all(a.image.equal(b.image) for a, b in zip(task.cases(split), smaller.cases(split), strict=True))
+    assert list(compose_command("prepare", "task=synthetic_ball").task.counts)[-1] == "validation"
