@@ -1,6 +1,7 @@
 """Compare the scores in the store with its truth, and write the report; `python -m analysis.correlate`."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,32 @@ from omegaconf import DictConfig
 from analysis.dashboards.publish import publish
 from analysis.dashboards.refresh import shared
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
+from analysis.evaluation.repeated import Frames, RepeatedPretraining, repeated_pretraining
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
 from analysis.tables.number_format import number, with_interval
 from analysis.tables.protocol import read_protocol, recorded_otherwise
+from analysis.tables.repeated_tables import repeated_sentence
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
 from analysis.tables.truth_tables import one_seed_note
 from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
+from analysis.truth.further_runs import further_rows, longer_frame, with_repeats
 from analysis.truth.load import stored_cases, stored_rows
+from analysis.truth.pools import with_other_patient
 from analysis.truth.quality import Noise
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.keys import job_key
+from benchmark.jobs.suite_settings import repeated_of, twin_name
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
-from benchmark.tracking.records import Data, Row, score_frame, source_frame, truth_frame
+from benchmark.tracking.records import Data, Row, rung_frame, score_frame, source_frame, truth_frame
+
+STAGES = ("truth", "score", "pretrain")  # a truth that is read from a table has no runs
 
 
 def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -37,7 +45,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
 
     Args:
         cfg: The command's config.
-        keys: Stage -> keys of the jobs to use; by default every finished job of the suite's sources and targets.
+        keys: Stage or kind of further jobs -> keys of the jobs to use; by default all finished jobs of the suite.
 
     Raises:
         InputError: The store has no truth or no scores of the suite, or the table is invalid.
@@ -46,21 +54,18 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     stated = _protocol(config["suite"])
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
-    stages = ("score", "pretrain") if table else ("truth", "score", "pretrain")
-    rows = {stage: stored_rows(store, stage, cfg, keys) for stage in stages}
+    rows = {stage: stored_rows(store, stage, cfg, keys) for stage in (STAGES[1:] if table else STAGES)}
     truth = table.truth if table else truth_frame(rows["truth"])
     scans = {str(target): str(scan) for target, scan in cfg.suite.targets.items()}
     metrics = {str(name): instantiate(node) for name, node in cfg.metric.items()}
     settings = {"resamples": cfg.resamples, "seed": cfg.seed, "scans": scans, "families": families}
-    used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
+    further = {} if table else further_rows(store, cfg, keys)
     given = {"table": text_digest(truth.to_csv())} if table else {}
-    content = {"jobs": used, "settings": settings, "page": template_digest(), **stated, **given}
-    key = job_key("summary", "analysis.correlate", content)
+    key = _summary_key(rows | further, {"settings": settings, **stated, **given})
     sources = _sources(rows["pretrain"], families)
-    outside = rows_outside(truth, sources, cfg.suite) if table else ""
     in_suite = truth["source"].isin(sources["source"]) & truth["target"].isin(list(cfg.suite.targets))
     study = correlate(
-        truth.loc[in_suite | (table is None), list(TRUTH_COLUMNS)],
+        with_other_patient(truth[in_suite | (table is None)]),
         score_frame(rows["score"], metrics),
         sources,
         resamples=cfg.resamples,
@@ -68,9 +73,12 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         scans=scans,
         cases=table.cases if table else stored_cases(store, rows["truth"]),
         truth_from=table.name if table else FINE_TUNING,
+        rungs=None if table else rung_frame(rows["truth"]),
+        longer=longer_frame(further["longer"], rows["truth"]) if further else None,
     )
+    study = replace(study, repeated=_repeated(rows, further, cfg, tune=study.tune, metrics=metrics, families=families))
     output = Path(cfg.output_dir)
-    notes = [line for line in ([outside] if table else external_lines(external_frame(truth))) if line]
+    notes = _notes(truth, sources, cfg.suite, from_table=table is not None)
     recorded = recorded_otherwise(rows, _stated(config)) if stated else ()
     with store.claim(key) as finished:
         if finished is None:
@@ -107,10 +115,54 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
     console.print(_truth_line(study), highlight=False)
     for table in study_tables(study):
         console.print(TerminalTable(table))
-    for line in (*notes, verdict(study).text):
+    for line in (*filter(None, [repeated_sentence(study)]), *notes, verdict(study).text):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)
     console.print(f"report: {(output / PAGE).resolve().as_uri()}", highlight=False, soft_wrap=True)
+
+
+def _notes(truth: pd.DataFrame, sources: pd.DataFrame, suite: DictConfig, *, from_table: bool) -> list[str]:
+    """What stands below the tables: the rows of a table that are not used, or how another patient compares."""
+    outside = rows_outside(truth, sources, suite) if from_table else ""
+    return [outside] if outside else ([] if from_table else external_lines(external_frame(truth)))
+
+
+def _summary_key(rows: Mapping[str, Sequence[Row]], settings: Mapping[str, object]) -> str:
+    """The key of the summary, from the keys of the jobs that it is made of."""
+    used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
+    return job_key("summary", "analysis.correlate", {"jobs": used, "page": template_digest(), **settings})
+
+
+def _repeated(
+    rows: Mapping[str, Sequence[Row]],
+    further: Mapping[str, Sequence[Row]],
+    cfg: DictConfig,
+    *,
+    tune: str,
+    metrics: Mapping[str, object],
+    families: Mapping[str, str],
+) -> RepeatedPretraining | None:
+    """What changes when sources are pre-trained again, with each of the further seeds; None if none were."""
+    settings = repeated_of(cfg.suite.get("repeated"))
+    if settings is None or not further.get("repeated_pretrain"):
+        return None
+    own = {**rows, "truth": [row for row in rows["truth"] if row.params["tune"] == tune]}
+    repeats = {
+        f"seed {seed}": with_repeats(own, further, {name: twin_name(name, seed) for name in settings.sources})
+        for seed in settings.seeds
+    }
+
+    def frames(given: Mapping[str, Sequence[Row]]) -> Frames:
+        truth = truth_frame(given["truth"])[list(TRUTH_COLUMNS)]
+        return Frames(truth, score_frame(given["score"], metrics), _sources(given["pretrain"], families))
+
+    return repeated_pretraining(
+        frames(own),
+        {name: frames(repeat.rows) for name, repeat in repeats.items() if repeat.replaced},
+        {name: repeat.replaced for name, repeat in repeats.items() if repeat.replaced},
+        tune=tune,
+        reasons=[reason for repeat in repeats.values() for reason in repeat.reasons],
+    )
 
 
 def _truth_line(study: Study) -> str:

@@ -14,7 +14,16 @@ from benchmark.errors import InputError, one_line
 from benchmark.jobs.cli import composed, entry_point
 from benchmark.orchestration.dry_run import forecast, show_forecast
 from benchmark.orchestration.failed_jobs import FailedJob, failed_keys, write_failed
-from benchmark.orchestration.pipeline import Bench, finish, interrupted, is_prepared, keys_of, run_stages
+from benchmark.orchestration.further_jobs import check_further, further_jobs
+from benchmark.orchestration.pipeline import (
+    Bench,
+    finish,
+    interrupted,
+    is_prepared,
+    keys_of,
+    run_stages,
+    with_further,
+)
 from benchmark.orchestration.planner import Planner
 
 
@@ -31,6 +40,7 @@ def run(cfg: DictConfig) -> None:
         bench.say(f"delivered {delivered} results that were waiting for the store")
     planner = Planner(cfg.suite, bench.overrides(), fine_tuned=cfg.truth != "table")
     planner.check()
+    check_further(planner)
     if cfg.dry_run:
         _dry_run(bench, planner)
         return
@@ -53,7 +63,8 @@ def _dry_run(bench: Bench, planner: Planner) -> None:
     known = {key: row for key, row in finished.items() if not any(key in job.keys for job in missing)}
     stages = [forecast("prepare", tasks, known)]
     if not missing:
-        stages += [forecast(stage, jobs, finished) for stage, jobs in planner.after_prepare().items()]
+        every = with_further(planner.after_prepare(), further_jobs(planner))
+        stages += [forecast(stage, jobs, finished) for stage, jobs in every.items()]
     show_forecast(stages, workers=bench.cfg.workers, console=bench.board.console)
     if missing:
         bench.say("jobs after `prepare` depend on its data; run `python -m benchmark.prepare` first to list them")

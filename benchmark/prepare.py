@@ -65,7 +65,8 @@ def _clean(keep_gib: float) -> None:
 def _picture(task: Task, folder: Path) -> Path:
     from benchmark.data.slices import three_slices, write_picture
 
-    case = next(case for case in task.cases(Split.TRAIN) if bool(case.labels.any()))
+    split = Split.TRAIN if task.has(Split.TRAIN) or not task.has(Split.SOURCE_TRAIN) else Split.SOURCE_TRAIN
+    case = next(case for case in task.cases(split) if bool(case.labels.any()))
     path = folder / f"{task.name}.png"
     write_picture(three_slices(case.image[0], case.labels), path)
     return path

@@ -1,4 +1,4 @@
-"""Pre-train one source model; `python -m benchmark.pretrain -m source=liver_long,lung_long`."""
+"""Pre-train one source model; `python -m benchmark.pretrain -m source=liver_unet,lung_unet`."""
 
 import logging
 import math
@@ -71,6 +71,7 @@ def _pretrain(cfg: DictConfig, store: Store, source: PoolSource, *, key: str, re
             "dice": done.dice,
             "parameters": sum(p.numel() for p in done.network.parameters()),
             "cases": len(source.task.names(source.splits[0])) if source.task and source.budget.steps else 0,
+            "classes": source.task.classes - 1 if source.task and source.budget.steps else 0,  # of the foreground
             "seconds": time.perf_counter() - start,
         })  # fmt: skip
         run.curve("loss", done.losses)

@@ -74,7 +74,7 @@ ARROWS = {
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
     "analysis": {"benchmark.tracking"},
 }
-# the exceptions that the command line turns into exit code 2, files of our own, and the terminal
+# the exceptions that the command line turns into exit code 2, files of our own, the terminal, and a suite's settings
 EVERYWHERE = {
     "benchmark.errors",
     "benchmark.storage.files",
@@ -82,6 +82,7 @@ EVERYWHERE = {
     "benchmark.storage.digest_memory",
     "benchmark.storage.prepared_settings",
     "benchmark.jobs.terminal",
+    "benchmark.jobs.suite_settings",
 }
 FOR_COMMANDS = {
     "benchmark.jobs.cli",

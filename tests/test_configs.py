@@ -206,7 +206,7 @@ def test_a_suite_names_tasks_and_sources_that_exist(suite):
     assert set(config.tasks) <= set(names_in("task"))
     assert set(config.targets) <= set(config.tasks)
     assert set(config.sources) == set(config.pretrained)
-    assert set(config.sources) | set(config.get("further_pretrained", {})) <= set(names_in("source"))
+    assert set(config.sources) <= set(names_in("source"))
 
 
 @pytest.mark.parametrize("source", [*suite_sources(), "scratch", "scratch_wide"])

@@ -9,8 +9,9 @@ from analysis.agreement.measure_table import PRIMARY
 from analysis.csv_files.estimates import ARCHITECTURE_CONTROLS, EstimateTable
 from analysis.csv_files.pairs import Pairs, only, pairs_of
 from analysis.csv_files.sources import PRETRAINED, UNKNOWN, facts_of
-from analysis.evaluation.controls import CONTROL, HINDSIGHT, SCORE_COLUMNS
+from analysis.evaluation.controls import HINDSIGHT, SCORE_COLUMNS
 from analysis.evaluation.correlate import correlate
+from analysis.evaluation.kinds import CONTROL
 from analysis.evaluation.study import ALL, Study
 from analysis.truth.pools import SCRATCH, Scope, measure_name
 from analysis.truth.truth_table import TruthTable

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.dashboards.refresh import STUDY, refresh
+from analysis.evaluation.kinds import TRAINING, shown_name
 from analysis.evaluation.study import ALL, SUBSETS, WITHOUT_WEAK, Study
 from analysis.tables.number_format import counted, number, percent
 from analysis.tables.study_tables import result_table
@@ -168,7 +169,7 @@ def _agreement(row: Row, targets: tuple[str, ...]) -> Flat:
     means: dict[str, str] = {Scope.MEAN: f"mean over {row['targets']} targets", Scope.MEAN_BY_SCAN: "mean over scans"}
     place = f" on **{row['target']}**" if target else f", **{means[scope]}**"
     return Flat(
-        name=f"{metric}{place.replace('**', '')}",
+        name=f"{shown_name(metric)}{place.replace('**', '')}",
         note=_agreement_note(row, values, place),
         targets=tuple(target.values()) or targets,
         params={"metric": metric, "scope": scope, **target, "tune": str(row["tune"]), "sources": f"{row['sources']:g}"},
@@ -179,9 +180,12 @@ def _agreement(row: Row, targets: tuple[str, ...]) -> Flat:
 
 def _agreement_note(row: Row, values: Mapping[str, float], place: str) -> str:
     low, high = values["weighted_kendall_low"], values["weighted_kendall_high"]
+    kind, judged = f"the {row['kind']} ", ""
+    if row["kind"] == TRAINING:
+        kind, judged = "", " A choice made with one fine-tuning seed is judged by the other seeds."
     return (
-        f"Agreement of the {row['kind']} **{row['metric']}** with the Dice after fine-tuning (tuned: {row['tune']}) of "
-        f"{row['sources']:g} sources{place}.\n\n"
+        f"Agreement of {kind}**{shown_name(row['metric'])}** with the Dice after fine-tuning (tuned: {row['tune']}) of "
+        f"{row['sources']:g} sources{place}.{judged}\n\n"
         f"Weighted Kendall **{number(values['weighted_kendall'])}** [{number(low)}, {number(high)}], "
         f"{_of_ceiling(values)}; Kendall {number(values['kendall'])}, Pearson {number(values['pearson'])}. "
         f"Taking its first choice loses {number(100 * values['top1_regret'], digits=1)} Dice points."

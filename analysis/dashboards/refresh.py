@@ -82,7 +82,7 @@ def swept(rows: Iterable[Row]) -> dict[str, tuple[str, ...]]:
     """Run -> the settings in which it differs from runs of its stage with the same values of `ABOUT`.
 
     Example:
-        >>> about = {"source": "liver_long", "target": "spleen"}
+        >>> about = {"source": "liver_unet", "target": "spleen"}
         >>> rows = [Row("score", n, "", about | {"stream.overlap": n}, run=n) for n in ("0", "0.25")]
         >>> swept([*rows, Row("score", "b", "", {"source": "scratch", "stream.overlap": "0.25"}, run="other")])
         {'0': ('stream.overlap',), '0.25': ('stream.overlap',)}

@@ -66,10 +66,11 @@ def comparisons(evaluations: Mapping[str, Sequence[Evaluation]], *, subset: str,
     Args:
         evaluations: Metric -> its evaluations, with the same targets in the same order for every metric.
         subset: The name of the sub-pool.
-        kinds: Metric -> "metric" or "control".
+        kinds: Metric -> its kind, see `analysis.evaluation.kinds`.
 
     Returns:
-        The rows of `compare` with subset, kind, p_holm and p_max (corrected over the metrics, without the controls).
+        The rows of `compare` with subset, kind, p_holm and p_max (corrected over the metrics, without short fine-tuning
+        and the controls).
     """
     rows: list[Row] = []
     for other in (name for name in OTHERS if name in evaluations):

@@ -24,10 +24,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.evaluation.kinds import CONTROL, METRIC
 from analysis.truth.pools import SCRATCH, Pool, families_of
 
 HINDSIGHT = "best_in_hindsight"
-METRIC, CONTROL = "metric", "control"  # values of the column `kind`
 FACTS = ("parameters", "source_dice", "source_cases")
 GROUPS = ("family", "pretrained", "family_pretrained")
 CONTROLS = ("random", *FACTS, *GROUPS, "static_leaderboard", HINDSIGHT)
@@ -90,10 +90,10 @@ def with_controls(
     generator: np.random.Generator,
     controls: Collection[str] = CONTROLS,
 ) -> pd.DataFrame:
-    """The scores of metrics and controls in one frame, with the column `kind`, "metric" or "control".
+    """The scores of metrics and controls in one frame, with the column `kind`, see `analysis.evaluation.kinds`.
 
-    Args as in `control_scores`; `scores` are those of the metrics, with the columns `SCORE_COLUMNS`, and of further
-    controls, if it has the column `kind`.
+    Args as in `control_scores`; `scores` are those of the metrics, with the columns `SCORE_COLUMNS`, and of short
+    fine-tuning and further controls, if it has the column `kind`.
     """
     scored = control_scores(pools, sources, others=others, generator=generator, controls=controls)
     kinds = scores["kind"].fillna(METRIC) if "kind" in scores else METRIC

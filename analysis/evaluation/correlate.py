@@ -1,6 +1,7 @@
 """Compare the scores of every metric and control with the truth on every target."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,18 @@ from analysis.agreement.best_of_many import BestByChance, best_by_chance
 from analysis.agreement.corrections import corrected
 from analysis.agreement.critical_difference import CriticalDifference, critical_difference
 from analysis.agreement.measure_table import WEIGHTED_KENDALL
-from analysis.evaluation.controls import CONTROLS, HINDSIGHT, METRIC, SCORE_COLUMNS
+from analysis.evaluation.controls import CONTROLS, HINDSIGHT, SCORE_COLUMNS
 from analysis.evaluation.evaluate import Evaluation, Missing, gap_table
+from analysis.evaluation.kinds import METRIC, RUNG_OF
 from analysis.evaluation.pool_stability import COLUMNS as STABILITY
 from analysis.evaluation.pool_stability import stability
+from analysis.evaluation.short_fine_tuning import RUNG_COLUMNS, ShortFineTuning, no_rungs
 from analysis.evaluation.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
 from analysis.evaluation.subset import Rows, Settings, rows_of
 from analysis.truth.dispersion import dispersion, rank_table
 from analysis.truth.gain import GAIN_COLUMNS, gain_table
-from analysis.truth.pools import Pool, families_of, main_tune, pools, without_weak
+from analysis.truth.pools import OTHER_PATIENT, Pool, Scope, families_of, main_tune, place_name, pools, without_weak
+from analysis.truth.scratch_budget import Place, budget_table, no_longer_runs, starved
 from analysis.truth.seed_case_bootstrap import with_cases
 
 SOURCE_COLUMNS = ("source", "task", "arch", "width", "length", "parameters", "source_dice", "source_cases")
@@ -37,6 +41,8 @@ def correlate(
     cases: pd.DataFrame | None = None,
     truth_from: str = FINE_TUNING,
     controls: Collection[str] = CONTROLS,
+    rungs: pd.DataFrame | None = None,
+    longer: pd.DataFrame | None = None,
 ) -> Study:
     """Compare the scores of every metric and control with the truth.
 
@@ -55,6 +61,8 @@ def correlate(
             intervals over cases.
         truth_from: Where the truth comes from.
         controls: The controls to compare with.
+        rungs: The Dice on validation cases during fine-tuning, see `analysis.evaluation.short_fine_tuning`; None: none.
+        longer: Longer training from scratch, see `analysis.truth.scratch_budget.budget_table`; None: none.
 
     Returns:
         The study.
@@ -70,16 +78,23 @@ def correlate(
     strong = without_weak(sources)
     names = frozenset(name for pool in every for name in pool.sources)
     families = {str(source): str(family) for source, family in families_of(sources).items()}
-    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples, families, controls)
+    settings = Settings(scores, sources, tune, dict(scans or {}), missing, resamples, families, controls, _short(rungs))
     generators = np.random.default_rng(seed).spawn(4)
     subsets = [
         rows_of([pool.only(kept) for pool in every], subset=subset, settings=settings, generator=generator)
         for (subset, kept), generator in zip({ALL: names, WITHOUT_WEAK: strong}.items(), generators[:2], strict=True)
     ]
     main = [pool for pool in every if pool.tune == tune]
-    sub_pools = stability(main, scores, sources, generator=generators[2], controls=controls)
-    gain = _gain(every, subsets[0], settings, generators[3])
-    return _study(every, subsets, settings, sub_pools, gain, seed=seed, truth_from=truth_from)
+    sub_pools = stability(main, scores, sources, generator=generators[2], short=settings.short, controls=controls)
+    budget = budget_table(main, sources, no_longer_runs() if longer is None else longer)
+    gain = _gain(every, subsets[0], settings, generators[3], starved(budget))
+    return replace(_study(every, subsets, settings, sub_pools, gain, seed=seed, truth_from=truth_from), budget=budget)
+
+
+def _short(rungs: pd.DataFrame | None) -> ShortFineTuning:
+    rungs = no_rungs() if rungs is None else rungs
+    _check(rungs, "rungs", RUNG_COLUMNS, ["source", "target", "seed", "tune", "rung"])
+    return ShortFineTuning.of(rungs)
 
 
 def _study(
@@ -113,21 +128,40 @@ def _study(
         resamples=settings.resamples,
         seed=seed,
         truth_from=truth_from,
+        rungs=settings.short.rungs,
     )
 
 
-def _gain(every: Sequence[Pool], rows: Rows, settings: Settings, generator: np.random.Generator) -> pd.DataFrame:
-    """The gain over training from scratch on each target of the main study; empty without sources."""
+def _gain(
+    every: Sequence[Pool], rows: Rows, settings: Settings, generator: np.random.Generator, short: Mapping[Place, str]
+) -> pd.DataFrame:
+    """The gain over training from scratch on each target of the main study, then on another patient's cases.
+
+    The rows of another patient are targets of their own, named by `place_name`, and enter no mean. Empty without
+    sources.
+    """
     if rows.draws is None:
         return pd.DataFrame(columns=list(GAIN_COLUMNS))
-    main = [pool for pool in every if pool.tune == settings.tune]
-    return gain_table(main, settings.sources, draws=rows.draws, generator=generator)
+    other_patient = settings.tune + OTHER_PATIENT
+    own, others = (
+        gain_table(
+            [pool for pool in every if pool.tune == tune],
+            settings.sources,
+            draws=rows.draws,
+            generator=generator,
+            starved=short,
+        )
+        for tune in (settings.tune, other_patient)
+    )
+    others = others[others["scope"] == Scope.TARGET]
+    names = [place_name(target, other_patient, main=settings.tune) for target in others["target"]]
+    return pd.concat([own, others.assign(target=names)], ignore_index=True) if len(others) else own
 
 
 def _differences(means: Mapping[str, Evaluation]) -> CriticalDifference:
-    """The critical difference of weighted Kendall between all metrics and controls but `best_in_hindsight`."""
+    """The critical difference of weighted Kendall between metrics and controls, without `best_in_hindsight`."""
     name = WEIGHTED_KENDALL.name
-    compared = {metric: mean for metric, mean in means.items() if metric != HINDSIGHT}
+    compared = {metric: mean for metric, mean in means.items() if metric not in {HINDSIGHT, *RUNG_OF}}
     return critical_difference(
         {metric: mean.agreement.value[name] for metric, mean in compared.items()},
         {metric: mean.agreement.resampled[name] for metric, mean in compared.items()},

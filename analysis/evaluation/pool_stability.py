@@ -8,11 +8,12 @@ The mean agreement over targets is computed again on sub-pools:
     size        only the sources of one architecture and width
     one_source  without each source in turn (scores are not recomputed)
 
-Controls that use the truth are recomputed in every sub-pool except `one_source`. A target counts if its pool contains
+Controls that use the truth are recomputed in every sub-pool except `one_source`. Short fine-tuning with one seed is
+judged by the other seeds (`analysis.evaluation.short_fine_tuning`). A target counts if its pool contains
 at least three sources of the sub-pool.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,12 @@ from analysis.agreement.measure_table import PRIMARY, Measure
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.evaluation.controls import CONTROLS, with_controls
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.short_fine_tuning import ShortFineTuning, with_short_fine_tuning
 from analysis.truth.pools import Pool, same_size, without_weak
 
 Array = NDArray[np.float64]
 Row = dict[str, str | float]
+Judged = tuple[Array, Array]  # scores and the Dice that each is judged by, both (s, n)
 COLUMNS = ("division", "subpool", "metric", "kind", "targets", "sources", *(m.name for m in PRIMARY), "reason")
 
 
@@ -61,19 +64,22 @@ def stability(
     sources: pd.DataFrame,
     *,
     generator: np.random.Generator,
+    short: ShortFineTuning,
     controls: Collection[str] = CONTROLS,
 ) -> list[Row]:
     """The mean agreement of every metric and control on every sub-pool except `one_source`.
 
-    Args as in `analysis.evaluation.controls.with_controls`; rows with the columns `COLUMNS`.
+    Args as in `analysis.evaluation.controls.with_controls`, and `short`, the Dice on validation cases during
+    fine-tuning. Rows with the columns `COLUMNS`.
     """
     names = {name for pool in pools for name in pool.sources}
     rows: list[Row] = []
     for (division, label), kept in sub_pools(sources, names).items():
         parts = [part for pool in pools if len((part := pool.only(kept)).sources) >= FEWEST_SOURCES]
         if parts:
-            table = with_controls(parts, parts, scores, sources, generator=generator, controls=controls)
-            rows += _means(parts, table, {"division": division, "subpool": label})
+            given = with_short_fine_tuning(scores, parts, short)
+            table = with_controls(parts, parts, given, sources, generator=generator, controls=controls)
+            rows += _means(parts, table, short, {"division": division, "subpool": label})
     return rows
 
 
@@ -83,7 +89,7 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
     Args:
         mean: The mean over the targets.
         names: (N,) the sources of all pools, in the order of the jackknife.
-        kind: "metric" or "control".
+        kind: Its kind, see `analysis.evaluation.kinds`.
 
     Returns:
         N rows with the columns `COLUMNS`; `sources` is the number of sources left.
@@ -103,15 +109,17 @@ def without_one_source(mean: Evaluation, *, names: Sequence[str], kind: str) -> 
     ]
 
 
-def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]:
+def _means(parts: Sequence[Pool], table: pd.DataFrame, short: ShortFineTuning, shared: Row) -> list[Row]:
     # pivot_table would drop a metric without any score
     wide = table.pivot(index=["target", "source"], columns="metric", values="score")  # noqa: PD010
     blocks = [wide.loc[pool.target].reindex(pool.sources).to_numpy(dtype=np.float64) for pool in parts]
     place = {str(metric): at for at, metric in enumerate(wide.columns)}
+    by_seed = [_by_other_seeds(pool, short) for pool in parts]
     rows: list[Row] = []
     for metric, kind in table.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False):
-        scores = [block[:, place[metric]] for block in blocks]
-        values = {measure.name: _values(measure, scores, parts) for measure in PRIMARY}
+        at_once = [(block[None, :, place[metric]], pool.mean[None]) for block, pool in zip(blocks, parts, strict=True)]
+        judged = [own.get(metric, once) for own, once in zip(by_seed, at_once, strict=True)]
+        values = {measure.name: [_value(measure, *pair) for pair in judged] for measure in PRIMARY}
         gaps = [pool.target for pool, value in zip(parts, values[PRIMARY[0].name], strict=True) if np.isnan(value)]
         row = shared | {
             "metric": metric,
@@ -124,9 +132,15 @@ def _means(parts: Sequence[Pool], table: pd.DataFrame, shared: Row) -> list[Row]
     return rows
 
 
-def _values(measure: Measure, scores: Sequence[Array], parts: Sequence[Pool]) -> list[float]:
-    """The measure on each pool; NaN if a source has no score."""
-    return [
-        float(measure.of_rows(x, pool.mean[None])[0]) if np.isfinite(x).all() else float("nan")
-        for x, pool in zip(scores, parts, strict=True)
-    ]
+def _by_other_seeds(pool: Pool, short: ShortFineTuning) -> Mapping[str, Judged]:
+    """Score of short fine-tuning -> for each seed its scores and the mean Dice of the other seeds."""
+    others = [pool.without_seed(seed).mean for seed in pool.seeds] if len(pool.seeds) > 1 else []
+    dice = np.array(others).reshape(len(others), len(pool.sources))
+    return {name: (short.scores(pool, name).T[: len(dice)], dice) for name in short.names}
+
+
+def _value(measure: Measure, scores: Array, dice: Array) -> float:
+    """The mean of the measure over the rows of scores and Dice; NaN without any, or if a source has no score."""
+    if not len(scores) or not np.isfinite(scores).all():
+        return float("nan")
+    return float(measure.of_rows(scores if len(scores) > 1 else scores[0], dice).mean())

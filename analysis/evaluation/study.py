@@ -1,12 +1,14 @@
 """The result of `correlate` as frames, from which tables, plots and the tracking store are filled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis.agreement.best_of_many import BestByChance
 from analysis.agreement.critical_difference import CriticalDifference
+from analysis.evaluation.kinds import KINDS
+from analysis.evaluation.repeated import RepeatedPretraining
 from analysis.truth.dispersion import Dispersion
 from analysis.truth.pools import Pool, Scope, measure_name
 
@@ -28,8 +30,9 @@ class Study:
     Attributes:
         tune: What was fine-tuned in the main study.
         pools: The truth of each target, tuned that way.
-        other_pools: The truth of pools with another choice of what is tuned; they have own rows and enter no mean.
-        scores: Columns source, target, metric, score, reason, seconds, kind ("metric" or "control").
+        other_pools: The truth of pools with another choice of what is tuned, or with the Dice of another patient; they
+            have own rows and enter no mean.
+        scores: Columns source, target, metric, score, reason, seconds, kind (of `analysis.evaluation.kinds`).
         sources: The frame of the sources, as given.
         agreement: One row per subset, target or mean, tune and metric; `analysis.evaluation.rows.agreement_row`. The
             column `scope`, a `Scope`, says which; the column `target` is empty for means.
@@ -50,6 +53,10 @@ class Study:
         truth_from: Where the truth comes from: `FINE_TUNING`, or the name of a table.
         measure: The column of the table that has the truth.
         group: What several targets can have in common, in words: a scan, or a group that the table names.
+        rungs: The Dice on validation cases during fine-tuning, as given; empty if there are none.
+        budget: Scratch at the study's budget and after longer training; `analysis.truth.scratch_budget`. Empty without
+            longer training.
+        repeated: What changes when sources are pre-trained again; None if none were.
     """
 
     tune: str
@@ -73,6 +80,9 @@ class Study:
     truth_from: str = FINE_TUNING
     measure: str = "dice"
     group: str = "scan"
+    rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    budget: pd.DataFrame = field(default_factory=pd.DataFrame)
+    repeated: RepeatedPretraining | None = None
 
     @property
     def measure_name(self) -> str:
@@ -82,11 +92,14 @@ class Study:
     def agreement_of(self, target: str = "", *, mean: Scope = Scope.MEAN, subset: str = ALL) -> pd.DataFrame:
         """The rows of one target, or without a target of a mean, in the main study; indexed by metric.
 
-        Metrics come before controls, both in descending order of weighted Kendall, NaN last.
+        In the order of `analysis.evaluation.kinds`, each kind in descending order of weighted Kendall, NaN last.
         """
         rows = self._rows(self.agreement, target, mean, subset)
-        rows = rows.sort_values(["kind", "weighted_kendall"], ascending=[False, False], kind="stable")
-        return rows.set_index("metric")
+        places = rows["kind"].map(dict(zip(KINDS, range(len(KINDS)), strict=True)))
+        ordered = rows.assign(place=places).sort_values(
+            ["place", "weighted_kendall"], ascending=[True, False], kind="stable"
+        )
+        return ordered.drop(columns="place").set_index("metric")
 
     def agreement_targets(self, metric: str, *, subset: str = ALL) -> pd.DataFrame:
         """The rows of one metric or control on the targets of the main study, indexed by target, in pool order."""

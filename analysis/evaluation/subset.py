@@ -1,6 +1,7 @@
 """All rows of one sub-pool: the main study with its means, then every other choice of what is tuned."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TypeVar
@@ -14,11 +15,19 @@ from analysis.agreement.measure_table import PRIMARY
 from analysis.agreement.rank_measures import FEWEST_SOURCES
 from analysis.agreement.source_bootstrap import SourceDraws, draw
 from analysis.evaluation.compare import comparisons
-from analysis.evaluation.controls import CONTROL, CONTROLS, with_controls
+from analysis.evaluation.controls import CONTROLS, with_controls
 from analysis.evaluation.evaluate import Evaluation, Missing, evaluate, mean_evaluation
+from analysis.evaluation.kinds import CONTROL, METRIC, TRAINING
 from analysis.evaluation.pool_stability import without_one_source
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.rows import Row, agreement_row, reliability_row
+from analysis.evaluation.short_fine_tuning import (
+    ShortFineTuning,
+    judged_by_other_seeds,
+    no_rungs,
+    seed_scores,
+    with_short_fine_tuning,
+)
 from analysis.evaluation.study import ALL, WITHIN_FAMILIES
 from analysis.evaluation.within_families import within_families
 from analysis.truth.pools import Pool, Scope
@@ -43,6 +52,7 @@ class Settings:
         resamples: The number of bootstrap draws and permutations.
         families: Source -> its family.
         controls: The controls that are compared.
+        short: The Dice on validation cases during fine-tuning.
     """
 
     scores: pd.DataFrame
@@ -53,6 +63,11 @@ class Settings:
     resamples: int
     families: Mapping[str, str]
     controls: Collection[str] = CONTROLS
+    short: ShortFineTuning = field(default_factory=lambda: ShortFineTuning.of(no_rungs()))
+
+    def scores_of(self, pools: Sequence[Pool]) -> pd.DataFrame:
+        """The metrics' scores, and those of short fine-tuning on the pools."""
+        return with_short_fine_tuning(self.scores, pools, self.short)
 
 
 @dataclass(frozen=True)
@@ -137,7 +152,7 @@ def _evaluated(every: Sequence[Pool], subset: str, settings: Settings, generator
     for tune in [settings.tune, *sorted({pool.tune for pool in every} - {settings.tune})]:
         chosen = [pool for pool in every if pool.tune == tune]
         table = with_controls(
-            chosen, main, settings.scores, settings.sources, generator=generator, controls=settings.controls
+            chosen, main, settings.scores_of(chosen), settings.sources, generator=generator, controls=settings.controls
         )
         qualities = [quality(pool, draws=draws, generator=generator) for pool in chosen]
         scores = ScoreFrames.of(chosen, table)
@@ -175,15 +190,33 @@ def _by_metric(
     evaluations: dict[str, list[Evaluation]] = {metric: [] for metric in scores.kinds}
     for pool in chosen:
         truth = PreparedTruth(pool, draws, redrawn_dice(pool, draws=REDRAWS, generator=generator) if redraw else {})
-        for metric, items in evaluations.items():
-            rows, freely = scores.by_target[pool.target][metric], scores.kinds[metric] == CONTROL
-            items.append(evaluate(truth, rows, metric=metric, missing=settings.missing, freely=freely))
+        for metric, kind in scores.kinds.items():
+            if kind != TRAINING:
+                rows, freely = scores.by_target[pool.target][metric], kind == CONTROL
+                item = evaluate(truth, rows, metric=metric, missing=settings.missing, freely=freely)
+                evaluations[metric].append(item)
+        redraws = generator.spawn(1)[0] if redraw else None
+        for metric, item in _short_fine_tuning(pool, settings, draws, redraws).items():
+            evaluations[metric].append(item)
     return evaluations
+
+
+def _short_fine_tuning(
+    pool: Pool, settings: Settings, draws: SourceDraws, redraws: np.random.Generator | None
+) -> dict[str, Evaluation]:
+    """The evaluations of short fine-tuning on one target; test cases are drawn alike for all seeds."""
+
+    def evaluated(others: Pool, rows: Mapping[str, pd.DataFrame]) -> dict[str, Evaluation]:
+        redrawn = redrawn_dice(others, draws=REDRAWS, generator=deepcopy(redraws)) if redraws else {}
+        truth = PreparedTruth(others, draws, redrawn)
+        return {metric: evaluate(truth, own, metric=metric, missing=settings.missing) for metric, own in rows.items()}
+
+    return judged_by_other_seeds(pool, seed_scores(pool, settings.short), evaluated)
 
 
 def _within_families(chosen: Sequence[Pool], scores: ScoreFrames, settings: Settings, draws: SourceDraws) -> Rows:
     """The rows of agreement within families, on each target that has such and as means."""
-    parts = [within_families(pool, draws, scores.by_target[pool.target], missing=settings.missing) for pool in chosen]
+    parts = [_within_families_of(pool, scores, settings, draws) for pool in chosen]
     known = [part for part in parts if part]
     lacking = [pool.target for pool, part in zip(chosen, parts, strict=True) if not part]
     evaluations = {
@@ -194,6 +227,18 @@ def _within_families(chosen: Sequence[Pool], scores: ScoreFrames, settings: Sett
         reason = f"no family of {FEWEST_SOURCES} sources on {', '.join(lacking)}"
         evaluations = {metric: [_with_reason(item, reason) for item in items] for metric, items in evaluations.items()}
     return Rows(pd.DataFrame(), _agreement_rows(evaluations, {}, WITHIN_FAMILIES, scores.kinds), [], [], [])
+
+
+def _within_families_of(
+    pool: Pool, scores: ScoreFrames, settings: Settings, draws: SourceDraws
+) -> dict[str, Evaluation]:
+    """Metric -> its agreement within families on one target; empty if no family has three sources."""
+
+    def evaluated(pool: Pool, rows: Mapping[str, pd.DataFrame]) -> dict[str, Evaluation]:
+        return within_families(pool, draws, rows, missing=settings.missing)
+
+    at_once = {name: rows for name, rows in scores.by_target[pool.target].items() if scores.kinds[name] != TRAINING}
+    return evaluated(pool, at_once) | judged_by_other_seeds(pool, seed_scores(pool, settings.short), evaluated)
 
 
 def _with_reason(item: Evaluation, reason: str) -> Evaluation:
@@ -225,7 +270,7 @@ def _agreement_rows(
         ]
         for metric, items in evaluations.items()
     }
-    metrics = [metric for metric in evaluations if kinds[metric] != CONTROL]
+    metrics = [metric for metric in evaluations if kinds[metric] == METRIC]
     for place, measure in product(range(len(evaluations[metrics[0]]) if metrics else 0), PRIMARY):
         agreements = [evaluations[metric][place].agreement for metric in metrics]
         values, null = (

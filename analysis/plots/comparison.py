@@ -4,30 +4,37 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from analysis.agreement.bootstrap import Array
 from analysis.agreement.critical_difference import CriticalDifference
+from analysis.evaluation.kinds import CONTROL, METRIC, STEPS_OF, TRAINING, shown_name
 from analysis.evaluation.study import Study
-from analysis.plots.style import BLUE, GREY, ORANGE, SMALL, TINY, blank
+from analysis.plots.style import BLUE, GREEN, GREY, ORANGE, SMALL, TINY, blank
 from analysis.tables.study_tables import LABELS
 from analysis.truth.pools import Scope
 
 STEP = 0.22  # inches per name
+COLOURS = {METRIC: BLUE, TRAINING: GREEN, CONTROL: GREY}  # of a bar, by kind
+MARKERS = {
+    METRIC: ("o", BLUE, 5, "estimate"),
+    TRAINING: ("D", GREEN, 6, "short fine-tuning, judged by the other seeds"),
+}
+WIDE = 10.0  # from this ratio of the highest cost to the lowest, only some ticks between powers of ten have labels
 
 
 def bars(study: Study, *, measure: str = "weighted_kendall", target: str = "") -> Figure:
     """Plot one measure of every metric and control as bars with 95% intervals, and the ceiling as a line.
 
-    The bars are those of `target`, or means over targets if it is empty. Metrics come above controls, best first;
-    undefined values are labelled and have no bar.
+    The bars are those of `target`, or means over targets if it is empty. Metrics come above short fine-tuning and
+    controls, best first; undefined values are labelled and have no bar.
     """
     rows = study.agreement_of(target)
     figure, panel = blank(7.0, 1.4 + 0.22 * len(rows))
     place = np.arange(len(rows))[::-1]
     value = rows[measure].to_numpy(dtype=float)
     ends = rows[[f"{measure}_low", f"{measure}_high"]].to_numpy(dtype=float)
-    colours = [BLUE if kind == "metric" else GREY for kind in rows["kind"]]
+    colours = [COLOURS[kind] for kind in rows["kind"]]
     panel.barh(place, np.nan_to_num(value), color=colours, height=0.7)
     drawn = np.isfinite(value) & np.isfinite(ends).all(axis=1)
     panel.hlines(place[drawn], *ends[drawn].T, color="black", linewidth=1.2)
@@ -38,7 +45,7 @@ def bars(study: Study, *, measure: str = "weighted_kendall", target: str = "") -
         panel.axvline(ceiling, color=ORANGE, linestyle="--", label=f"ceiling {ceiling:.2f}")
         figure.legend(loc="outside upper right", frameon=False, fontsize=SMALL)
     panel.axvline(0, color="black", linewidth=0.8)
-    panel.set_yticks(place, [str(name) for name in rows.index], fontsize=SMALL)
+    panel.set_yticks(place, [shown_name(str(name)) for name in rows.index], fontsize=SMALL)
     panel.set_xlabel(f"{LABELS[measure]}, {target or Scope.MEAN} (tuned: {study.tune}); bars with 95% intervals")
     return figure
 
@@ -76,32 +83,46 @@ def difference_diagram(differences: CriticalDifference) -> Figure:
 
 
 def cost_plot(study: Study) -> Figure:
-    """Plot agreement against cost, one point per metric with its 95% interval, and the Pareto front.
+    """Plot agreement against cost: metrics and short fine-tuning with their 95% intervals, and the Pareto front.
 
-    The static leaderboard, which costs nothing, is a dashed line. Metrics without a defined agreement or cost are left
-    out.
+    The static leaderboard, which costs nothing, is a dashed line.
     """
-    rows = study.agreement_of()
-    drawn = rows[(rows["kind"] == "metric") & rows["weighted_kendall"].notna() & (rows["seconds"] > 0)]
+    rows, drawn = study.agreement_of(), with_cost(study)
     figure, panel = blank(7.5, max(3.2, 1.0 + 0.17 * len(drawn)))
     x, y = drawn["seconds"].to_numpy(dtype=float), drawn["weighted_kendall"].to_numpy(dtype=float)
     panel.vlines(x, drawn["weighted_kendall_low"], drawn["weighted_kendall_high"], color=GREY, linewidth=0.7, alpha=0.6)
-    panel.plot(x, y, linestyle="none", marker="o", color=BLUE, markersize=5)
+    several = (drawn["kind"] == TRAINING).any()
+    for kind, (marker, colour, size, name) in MARKERS.items():
+        own = (drawn["kind"] == kind).to_numpy()
+        if own.any():
+            panel.plot(x[own], y[own], linestyle="none", marker=marker, color=colour, markersize=size,
+                       label=name if several else None)  # fmt: skip
     front = pareto(drawn)
-    label = "no other metric is both cheaper and better"
+    label = "no other is both cheaper and better"
     panel.plot(front["seconds"], front["weighted_kendall"], color=ORANGE, linewidth=1.5, drawstyle="steps-post",
                label=label, marker="o", markersize=7, markerfacecolor="none")  # fmt: skip
     static = float(rows["weighted_kendall"].get("static_leaderboard", np.nan))
     if np.isfinite(static):
         panel.axhline(static, color="black", linestyle="--", linewidth=0.9, label=f"static leaderboard {static:.2f}")
     panel.set_xscale("log")
+    if len(x) and x.max() > WIDE * x.min():
+        panel.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("{x:g}")
     _names_at_the_side(panel, drawn)
-    panel.set_xlabel("seconds per score, including the pass over the target (log scale)", fontsize=SMALL)
+    cost = "including the pass over the target or the training up to it"
+    if not several:
+        cost = "including the pass over the target"
+    panel.set_xlabel(f"seconds per score, {cost} (log scale)", fontsize=SMALL)
     panel.set_ylabel("weighted Kendall, mean over targets", fontsize=SMALL)
     figure.legend(loc="outside upper left", frameon=False, fontsize=SMALL, ncols=2)
     return figure
+
+
+def with_cost(study: Study) -> pd.DataFrame:
+    """The rows of the means over targets of metrics and short fine-tuning that have a defined agreement and a cost."""
+    rows = study.agreement_of()
+    return rows[(rows["kind"] != CONTROL) & rows["weighted_kendall"].notna() & (rows["seconds"] > 0)]
 
 
 def pareto(rows: pd.DataFrame) -> pd.DataFrame:
@@ -137,12 +158,12 @@ def _ruler(panel: Axes, k: int, values: Array, *, scale: float, difference: floa
 
 
 def _names_at_the_side(panel: Axes, rows: pd.DataFrame) -> None:
-    """Write the metrics' names to the right of the panel, evenly spaced in order of height, each joined by a line."""
+    """Write the names to the right of the panel, evenly spaced in order of height, each joined by a line."""
     ordered = rows.sort_values("weighted_kendall", ascending=False)
     places = np.linspace(0.98, 0.02, len(ordered)) if len(ordered) > 1 else [0.5]
     for place, (name, row) in zip(places, ordered.iterrows(), strict=True):
         panel.annotate(
-            str(name),
+            f"{shown_name(str(name))} of the steps" if name in STEPS_OF else str(name),
             (row["seconds"], row["weighted_kendall"]),
             xytext=(1.04, place),
             textcoords="axes fraction",

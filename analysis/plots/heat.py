@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
+from analysis.evaluation.kinds import shown_name
 from analysis.evaluation.study import Study
 from analysis.plots.panels import score_table
 from analysis.plots.style import MOST_PANELS, SMALL, TINY, grid
@@ -61,7 +62,7 @@ def score_maps(study: Study, *, metrics: Sequence[str]) -> Figure:
     figure, axes = grid(down, across, size=size, left=left, right=0.9, bottom=0.9, gap=(0.12, 0.3))
     for place, (panel, (name, table)) in enumerate(zip(axes.flat, tables.items(), strict=False)):
         image = _map(panel, _ranks(table), lowest=0.0, highest=1.0)
-        panel.set_title(name, fontsize=SMALL, fontweight="bold" if name == "truth" else "normal")
+        panel.set_title(shown_name(name), fontsize=SMALL, fontweight="bold" if name == "truth" else "normal")
         panel.tick_params(labelsize=TINY - 1)
         panel.tick_params(labelleft=place % across == 0, labelbottom=place + across >= len(tables))
     for panel in axes.flat[len(tables) :]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from analysis.evaluation.kinds import shown_name
 from analysis.evaluation.layer_parts import TERMS
 from analysis.evaluation.study import Study
 from analysis.plots.style import (
@@ -76,7 +77,7 @@ def scatter(study: Study, *, metrics: Sequence[str], targets: Sequence[str] | No
             cloud = cloud_of(study, scores, metric=metric, target=target)
             _draw(panel, cloud, study)
             panel.set_title(_title(target, float(agreement.get(target, np.nan)), cloud.x), fontsize=SMALL)
-            panel.set_xlabel(metric, fontsize=SMALL)
+            panel.set_xlabel(shown_name(metric), fontsize=SMALL)
         row[0].set_ylabel(f"{study.measure_name} after fine-tuning", fontsize=SMALL)
     _legend(figure)
     return figure
@@ -100,7 +101,7 @@ def mean_scatter(study: Study, *, metrics: Sequence[str]) -> Figure:
     for panel, metric in zip(axes.flat, metrics, strict=False):
         cloud = mean_cloud(study, scores, metric=metric)
         _draw(panel, cloud, study)
-        panel.set_title(_title(metric, float(means.get(metric, np.nan)), cloud.x), fontsize=SMALL)
+        panel.set_title(_title(shown_name(metric), float(means.get(metric, np.nan)), cloud.x), fontsize=SMALL)
         panel.set(xlim=(-0.05, 1.05), xticks=[0, 0.5, 1])
         panel.sharey(axes[0, 0])
     for panel in axes.flat[len(metrics) :]:

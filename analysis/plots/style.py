@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 Panels: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[Any]]"  # of Axes
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7F7F7F"
+SKY = "#56B4E9"
 # length of pre-training -> marker, colour
-KINDS = {"scratch": ("x", ORANGE), "short": ("^", PURPLE), "long": ("o", BLUE)}
+KINDS = {"scratch": ("x", ORANGE), "short": ("^", PURPLE), "medium": ("D", SKY), "long": ("o", BLUE)}
 OTHER_KIND = ("s", GREEN)
 MOST_PANELS = 80  # with more panels a figure is unreadable and slow to draw
 MOST_VECTORS = 1500  # points per panel; more are rasterized to limit the size of the page

@@ -40,7 +40,11 @@ OWN = {
     "reliability": "analysis.truth.reliability",
     "ceiling": "analysis.truth.ceiling",
     "intervals": "analysis.agreement.intervals",
+    "gain": "analysis.truth.gain",
+    "longer training": "analysis.truth.scratch_budget",
+    "repeated pre-training": "analysis.evaluation.repeated",
     "controls": "analysis.evaluation.controls",
+    "short fine-tuning": "analysis.evaluation.short_fine_tuning",
     "critical difference": "analysis.agreement.critical_difference",
     "CC-FV by layer": "analysis.evaluation.layer_parts",
 }

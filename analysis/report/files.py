@@ -26,8 +26,9 @@ from analysis.report.gallery import Drawing, all_panels, clouds, drawings
 from analysis.report.sections import glyphs, limits, source_table, stability_tables, tiles
 from analysis.tables.latex_table import latex_table
 from analysis.tables.published_tables import published_tables
+from analysis.tables.repeated_tables import repeated_sentence, repeated_tables
 from analysis.tables.study_tables import PRIMARY, overview_table, study_latex, study_markdown, target_table
-from analysis.tables.truth_tables import gain_table_of, one_seed_note, truth_table
+from analysis.tables.truth_tables import budget_tables, gain_table_of, one_seed_note, truth_table
 from analysis.tables.verdict import verdict
 from benchmark.storage.files import write_text
 from benchmark.tracking.records import Row
@@ -88,8 +89,11 @@ def write_pdf(figures: Iterable[Figure], path: Path) -> None:
 def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
     names = ("agreement", "scores", "reliability", "gain", "sources", "comparisons", "stability", "ranks", "gaps")
     frames = {name: getattr(study, name) for name in names} | {"truth": _truth(study)}
+    frames |= {} if study.budget.empty else {"scratch_budget": study.budget}
+    frames |= {"repeated": study.repeated.table} if study.repeated else {}
     if not evidence.terms.empty:
         frames |= {"ccfv_terms": evidence.terms, "ccfv_terms_agreement": term_agreement(study, evidence.terms)}
+    frames |= {} if study.rungs.empty else {"rungs": study.rungs}
     texts = {f"{name}.csv": frame.to_csv(index=False) for name, frame in frames.items()}
     return {"table.md": study_markdown(study), "table.tex": study_latex(study)} | texts
 
@@ -130,6 +134,9 @@ def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) ->
             overview=overview_table(study),
             glyphs=glyphs(study),
             gain=gain_table_of(study),
+            budget=budget_tables(study),
+            repeated=repeated_tables(study),
+            repeated_sentence=repeated_sentence(study),
             truth=truth_table(study),
             by_target=[target_table(study, measure=measure) for measure in (PRIMARY, "pearson")],
             published=published_tables(study),

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.agreement.critical_difference import CriticalDifference
+from analysis.evaluation.kinds import TRAINING, shown_name
 from analysis.evaluation.layer_parts import TERMS, term_agreement
 from analysis.evaluation.study import Study
-from analysis.plots.comparison import bars, cost_plot, difference_diagram
+from analysis.plots.comparison import bars, cost_plot, difference_diagram, with_cost
 from analysis.plots.heat import dice_table, heat_map, score_maps
 from analysis.plots.panels import cloud_of, mean_scatter, scatter, score_table, term_dots, term_scatter
 from analysis.plots.style import KINDS, MOST_PANELS, OTHER_KIND
@@ -24,6 +25,12 @@ from analysis.report.evidence import ReportEvidence
 Section = Literal["agreement", "scatter", "differences", "maps", "cost", "layers"]
 MOST_POINTS = 25_000  # 0.3 MB of text; above that only the CSV has them
 DIGITS = 5  # of a point's coordinates
+SHORT_TRAINING = (
+    "Diamonds: short fine-tuning of every source for a share of the steps, ranked by the Dice on validation cases, at "
+    "the measured cost of training up to there; a choice made with one fine-tuning seed is judged by the other seeds, "
+    "mean over the seeds. The front includes them."
+)
+NOT_COMPARED = "Short fine-tuning is left out; the table of differences from CC-FV has it."
 
 
 @dataclass(frozen=True)
@@ -51,19 +58,21 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
     """Make the figures one after another, without those whose data are missing."""
     rows = study.agreement_of()
     metrics = list(map(str, rows.index))
+    trained = bool((rows["kind"] == TRAINING).any())
     yield Drawing(
         "agreement",
         "agreement",
         bars(study),
         "Bars of weighted Kendall, mean over targets. " + _listed(rows["weighted_kendall"]),
-        "Blue: estimates; grey: controls. Lines are 95% intervals; the dashed line is the ceiling, the expected "
-        "agreement of a perfect predictor. Estimates whose intervals overlap are not ranked by this figure.",
+        f"Blue: estimates; {'green: short fine-tuning; ' if trained else ''}grey: controls. Lines are 95% intervals; "
+        "the dashed line is the ceiling, the expected agreement of a perfect predictor. Estimates whose intervals "
+        "overlap are not ranked by this figure.",
     )
     yield from _panels(study, metrics)
     test = study.differences
     if not test.reason:
         alt = "Critical-difference diagram of mean weighted Kendall: " + _listed(pd.Series(test.agreement, dtype=float))
-        caption = _differences_caption(test, len(study.pools))
+        caption = _differences_caption(test, len(study.pools)) + (f" {NOT_COMPARED}" if trained else "")
         yield Drawing("critical_difference", "differences", difference_diagram(test), alt, caption)
     table = dice_table(study.pools)
     yield Drawing(
@@ -83,14 +92,14 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
             "Sources in the order of the map above. A metric that agrees with the truth has a similar map; horizontal "
             "stripes mean the same ranking on every target, as for the static leaderboard.",
         )
-    if bool(((rows["seconds"] > 0) & rows["weighted_kendall"].notna() & (rows["kind"] == "metric")).any()):
+    if len(costs := with_cost(study)):
         yield Drawing(
             "cost",
             "cost",
             cost_plot(study),
-            "Agreement against cost. Seconds per score: " + _listed(rows["seconds"][rows["kind"] == "metric"]),
+            "Agreement against cost. Seconds per score: " + _listed(costs["seconds"]),
             "Further right costs more, higher is better. All estimates use one pass over the target, so most cost the "
-            "same.",
+            "same." + (f" {SHORT_TRAINING}" if trained else ""),
         )
     yield from _layers(study, evidence)
 
@@ -128,7 +137,7 @@ def clouds(study: Study) -> dict[str, object]:
         ],
         "metrics": [
             {
-                "name": metric,
+                "name": shown_name(metric),
                 "scores": [_short(cloud.x) for cloud in points[metric]],
                 "agreement": _short(agreement[metric].reindex(names).to_numpy(dtype=np.float64)),
             }
@@ -152,8 +161,9 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
     if all_panels(study):
         for metric in metrics:
             agreement = _listed(study.agreement_targets(metric)["weighted_kendall"])
-            alt = f"{metric} against {study.measure_name} on each target. Weighted Kendall: {agreement}"
-            yield Drawing(f"scatter_{metric}", "scatter", scatter(study, metrics=[metric]), alt, metric)
+            name = shown_name(metric)
+            alt = f"{name} against {study.measure_name} on each target. Weighted Kendall: {agreement}"
+            yield Drawing(f"scatter_{metric}", "scatter", scatter(study, metrics=[metric]), alt, name)
         return
     for place, some in _batches(metrics, MOST_PANELS):
         yield Drawing(
@@ -161,13 +171,13 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
             "scatter",
             mean_scatter(study, metrics=some),
             f"Mean rank by the score against mean {study.measure_name} above the pool's mean, a panel each for "
-            + ", ".join(some),
+            + ", ".join(map(shown_name, some)),
             "Each point is the mean of a source over targets; bars are standard errors over targets. Scores of "
             "different targets have no common scale and are replaced by their ranks.",
         )
     if sum(len(pool.sources) for pool in study.pools) * len(metrics) <= MOST_POINTS:
         for place, some in _batches(metrics, MOST_PANELS // len(study.pools)):
-            text = f"Score against {study.measure_name} on each target: " + ", ".join(some)
+            text = f"Score against {study.measure_name} on each target: " + ", ".join(map(shown_name, some))
             yield Drawing(f"scatter_{place}", "scatter", scatter(study, metrics=some), text, text, on_page=False)
 
 
@@ -203,7 +213,8 @@ def _layers(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
 
 def _listed(values: "pd.Series[float]") -> str:
     return ", ".join(
-        f"{name} {value:.2f}" if np.isfinite(value) else f"{name} undefined" for name, value in values.items()
+        f"{shown_name(str(name))} {value:.2f}" if np.isfinite(value) else f"{shown_name(str(name))} undefined"
+        for name, value in values.items()
     )
 
 

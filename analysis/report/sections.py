@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.controls import static_leaderboard
+from analysis.evaluation.kinds import shown_name
 from analysis.evaluation.study import Study
 from analysis.report.evidence import ReportEvidence
 from analysis.tables.number_format import UNDEFINED, number, percent, plain, with_interval
-from analysis.tables.study_tables import METRIC, PRIMARY, STATIC, by_kind, comparison_rows, weighted_kendall_notes
+from analysis.tables.study_tables import NAME, PRIMARY, STATIC, by_kind, comparison_rows, weighted_kendall_notes
 from analysis.tables.tables import Column, Row, Table, table_of
 from analysis.tables.truth_tables import one_seed_note
 from analysis.truth.pools import NO_WIDTH, families_of
@@ -44,7 +45,7 @@ def _difference(row: Row) -> str:
 
 
 COMPARISON_COLUMNS = (
-    METRIC,
+    NAME,
     Column(
         "difference [95%]",
         _difference,
@@ -102,14 +103,15 @@ def _truth_tiles(study: Study) -> list[Tile]:
 
 
 def glyphs(study: Study) -> dict[str, Row]:
-    """Metric -> `low`, `value`, `high` and `ceiling` of its weighted Kendall, which the page draws on -1 to 1.
+    """Name in tables -> `low`, `value`, `high`, `ceiling` of its weighted Kendall, which the page draws on -1 to 1.
 
     Metrics with an undefined interval are left out; the ceiling may be NaN.
     """
     rows = study.agreement_of()
     names = {f"{PRIMARY}_low": "low", PRIMARY: "value", f"{PRIMARY}_high": "high", f"{PRIMARY}_ceiling": "ceiling"}
     drawn = rows[list(names)].rename(columns=names).astype(float)
-    return {str(name): row for name, row in drawn.dropna(subset=["low", "value", "high"]).to_dict("index").items()}
+    known = drawn.dropna(subset=["low", "value", "high"]).to_dict("index")
+    return {shown_name(str(name)): row for name, row in known.items()}
 
 
 def stability_tables(study: Study) -> list[Table]:
@@ -137,7 +139,7 @@ def subpool_table(study: Study) -> Table:
     """Weighted Kendall within sub-pools: one column per sub-pool, and one for leaving out one source at a time."""
     title, rows = "Within sub-pools: weighted Kendall", study.stability
     if rows.empty:
-        return table_of(title, (METRIC,), [()])
+        return table_of(title, (NAME,), [()])
     values: dict[str, dict[str, str]] = {}
     for subpool, part in rows[rows["division"] != ONE_SOURCE].groupby("subpool", sort=False):
         values[str(subpool)] = dict(zip(part["metric"], map(number, part[PRIMARY]), strict=True))
@@ -151,7 +153,7 @@ def subpool_table(study: Study) -> Table:
 
     groups = by_kind(study.agreement_of().reset_index())
     notes = ("Mean over the targets on which a sub-pool has at least 3 sources.", weighted_kendall_notes(study)[0])
-    return table_of(title, (METRIC, *map(column, values)), groups, notes)
+    return table_of(title, (NAME, *map(column, values)), groups, notes)
 
 
 def rank_table(study: Study) -> Table:
@@ -167,6 +169,7 @@ def rank_table(study: Study) -> Table:
 def gap_table(study: Study) -> Table:
     """Every missing or undefined score with its reason; at most 200, the CSV has all."""
     rows = study.gaps.head(MOST_ROWS)
+    rows = rows.assign(metric=rows["metric"].map(shown_name))
     notes = () if len(study.gaps) <= MOST_ROWS else (f"The first {MOST_ROWS} of {len(study.gaps)}; gaps.csv has all.",)
     return table_of(f"Missing scores: {len(study.gaps)}", _columns(rows), [rows], notes)
 

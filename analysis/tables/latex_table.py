@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.evaluation.kinds import shown_name
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.published import CITATION, PUBLISHED
 from analysis.tables.study_tables import PRIMARY, by_kind
@@ -18,7 +19,7 @@ def latex_table(study: Study) -> str:
 
     The last column gives the published means of Yang et al. (MICCAI 2023, arXiv 2307.11958), which are for another pool
     and other targets; a study of CSV files has no such column. Metrics come in descending order of weighted Kendall,
-    then controls.
+    then short fine-tuning, then controls.
     """
     targets = [pool.target for pool in study.pools]
     kinds = study.agreement_of()["kind"]
@@ -28,7 +29,7 @@ def latex_table(study: Study) -> str:
         for place, (measure, label) in enumerate(TABLE_1.items()):
             mean = study.agreement_of()[measure].get(name, np.nan)
             published = PUBLISHED.get(str(name), {}).get(measure, np.nan)
-            head = [kind, measure, name if place == 0 else "", label]
+            head = [kind, measure, shown_name(str(name)) if place == 0 else "", label]
             lines.append([*head, *by_target[measure].reindex(targets), mean, published])
     frame = pd.DataFrame(lines, columns=["kind", "measure", "Method", "", *targets, "Mean", "Published"])
     hidden = ["kind", "measure"] if study.truth_from == FINE_TUNING else ["kind", "measure", "Published"]

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.evaluation.kinds import CONTROL, KINDS, TRAINING, shown_name
 from analysis.evaluation.study import ALL, FINE_TUNING, SUBSETS, WITHIN_FAMILIES, WITHOUT_WEAK, Study
 from analysis.published import CITATION, PUBLISHED
 from analysis.tables.number_format import UNDEFINED, number, p_value, percent, with_interval
 from analysis.tables.published_tables import published_tables
+from analysis.tables.repeated_tables import repeated_tables
 from analysis.tables.tables import Column, Row, Table, latex, markdown, table_of
-from analysis.tables.truth_tables import gain_table_of, truth_table
-from analysis.truth.pools import Scope
+from analysis.tables.truth_tables import budget_tables, gain_table_of, truth_table
+from analysis.truth.pools import Scope, place_name
 
 LABELS = {
     "pearson": "Pearson",
@@ -34,6 +36,10 @@ PRIMARY = "weighted_kendall"
 STATIC = "static_leaderboard"
 RANDOM = "random"
 WEIGHTED_KENDALL_IS = "Weighted Kendall is scipy.stats.weightedtau with its default arguments."
+SHORT_FINE_TUNING_IS = (
+    "short fine-tuning: the Dice on validation cases after that share of the steps; its cost is the training up to "
+    "there. A choice made with one seed is judged by the others, a noisier truth, so its figures are a little too low."
+)
 
 
 def _published(row: Row) -> str:
@@ -56,13 +62,13 @@ def _ends(row: Row, name: str) -> str:
     return UNDEFINED if np.isnan([low, high]).any() else f"[{number(low)}, {number(high)}]"
 
 
-METRIC = Column("metric", "metric")
+NAME = Column("metric", lambda row: shown_name(row["metric"]))
 SHARE = Column("share", f"{PRIMARY}_share", percent, "share: of the ceiling of weighted Kendall.")
 P = Column(
     "p",
     f"{PRIMARY}_p",
     p_value,
-    "p: one-sided, by permutation, for weighted Kendall; for estimates within families if there are several.",
+    "p: one-sided, by permutation, for weighted Kendall; within families if there are several, but for controls.",
 )
 P_MAX = Column(
     "p of many",
@@ -101,7 +107,7 @@ OVER_FAMILIES = Column(
 BY_SCAN = Column("by scan", "by_scan", note="by scan: weighted Kendall, mean over scans.")
 BY_GROUP = Column("by group", "by_scan", note="by group: weighted Kendall, mean over groups of targets.")
 PAPER = Column("paper", _published, note=f"paper: Pearson and weighted Kendall of {CITATION}, on another pool.")
-COST = Column("cost [s]", lambda row: "" if row["kind"] == "control" else row["seconds"])
+COST = Column("cost [s]", lambda row: "" if row["kind"] == CONTROL else row["seconds"])
 # The last columns of the table of results, in the terminal, in Markdown and LaTeX, and of the report's overview.
 RESULT_COLUMNS = (
     WITHIN_NOISE,
@@ -117,7 +123,10 @@ RESULT_COLUMNS = (
 
 
 def study_tables(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> tuple[Table, ...]:
-    """All tables of a study in reading order: truth, gain, result, weighted Kendall and Pearson by target, the paper's.
+    """All tables of a study in reading order.
+
+    These are truth, gain, longer training, result, weighted Kendall and Pearson by target, repeated pre-training, the
+    paper's.
 
     Args:
         study: The study.
@@ -125,7 +134,8 @@ def study_tables(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> tu
     """
     by_target = (target_table(study, measure=measure) for measure in (PRIMARY, "pearson"))
     result = result_table(study, intervals=intervals)
-    return (truth_table(study), gain_table_of(study), result, *by_target, *published_tables(study))
+    truth = (truth_table(study), gain_table_of(study), *budget_tables(study))
+    return (*truth, result, *by_target, *repeated_tables(study), *published_tables(study))
 
 
 def study_markdown(study: Study) -> str:
@@ -139,9 +149,9 @@ def study_latex(study: Study) -> str:
 
 
 def result_table(study: Study, *, intervals: Collection[str] = (PRIMARY,)) -> Table:
-    """The mean over targets of each metric, then of each control, best first; arguments as in `study_tables`."""
+    """The mean over targets of each metric, short fine-tuning and control; arguments as in `study_tables`."""
     measures = (_measure(name, interval=name in intervals) for name in HEADLINE)
-    return _result(study, (METRIC, *measures, SHARE, P, P_MAX, _regret(study), *RESULT_COLUMNS))
+    return _result(study, (NAME, *measures, SHARE, P, P_MAX, _regret(study), *RESULT_COLUMNS))
 
 
 def overview_table(study: Study) -> Table:
@@ -149,7 +159,7 @@ def overview_table(study: Study) -> Table:
     return _result(
         study,
         (
-            METRIC,
+            NAME,
             _measure(PRIMARY),
             replace(SHARE, label="share of ceiling"),
             P,
@@ -186,12 +196,20 @@ def _result(study: Study, columns: tuple[Column, ...]) -> Table:
         f"{' or '.join(map(str, seeds))} fine-tuning {'seed' if seeds == [1] else 'seeds'} (tuned: {study.tune})"
     )
     reasons = by_target[by_target["reason"] != ""].groupby(["metric", "reason"], sort=False)["target"]
-    explained = (f"{metric} on {', '.join(targets)}: {reason}" for (metric, reason), targets in reasons)
+    explained = (
+        f"{shown_name(str(metric))} on {', '.join(targets)}: {reason}" for (metric, reason), targets in reasons
+    )
     return table_of(
         title,
         columns,
         by_kind(rows),
-        (*weighted_kendall_notes(study), *_seeing(rows["metric"]), *explained, *_within_notes(study)),
+        (
+            *weighted_kendall_notes(study),
+            *([SHORT_FINE_TUNING_IS] if (rows["kind"] == TRAINING).any() else []),
+            *_seeing(rows["metric"]),
+            *explained,
+            *_within_notes(study),
+        ),
     )
 
 
@@ -203,7 +221,7 @@ def _unused(study: Study) -> set[Column]:
     if study.truth_from != FINE_TUNING:
         unused.add(PAPER)
     means = study.agreement_of()
-    if not means.loc[means["kind"] == "metric", "seconds"].notna().any():
+    if not means.loc[means["kind"] != CONTROL, "seconds"].notna().any():
         unused.add(COST)
     return unused
 
@@ -224,7 +242,8 @@ def _over(study: Study) -> str:
 def _within_notes(study: Study) -> list[str]:
     """Why agreement within families is undefined, or not that of all targets."""
     rows = study.agreement_of(subset=WITHIN_FAMILIES)["reason"]
-    by_reason = {reason: ", ".join(map(str, part.index)) for reason, part in rows[rows != ""].groupby(rows, sort=False)}
+    groups = rows[rows != ""].groupby(rows, sort=False)
+    by_reason = {reason: ", ".join(map(shown_name, map(str, part.index))) for reason, part in groups}
     return [f"within families, {metrics}: {reason}." for reason, metrics in by_reason.items()]
 
 
@@ -242,22 +261,26 @@ def weighted_kendall_notes(study: Study) -> list[str]:
     without: dict[str, list[str]] = {}
     for metric, row in means.items():
         if row["interval_reason"] and np.isfinite(row[PRIMARY]):
-            without.setdefault(row["interval_reason"].replace(PRIMARY, LABELS[PRIMARY]), []).append(str(metric))
+            without.setdefault(row["interval_reason"].replace(PRIMARY, LABELS[PRIMARY]), []).append(shown_name(metric))
     return [named, *(f"No interval of {', '.join(metrics)}: {reason}." for reason, metrics in without.items())]
 
 
 def target_table(study: Study, *, measure: str = PRIMARY) -> Table:
-    """One measure, a column of `study.agreement`, by target; those with another choice of what is tuned come last."""
+    """One measure, a column of `study.agreement`, by target.
+
+    Those with another choice of what is tuned or with another patient come last.
+    """
     rows = study.agreement[(study.agreement["subset"] == ALL) & (study.agreement["scope"] != Scope.MEAN_BY_SCAN)]
     labels = {("", study.tune): str(Scope.MEAN)} if len(study.pools) > 1 else {}
     labels |= {(pool.target, pool.tune): pool.target for pool in study.pools}
-    labels |= {(pool.target, pool.tune): f"{pool.target} ({pool.tune})" for pool in study.other_pools}
+    others = ((pool.target, pool.tune) for pool in study.other_pools)
+    labels |= {(target, tune): place_name(target, tune, main=study.tune) for target, tune in others}
     values = rows.set_index(["metric", "target", "tune"])[measure]
 
     def column(label: str, key: tuple[str, str]) -> Column:
         return Column(label, lambda row: float(values.get((row["metric"], *key), np.nan)))
 
-    columns = (METRIC, *(column(label, key) for key, label in labels.items()))
+    columns = (NAME, *(column(label, key) for key, label in labels.items()))
     title = f"By target: {LABELS[measure]}, {SUBSETS[ALL]} (tuned: {study.tune})"
     notes = weighted_kendall_notes(study)[:1] if measure == PRIMARY else []
     return table_of(title, columns, by_kind(study.agreement_of().reset_index()), notes)
@@ -276,6 +299,6 @@ def comparison_rows(study: Study, other: str) -> pd.DataFrame:
     return rows[(rows[list(wanted)] == pd.Series(wanted)).all(axis=1)] if len(rows) else rows
 
 
-def by_kind(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of metrics, and those of controls."""
-    return rows[rows["kind"] == "metric"], rows[rows["kind"] == "control"]
+def by_kind(rows: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The rows of metrics, those of short fine-tuning if there are any, and those of controls."""
+    return tuple(part for kind in KINDS if len(part := rows[rows["kind"] == kind]) or kind != TRAINING)

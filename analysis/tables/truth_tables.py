@@ -3,11 +3,13 @@
 from functools import partial
 
 from analysis.evaluation.study import ALL, FINE_TUNING, WITHOUT_WEAK, Study
-from analysis.tables.number_format import number, with_interval
+from analysis.tables.number_format import number, percent, with_interval
 from analysis.tables.tables import Column, Row, Table, table_of
-from analysis.truth.pools import Scope
+from analysis.truth.gain import EVERY, SEVERAL
+from analysis.truth.pools import Scope, own_tune, place_name
 from analysis.truth.quality import MOST_RESAMPLES, Noise
 from analysis.truth.reliability import ONE_SEED
+from analysis.truth.scratch_budget import ENOUGH, starved
 
 PRIMARY = "weighted_kendall"
 THREE_DIGITS = partial(number, digits=3)  # differences of a few thousandths count
@@ -26,7 +28,7 @@ def one_seed_note(study: Study) -> str:
 def truth_table(study: Study) -> Table:
     """The quality of the truth: spread, reliability with its interval, and ceiling.
 
-    The means come first, then each target, then the pools with another choice of what is tuned.
+    The means come first, then each target, then the pools with another choice of what is tuned or of another patient.
     """
     rows = study.reliability
     rows = rows.assign(shown=[_truth_name(row, study.group) for row in rows.to_dict("records")])
@@ -52,7 +54,8 @@ def truth_table(study: Study) -> Table:
 
 
 def _truth_name(row: Row, group: str) -> str:
-    name = str(row["target"]) or str(row["scope"]).replace("_", " ").replace("scan", group)
+    place = place_name(str(row["target"]), row["tune"], main=own_tune(row["tune"]))
+    name = place or str(row["scope"]).replace("_", " ").replace("scan", group)
     return name + (", without weak" if row["subset"] == WITHOUT_WEAK else "")
 
 
@@ -83,7 +86,7 @@ def _truth_columns(study: Study, *, cases: bool) -> tuple[Column, ...]:
     )
     return (
         Column("target", "shown"),
-        Column("tuned", "tune"),
+        Column("tuned", lambda row: own_tune(row["tune"])),
         Column("sources x seeds", lambda row: f"{row['sources']:.3g} x {row['seeds']:.3g}"),
         Column("spread", "spread", note=f"spread: best minus worst {measure}."),
         Column("best - median", "best_minus_median", THREE_DIGITS),
@@ -103,19 +106,27 @@ def _truth_columns(study: Study, *, cases: bool) -> tuple[Column, ...]:
 
 
 def gain_table_of(study: Study) -> Table:
-    """The gain over training from scratch of each architecture: mean over targets, then each target.
+    """The gain over training from scratch: mean over targets, then each target, over all architectures and for each.
 
-    If no pool has a scratch source, the only row says so.
+    If no pool has a scratch source, or the budget is too short for all of them, the only row says so.
     """
     rows = study.gain
     title = f"Gain over training from scratch, by architecture (tuned: {study.tune})"
     if not (rows["sources"] > 0).any():
         nothing = "no pool has a source trained from scratch with the architecture and width of a pre-trained one"
-        return Table(title, ("gain",), (((nothing,),),))
+        short = (
+            "no source is counted: of its architecture and width there is no network from scratch, or one for which "
+            "the budget is too short"
+        )
+        return Table(title, ("gain",), (((short if starved(study.budget) else nothing,),),))
+    if len(set(rows["arch"]) - {EVERY}) == 1:  # of one architecture, the rows of all architectures say the same
+        rows = rows[rows["arch"] != EVERY]
+    several = (rows["sources_of"] == SEVERAL).any()
     resampled = "sources" if one_seed_note(study) else "sources and fine-tuning seeds"
     columns = (
         Column("target", lambda row: str(row["target"]) or str(row["scope"])),
         Column("architecture", "arch"),
+        *([Column("pre-trained on", "sources_of")] if several else []),
         Column("pre-trained sources", lambda row: f"{row['sources']:.3g}" if row["sources"] else ""),
         Column("from scratch", "scratch_dice", THREE_DIGITS, f"from scratch, pre-trained: mean {study.measure_name}."),
         Column("pre-trained", "dice", THREE_DIGITS),
@@ -128,4 +139,38 @@ def gain_table_of(study: Study) -> Table:
         Column("remark", "reason"),
     )
     means = rows["scope"] == Scope.MEAN
-    return table_of(title, columns, (rows[means], rows[~means]))
+    return table_of(title, columns, (rows[means], rows[~means]), [_budget_note(study)])
+
+
+def budget_tables(study: Study) -> tuple[Table, ...]:
+    """Scratch at the study's budget and after longer training; no table without longer training."""
+    rows = study.budget
+    if rows.empty or not rows["enough"].any():
+        return ()
+    factors = sorted(set(rows.loc[rows["enough"] != "", "factor"]))
+    longer = f"{' or '.join(f'{factor:g}' for factor in factors)} times the steps"
+    columns = (
+        Column("target", "target"),
+        Column("architecture", "arch"),
+        Column("width", "width"),
+        Column("from scratch", "scratch_dice", THREE_DIGITS),
+        Column("longer", "longer_dice", THREE_DIGITS, f"longer: mean {study.measure_name} after {longer}."),
+        Column("share", "share", percent),
+        Column("budget is enough", "enough", note=f"The budget is enough if the share is at least {percent(ENOUGH)}."),
+        Column("remark", "reason"),
+    )
+    return (table_of(f"Scratch at the study's budget and after {longer} (tuned: {study.tune})", columns, [rows]),)
+
+
+def _budget_note(study: Study) -> str:
+    """Whether the budget is enough for networks from scratch, which decides which sources are counted."""
+    checked = study.budget[study.budget["enough"] != ""] if len(study.budget) else study.budget
+    if checked.empty:
+        return "It was not checked whether the budget is enough for networks from scratch (no longer training)."
+    short = int((checked["enough"] == "no").sum())
+    counted_out = "Their sources are not counted" if short else "All sources are counted"
+    return (
+        f"Targets, architectures and widths whose {study.measure_name} from scratch is below {percent(ENOUGH)} of that "
+        f"after {checked['factor'].iloc[0]:g} times the steps: {short} of {len(checked)}. "
+        f"{counted_out}{'' if len(checked) == len(study.budget) else '; the others were not checked'}."
+    )

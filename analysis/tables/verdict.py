@@ -11,9 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.evaluation.controls import CONTROL, HINDSIGHT, METRIC
+from analysis.evaluation.controls import HINDSIGHT
+from analysis.evaluation.kinds import CONTROL, METRIC, STEPS_OF, shown_name
 from analysis.evaluation.study import FINE_TUNING, WITHIN_FAMILIES, Study
-from analysis.tables.number_format import counted, number, p_text, with_interval
+from analysis.tables.number_format import counted, duration, number, p_text, with_interval
+from analysis.tables.other_patient import other_patient_sentences
 from analysis.tables.study_tables import PRIMARY, STATIC
 from analysis.tables.tables import Row
 from analysis.tables.truth_tables import one_seed_note
@@ -40,8 +42,9 @@ class Verdict:
     """The verdict on one metric.
 
     Attributes:
-        sentences: On the metric, on the best of all estimates, on the best control, and on the truth.
-        findings: Metric or control -> its result in words, metrics first.
+        sentences: On another patient if there is one, on the metric, on the best of all estimates, on short fine-tuning
+            if it was measured, on the best control, and on the truth.
+        findings: Name of a metric, of short fine-tuning or of a control -> its result in words, metrics first.
     """
 
     sentences: tuple[str, ...]
@@ -57,11 +60,24 @@ def verdict(study: Study, *, metric: str = "ccfv") -> Verdict:
     """Write the verdict of a study on one metric."""
     table = study.agreement_of()
     rows: Rows = dict(zip(map(str, table.index), table.to_dict("records"), strict=True))
-    sentences = (_on_metric(study, rows, metric), _on_best(study, rows, metric), _on_controls(rows), _on_truth(study))
+    named = dict.fromkeys([metric, *_estimates(rows)[:1]])
+    sentences = (
+        *other_patient_sentences(study, estimates={name: _readable(name) for name in named}),
+        _on_metric(study, rows, metric),
+        _on_best(study, rows, metric),
+        _on_short_fine_tuning(study, rows, metric),
+        _on_controls(rows),
+        _on_truth(study),
+    )
     return Verdict(
         sentences=tuple(sentence for sentence in sentences if sentence),
-        findings={name: _finding(study, name, row) for name, row in rows.items()},
+        findings={shown_name(name): _finding(study, name, row) for name, row in rows.items()},
     )
+
+
+def _estimates(rows: Rows) -> list[str]:
+    """The estimates with a defined agreement, best first."""
+    return [name for name, row in rows.items() if row["kind"] == METRIC and np.isfinite(row[PRIMARY])]
 
 
 def _opponent(study: Study) -> str:
@@ -140,7 +156,7 @@ def _within_families(study: Study, metric: str, row: Row) -> str:
 
 
 def _on_best(study: Study, rows: Rows, metric: str) -> str:
-    estimates = [name for name, row in rows.items() if row["kind"] == METRIC and np.isfinite(row[PRIMARY])]
+    estimates = _estimates(rows)
     if not estimates:
         return "No estimate has a defined agreement."
     best, chance = estimates[0], study.best_by_chance
@@ -161,6 +177,40 @@ def _on_best(study: Study, rows: Rows, metric: str) -> str:
     within = _within_families(study, best, row)
     agrees = f"it agrees with the truth ({p_text(p)}){f', but {within}' if within else ''}"
     return f"{text}{agrees}; it {_words(study, _answer(study, best, of_many=True))}."
+
+
+def _on_short_fine_tuning(study: Study, rows: Rows, metric: str) -> str:
+    """The agreement and the cost of the cheapest short fine-tuning, next to those of estimates."""
+    rungs = [name for name in STEPS_OF if name in rows]
+    if not rungs:
+        return ""
+    cheapest = min(rungs, key=lambda name: np.nan_to_num(rows[name]["seconds"], nan=np.inf))
+    row, steps = rows[cheapest], f"Short fine-tuning, {STEPS_OF[cheapest]} of the steps"
+    if np.isnan(row[PRIMARY]):
+        return f"{steps}, has no agreement: {_finding(study, cheapest, row)}."
+    best = _estimates(rows)[:1]
+    others = [f"the best estimate, {_readable(name)}, has {number(rows[name][PRIMARY])}" for name in best]
+    if metric in _estimates(rows)[1:]:
+        others.append(f"{_readable(metric)} {number(rows[metric][PRIMARY])}")
+    text = (
+        f"{steps}, each seed judged by the others, has weighted Kendall {with_interval(row, PRIMARY)} and costs "
+        f"{_cost(rows, row)}"
+    )
+    return f"{text}; {' and '.join(others)}." if others else f"{text}."
+
+
+def _cost(rows: Rows, row: Row) -> str:
+    """The cost of one source in words, with its ratio to the mean cost of an estimate."""
+    costs = [float(other["seconds"]) for other in rows.values() if other["kind"] == METRIC and other["seconds"] > 0]
+    if np.isnan(row["seconds"]):
+        return "an unknown time"
+    if not costs:
+        return f"{duration(float(row['seconds']))} per source"
+    mean = float(np.mean(costs))
+    return (
+        f"{duration(float(row['seconds']))} per source, {row['seconds'] / mean:.3g} times the mean cost of an estimate "
+        f"({duration(mean)})"
+    )
 
 
 def _on_controls(rows: Rows) -> str:
@@ -214,4 +264,4 @@ def _finding(study: Study, name: str, row: Row) -> str:
 
 def _readable(metric: str) -> str:
     names = {"ccfv": "CC-FV", STATIC: "the static leaderboard", "parameters": "the parameter count"}
-    return (names | {ARCHITECTURE: "the architecture alone"}).get(metric, metric)
+    return (names | {ARCHITECTURE: "the architecture alone"}).get(metric, shown_name(metric))

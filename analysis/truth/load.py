@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
+from analysis.truth.pools import OTHER_PATIENT
 from analysis.truth.seed_case_bootstrap import CASE_COLUMNS
 from benchmark.errors import InputError
 from benchmark.storage.files import read_json
@@ -59,7 +60,7 @@ def _newest(rows: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
 
 
 def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
-    """Load the Dice of fine-tuned networks for each test case and class.
+    """Load the Dice of fine-tuned networks for each test case and class, those of another patient included.
 
     Args:
         store: The store.
@@ -67,7 +68,7 @@ def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
 
     Returns:
         Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`, Dice as a fraction; NaN if a case lacks the class.
-        Skipped pairs have no rows.
+        `tune` of another patient's cases ends in `analysis.truth.pools.OTHER_PATIENT`. Skipped pairs have no rows.
     """
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +76,13 @@ def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
             if row.tags.get("skipped"):
                 continue
             path = store.download(row.run, DICE_FILE, Path(folder) / row.run)
-            test = read_json(path)["test"]
-            place = (row.params["source"], row.params["target"], int(row.params["seed"]), row.params["tune"])
-            lines += [(*place, case, name, dice) for case, classes in test.items() for name, dice in classes.items()]
+            stored = read_json(path)
+            for split, patient in (("test", ""), ("external", OTHER_PATIENT)):
+                tune = row.params["tune"] + patient
+                place = (row.params["source"], row.params["target"], int(row.params["seed"]), tune)
+                lines += [
+                    (*place, case, name, dice)
+                    for case, classes in stored.get(split, {}).items()
+                    for name, dice in classes.items()
+                ]
     return pd.DataFrame(lines, columns=list(CASE_COLUMNS)).astype({"dice": float})

@@ -19,6 +19,7 @@ SCRATCH = "scratch"
 WEAK_LENGTHS = (SCRATCH, "short")
 FEWEST_SOURCES = 3
 NO_WIDTH = 0  # of a source whose architecture has no width that is known
+OTHER_PATIENT = ", other patient"  # ends the `tune` of a pool whose Dice is that of another patient
 MEASURE_NAMES = {"dice": "Dice", "auc": "AUC", "f1": "F1", "iou": "IoU", "nsd": "NSD"}
 # What a row of agreement or reliability is: one target, the mean over targets, or the mean over scans
 Scope = StrEnum("Scope", "TARGET MEAN MEAN_BY_SCAN")
@@ -30,7 +31,7 @@ class Pool:
 
     Attributes:
         target: The task on which the sources were fine-tuned.
-        tune: What was fine-tuned.
+        tune: What was fine-tuned; ends in `OTHER_PATIENT` if the Dice is that of another patient.
         sources: (n,) names, sorted.
         seeds: (s,) the fine-tuning seeds, sorted.
         dice: (n, s) float64 in [0, 1].
@@ -56,6 +57,18 @@ class Pool:
     def spread(self) -> float:
         """Best minus worst mean Dice."""
         return float(np.ptp(self.mean))
+
+    @property
+    def other_patient(self) -> bool:
+        """Whether the Dice is that of another patient."""
+        return self.tune.endswith(OTHER_PATIENT)
+
+    def without_seed(self, seed: int) -> "Pool":
+        """The same pool with only the other fine-tuning seeds, of its cases too."""
+        kept = [place for place, own in enumerate(self.seeds) if own != seed]
+        seeds = tuple(self.seeds[place] for place in kept)
+        cases = None if self.cases is None else self.cases[:, kept]
+        return replace(self, seeds=seeds, dice=self.dice[:, kept], cases=cases)
 
     def only(self, names: Collection[str]) -> "Pool":
         """The same pool with only the named sources."""
@@ -107,11 +120,62 @@ def pools(truth: pd.DataFrame) -> tuple[Pool, ...]:
 
 
 def main_tune(every: Collection[Pool]) -> str:
-    """What was tuned on most targets (the first by name if tied); this choice is the main study."""
-    tunes = sorted(pool.tune for pool in every)
+    """What was tuned on most targets (the first by name if tied); this choice is the main study.
+
+    Pools of another patient do not count.
+    """
+    tunes = sorted(pool.tune for pool in every if not pool.other_patient)
     if not tunes:
         raise ValueError("`truth` must contain at least one row, got none")
     return max(dict.fromkeys(tunes), key=tunes.count)
+
+
+def with_other_patient(truth: pd.DataFrame) -> pd.DataFrame:
+    """Add the Dice on another patient as rows of their own, whose `tune` ends in `OTHER_PATIENT`.
+
+    Args:
+        truth: The columns `TRUTH_COLUMNS` and optionally external_dice, a fraction; NaN without another patient.
+
+    Returns:
+        The columns `TRUTH_COLUMNS`. A target has the further rows if any of its sources has a Dice on another patient.
+
+    Example:
+        >>> rows = [("a", "liver", 0, "all", 0.75, 0.5), ("a", "lung", 0, "all", 0.5, float("nan"))]
+        >>> frame = with_other_patient(pd.DataFrame(rows, columns=[*TRUTH_COLUMNS, "external_dice"]))
+        >>> frame[["target", "tune"]].to_numpy().tolist()
+        [['liver', 'all'], ['lung', 'all'], ['liver', 'all, other patient']]
+    """
+    own = truth[list(TRUTH_COLUMNS)]
+    if "external_dice" not in truth:
+        return own
+    rows = truth[truth.groupby(["target", "tune"])["external_dice"].transform("count") > 0]
+    other = rows[list(TRUTH_COLUMNS)].assign(dice=rows["external_dice"], tune=rows["tune"] + OTHER_PATIENT)
+    return pd.concat([own, other], ignore_index=True)
+
+
+def own_tune(tune: str) -> str:
+    """What was tuned, of a pool of another patient too.
+
+    Example:
+        >>> own_tune("all, other patient"), own_tune("all")
+        ('all', 'all')
+    """
+    return tune.removesuffix(OTHER_PATIENT)
+
+
+def place_name(target: str, tune: str, *, main: str) -> str:
+    """The name of a target in tables, with what was tuned or whose Dice it is where that is not the main study's.
+
+    Args:
+        target: The target.
+        tune: The `tune` of its pool.
+        main: What is tuned in the main study.
+
+    Example:
+        >>> [place_name("liver", tune, main="all") for tune in ("all", "all, other patient", "head")]
+        ['liver', 'liver (other patient)', 'liver (head)']
+    """
+    return target if tune == main else f"{target} ({tune.removeprefix(main + ', ')})"
 
 
 def without_weak(sources: pd.DataFrame) -> frozenset[str]:

@@ -26,6 +26,7 @@ from yaml import YAMLError
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.path_arguments import with_paths_quoted
+from benchmark.jobs.suite_settings import repeated_of
 from benchmark.jobs.time_limit import failing_fast, within
 from benchmark.storage.digest_memory import remembering
 from benchmark.storage.prepared_settings import PreparedSettings, storing_prepared
@@ -37,7 +38,6 @@ FINISHED_WITH_FAILURES = 3  # exit code
 SETTINGS = ("trainer", "stream", "layers", "preparation", "metric")
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}  # disk errors, which may name no file
 
-ENTRIES = ("pretrained", "further_pretrained")  # parts of a suite that define sources
 CHOICES = {"task": "/task@task", "arch": "override /arch@arch"}  # settings of such a source that name a yaml
 DIGESTS = "digests.sqlite"  # file of remembered digests in `output_dir`, shared by the jobs of a sweep
 PREPARED, NNUNET = "prepared", "nnunet"  # folders of prepared cases in `output_dir`
@@ -172,24 +172,36 @@ def _yamls(group: str, config_dir: Path = CONF) -> list[Path]:
 
 
 def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, object]]:
-    """Source -> its settings in a suite; an entry without settings names a source that is defined elsewhere."""
+    """Source -> its settings in a suite; an entry without settings names a source that is defined elsewhere.
+
+    A source that a suite pre-trains again (`repeated`) has an entry for each further seed.
+    """
     homes = {path.stem: path for path in _yamls("source", config_dir)}
     sources: dict[str, dict[str, object]] = {}
+    twins: dict[str, tuple[Path, tuple[str, int]]] = {}
     for path in _yamls("suite", config_dir):
         suite: Any = OmegaConf.to_container(OmegaConf.load(path))
         if not isinstance(suite, dict):
             raise InputError(f"{path}: a suite must be a mapping, got {suite!r}")
-        parts = {part: suite.get(part) or {} for part in ENTRIES}
-        if wrong := [part for part, entries in parts.items() if not isinstance(entries, dict)]:
-            raise InputError(f"{path}: {wrong[0]} must map names to settings, got {parts[wrong[0]]!r}")
-        entries = [entry for part in parts.values() for entry in part.items() if entry[1] is not None]
-        for name, settings in entries:
+        entries = suite.get("pretrained") or {}
+        if not isinstance(entries, dict):
+            raise InputError(f"{path}: pretrained must map names to settings, got {entries!r}")
+        for name, settings in entries.items():
+            if settings is None:
+                continue
             if not isinstance(settings, dict):
                 raise InputError(f"{path}: the settings of source {name} must be a mapping, got {settings!r}")
             if name in homes:
                 raise InputError(f"{path}: source {name} is already defined in {homes[name]}; "
                                  "choose another name, or set it to null to use that source")  # fmt: skip
             homes[name], sources[name] = path, settings
+        repeated = repeated_of(suite.get("repeated"), f"{path}: repeated")
+        twins |= {twin: (path, of) for twin, of in repeated.twins.items()} if repeated else {}
+    for twin, (path, (name, seed)) in twins.items():
+        if twin in homes:
+            raise InputError(f"{path}: source {twin} is already defined in {homes[twin]}; "
+                             f"choose another seed of {name} in `repeated`")  # fmt: skip
+        sources[twin] = {**sources.get(name, {"base": name}), "seed": seed}
     return sources
 
 

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 from benchmark.data.tasks.opening import cutting_code
 from benchmark.errors import INTERRUPTED, InputError, one_line
 from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed
+from benchmark.jobs.suite_settings import STAGE_OF
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
+from benchmark.orchestration.further_jobs import further_jobs
 from benchmark.orchestration.launcher import launch
 from benchmark.orchestration.planner import Job, Planner
 from benchmark.orchestration.progress_display import Board, watch
@@ -131,10 +133,11 @@ def run_stages(
         bench: The bench.
         planner: The planner of its jobs.
         finished: Keys of the finished jobs.
-        correlates: Whether `correlate` runs afterwards, whose time is part of the remaining time.
+        correlates: Whether `correlate` runs afterwards. If so, its time is part of the remaining time, and the further
+            jobs whose results it reports run after those of each stage.
 
     Returns:
-        Stage -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
+        Stage or kind of further jobs -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
     """
     overrides = planner.overrides
     tasks = planner.prepare()
@@ -145,18 +148,28 @@ def run_stages(
     if bench.failures:
         return None
     plan = planner.after_prepare()
-    for stage, jobs in plan.items():
+    further = further_jobs(planner) if correlates else {}
+    stages = with_further(plan, further)
+    for stage, jobs in stages.items():
         bench.expect(stage, jobs, finished)
     bench.board.remaining.planned = True
     if correlates:
         bench.board.remaining.expect("correlate", {"correlate": planner.correlate_work()})
-    for stage, jobs in plan.items():
+    for stage, jobs in stages.items():
         bench.stage(stage, jobs, overrides[stage], finished)
-    return plan
+    return plan | further
+
+
+def with_further(plan: Mapping[str, Sequence[Job]], further: Mapping[str, Sequence[Job]]) -> dict[str, list[Job]]:
+    """Stage -> its own jobs and, after them, the further jobs that belong to it."""
+    return {
+        stage: [*jobs, *(job for kind, more in further.items() if STAGE_OF[kind] == stage for job in more)]
+        for stage, jobs in plan.items()
+    }
 
 
 def keys_of(plan: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:
-    """Stage -> the keys of its jobs."""
+    """Stage or kind of further jobs -> the keys of its jobs."""
     return {stage: [key for job in jobs for key in job.keys] for stage, jobs in plan.items()}
 
 

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import cast
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -41,16 +42,33 @@ class Planner:
         suite: The suite: tasks, targets, sources, seeds, pool.
         overrides: Stage -> overrides of its jobs.
         fine_tuned: Whether the truth is fine-tuned; if False, it is read from a table and has no jobs.
+        twins: Name -> (source, seed) of sources of the suite that are pre-trained again with other seeds. If given, the
+            jobs are those of the twins instead of the suite's sources.
     """
 
     suite: DictConfig
     overrides: Mapping[str, Sequence[str]]
     fine_tuned: bool = True
+    twins: Mapping[str, tuple[str, int]] | None = None
+
+    @cached_property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """Source -> the overrides by which a job chooses it."""
+        if self.twins is None:
+            return {name: (f"source={name}",) for name in self.suite.sources}
+        return {
+            name: (f"source={source}", f"source.name={name}", f"source.seed={seed}")
+            for name, (source, seed) in self.twins.items()
+        }
 
     @cached_property
     def sources(self) -> dict[str, DictConfig]:
         """Source -> its config."""
-        return {name: self._compose("pretrain", f"source={name}").source for name in self.suite.sources}
+        return {name: self._compose("pretrain", *choice).source for name, choice in self.choices.items()}
+
+    def with_twins(self, twins: Mapping[str, tuple[str, int]]) -> "Planner":
+        """The planner of sources that are pre-trained again; `twins` as the attribute."""
+        return replace(self, twins=twins)
 
     def check(self) -> None:
         """Refuse settings of sources and trainer that only their jobs would refuse, before any job runs.
@@ -100,7 +118,7 @@ class Planner:
             name: 2.0 + _training(node, node.budget) + (NNUNET if node.get("trainer") and node.task else 0.0)
             for name, node in self.sources.items()
         }
-        jobs = [Job((f"source={name}",), (key,), work[name]) for name, key in self.pretrained.items()]
+        jobs = [Job(self.choices[name], (key,), work[name]) for name, key in self.pretrained.items()]
         return sorted(jobs, key=lambda job: -job.work)
 
     def truth(self) -> list[Job]:
@@ -125,17 +143,23 @@ class Planner:
             further += self.tuned(node.target, node.seeds, tuple(node.overrides))
         return [*main, *further]
 
-    def tuned(self, target: str, seeds: Sequence[int], other: Sequence[str] = ()) -> list[Job]:
-        """One job per source of one target, with all seeds and further overrides."""
+    def trainer_of(self, target: str) -> DictConfig:
+        """The trainer's config for a target."""
+        return cast("DictConfig", self._compose("truth", f"target={target}").trainer)
+
+    def tuned(
+        self, target: str, seeds: Sequence[int], other: Sequence[str] = (), *, sources: Sequence[str] | None = None
+    ) -> list[Job]:
+        """One job per source of one target, with all seeds and further overrides; by default for its whole pool."""
         jobs = []
         overrides = (f"target={target}", f"seeds=[{','.join(map(str, seeds))}]", *other)
         cfg = self._compose("truth", *overrides)
         data = instantiate(cfg.target).digest()
-        for source in self.pools[target]:
+        for source in self.pools[target] if sources is None else sources:
             keys = truth_keys(cfg, pretrained=self.pretrained[source], data=data)
             fixed = NNUNET if "epochs" in cfg.trainer.budget else 0.5
             work = 1.0 + len(keys) * (fixed + TUNING * _training(self.sources[source], cfg.trainer.budget))
-            jobs.append(Job((f"source={source}", *overrides), tuple(keys.values()), work))
+            jobs.append(Job((*self.choices[source], *overrides), tuple(keys.values()), work))
         return jobs
 
     def score(self, other: Sequence[str] = ()) -> list[Job]:
@@ -146,7 +170,7 @@ class Planner:
             data = instantiate(cfg.target).digest()
             for source in sources:
                 key, _ = score_keys(cfg, pretrained=self.pretrained[source], data=data)
-                jobs.append(Job((f"source={source}", f"target={target}", *other), (key,), 1.8))
+                jobs.append(Job((*self.choices[source], f"target={target}", *other), (key,), 1.8))
         return jobs
 
     def correlate_work(self) -> float:

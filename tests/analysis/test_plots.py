@@ -130,6 +130,31 @@ def test_cost_is_drawn_for_metrics_with_an_agreement_and_the_front_is_undominate
         assert (name in front.index) == (not beaten.any())
 
 
+def test_short_fine_tuning_has_a_point_a_marker_and_a_place_on_the_front_of_its_own(trained):
+    rows, figure = trained.agreement_of(), cost_plot(trained)
+    panel = figure.axes[0]
+    points = {line.get_label(): line for line in panel.lines}
+    short = points["short fine-tuning, judged by the other seeds"]
+    assert sorted(short.get_xdata()) == [20, 40, 80]
+    assert short.get_marker() != points["estimate"].get_marker()
+    texts = {text.get_text() for text in panel.texts}
+    assert {"short fine-tuning, 1/8 of the steps", "short fine-tuning, 1/2 of the steps", "ccfv"} <= texts
+    front = points["no other is both cheaper and better"]
+    half = rows.loc["fine_tuning_half"]
+    assert half["weighted_kendall"] > rows.loc["ccfv", "weighted_kendall"]
+    assert [half["seconds"], half["weighted_kendall"]] in front.get_xydata().tolist()
+    assert drawn(figure)
+
+
+def test_bars_name_short_fine_tuning_and_give_it_a_colour_of_its_own(trained):
+    [panel] = bars(trained).axes
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    colours = [bar.get_facecolor() for bar in panel.patches]
+    own = {colour for name, colour in zip(names, colours, strict=True) if name.startswith("short fine-tuning, ")}
+    assert len(own) == 1
+    assert len(set(colours)) == 3
+
+
 def test_terms_are_drawn_by_layer(study, evidence):
     dots = term_dots(term_agreement(study, evidence.terms))
     labels = [label.get_text() for label in dots.axes[0].get_yticklabels()]

@@ -180,6 +180,22 @@ def test_text_from_outside_is_escaped(html):
     assert "<of>" not in html
 
 
+def test_short_fine_tuning_is_in_every_table_and_caption_by_its_name(trained):
+    made = {one.name: one for one in drawings(trained, ReportEvidence(suite="planted"))}
+    assert "judged by the other seeds, mean over the seeds. The front includes them." in made["cost"].caption
+    assert "short fine-tuning, 1/8 20.00" in made["cost"].alt
+    left_out = "Short fine-tuning is left out; the table of differences from CC-FV has it."
+    assert made["critical_difference"].caption.endswith(left_out)
+    assert "short fine-tuning, 1/2" in made["scatter_means_1"].alt  # 17 estimates and controls on 5 targets
+    html = page(trained, ReportEvidence(suite="planted"), [made["cost"]])
+    text = Page(html).text
+    assert "fine_tuning_" not in text
+    tables = [overview_table(trained), *stability_tables(trained)[:3]]
+    assert all("short fine-tuning, 1/4" in {row[0] for row in table.rows} for table in tables)
+    assert verdict(trained).sentences[2] in text
+    assert "judged by the other seeds:" in text  # the note with the formula
+
+
 # --- one file ---
 
 
@@ -221,6 +237,7 @@ def test_all_files_are_there(report, study):
     np.testing.assert_allclose(agreement["kendall"], study.agreement["kendall"].astype(float))
     assert (report / "figures.pdf").read_bytes().startswith(b"%PDF")
     assert (report / "table1.tex").read_text().startswith(r"\begin{table}")
+    assert "rungs.csv" not in below
     truth = pd.read_csv(report / "study" / "planted" / "truth.csv")
     assert truth.groupby(["target", "source"])["dice"].mean()["lung", "s07"] == pytest.approx(
         next(pool for pool in study.pools if pool.target == "lung").mean[7]

@@ -7,22 +7,27 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from PIL import Image
+
+from benchmark.training.trainer import RUNGS
 
 COMMANDS = ["bench", "prepare", "pretrain", "truth", "score", "correlate"]
 METRICS = ["ccfv", "ccfv_released", "logme", "gbc", "h_score", "leep"]
 TARGETS = {"synthetic_ball", "synthetic_pebble"}
 SOURCES = {"synthetic_ball", "synthetic_pebble", "synthetic_drop", "scratch", "scratch_wide"}
-RUNS = {
+TWIN = "synthetic_drop_seed1"  # a source of the suite, pre-trained again
+RUNS = {  # agreement: metrics and controls
     "prepare": 3,
-    "pretrain": 5,
-    "truth": 2 * 4 * 2,
-    "score": 2 * 4,
+    "pretrain": 5 + 1,
+    "truth": 2 * 4 * 2 + 2 * 2 + 2 * 2,  # of the study, longer from scratch, of the twin
+    "score": 2 * 4 + 2,
     "pair": 2 * 4,
     "summary": 1,
-}  # agreement: metrics and controls
+}
+JOBS = {"prepare": 3, "pretrain": 5 + 1, "truth": 8 + 4 + 2, "score": 8 + 2}
 TIMES = re.compile("second|memory")
 
 
@@ -41,7 +46,8 @@ def figures(place, metrics=METRICS, client=None):
     for run in all_runs(place, client):
         stage = run.data.tags["stage"]
         if run.info.status == "FINISHED" and stage in {"pretrain", "truth", "score"}:
-            job = stage, *[run.data.params.get(name) for name in ("source", "target", "seed")]
+            place = [run.data.params.get(name) for name in ("source", "target", "seed")]
+            job = stage, run.data.tags.get("variant"), *place
             told = {
                 name for name in run.data.metrics if not TIMES.search(name) and (stage != "score" or name in metrics)
             }
@@ -49,6 +55,11 @@ def figures(place, metrics=METRICS, client=None):
             losses = [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")]
             found[job] = values, sorted(losses)
     return found
+
+
+def is_of_study(row):
+    """Whether a run is one of the study's own, and none that checks it."""
+    return "variant" not in row.tags and row.params["source"] != TWIN
 
 
 def table(text):
@@ -77,7 +88,7 @@ def test_a_bench_runs_every_job_once(bench):
     assert {stage for stage, _ in found} == {*RUNS, "agreement"}
     assert {status for _, status in found} == {"FINISHED"}
     assert {stage: found[stage, "FINISHED"] for stage in RUNS} == RUNS
-    for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
+    for stage, jobs in JOBS.items():
         assert f"{stage}: {jobs} jobs run, 0 already finished" in done.stdout
 
 
@@ -105,7 +116,7 @@ def test_every_run_has_the_tags_that_others_rely_on(bench):
 
 def test_truth_runs(bench, tmp_path):
     place, _ = bench
-    rows = place.store().finished("truth").values()
+    rows = [row for row in place.store().finished("truth").values() if is_of_study(row)]
     asked = {(row.params["source"], row.params["target"], row.params["seed"]) for row in rows}
     assert asked == {(source, target, seed) for target in TARGETS for source in SOURCES - {target} for seed in "01"}
     for row in rows:
@@ -121,6 +132,13 @@ def test_truth_runs(bench, tmp_path):
     organ = row.params["target"].removeprefix("synthetic_")
     assert [set(case) for case in dice["test"].values()] == [{organ}] * 2
     assert np.mean([case[organ] for case in dice["test"].values()]) == pytest.approx(row.metrics["dice"])
+    assert dice["external"] == {}
+    assert set(dice["validation"]) == set(RUNGS)
+    for rung, cases in dice["validation"].items():
+        assert set(cases) == {f"synthetic_{organ}_validation_{index:02d}" for index in range(2)}
+        mean = np.mean([case[organ] for case in cases.values()])
+        assert mean == pytest.approx(row.metrics[f"validation_dice/{rung}"])
+        assert 0 < row.metrics[f"seconds/validation_dice/{rung}"] < row.metrics["seconds"]
     transfer = json.loads(content(place, row, "transfer.json", tmp_path).read_text())
     assert len(transfer["loaded"]) == row.metrics["loaded"]
     assert set(transfer["fresh"].values()) == {"head"}
@@ -132,7 +150,7 @@ def test_truth_runs(bench, tmp_path):
 def test_pretrain_runs(bench, tmp_path):
     place, _ = bench
     rows = {row.params["source"]: row for row in place.store().finished("pretrain").values()}
-    assert set(rows) == SOURCES
+    assert set(rows) == SOURCES | {TWIN}
     wide, trained = rows["scratch_wide"], rows["synthetic_ball"]
     assert wide.params | {"seed": "0"} == {
         "source": "scratch_wide", "task": "none", "arch": "dynunet", "width": "16", "length": "scratch", "seed": "0",
@@ -142,6 +160,8 @@ def test_pretrain_runs(bench, tmp_path):
     assert wide.tags["reason/dice"] == "initial weights, trained on no task"
     assert 0.0 <= trained.metrics["dice"] <= 1.0
     assert trained.metrics["cases"] == 3
+    assert trained.metrics["classes"] == 1
+    assert wide.metrics["classes"] == 0
     assert artifacts(place, trained) == {"job.json", "source/source.json", "source/weights.safetensors"}
     facts = json.loads(content(place, trained, "source/source.json", tmp_path).read_text())
     assert facts["labels"] == {"0": "background", "1": "ball"}
@@ -153,7 +173,7 @@ def test_pretrain_runs(bench, tmp_path):
 
 def test_score_runs(bench):
     place, _ = bench
-    rows = place.store().finished("score").values()
+    rows = [row for row in place.store().finished("score").values() if is_of_study(row)]
     pairs = {(row.params["source"], row.params["target"]) for row in rows}
     assert pairs == {(source, target) for target in TARGETS for source in SOURCES - {target}}
     for row in rows:
@@ -173,9 +193,8 @@ def test_prepare_runs(bench, tmp_path):
     assert set(rows) == {"synthetic_ball", "synthetic_pebble", "synthetic_drop"}
     row = rows["synthetic_ball"]
     assert re.fullmatch("[0-9a-f]{64}", row.tags["data_digest"])
-    assert {name: row.metrics[f"cases_{name}"] for name in ("source_train", "source_validation", "train", "test")} == {
-        "source_train": 3, "source_validation": 1, "train": 4, "test": 2,
-    }  # fmt: skip
+    counts = {"source_train": 3, "source_validation": 1, "train": 4, "validation": 2, "test": 2}
+    assert {name: row.metrics[f"cases_{name}"] for name in counts} == counts
     assert artifacts(place, row) == {"job.json", "dataset.json", "pictures/synthetic_ball.png"}
     with Image.open(content(place, row, "pictures/synthetic_ball.png", tmp_path)) as picture:
         assert picture.size[0] > picture.size[1] > 0
@@ -206,12 +225,36 @@ def test_agreement_and_summary_runs(bench):
         assert summary.metrics[f"weighted_kendall/{metric}"] == pytest.approx(mean, nan_ok=True)
 
 
+def test_further_runs_check_the_study(bench):
+    """Scratch is trained longer, and a source is pre-trained again; both are reported."""
+    place, _ = bench
+    truth = list(place.store().finished("truth").values())
+    longer = [row for row in truth if row.tags.get("variant") == "longer"]
+    assert {(row.params["source"], row.params["target"], row.params["seed"]) for row in longer} == {
+        (source, target, "0") for source in ("scratch", "scratch_wide") for target in TARGETS
+    }
+    assert {row.params["trainer.budget.steps"] for row in longer} == {"6"}
+    assert sorted((row.params["target"], row.params["seed"]) for row in truth if row.params["source"] == TWIN) == [
+        (target, seed) for target in sorted(TARGETS) for seed in "01"
+    ]
+    (twin,) = [row for row in place.store().finished("pretrain").values() if row.params["source"] == TWIN]
+    assert (twin.params["seed"], twin.params["task"], twin.params["width"]) == ("1", "synthetic_drop", "4")
+    folder = place.folder / "outputs" / "study" / "synthetic"
+    budget = pd.read_csv(folder / "scratch_budget.csv")
+    assert list(budget["factor"]) == [2.0] * 4
+    assert set(budget["enough"]) <= {"yes", "no"}
+    repeated = pd.read_csv(folder / "repeated.csv")
+    own = repeated[repeated["part"] == "own_dice"].set_index("pretraining")["value"]
+    assert own["seed 1"] == pytest.approx(twin.metrics["dice"])
+    assert set(repeated.loc[repeated["part"] == "movement", "metric"]) >= set(METRICS)
+
+
 def test_a_second_bench_trains_nothing_and_prints_the_same(bench, again, command_line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     before = counts(again)
     done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
     assert done.code == 0, done.out + done.err
-    for stage, jobs in (("prepare", 3), ("pretrain", 5), ("truth", 8), ("score", 8)):
+    for stage, jobs in JOBS.items():
         assert f"{stage}: all {jobs} jobs already finished" in done.out
     assert counts(again) == before
     assert table(done.out) == table(bench[1].stdout)
@@ -229,7 +272,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     assert not set(broken) & set(again.store().finished())
     done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
     assert done.code == 0, done.out + done.err
-    for stage, jobs in (("pretrain", 5), ("truth", 8), ("score", 8)):
+    for stage, jobs in (("pretrain", 6), ("truth", 14), ("score", 10)):
         assert f"{stage}: 1 jobs run, {jobs - 1} already finished" in done.out
     after = Counter(run.data.tags["job_key"] for run in all_runs(again))
     assert {key: count for key, count in after.items() if count > 1} == dict.fromkeys(broken, 2)

@@ -57,6 +57,15 @@ def test_a_run_holds_the_figures_of_the_study(study):
     assert run.targets == ("lung",)
 
 
+def test_short_fine_tuning_is_listed_by_its_kind_and_name(trained):
+    run = next(run for run in agreement_runs(trained) if named(run, "fine_tuning_quarter", "lung"))
+    assert run.tags == {"kind": "training"}
+    assert run.name == "short fine-tuning, 1/4 on lung"
+    assert run.metrics["seconds"] == 40
+    assert run.note.startswith("Agreement of **short fine-tuning, 1/4** with the Dice after fine-tuning")
+    assert "judged by the other seeds" in run.note
+
+
 def test_the_mean_alone_holds_what_has_a_bar_a_metric(study):
     for run in agreement_runs(study):
         mine = {name for name in run.metrics if name.startswith("mean/")}

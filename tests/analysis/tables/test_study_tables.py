@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from analysis.evaluation.correlate import correlate
+from analysis.tables.latex_table import latex_table
 from analysis.tables.number_format import UNDEFINED
 from analysis.tables.study_tables import result_table, study_latex, study_markdown, study_tables, target_table
 from analysis.tables.tables import Table
@@ -25,6 +26,22 @@ def test_result_table_parts_metrics_and_controls(study):
     assert {row[0] for row in metrics} == {"good", "bad", "constant", "gap", "late"}
     assert {row[0] for row in controls[:2]} == {"best_in_hindsight", "static_leaderboard"}
     assert {row[0] for row in controls} >= {"random", "parameters", "source_dice", "source_cases", "static_leaderboard"}
+
+
+def test_short_fine_tuning_is_a_group_between_metrics_and_controls_with_readable_names(trained):
+    table = result_table(trained)
+    metrics, short, controls = table.groups
+    names = ["short fine-tuning, 1/2", "short fine-tuning, 1/4", "short fine-tuning, 1/8"]
+    assert [row[0] for row in short] == names  # best first: the planted noise falls with the steps
+    assert "ccfv" in {row[0] for row in metrics}
+    assert "random" in {row[0] for row in controls}
+    shown = cells(table, names[2])
+    assert shown["cost [s]"] == "20.00"
+    assert shown["p of many"] == UNDEFINED
+    assert any(note.startswith("short fine-tuning: the Dice on validation cases") for note in table.notes)
+    assert [row[0] for row in target_table(trained).groups[1]] == names
+    assert "fine_tuning_" not in study_markdown(trained)
+    assert r"short fine-tuning, 1/4 & $\tau_w$" in latex_table(trained)
 
 
 def test_result_table_shows_the_study(study):

@@ -50,6 +50,22 @@ def test_a_metric_behind_a_perfect_leaderboard_did_not_beat_it(judged):
     )
 
 
+def test_short_fine_tuning_has_a_sentence_with_its_cost_next_to_the_estimates(trained):
+    rows, found = trained.agreement_of(), verdict(trained)
+    [sentence] = [sentence for sentence in found.sentences if sentence.startswith("Short fine-tuning")]
+    row = rows.loc["fine_tuning_eighth"]
+    interval = f"{row['weighted_kendall']:.2f} [{row['weighted_kendall_low']:.2f}, {row['weighted_kendall_high']:.2f}]"
+    assert sentence == (  # an estimate costs 0.5 s
+        f"Short fine-tuning, 1/8 of the steps, each seed judged by the others, has weighted Kendall {interval} and "
+        "costs 20.0 s per source, 40 times the mean cost of an estimate (0.5 s); the best estimate, CC-FV, has "
+        f"{rows.loc['ccfv', 'weighted_kendall']:.2f}."
+    )
+    assert found.sentences[1] == "It was the best of 2 estimates here."
+    assert found.findings["short fine-tuning, 1/2"].startswith("agrees with the truth")
+    assert "; the best estimate, CC-FV, has" in verdict(trained, metric="gap").text
+    assert f" and bad {rows.loc['bad', 'weighted_kendall']:.2f}." in verdict(trained, metric="bad").text
+
+
 def test_every_planted_metric_is_called_what_it_is(judged):
     found = verdict(judged).findings
     assert found["ccfv"].startswith("agrees with the truth")

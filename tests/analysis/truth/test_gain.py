@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.agreement.source_bootstrap import draw
-from analysis.truth.gain import GAIN_COLUMNS, NO_SCRATCH, UNKNOWN_ARCH, gain_table
+from analysis.truth.gain import EVERY, GAIN_COLUMNS, NO_SCRATCH, NOT_COUNTED, SEVERAL, UNKNOWN_ARCH, gain_table
 from analysis.truth.pools import Pool, Scope
 
 SEEDS = 4
@@ -16,7 +16,7 @@ def sources_of(*parts):
     return pd.DataFrame(parts, columns=["source", "arch", "width", "length"])
 
 
-def table(sources, dice, *, targets=("liver", "lung"), resamples=2000, seed=0):
+def table(sources, dice, *, targets=("liver", "lung"), resamples=2000, seed=0, starved=None):
     """The gains if `dice` (n, s), or a target -> (n, s), is the truth of every target."""
     names = tuple(sources["source"])
     pools = []
@@ -24,7 +24,7 @@ def table(sources, dice, *, targets=("liver", "lung"), resamples=2000, seed=0):
         values = dice[target] if isinstance(dice, dict) else dice
         pools.append(Pool(target, "last", names, tuple(range(values.shape[1])), values))
     draws = draw(names, resamples=resamples, generator=np.random.default_rng(seed))
-    return gain_table(pools, sources, draws=draws, generator=np.random.default_rng(seed + 1))
+    return gain_table(pools, sources, draws=draws, generator=np.random.default_rng(seed + 1), starved=starved)
 
 
 def planted(*, gain, spread=0.02, noise=0.01, n=8, seed=0):
@@ -43,13 +43,14 @@ def test_a_planted_gain_is_measured_against_scratch_of_the_same_architecture():
     sources, dice = planted(gain=0.1, noise=0.0, spread=0.0)
     rows = table(sources, dice)
     assert tuple(rows.columns) == GAIN_COLUMNS
-    assert list(rows["scope"]) == [Scope.MEAN] * 2 + [Scope.TARGET] * 4
-    assert list(rows["arch"]) == ["unet", "vit", "unet", "unet", "vit", "vit"]
+    assert list(rows["scope"]) == [Scope.MEAN] * 3 + [Scope.TARGET] * 6
+    assert list(rows["arch"]) == [EVERY, "unet", "vit", EVERY, EVERY, "unet", "unet", "vit", "vit"]
+    assert set(rows["sources_of"]) == {EVERY}
     np.testing.assert_allclose(rows["gain"], 0.1)
-    np.testing.assert_allclose(rows["scratch_dice"], [0.4, 0.6, 0.4, 0.4, 0.6, 0.6])
+    np.testing.assert_allclose(rows["scratch_dice"], [0.5, 0.4, 0.6, 0.5, 0.5, 0.4, 0.4, 0.6, 0.6])
     np.testing.assert_allclose(rows["dice"] - rows["scratch_dice"], rows["gain"])
     np.testing.assert_allclose(rows[["gain_low", "gain_high"]], 0.1)
-    assert set(rows["sources"]) == {8}
+    assert rows.groupby("arch")["sources"].unique().map(list).to_dict() == {EVERY: [16], "unet": [8], "vit": [8]}
     assert set(rows["reason"]) == {""}
 
 
@@ -70,7 +71,7 @@ def test_sources_without_a_scratch_of_their_width_are_counted_out():
     sources.loc[sources["source"].isin(["unet1", "unet2"]), "width"] = 64
     mean, row = (row for _, row in table(sources, dice, targets=("liver",)).query("arch == 'unet'").iterrows())
     assert mean["sources"] == row["sources"] == 6
-    assert mean["reason"] == "some sources have no scratch source of their width"
+    assert mean["reason"] == NOT_COUNTED
     assert row["reason"] == "no scratch source of the width of 2 of 8 sources"
 
 
@@ -92,7 +93,7 @@ def test_an_unknown_width_or_architecture_matches_no_scratch_source():
     assert set(rows.loc["vit", "reason"]) == {NO_SCRATCH}
     np.testing.assert_allclose(rows.loc["unet", "gain"], table(sources, dice).set_index("arch").loc["unet", "gain"])
     rows = table(sources.assign(arch=sources["arch"].where(sources["arch"] != "vit")), dice).set_index("arch")
-    assert set(rows.index) == {"unet", UNKNOWN_ARCH}
+    assert set(rows.index) == {EVERY, "unet", UNKNOWN_ARCH}
     assert set(rows.loc[UNKNOWN_ARCH, "reason"]) == {NO_SCRATCH}
     assert rows.loc[UNKNOWN_ARCH, "gain"].isna().all()
 
@@ -148,3 +149,37 @@ def test_a_pool_of_scratch_networks_has_no_row():
     rows = table(sources.assign(length="scratch"), dice)
     assert rows.empty
     assert tuple(rows.columns) == GAIN_COLUMNS
+
+
+def test_sources_of_several_classes_have_rows_of_their_own():
+    sources, dice = planted(gain=0.1, noise=0.0, spread=0.0)
+    several = sources["source"].isin(["unet1", "unet2", "unet3", "unet4"])
+    dice[several] += 0.1
+    rows = table(sources.assign(classes=np.where(several, 3.0, 1.0)), dice).set_index(["scope", "arch", "sources_of"])
+    means = rows.loc[Scope.MEAN]
+    assert list(means.index) == [(EVERY, EVERY), (EVERY, SEVERAL), ("unet", EVERY), ("unet", SEVERAL), ("vit", EVERY)]
+    np.testing.assert_allclose(means["gain"], [0.125, 0.2, 0.15, 0.2, 0.1])
+    np.testing.assert_allclose(means["sources"], [16, 4, 8, 4, 8])
+    assert np.isfinite(means[["gain_low", "gain_high"]]).all(axis=None)
+    np.testing.assert_allclose(means.loc[(EVERY, SEVERAL), ["gain_low", "gain_high"]].astype(float), 0.2)
+
+
+def test_an_unknown_number_of_classes_is_not_several():
+    sources, dice = planted(gain=0.1)
+    assert set(table(sources.assign(classes=np.nan), dice)["sources_of"]) == {EVERY}
+
+
+def test_sources_of_a_starved_scratch_network_are_not_counted_on_that_target():
+    sources, dice = planted(gain=0.1, noise=0.0, spread=0.0)
+    dice[sources["source"].str.startswith("vit")] += np.linspace(0, 0.1, 9)[:, None]
+    rows = table(sources, dice, starved={("liver", "vit", 8): "too short"}).set_index(["arch", "target"])
+    assert rows.loc[("vit", "liver"), "reason"] == "8 of 8 sources not counted: too short"
+    assert np.isnan(rows.loc[("vit", "liver"), "gain"])
+    assert rows.loc[(EVERY, "liver"), "sources"] == 8
+    assert rows.loc[(EVERY, "liver"), "gain"] == pytest.approx(rows.loc[("unet", "liver"), "gain"])
+    assert rows.loc[(EVERY, "liver"), "reason"] == "8 of 16 sources not counted: too short"
+    assert rows.loc[(EVERY, "lung"), "sources"] == 16
+    assert rows.loc[("vit", ""), "gain"] == pytest.approx(rows.loc[("vit", "lung"), "gain"])
+    assert rows.loc[("vit", ""), "reason"] == "without liver: 8 of 8 sources not counted: too short"
+    assert rows.loc[(EVERY, ""), "reason"] == NOT_COUNTED
+    assert rows.loc[("unet", ""), "reason"] == ""

@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.truth.pools import families_of, main_tune, pools, same_size, without_weak
+from analysis.truth.pools import (
+    families_of,
+    main_tune,
+    pools,
+    same_size,
+    with_other_patient,
+    without_weak,
+)
+from analysis.truth.seed_case_bootstrap import CASE_COLUMNS, with_cases
 
 
 def truth(rows):
@@ -50,6 +58,41 @@ def test_each_choice_of_what_is_tuned_has_its_own_pools():
     every = pools(truth(grid() + grid(target="lung") + grid(tune="all")))
     assert [(pool.tune, pool.target) for pool in every] == [("all", "liver"), ("last", "liver"), ("last", "lung")]
     assert main_tune(every) == "last"
+
+
+def test_another_patient_has_pools_of_its_own_that_are_never_the_main_study():
+    rows = truth(grid(tune="all") + grid(target="lung", tune="last"))
+    rows["external_dice"] = [0.9 if target == "liver" else np.nan for target in rows["target"]]
+    rows.loc[(rows["source"] == "b") & (rows["seed"] == 1), "external_dice"] = np.nan
+    rows.loc[(rows["target"] == "lung"), "tune"] = "all"
+    every = pools(with_other_patient(rows))
+    assert [(pool.tune, pool.target) for pool in every] == [
+        ("all", "liver"), ("all", "lung"), ("all, other patient", "liver"),
+    ]  # fmt: skip
+    other = every[2]
+    assert (other.other_patient, every[0].other_patient) == (True, False)
+    assert other.sources == ("a", "c", "d")
+    assert other.left_out == {"b": "no Dice with seed 1"}
+    assert other.dice.tolist() == [[0.9, 0.9]] * 3
+    assert main_tune([other, other, every[0]]) == "all"
+
+
+def test_a_truth_without_another_patient_stays_as_it_is():
+    rows = truth(grid())
+    pd.testing.assert_frame_equal(with_other_patient(rows), rows)
+    pd.testing.assert_frame_equal(with_other_patient(rows.assign(external_dice=np.nan, reason="")), rows)
+
+
+def test_a_pool_without_a_seed_has_the_dice_and_cases_of_the_others():
+    rows = truth(grid(sources="abc", seeds=(0, 1, 5)))
+    rows["dice"] += 0.01 * rows["seed"]
+    fine_tunings = rows.itertuples(index=False)
+    cases = [(*row[:4], case, "organ", row[4] + 0.001 * case) for row in fine_tunings for case in (0, 1)]
+    [pool] = with_cases(pools(rows), pd.DataFrame(cases, columns=list(CASE_COLUMNS)))
+    other = pool.without_seed(1)
+    assert other.seeds == (0, 5)
+    np.testing.assert_allclose(other.mean, [0.125, 0.225, 0.325])
+    np.testing.assert_allclose(other.cases[:, 1, :, 0], [[0.15, 0.151], [0.25, 0.251], [0.35, 0.351]])
 
 
 def test_only_keeps_the_named_sources():

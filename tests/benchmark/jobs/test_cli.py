@@ -153,16 +153,16 @@ def test_help_lists_every_source_and_the_bench_takes_a_list_of_them(run, place):
     assert code == 0
     (line,) = [line for line in shown.out.splitlines() if line.startswith("source: ")]
     assert set(names_in("source")) <= set(line.removeprefix("source: ").split(", "))
-    assert {"liver_long", "spine_short", "msd_lung_unetr", "synthetic_drop", "scratch"} <= set(names_in("source"))
+    assert {"liver_unet", "spine_unet", "msd_lung_unetr", "synthetic_drop", "scratch"} <= set(names_in("source"))
     chosen = []
-    run(lambda cfg: chosen.append(list(cfg.suite.sources)), "suite.sources=[scratch,lung_short]", name="bench")
-    run(lambda cfg: chosen.append(list(cfg.suite.sources)[-2:]), "+suite.pretrained.spine_short=null", name="bench")
-    assert chosen == [["scratch", "lung_short"], ["scratch", "spine_short"]]
+    run(lambda cfg: chosen.append(list(cfg.suite.sources)), "suite.sources=[scratch,lung_unet_short]", name="bench")
+    run(lambda cfg: chosen.append(list(cfg.suite.sources)[-2:]), "+suite.pretrained.synthetic_drop=null", name="bench")
+    assert chosen == [["scratch", "lung_unet_short"], ["scratch_unet", "synthetic_drop"]]
 
 
 def test_a_sweep_takes_several_sources_of_suites(run):
     seen = []
-    names = ["lung_wide_long", "msd_colon_unet", "synthetic_ball", "scratch"]
+    names = ["lung_unet", "msd_colon_unet", "synthetic_ball", "scratch"]
     sweep = (f"source={','.join(names)}", "hydra/launcher=basic", "-m")
     run(lambda cfg: seen.append((cfg.source.name, cfg.source.arch.width)), *sweep, name="pretrain")
     assert seen == list(zip(names, [16, 64, 4, 8], strict=True))
@@ -185,10 +185,33 @@ def test_a_folder_of_own_configs_adds_sources(run, tmp_path):
     ]
 
 
+def test_a_repeated_source_is_the_source_with_another_seed(run, tmp_path):
+    files = {
+        "source/mine.yaml": "defaults: [_pool, _self_]\nname: mine\nlength: short\n",
+        "suite/own.yaml": "pretrained: {mine: null, synthetic_drop: null, own: {task: liver, seed: 5}}\n"
+        "repeated: {sources: [mine, synthetic_drop, own], seeds: [1, 2]}\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    seen = []
+    chosen = ["own", "own_seed1", "own_seed2", "mine_seed2", "synthetic_drop_seed2"]
+    sweep = (f"source={','.join(chosen)}", "hydra/launcher=basic", "-m", f"--config-dir={tmp_path}")
+    run(lambda cfg: seen.append(cfg.source), *sweep, name="pretrain")
+    assert [(source.name, source.seed, source.length) for source in seen] == [
+        ("own", 5, "long"),
+        ("own_seed1", 1, "long"),
+        ("own_seed2", 2, "long"),
+        ("mine_seed2", 2, "short"),
+        ("synthetic_drop_seed2", 2, "long"),
+    ]
+    assert seen[-1].arch.width == 4
+
+
 SUITES = {
     "a name of another suite": (
-        "pretrained: {liver_long: {task: liver}}",
-        r"source liver_long is already defined",
+        "pretrained: {liver_unet: {task: liver}}",
+        r"source liver_unet is already defined",
     ),
     "a name of conf/source": (
         "pretrained: {scratch: {length: long}}",
@@ -196,7 +219,12 @@ SUITES = {
     ),
     "a list of sources": ("pretrained: [a, b]", r"pretrained must map names to settings, got \['a', 'b'\]"),
     "a suite that is a list": ("- a", r"a suite must be a mapping, got \['a'\]"),
-    "no mapping": ("further_pretrained: {x: liver}", r"the settings of source x must be a mapping, got 'liver'"),
+    "no mapping": ("pretrained: {x: liver}", r"the settings of source x must be a mapping, got 'liver'"),
+    "a name of a repeated source": (
+        "pretrained: {x: {task: liver}, x_seed1: {task: lung}}\nrepeated: {sources: [x], seeds: [1]}",
+        r"source x_seed1 is already defined .* choose another seed of x",
+    ),
+    "a list of repeated sources": ("repeated: [x]", r"repeated must be null or have the settings seeds and sources"),
     "no yaml": ("pretrained: {x: [", r"expected the node content"),
 }
 

@@ -3,30 +3,12 @@
 import re
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from hydra.errors import InstantiationException
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import CONF, message_of, prepare_config, resolved
+from benchmark.jobs.cli import message_of, resolved
 from benchmark.orchestration.planner import Planner
-
-
-@pytest.fixture
-def planner(prepared):
-    """Plans the synthetic suite, with settings of its own."""
-
-    def make(*overrides):
-        places = [f"data_dir={prepared}", "experiment=synthetic", *overrides]
-        stages = dict.fromkeys(("pretrain", "truth", "score"), places)
-        return Planner(
-            compose("bench", places).suite, stages | {"prepare": [f"data_dir={prepared}", "suite=synthetic"]}
-        )
-
-    prepare_config()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        yield make
 
 
 def test_a_source_that_names_a_target_s_class_is_left_out(planner):

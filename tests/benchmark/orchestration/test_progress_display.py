@@ -82,12 +82,12 @@ def test_one_live_line_and_the_job_s_own_below_it(tmp_path, monkeypatch):
     monkeypatch.setattr(live, "REFRESH", 0.05)
     board = board_of(tmp_path / "progress.jsonl", console=_console(terminal=True), a=1.0, b=1.0)
     with watch(board, "truth", {"a", "b"}):
-        Reporter(board.path, "liver_long to spleen, seed 3", "b", 60).step(30)
-        Reporter(board.path, "liver_long to spleen, seed 2", "a", 60).finish()
+        Reporter(board.path, "liver_unet to spleen, seed 3", "b", 60).step(30)
+        Reporter(board.path, "liver_unet to spleen, seed 2", "a", 60).finish()
     shown = board.console.file.getvalue()
     assert "truth" in shown
     assert "1/2" in shown
-    assert "liver_long to spleen, seed 3" in shown
+    assert "liver_unet to spleen, seed 3" in shown
     assert "30/60" in shown
     assert "left" in shown
 

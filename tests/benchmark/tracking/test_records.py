@@ -15,7 +15,7 @@ def test_the_stages_are_those_that_others_rely_on():
 
 
 def test_truth_rows():
-    params = {"source": "liver_long", "target": "spleen", "seed": "3", "tune": "last"}
+    params = {"source": "liver_unet", "target": "spleen", "seed": "3", "tune": "last"}
     rows = [
         Row("truth", "a", "one", params, {"dice": 0.5, "external_dice": 0.25, "seconds": 2.0}),
         Row("truth", "b", "two", params | {"seed": "4"}, {}, {"reason/dice": "it has two channels"}),
@@ -23,7 +23,7 @@ def test_truth_rows():
     frame = truth_frame(rows)
     assert list(frame.columns) == ["source", "target", "seed", "tune", "dice", "external_dice", "reason", "seconds"]
     assert frame.iloc[0].to_dict() == {
-        "source": "liver_long", "target": "spleen", "seed": 3, "tune": "last", "dice": 0.5, "external_dice": 0.25,
+        "source": "liver_unet", "target": "spleen", "seed": 3, "tune": "last", "dice": 0.5, "external_dice": 0.25,
         "reason": "", "seconds": 2.0,
     }  # fmt: skip
     assert frame["seed"].dtype.kind == "i"
@@ -32,7 +32,7 @@ def test_truth_rows():
 
 
 def test_rungs_of_truth_rows():
-    params = {"source": "liver_long", "target": "spleen", "seed": "3", "tune": "all"}
+    params = {"source": "liver_unet", "target": "spleen", "seed": "3", "tune": "all"}
     metrics = {
         "dice": 0.9, "seconds": 7.0, "validation_dice/half": 0.5, "seconds/validation_dice/half": 3.0,
         "validation_dice/eighth": math.nan, "seconds/validation_dice/eighth": 1.0, "validation_dice/full": 0.75,
@@ -41,9 +41,9 @@ def test_rungs_of_truth_rows():
     frame = rung_frame(rows)
     assert list(frame.columns) == ["source", "target", "seed", "tune", "rung", "dice", "seconds"]
     assert frame.fillna(-1.0).values.tolist() == [
-        ["liver_long", "spleen", 3, "all", "eighth", -1.0, 1.0],
-        ["liver_long", "spleen", 3, "all", "full", 0.75, -1.0],
-        ["liver_long", "spleen", 3, "all", "half", 0.5, 3.0],
+        ["liver_unet", "spleen", 3, "all", "eighth", -1.0, 1.0],
+        ["liver_unet", "spleen", 3, "all", "full", 0.75, -1.0],
+        ["liver_unet", "spleen", 3, "all", "half", 0.5, 3.0],
     ]  # the second run has no validation cases
     assert rung_frame(rows[1:]).empty
     assert list(rung_frame([]).columns) == list(frame.columns)

@@ -12,6 +12,8 @@ SMALL = (  # one target of the synthetic suite, three sources: 12 jobs
     "suite.sources=[synthetic_drop,scratch,scratch_wide]",
     "suite.tasks=[synthetic_ball,synthetic_drop]",
     "~suite.targets.synthetic_pebble",
+    "suite.longer=null",
+    "suite.repeated=null",
     f"overrides.score=['metric=[{','.join(METRICS)}]']",
     f"overrides.correlate=['metric=[{','.join(METRICS)}]','resamples=20']",
 )

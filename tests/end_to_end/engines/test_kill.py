@@ -24,6 +24,8 @@ METRICS = ("ccfv", "logme")
 SWEEP = (  # three targets, five sources: 3 + 5 + 12 + 12 jobs, 44 runs
     "experiment=synthetic",
     "+suite.targets.synthetic_drop=made up",
+    "suite.longer=null",
+    "suite.repeated=null",
     f"overrides.score=['metric=[{','.join(METRICS)}]']",
     f"overrides.correlate=['metric=[{','.join(METRICS)}]','resamples=20']",
     "hydra/launcher=joblib",
