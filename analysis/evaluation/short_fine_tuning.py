@@ -61,8 +61,10 @@ class ShortFineTuning:
         for name in names:
             rows = rungs[rungs["rung"] == RUNG_OF[name]]
             for (target, tune), part in rows.groupby(["target", "tune"]):
-                wide = {column: part.pivot(index="source", columns="seed", values=column) for column in MEASURED}
-                tables[str(target), str(tune), name] = wide
+                tables[str(target), str(tune), name] = {
+                    column: part.pivot_table(index="source", columns="seed", values=column, dropna=False)
+                    for column in MEASURED
+                }
         return cls(rungs, names, tables)
 
     def scores(self, pool: Pool, name: str) -> Array:

@@ -10,14 +10,12 @@ from benchmark.orchestration.planner import Planner
 
 @pytest.fixture(scope="module")
 def planner(prepared):
-    """Plans the synthetic suite, with settings of its own."""
+    """Plans a suite, by default the synthetic one, with settings of its own."""
 
-    def make(*overrides):
-        places = [f"data_dir={prepared}", "experiment=synthetic", *overrides]
+    def make(*overrides, suite="synthetic"):
+        places = [f"data_dir={prepared}", f"experiment={suite}", *overrides]
         stages = dict.fromkeys(("pretrain", "truth", "score"), places)
-        return Planner(
-            compose("bench", places).suite, stages | {"prepare": [f"data_dir={prepared}", "suite=synthetic"]}
-        )
+        return Planner(compose("bench", places).suite, stages | {"prepare": [f"data_dir={prepared}", f"suite={suite}"]})
 
     prepare_config()
     GlobalHydra.instance().clear()

@@ -1,11 +1,13 @@
 """The plan of a study: who is paired with whom, and which jobs are the longest."""
 
 import re
+from itertools import chain
 
 import pytest
 from hydra import compose
 from hydra.errors import InstantiationException
 
+from benchmark.data.tasks.task import class_names
 from benchmark.errors import InputError
 from benchmark.jobs.cli import message_of, resolved
 from benchmark.orchestration.planner import Planner
@@ -17,6 +19,24 @@ def test_a_source_that_names_a_target_s_class_is_left_out(planner):
         "synthetic_ball": ["synthetic_pebble", *others],
         "synthetic_pebble": ["synthetic_ball", *others],
     }
+
+
+def test_no_source_of_the_embedded_suite_saw_a_class_of_its_target(planner):
+    """Pools are made by names; here the labels of the scans, too, tell the classes of source and target apart."""
+    sources, pairs = planner(suite="scans").sources, 0
+    for target in compose("bench").suite.targets:
+        own = compose("prepare", [f"task={target}"]).task
+        tasks = [node.task for node in sources.values() if node.task]
+        pool = [task for task in tasks if not _names(task) & _names(own)]
+        for task in [task for task in pool if task.scan.labels == own.scan.labels]:
+            assert not {*chain(*task.classes_from.values())} & {*chain(*own.classes_from.values())}
+        assert len(pool) >= 19  # and from scratch
+        pairs += len(pool)
+    assert pairs > 95
+
+
+def _names(task):
+    return class_names(dict(enumerate(task.classes_from, 1)))
 
 
 def test_with_include_same_class_only_the_target_s_own_source_is_left_out(planner):

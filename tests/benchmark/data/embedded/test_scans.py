@@ -126,10 +126,18 @@ def test_no_case_of_one_split_is_in_another(task, cache):
 
 def test_no_seed_of_the_suite_is_used_twice(compose_command):
     """Over all splits of all tasks: what is fine-tuned, chosen by or tested on was seen by no pre-training."""
-    tasks = [compose_command("prepare", f"task={name}").task for name in compose_command("bench").suite.tasks]
-    counts = {"source_train": 20, "source_validation": 4, "train": 5, "validation": 6, "test": 24, "external": 24}
-    assert all(dict(task.counts) == counts for task in tasks)
-    seeds = [case_seed(task.seed, split, index) for task in tasks for split in counts for index in range(counts[split])]
+    suite = compose_command("bench").suite
+    tasks = [compose_command("prepare", f"task={name}").task for name in suite.tasks]
+    measured = {"train": 5, "validation": 6, "test": 24, "external": 24}
+    for task in tasks:
+        own = {split: task.counts[split] for split in measured}
+        assert own == measured or (task.name not in suite.targets and not any(own.values()))
+    seeds = [
+        case_seed(task.seed, split, index)
+        for task in tasks
+        for split in task.counts
+        for index in range(task.counts[split])
+    ]
     assert len(tasks) > 5
     assert len(set(seeds)) == len(seeds)
 
