@@ -318,7 +318,7 @@ def test_the_commands_in_their_order_as_users_run_them(place, python_m):
     assert logs == {"prepare", "pretrain", "truth", "score"}
     prepared = place.folder / "outputs" / "prepared"
     cases = len(list(prepared.glob("*/case.json")))
-    assert cases == 6  # the target's 4 training and 2 test cases; the source was trained on none
+    assert cases == 8  # the target's 4 training, 2 validation and 2 test cases; the source was trained on none
     done = python_m("benchmark.prepare", "--clean", *place.overrides)
     assert done.returncode == 0
     assert f"deleted {cases} prepared cases" in done.stdout + done.stderr

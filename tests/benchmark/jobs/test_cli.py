@@ -157,7 +157,7 @@ def test_help_lists_every_source_and_the_bench_takes_a_list_of_them(run, place):
     chosen = []
     run(lambda cfg: chosen.append(list(cfg.suite.sources)), "suite.sources=[scratch,lung_unet_short]", name="bench")
     run(lambda cfg: chosen.append(list(cfg.suite.sources)[-2:]), "+suite.pretrained.synthetic_drop=null", name="bench")
-    assert chosen == [["scratch", "lung_unet_short"], ["scratch_unet", "synthetic_drop"]]
+    assert chosen == [["scratch", "lung_unet_short"], ["scratch_resunet", "synthetic_drop"]]
 
 
 def test_a_sweep_takes_several_sources_of_suites(run):

@@ -26,7 +26,7 @@ SHRUNK = {  # large ones as they are built, with fewer channels
 # Heads of coarser stages, which only nnU-Net's trainer supervises.
 COARSE_HEADS = ("decoder.seg_layers.0", "decoder.seg_layers.1")
 # Modules between the last tap and the logits that are no head: MONAI's UNet upsamples and segments in one module.
-HALF = {"unet"}
+HALF = {"unet", "resunet"}
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ UNETR = (
     ["encoder1", "encoder2.blocks.1", "encoder3.blocks.0", "encoder4"],
     ["decoder5", "decoder4", "decoder3", "decoder2"],
 )
+MONAI_UNET = (["model.0", "model.1.submodule.0", f"{INNER}.submodule"], [INNER, "model.1.submodule.1", "model.1"])
 EXPECTED = {
     "dynunet": (
         ["input_block", "downsamples.0", "downsamples.1", "bottleneck"],
@@ -46,12 +47,13 @@ EXPECTED = {
     ),
     "paper_unet": PAPER_UNET,
     "paper_unetr": UNETR,
+    "resunet": MONAI_UNET,
     "segresnet": ([f"down_layers.{at}" for at in range(4)], [f"up_layers.{at}" for at in range(3)]),
     "swinunetr": (
         ["encoder1", "encoder2", "encoder3", "encoder4", "swinViT.layers3.0", "encoder10"],
         ["decoder5", "decoder4", "decoder3", "decoder2", "decoder1"],
     ),
-    "unet": (["model.0", "model.1.submodule.0", f"{INNER}.submodule"], [INNER, "model.1.submodule.1", "model.1"]),
+    "unet": MONAI_UNET,
     "unetr": UNETR,
 }
 
@@ -76,7 +78,7 @@ def test_the_stages_of_an_architecture(architecture, name):
     assert (list(stages.encoder), list(stages.decoder)) == EXPECTED[name]
     assert stages.absent == ""
     assert set(arch.taps) <= set(stages.decoder)
-    assert stages.decoder[arch.taps[-1]] == (2 * arch.width if name == "unet" else arch.width)
+    assert stages.decoder[arch.taps[-1]] == (2 * arch.width if name in {"unet", "resunet"} else arch.width)
 
 
 def test_the_stages_of_a_plain_unet():
