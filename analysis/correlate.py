@@ -123,8 +123,10 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
 
 def _notes(truth: pd.DataFrame, sources: pd.DataFrame, suite: DictConfig, *, from_table: bool) -> list[str]:
     """What stands below the tables: the rows of a table that are not used, or how another patient compares."""
-    outside = rows_outside(truth, sources, suite) if from_table else ""
-    return [outside] if outside else ([] if from_table else external_lines(external_frame(truth)))
+    if not from_table:
+        return external_lines(external_frame(truth))
+    outside = rows_outside(truth, sources, suite)
+    return [outside] if outside else []
 
 
 def _summary_key(rows: Mapping[str, Sequence[Row]], settings: Mapping[str, object]) -> str:

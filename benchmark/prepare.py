@@ -65,7 +65,8 @@ def _clean(keep_gib: float) -> None:
 def _picture(task: Task, folder: Path) -> Path:
     from benchmark.data.slices import three_slices, write_picture
 
-    split = Split.TRAIN if task.has(Split.TRAIN) or not task.has(Split.SOURCE_TRAIN) else Split.SOURCE_TRAIN
+    only_sources = not task.has(Split.TRAIN) and task.has(Split.SOURCE_TRAIN)
+    split = Split.SOURCE_TRAIN if only_sources else Split.TRAIN
     case = next(case for case in task.cases(split) if bool(case.labels.any()))
     path = folder / f"{task.name}.png"
     write_picture(three_slices(case.image[0], case.labels), path)

@@ -133,7 +133,11 @@ def _study(
 
 
 def _gain(
-    every: Sequence[Pool], rows: Rows, settings: Settings, generator: np.random.Generator, short: Mapping[Place, str]
+    every: Sequence[Pool],
+    rows: Rows,
+    settings: Settings,
+    generator: np.random.Generator,
+    starved_places: Mapping[Place, str],
 ) -> pd.DataFrame:
     """The gain over training from scratch on each target of the main study, then on another patient's cases.
 
@@ -149,7 +153,7 @@ def _gain(
             settings.sources,
             draws=rows.draws,
             generator=generator,
-            starved=short,
+            starved=starved_places,
         )
         for tune in (settings.tune, other_patient)
     )

@@ -2,9 +2,14 @@
 
 METRIC, TRAINING, CONTROL = "metric", "training", "control"  # values of the column `kind`
 KINDS = (METRIC, TRAINING, CONTROL)  # in the order of tables
-# Score of short fine-tuning -> the rung of the truth run that it reads, cheapest first
-RUNG_OF = {"fine_tuning_eighth": "eighth", "fine_tuning_quarter": "quarter", "fine_tuning_half": "half"}
-STEPS_OF = {"fine_tuning_eighth": "1/8", "fine_tuning_quarter": "1/4", "fine_tuning_half": "1/2"}  # share of the steps
+_SHARES = {
+    "eighth": "1/8",
+    "quarter": "1/4",
+    "half": "1/2",
+}  # rung of a truth run -> share of the steps, cheapest first
+# Score of short fine-tuning -> the rung that it reads, and the share of the steps in words
+RUNG_OF = {f"fine_tuning_{rung}": rung for rung in _SHARES}
+STEPS_OF = {name: _SHARES[rung] for name, rung in RUNG_OF.items()}
 
 
 def shown_name(metric: str) -> str:

@@ -17,8 +17,8 @@ from analysis.truth.pools import Scope
 STEP = 0.22  # inches per name
 COLOURS = {METRIC: BLUE, TRAINING: GREEN, CONTROL: GREY}  # of a bar, by kind
 MARKERS = {
-    METRIC: ("o", BLUE, 5, "estimate"),
-    TRAINING: ("D", GREEN, 6, "short fine-tuning, judged by the other seeds"),
+    METRIC: ("o", COLOURS[METRIC], 5, "estimate"),
+    TRAINING: ("D", COLOURS[TRAINING], 6, "short fine-tuning, judged by the other seeds"),
 }
 WIDE = 10.0  # from this ratio of the highest cost to the lowest, only some ticks between powers of ten have labels
 

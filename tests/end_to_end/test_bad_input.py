@@ -209,7 +209,7 @@ def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line,
         r"12 jobs failed; finished jobs are kept; run again to resume, or with `--retry failed` to run only these:",
         done.out,
     )
-    told = re.findall(rf"  \S+ source=\S+ target=synthetic_ball.*: cannot read \S*{IMAGE} as NIfTI: .*", done.out)
+    told = re.findall(rf"  \S+ source=\S+ .*target=synthetic_ball.*: cannot read \S*{IMAGE} as NIfTI: .*", done.out)
     assert len(told) == 12  # 8 of the study, 2 of longer training, 2 of a repeated source
     logs = [Path(name) for name in re.findall(r"; log: (.*)\)", done.out)]
     assert len(logs) == 12

@@ -1,5 +1,7 @@
 """Short fine-tuning: what one seed chose is judged by the other seeds, and nothing else of a study changes."""
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,11 +11,12 @@ from analysis.agreement.measure_table import PRIMARY
 from analysis.agreement.source_bootstrap import draw
 from analysis.evaluation.correlate import correlate
 from analysis.evaluation.evaluate import evaluate
-from analysis.evaluation.kinds import RUNG_OF
+from analysis.evaluation.kinds import RUNG_OF, STEPS_OF
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.short_fine_tuning import RUNG_COLUMNS, ShortFineTuning, judged_by_other_seeds, seed_scores
 from analysis.evaluation.study import WITHIN_FAMILIES, WITHOUT_WEAK
 from analysis.truth.pools import OTHER_PATIENT, Pool, Scope
+from benchmark.training.trainer import RUNGS
 
 TARGETS, SOURCES, SEEDS = ("liver", "lung"), tuple(f"s{place}" for place in range(8)), (0, 1, 2)
 NAMES = tuple(RUNG_OF)
@@ -215,3 +218,8 @@ def test_rungs_need_their_columns_and_each_once():
         correlate(truth, scores, sources, resamples=5, rungs=rungs.drop(columns="seconds"))
     with pytest.raises(ValueError, match="`rungs` must contain each source, target, seed, tune, rung once"):
         correlate(truth, scores, sources, resamples=5, rungs=pd.concat([rungs, rungs.iloc[:1]]))
+
+
+def test_the_shares_of_the_steps_are_those_that_a_truth_run_measures():
+    shares = {RUNG_OF[name]: Fraction(share) for name, share in STEPS_OF.items()}
+    assert shares | {"full": Fraction(1)} == dict(RUNGS)
