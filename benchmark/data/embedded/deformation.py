@@ -66,8 +66,8 @@ def derive(
     limit = np.array(size) // 4
     centre = voxel + np.clip(shift, -limit, limit)
     low, high = window
-    image = _crop((np.clip(scan.image, low, high) - low) / (high - low), centre, margin)
-    labels = _crop(scan.labels, centre, margin)
+    image = ((np.clip(_crop(scan.image, centre, margin), low, high) - low) / (high - low)).astype(np.float32)
+    labels = _crop(scan.labels, centre, margin).astype(np.float32)
     change = _changes(size, deformation)
     change.set_random_state(int(rng.integers(2**31)))
     done = change({"image": torch.from_numpy(image)[None], "labels": torch.from_numpy(labels)[None].float()})
@@ -75,12 +75,12 @@ def derive(
     return np.round(values).astype(np.int16), done["labels"][0].numpy().round().astype(np.uint8)
 
 
-def _crop(array: NDArray[np.generic], centre: NDArray[np.int64], size: tuple[int, ...]) -> NDArray[np.float32]:
+def _crop(array: NDArray[np.generic], centre: NDArray[np.int64], size: tuple[int, ...]) -> NDArray[np.generic]:
     """Cut the box of `size` around `centre`; outside the volume its nearest voxel is repeated."""
-    padded = np.pad(array, [(n, n) for n in size], mode="edge")
-    centre = np.clip(centre, 0, np.array(array.shape) - 1)
-    box = tuple(slice(int(c) + n - n // 2, int(c) + n - n // 2 + n) for c, n in zip(centre, size, strict=True))
-    return np.ascontiguousarray(padded[box], dtype=np.float32)
+    shape = np.array(array.shape)
+    first = np.clip(centre, 0, shape - 1) - np.array(size) // 2
+    rows = [np.clip(np.arange(at, at + n), 0, end - 1) for at, n, end in zip(first, size, shape, strict=True)]
+    return array[np.ix_(*rows)]
 
 
 def _changes(size: tuple[int, int, int], limits: Deformation) -> Compose:

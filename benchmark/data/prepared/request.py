@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from math import isfinite, prod
 
@@ -54,7 +54,7 @@ class CaseRequest:
     @cached_property
     def key(self) -> str:
         """The name of the prepared case's folder; errors as in `digest`."""
-        inputs = {"files": self.digest, "settings": self.settings, "versions": [version(name) for name in PACKAGES]}
+        inputs = {"files": self.digest, "settings": self.settings, "versions": _versions()}
         code = ("benchmark.data.prepared.case_folder",)
         return job_key("prepared", self.module, inputs, code=code)[:KEY_DIGITS]
 
@@ -85,3 +85,9 @@ class CaseRequest:
         if not isfinite(growth) or growth <= 0:
             return 0  # reading the case names the fault
         return int(voxels * growth) * (4 * self.channels + 1)
+
+
+@cache
+def _versions() -> list[str]:
+    """Versions of `PACKAGES`; to read one takes milliseconds, and every case asks."""
+    return [version(name) for name in PACKAGES]
