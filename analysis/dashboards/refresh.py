@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from analysis.dashboards.mlflow_views import Chart, Section, View, address, bars, parallel, scatter
 from analysis.truth.pools import Scope
 from benchmark.errors import InputError
+from benchmark.jobs.suite_settings import LONGER
 from benchmark.tracking import NOTE, Store
 from benchmark.tracking.artifacts import missing_file
 from benchmark.tracking.records import Row, Stage
@@ -43,7 +44,7 @@ AXES: dict[str, tuple[str, ...]] = {
 def refresh(store: Store) -> tuple[View, ...]:
     """Write the views for the store's runs, and tag the runs of sweeps with the settings in which they differ."""
     rows = list(store.finished().values())
-    different = swept(rows)
+    different = swept(row for row in rows if row.tags.get("variant") != LONGER)
     for row in rows:
         if names := different.get(row.run):
             _mark(row, names, store)

@@ -141,8 +141,8 @@ def _gain(
 ) -> pd.DataFrame:
     """The gain over training from scratch on each target of the main study, then on another patient's cases.
 
-    The rows of another patient are targets of their own, named by `place_name`, and enter no mean. Empty without
-    sources.
+    The rows of another patient are targets of their own, named by `place_name`, and enter no mean; which of their
+    sources count is decided on the target's own scan. Empty without sources.
     """
     if rows.draws is None:
         return pd.DataFrame(columns=list(GAIN_COLUMNS))
@@ -159,6 +159,7 @@ def _gain(
     )
     others = others[others["scope"] == Scope.TARGET]
     names = [place_name(target, other_patient, main=settings.tune) for target in others["target"]]
+    others = others.assign(reason=others["reason"].str.replace("of its Dice", "of its Dice on the target's own scan"))
     return pd.concat([own, others.assign(target=names)], ignore_index=True) if len(others) else own
 
 

@@ -197,7 +197,8 @@ def _by_metric(
                 evaluations[metric].append(item)
         redraws = generator.spawn(1)[0] if redraw else None
         for metric, item in _short_fine_tuning(pool, settings, draws, redraws).items():
-            evaluations[metric].append(item)
+            if metric in evaluations:  # not if no source of any pool is scored
+                evaluations[metric].append(item)
     return evaluations
 
 

@@ -1,9 +1,9 @@
 """The rule by which `rank` chooses its default metrics.
 
 Written down before its outcome was looked at: the `COUNT` metrics with the largest sum of weighted Kendall over the
-embedded suite (`make bench`; estimates that need one pass over the target and no data of the source), Table 1 of Yang et
-al. and the two pools of MedMNIST. Each figure is the mean over those of the study's targets on which the metric is defined;
-a metric that a study lacks counts 0 there.
+embedded suite (`make bench`; estimates that need one pass over the target and no data of the source), Table 1 of Yang
+et al. and the two pools of MedMNIST. Each figure is the mean over those of the study's targets on which the metric is
+defined; a metric that a study lacks counts 0 there.
 """
 
 from collections.abc import Mapping

@@ -25,9 +25,9 @@ def significant(value: float) -> str:
     return "NaN" if math.isnan(value) else f"{value:.3g}"
 
 
-def percent(value: float) -> str:
-    """Format a share as a whole percentage; a dash if it is NaN."""
-    return UNDEFINED if np.isnan(value) else f"{value:.0%}"
+def percent(value: float, *, digits: int = 0) -> str:
+    """Format a share as a percentage, whole by default; a dash if it is NaN."""
+    return UNDEFINED if np.isnan(value) else f"{value:.{digits}%}"
 
 
 def p_value(value: float) -> str:

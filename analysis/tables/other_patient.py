@@ -5,7 +5,7 @@ does not help another patient. So the gain over scratch and the agreement of the
 the two: by their sign, and for the gain by whether it was shown at all (its interval is above or below 0).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import numpy as np
@@ -42,7 +42,18 @@ def other_patient_sentences(study: Study, *, estimates: Mapping[str, str]) -> li
     on_gain = (_on_gain(target, *pair, study.measure_name) for target, pair in gains.items())
     on_agreement = (_on_agreement(name, target, *values) for (name, target), values in agreements.items())
     sentences = [sentence for sentence in (*on_gain, *on_agreement) if sentence]
-    return sentences or [_no_contradiction(targets, list(gains), list(agreements))]
+    if not gains and not agreements:
+        places = " and ".join(targets)
+        return [f"Another patient's Dice on {places} could not be compared: gain and agreement are undefined."]
+    lacking = [f"the gain on {target}" for target in targets if target not in gains]
+    lacking += [
+        f"the agreement of {name} on {target}"
+        for name in estimates.values()
+        for target in targets
+        if (name, target) not in agreements
+    ]
+    told = sentences or [_no_contradiction(gains, agreements)]
+    return [*told, *([f"Not compared with another patient, as undefined: {', '.join(lacking)}."] if lacking else [])]
 
 
 def _gains(study: Study, target: str) -> tuple[Row, Row] | None:
@@ -85,17 +96,15 @@ def _on_agreement(name: str, target: str, own: float, other: float) -> str:
     )
 
 
-def _no_contradiction(targets: Sequence[str], gains: Sequence[str], agreements: Sequence[tuple[str, str]]) -> str:
-    places = " and ".join(targets)
-    names = " and ".join(dict.fromkeys(name for name, _ in agreements))
-    compared = [
-        *(["the gain of pre-training over scratch"] if gains else []),
-        *([f"the agreement of {names}"] if names else []),
-    ]
-    if not compared:
-        return f"Another patient's Dice on {places} could not be compared: gain and agreement are undefined."
+def _no_contradiction(gains: Collection[str], agreements: Collection[tuple[str, str]]) -> str:
+    """What has the same sign for both patients: the gain on targets, and the agreement of (estimate, target)."""
+    names = list(dict.fromkeys(name for name, _ in agreements))
+    places = {name: [target for other, target in agreements if other == name] for name in names}
+    compared = [f"the gain of pre-training over scratch on {' and '.join(gains)}"] if gains else []
+    compared += [f"the agreement of {name} on {' and '.join(places[name])}" for name in names]
     verb = "have" if len(compared) > 1 else "has"
-    return f"On another patient ({places}), {' and '.join(compared)} {verb} the same sign as on the target's own scan."
+    listed = f"{', '.join(compared[:-1])} and {compared[-1]}" if len(compared) > 1 else compared[0]
+    return f"On another patient, {listed} {verb} the same sign as on the target's own scan."
 
 
 def _is_shown(row: Row) -> bool:

@@ -16,10 +16,13 @@ PRIMARY = "weighted_kendall"
 
 
 def repeated_tables(study: Study) -> tuple[Table, ...]:
-    """The own Dice of repeated sources, and what their repeats change; none without a repeat."""
+    """The own Dice of repeated sources, and what their repeats change; only the reasons if no repeat is complete."""
     repeated = study.repeated
-    if repeated is None or not repeated.repeats:
+    if repeated is None:
         return ()
+    if not repeated.repeats:
+        rows = tuple((reason,) for reason in repeated.reasons)
+        return (Table("Repeated pre-training: no repeat is complete", ("reason",), (rows,)),) if rows else ()
     return (_own_table(repeated), _movement_table(repeated))
 
 

@@ -68,7 +68,7 @@ P = Column(
     "p",
     f"{PRIMARY}_p",
     p_value,
-    "p: one-sided, by permutation, for weighted Kendall; within families if there are several, but for controls.",
+    "p: one-sided, by permutation, for weighted Kendall; within families if there are several, except for controls.",
 )
 P_MAX = Column(
     "p of many",

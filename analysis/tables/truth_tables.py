@@ -155,7 +155,7 @@ def budget_tables(study: Study) -> tuple[Table, ...]:
         Column("width", "width"),
         Column("from scratch", "scratch_dice", THREE_DIGITS),
         Column("longer", "longer_dice", THREE_DIGITS, f"longer: mean {study.measure_name} after {longer}."),
-        Column("share", "share", percent),
+        Column("share", "share", partial(percent, digits=1)),
         Column("budget is enough", "enough", note=f"The budget is enough if the share is at least {percent(ENOUGH)}."),
         Column("remark", "reason"),
     )

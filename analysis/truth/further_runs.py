@@ -91,13 +91,15 @@ def with_repeats(
 ) -> Repeat:
     """Put repeats in place of the sources that they repeat.
 
-    A repeat is used if it has a truth for every target and seed of the source, and scores for every target.
+    A repeat is used if it has a truth for every target and seed of the source, and scores for every target. A source
+    that the study lacks is not repeated.
 
     Args:
         rows: Stage -> the rows of the study, of the truth those of the main study.
         further: The result of `further_rows`.
         twins: Source -> the name of its repeat.
     """
+    twins = {source: twin for source, twin in twins.items() if _places("pretrain", rows["pretrain"], source)}
     known = {stage: further.get(f"repeated_{stage}", ()) for stage in PLACES}
     lacking = {
         source: [stage for stage in PLACES if _places(stage, rows[stage], source) - _places(stage, known[stage], twin)]

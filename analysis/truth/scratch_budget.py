@@ -68,7 +68,7 @@ def starved(budget: pd.DataFrame) -> dict[Place, str]:
     rows = budget[budget["enough"] == "no"] if len(budget) else budget
     return {
         (str(row["target"]), str(row["arch"]), int(row["width"])): (
-            f"{row['arch']} of width {row['width']} from scratch has {100 * row['share']:.0f}% of its Dice after "
+            f"{row['arch']} of width {row['width']} from scratch has {100 * row['share']:.1f}% of its Dice after "
             f"{row['factor']:g} times the steps"
         )
         for row in rows.to_dict("records")

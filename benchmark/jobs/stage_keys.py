@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
+from benchmark.jobs.suite_settings import LONGER
 from benchmark.metric.score import needed
 
 STAGES = "benchmark.sources.networks.stages"  # imported only if a metric reads the network's stages
@@ -41,6 +42,8 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     """The key of each seed's fine-tuning; the source's key and the digest of the target's data may be known already."""
     inputs = _pair(cfg, ("target", "trainer", "preparation"), pretrained, data)
     code = targets(inputs)
+    # a study of that many steps has runs of its own, which the other's tag would hide
+    inputs |= {"variant": LONGER} if cfg.variant == LONGER else {}
     return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
 
 

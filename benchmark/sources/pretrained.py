@@ -38,6 +38,10 @@ class Budget:
     weight_decay: float = 1e-4
     augment: bool = True
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.augment, bool):
+            raise InputError(f"`augment` of a budget must be true or false, got {self.augment!r}")
+
 
 @dataclass(frozen=True)
 class Pretrained:

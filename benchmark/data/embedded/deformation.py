@@ -80,7 +80,8 @@ def _crop(array: NDArray[np.generic], centre: NDArray[np.int64], size: tuple[int
     shape = np.array(array.shape)
     first = np.clip(centre, 0, shape - 1) - np.array(size) // 2
     rows = [np.clip(np.arange(at, at + n), 0, end - 1) for at, n, end in zip(first, size, shape, strict=True)]
-    return array[np.ix_(*rows)]
+    box: NDArray[np.generic] = array[np.ix_(*rows)]
+    return box
 
 
 def _changes(size: tuple[int, int, int], limits: Deformation) -> Compose:

@@ -13,9 +13,11 @@ from hydra import compose, initialize_config_dir
 from analysis.audit import outcome_of, run
 from analysis.csv_files.published_page import BEGIN, END, paired_methods
 from analysis.published import POOLS, published_agreement, published_truth
+from analysis.published.default_metrics import MEDMNIST, SUM, chosen, sums
 from analysis.tables.number_format import strict_json
 from analysis.truth.truth_table import read_table
 from benchmark.jobs.cli import CONF, prepare_config
+from benchmark.ranking.default_metrics import DEFAULT_METRICS
 
 PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "published.md"
 PRINTED = 1e-3  # the values were printed with three digits
@@ -126,6 +128,18 @@ def test_every_published_table_loads_as_fractions():
         table = published_truth(name)
         values = table[table.columns[-1]]
         assert values.dropna().between(0, 1).all()
+
+
+def test_the_default_metrics_of_rank_are_those_that_the_rule_chooses(audited):
+    pools = {name: audited(name) for name in MEDMNIST}
+    assert set(DEFAULT_METRICS) == set(chosen(pools))
+    table = sums(pools)
+    assert table.loc["leep", SUM] == pytest.approx(
+        table.loc["leep", "embedded_suite"] + 0.394 + 0.351 - 0.200, abs=2e-3
+    )
+    assert table.loc["sfda", "medmnist_datasets"] == pytest.approx(0.267, abs=PRINTED)  # where it is defined
+    assert np.isnan(table.loc["knn", "table_1"])
+    assert table.loc["knn", SUM] == table.loc["knn", "embedded_suite"]
 
 
 @pytest.fixture(scope="module")

@@ -64,8 +64,8 @@ def test_an_opposite_gain_and_agreement_come_first_in_the_verdict(opposite):
 
 def test_one_sentence_says_that_the_signs_are_the_same(alike):
     assert verdict(alike).sentences[0] == (
-        "On another patient (liver), the gain of pre-training over scratch and the agreement of CC-FV have the same "
-        "sign as on the target's own scan."
+        "On another patient, the gain of pre-training over scratch on liver and the agreement of CC-FV on liver have "
+        "the same sign as on the target's own scan."
     )
 
 
@@ -94,7 +94,8 @@ def test_opposite_gains_that_may_both_be_chance_are_called_that(alike):
 def test_what_is_undefined_is_not_compared(alike):
     unknown = gain_of(alike, np.nan, np.nan, np.nan)
     assert other_patient_sentences(unknown, estimates={"ccfv": "CC-FV"}) == [
-        "On another patient (liver), the agreement of CC-FV has the same sign as on the target's own scan."
+        "On another patient, the agreement of CC-FV on liver has the same sign as on the target's own scan.",
+        "Not compared with another patient, as undefined: the gain on liver.",
     ]
     assert other_patient_sentences(unknown, estimates={}) == [
         "Another patient's Dice on liver could not be compared: gain and agreement are undefined."

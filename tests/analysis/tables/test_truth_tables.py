@@ -99,7 +99,7 @@ def test_scratch_after_longer_training_is_shown_next_to_the_gain(longer):
     assert tables[2:3] == budget_tables(longer)
     assert tables[2].title == "Scratch at the study's budget and after 4 times the steps (tuned: last)"
     shown = cells(tables[2], "liver")
-    assert (shown["share"], shown["budget is enough"], shown["remark"]) == ("50%", "no", "")
+    assert (shown["share"], shown["budget is enough"], shown["remark"]) == ("50.0%", "no", "")
     assert (cells(tables[2], "lung")["share"], cells(tables[2], "lung")["budget is enough"]) == ("91%", "yes")
     assert cells(tables[2], "colon")["remark"] == "no run of longer training"
     assert "at least 85%" in tables[2].notes[0]
@@ -110,7 +110,7 @@ def test_a_gain_over_starved_scratch_is_not_counted(longer, study):
     mean, liver = cells(table, "mean"), cells(table, "liver")
     assert liver["gain [95%]"].startswith(UNDEFINED)
     assert liver["remark"].endswith(
-        "5 of 11 sources not counted: dynunet of width 8 from scratch has 50% of its Dice after 4 times the steps"
+        "5 of 11 sources not counted: dynunet of width 8 from scratch has 50.0% of its Dice after 4 times the steps"
     )
     assert "without liver: " in mean["remark"]
     assert cells(table, "lung")["gain [95%]"][:6] == cells(gain_table_of(study), "lung")["gain [95%]"][:6]

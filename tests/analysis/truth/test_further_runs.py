@@ -136,3 +136,10 @@ def test_a_repeat_needs_every_seed_and_target(rows):
 def test_a_skipped_longer_training_has_no_dice():
     frame = longer_frame([truth("scratch", steps=40, dice=math.nan)], [truth("scratch")])
     assert math.isnan(frame["dice"].iloc[0])
+
+
+def test_a_source_that_the_study_lacks_is_not_repeated():
+    rows = {"pretrain": [pretrain("scratch")], "truth": [truth("scratch")], "score": [score("scratch")]}
+    found = with_repeats(rows, further(*TWIN), {"a": "a_seed1"})
+    assert (found.replaced, found.reasons) == ((), ())
+    assert found.rows == rows

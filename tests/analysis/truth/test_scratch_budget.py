@@ -58,7 +58,7 @@ def test_what_was_not_trained_longer_is_not_counted_out():
     assert table.loc[1, ["enough", "reason"]].tolist() == ["", NO_RUN]
     assert list(starved(table)) == [("liver", "unet", 8)]
     assert starved(table)["liver", "unet", 8] == (
-        "unet of width 8 from scratch has 83% of its Dice after 4 times the steps"
+        "unet of width 8 from scratch has 83.3% of its Dice after 4 times the steps"
     )
 
 
