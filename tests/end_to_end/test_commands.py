@@ -280,25 +280,10 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     assert figures(again) == before
 
 
-@pytest.mark.joblib
-@pytest.mark.slow
-def test_joblib_gives_the_same_bits(bench, study, command_line, monkeypatch):
-    """Of the scores some are enough; the figures are the other bench's matter."""
-    monkeypatch.setattr("analysis.correlate.write_report", lambda *_, **__: [])
-    done = command_line(
-        "bench", "experiment=synthetic", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
-        f"overrides.score=['metric=[{','.join(METRICS)}]']", *study.overrides,
-    )  # fmt: skip
-    assert done.code == 0, done.out + done.err
-    found = counts(study)
-    assert {stage: found[stage, "FINISHED"] for stage in RUNS} == RUNS
-    assert figures(study) == figures(bench[0])
-
-
 # --- the commands one by one ---
 
 
-def test_the_commands_in_their_order_as_users_run_them(place, python_m):
+def test_the_commands_in_their_order_as_users_run_them(place, python_m, command_line):
     """Nothing is there at the start."""
     last = ["experiment=synthetic", *place.overrides]
     pair = ["source=scratch", "target=synthetic_ball"]
@@ -320,9 +305,9 @@ def test_the_commands_in_their_order_as_users_run_them(place, python_m):
     prepared = place.folder / "outputs" / "prepared"
     cases = len(list(prepared.glob("*/case.json")))
     assert cases == 8  # the target's 4 training, 2 validation and 2 test cases; the source was trained on none
-    done = python_m("benchmark.prepare", "--clean", *place.overrides)
-    assert done.returncode == 0
-    assert f"deleted {cases} prepared cases" in done.stdout + done.stderr
+    done = command_line("prepare", "--clean", *place.overrides)
+    assert done.code == 0
+    assert f"deleted {cases} prepared cases" in done.out + done.err
     assert list(prepared.glob("*/case.json")) == []
 
 
