@@ -55,13 +55,21 @@ def code_digest(modules: tuple[str, ...]) -> str:
         name = waiting.pop()
         if name in seen or any(f"{name}.".startswith(f"{other}.") for other in BOOKKEEPING):
             continue
-        path = _path(name)
-        if path is None:
-            continue
-        tree = _Unworded().visit(ast.parse(path.read_text(encoding="utf-8")))
-        seen[name] = text_digest(ast.dump(tree))
-        waiting += _imports(tree, name, is_package=path.name == "__init__.py")
+        digest, imported = _module(name)
+        if digest:
+            seen[name] = digest
+            waiting += imported
     return value_digest(sorted(seen.items()))
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """The digest of a module's code and the names that it imports; ("", ()) if it is no module of this project."""
+    path = _path(name)
+    if path is None:
+        return "", ()
+    tree = _Unworded().visit(ast.parse(path.read_text(encoding="utf-8")))
+    return text_digest(ast.dump(tree)), tuple(_imports(tree, name, is_package=path.name == "__init__.py"))
 
 
 def _inputs_only(settings: object) -> object:

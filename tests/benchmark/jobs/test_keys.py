@@ -26,6 +26,12 @@ FILES = {
 }
 
 
+def forget():
+    """Read every module again."""
+    code_digest.cache_clear()
+    jobs._module.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package whose stage imports others in every way that there is; returns what changes a file of it."""
@@ -38,11 +44,11 @@ def package(tmp_path, monkeypatch):
 
     def change(name: str, text: str) -> None:
         (tmp_path / "fakepackage" / name).write_text(text, encoding="utf-8")
-        code_digest.cache_clear()
+        forget()
 
-    code_digest.cache_clear()
+    forget()
     yield change
-    code_digest.cache_clear()
+    forget()
     for name in [name for name in sys.modules if name.startswith("fakepackage")]:
         del sys.modules[name]
 
@@ -118,7 +124,8 @@ def test_what_records_and_shows_does_not_matter(monkeypatch):
     seen = []
     find = jobs._path
     monkeypatch.setattr(jobs, "_path", lambda name: seen.append(name) or find(name))
-    code_digest.__wrapped__(("benchmark.truth",))
+    forget()
+    code_digest(("benchmark.truth",))
     assert {"benchmark.truth", "benchmark.training.dice", "benchmark.sources.pairing"} <= set(seen)
     shows = tuple(f"{name}." for name in jobs.BOOKKEEPING)
     assert [name for name in seen if f"{name}.".startswith(shows)] == []
@@ -150,9 +157,11 @@ def test_only_jobs_whose_metrics_read_stages_follow_the_discovery_of_stages(monk
     find = jobs._path
     monkeypatch.setattr(jobs, "_path", lambda name: seen.append(name) or find(name))
     discovery = {STAGES, "benchmark.sources.networks.discover", "benchmark.sources.networks.trace"}
-    code_digest.__wrapped__(("benchmark.score", "benchmark.features.stream", "benchmark.ranking.case_passes"))
+    forget()
+    code_digest(("benchmark.score", "benchmark.features.stream", "benchmark.ranking.case_passes"))
     assert discovery & set(seen) == set()
-    code_digest.__wrapped__((STAGES,))
+    forget()
+    code_digest((STAGES,))
     assert discovery <= set(seen)
     readers = set()
     for path in (CONF / "metric").glob("[!_]*.yaml"):

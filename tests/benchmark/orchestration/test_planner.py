@@ -30,9 +30,9 @@ def test_no_source_of_the_embedded_suite_saw_a_class_of_its_target(planner):
         pool = [task for task in tasks if not _names(task) & _names(own)]
         for task in [task for task in pool if task.scan.labels == own.scan.labels]:
             assert not {*chain(*task.classes_from.values())} & {*chain(*own.classes_from.values())}
-        assert len(pool) >= 19  # and from scratch
+        assert len(pool) >= 18  # and two from scratch
         pairs += len(pool)
-    assert pairs > 95
+    assert pairs > 90
 
 
 def _names(task):
