@@ -147,19 +147,19 @@ def _gain(
     if rows.draws is None:
         return pd.DataFrame(columns=list(GAIN_COLUMNS))
     other_patient = settings.tune + OTHER_PATIENT
+    on_own_scan = {place: f"{reason}, on the target's own scan" for place, reason in starved_places.items()}
     own, others = (
         gain_table(
             [pool for pool in every if pool.tune == tune],
             settings.sources,
             draws=rows.draws,
             generator=generator,
-            starved=starved_places,
+            starved=places,
         )
-        for tune in (settings.tune, other_patient)
+        for tune, places in ((settings.tune, starved_places), (other_patient, on_own_scan))
     )
     others = others[others["scope"] == Scope.TARGET]
     names = [place_name(target, other_patient, main=settings.tune) for target in others["target"]]
-    others = others.assign(reason=others["reason"].str.replace("of its Dice", "of its Dice on the target's own scan"))
     return pd.concat([own, others.assign(target=names)], ignore_index=True) if len(others) else own
 
 

@@ -2,11 +2,8 @@
 
 METRIC, TRAINING, CONTROL = "metric", "training", "control"  # values of the column `kind`
 KINDS = (METRIC, TRAINING, CONTROL)  # in the order of tables
-_SHARES = {
-    "eighth": "1/8",
-    "quarter": "1/4",
-    "half": "1/2",
-}  # rung of a truth run -> share of the steps, cheapest first
+# Rung of a truth run -> share of the steps, cheapest first
+_SHARES = {"eighth": "1/8", "quarter": "1/4", "half": "1/2"}
 # Score of short fine-tuning -> the rung that it reads, and the share of the steps in words
 RUNG_OF = {f"fine_tuning_{rung}": rung for rung in _SHARES}
 STEPS_OF = {name: _SHARES[rung] for name, rung in RUNG_OF.items()}

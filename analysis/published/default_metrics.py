@@ -4,6 +4,9 @@ Written down before its outcome was looked at: the `COUNT` metrics with the larg
 embedded suite (`make bench`; estimates that need one pass over the target and no data of the source), Table 1 of Yang
 et al. and the two pools of MedMNIST. Each figure is the mean over those of the study's targets on which the metric is
 defined; a metric that a study lacks counts 0 there.
+
+`embedded_suite.csv` holds the figures of the bench that the README shows: the rows with subset all, scope mean and kind
+metric of `outputs/study/scans/agreement.csv`.
 """
 
 from collections.abc import Mapping
@@ -39,8 +42,3 @@ def sums(pools: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         }
         table[name] = pd.Series(figures, dtype=float).reindex(embedded.index)
     return table.assign(**{SUM: table.fillna(0.0).sum(axis=1)}).sort_values(SUM, ascending=False, kind="stable")
-
-
-def chosen(pools: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """The metrics that the rule chooses, the largest sum first; `pools` as in `sums`."""
-    return tuple(sums(pools).index[:COUNT])

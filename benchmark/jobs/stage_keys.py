@@ -42,7 +42,8 @@ def truth_keys(cfg: DictConfig, *, pretrained: str | None = None, data: str | No
     """The key of each seed's fine-tuning; the source's key and the digest of the target's data may be known already."""
     inputs = _pair(cfg, ("target", "trainer", "preparation"), pretrained, data)
     code = targets(inputs)
-    # a study of that many steps has runs of its own, which the other's tag would hide
+    # Variants of `sensitivity` share runs with the study. Longer runs do not: their tag would hide them from a study of
+    # as many steps.
     inputs |= {"variant": LONGER} if cfg.variant == LONGER else {}
     return {seed: job_key("truth", "benchmark.truth", inputs | {"seed": seed}, code=code) for seed in cfg.seeds}
 

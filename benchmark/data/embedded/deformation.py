@@ -70,7 +70,7 @@ def derive(
     labels = _crop(scan.labels, centre, margin).astype(np.float32)
     change = _changes(size, deformation)
     change.set_random_state(int(rng.integers(2**31)))
-    done = change({"image": torch.from_numpy(image)[None], "labels": torch.from_numpy(labels)[None].float()})
+    done = change({"image": torch.from_numpy(image)[None], "labels": torch.from_numpy(labels)[None]})
     values = done["image"][0].numpy() * (high - low) + low
     return np.round(values).astype(np.int16), done["labels"][0].numpy().round().astype(np.uint8)
 

@@ -88,6 +88,6 @@ class CaseRequest:
 
 
 @cache
-def _versions() -> list[str]:
+def _versions() -> tuple[str, ...]:
     """Versions of `PACKAGES`; to read one takes milliseconds, and every case asks."""
-    return [version(name) for name in PACKAGES]
+    return tuple(version(name) for name in PACKAGES)

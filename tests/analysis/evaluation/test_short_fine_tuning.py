@@ -14,7 +14,7 @@ from analysis.evaluation.evaluate import evaluate
 from analysis.evaluation.kinds import RUNG_OF, STEPS_OF
 from analysis.evaluation.prepared_truth import PreparedTruth
 from analysis.evaluation.short_fine_tuning import RUNG_COLUMNS, ShortFineTuning, judged_by_other_seeds, seed_scores
-from analysis.evaluation.study import WITHIN_FAMILIES, WITHOUT_WEAK
+from analysis.evaluation.study import ALL, WITHIN_FAMILIES, WITHOUT_WEAK
 from analysis.truth.pools import OTHER_PATIENT, Pool, Scope
 from benchmark.training.trainer import RUNGS
 
@@ -210,6 +210,20 @@ def test_another_patients_dice_judges_the_rungs_of_the_target():
     leaderboard = [np.mean([FINAL["liver", source, seed] for seed in SEEDS]) for source in SOURCES]
     assert rows.loc["static_leaderboard", "weighted_kendall"] == pytest.approx(tau(leaderboard, mean))
     assert study.agreement_of().loc["ccfv", "targets"] == 2
+
+
+def test_a_further_truth_of_weak_sources_only_has_no_short_fine_tuning_without_them():
+    truth, scores, sources, rungs = frames()
+    weak = SOURCES[:3]
+    sources = sources.assign(length=sources["length"].where(~sources["source"].isin(weak), "short"))
+
+    def with_head(frame):
+        here = frame["source"].isin(weak) & (frame["target"] == TARGETS[0])
+        return pd.concat([frame, frame[here].assign(tune="head")])
+
+    study = correlate(with_head(truth), scores, sources, resamples=5, rungs=with_head(rungs))
+    rows = study.agreement[(study.agreement["tune"] == "head") & (study.agreement["metric"] == NAMES[0])]
+    assert set(rows["subset"]) == {ALL}  # three sources of two families: none has three
 
 
 def test_rungs_need_their_columns_and_each_once():

@@ -69,6 +69,14 @@ def test_a_study_without_repeats_has_no_table(study):
     assert repeated_sentence(study) == ""
 
 
+def test_if_no_repeat_is_complete_the_reasons_are_shown(planted, study):
+    reasons = ["s05_seed1 lacks runs of score.", "s05_seed2 lacks runs of score."]
+    nothing = repeated_pretraining(Frames(*planted), {}, {}, tune="last", reasons=reasons)
+    [table] = repeated_tables(replace(study, repeated=nothing))
+    assert [row[0] for row in table.rows] == reasons
+    assert repeated_sentence(replace(study, repeated=nothing)) == ""
+
+
 def test_it_is_in_the_terminal_in_the_texts_and_in_the_report(repeated, evidence, tmp_path, capsys):
     tables, sentence = repeated_tables(repeated), repeated_sentence(repeated)
     assert [table for table in study_tables(repeated) if table.title.startswith("Repeated")] == list(tables)

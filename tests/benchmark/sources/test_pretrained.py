@@ -1,8 +1,10 @@
 """What a source of the suite knows of itself."""
 
+import pytest
 from hydra.utils import instantiate
 
-from benchmark.sources.pretrained import SCRATCH_CLASSES
+from benchmark.errors import InputError
+from benchmark.sources.pretrained import SCRATCH_CLASSES, Budget
 
 
 def test_a_source_has_its_task_s_classes(compose_command, prepared):
@@ -25,3 +27,9 @@ def test_a_length_is_a_number_of_steps(compose_command):
     for length, steps in (("scratch", 0), ("short", 100), ("medium", 300), ("long", 800)):
         cfg = compose_command("pretrain", "source=liver_unet", f"source.length={length}")
         assert cfg.source.budget.steps == steps
+
+
+@pytest.mark.bad_input
+def test_augment_that_is_no_truth_value_is_refused():
+    with pytest.raises(InputError, match="`augment` of a budget must be true or false, got 'off'"):
+        Budget(steps=1, augment="off")

@@ -343,7 +343,7 @@ def test_uses_are_written_again_after_the_store_was_deleted(msd, folder):
 
 def test_another_version_of_a_package_is_another_case(msd, folder, monkeypatch):
     key = _cases(msd, folder).requests[0].key
-    monkeypatch.setattr("benchmark.data.prepared.request._versions", lambda: ["0"])
+    monkeypatch.setattr("benchmark.data.prepared.request._versions", lambda: ("0",))
     assert _cases(msd, folder).requests[0].key != key
 
 
