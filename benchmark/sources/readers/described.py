@@ -237,10 +237,15 @@ def _with_usual_names(function: Callable[..., Any], settings: Mapping[str, Any])
     channels, classes = (next((name for name in names if name in known), names[0]) for names in (CHANNELS, CLASSES))
     settings = {name: value for name, value in settings.items() if name not in (channels, classes)}
     made = partial(function, **settings)
-    return made if (channels, classes) == (CHANNELS[0], CLASSES[0]) else partial(_built, made, channels, classes)
+    return (
+        made if (channels, classes) == (CHANNELS[0], CLASSES[0]) else partial(with_own_names, made, channels, classes)
+    )
 
 
-def _built(network: Callable[..., Any], channels: str, classes: str, *, in_channels: int, out_channels: int) -> Any:
+def with_own_names(
+    network: Callable[..., Any], channels: str, classes: str, *, in_channels: int, out_channels: int
+) -> Any:
+    """Build a network whose arguments for its channels and classes have other names."""
     return network(**{channels: in_channels, classes: out_channels})
 
 

@@ -254,13 +254,18 @@ def _unet_architecture(plan: AdaptationPlan, given: Mapping[str, object]) -> Arc
         module_class(str(arguments[name]), within=LAYERS, where=f"{plan.where}: {name}")
     cls = plan.network if plan.network in UNETS else UNETS[0]
     dims = 2 if str(arguments["conv_op"]).endswith("2d") else 3
-    network = partial(_build, cls, arguments, tuple(sorted(classes)))
+    network = partial(adapted_unet, cls, arguments, tuple(sorted(classes)))
     return planned_unet(f"nnssl_{plan.network.lower()}", network, arguments, dims=dims)
 
 
-def _build(
+def adapted_unet(
     cls: str, arguments: Mapping[str, Any], classes: Sequence[str], *, in_channels: int, out_channels: int
 ) -> nn.Module:
+    """Build a U-Net by its class's name and arguments, of which `classes` are names of layers.
+
+    Raises:
+        InputError: A class is not of the network package, or a layer not of torch.nn.
+    """
     network = module_class(f"{PACKAGE}.architectures.unet.{cls}", within=[PACKAGE], where="the adaptation plan")
     layers = {name: module_class(arguments[name], within=LAYERS, where=name) for name in classes}
     own = {**arguments, **layers, "input_channels": in_channels, "num_classes": out_channels, "deep_supervision": False}

@@ -171,26 +171,42 @@ def _unread(error: str, trainer: str, builder: str | None) -> str:
 
 
 def _architecture(parts: Plans, plan: Configured) -> Architecture:
-    cls = str(parts["network_class_name"])
-    for old, new in MOVED.items():
-        cls = cls.replace(old, new)
-    network = module_class(cls, within=NETWORKS[1:], where=plan.where, trust=plan.trust)
-    settings = dict(parts["arch_kwargs"])
-    needed = list(parts["_kw_requires_import"])
-    for name in needed:
-        if settings.get(name) is not None:
-            module_class(settings[name], within=LAYERS, where=f"{plan.where}.{name}", trust=plan.trust)
-    literal(settings, where=plan.where)
-    name = f"nnunet_{network.__name__.lower()}"
-    factory = partial(_network, cls, settings, needed)
+    factory = planned_network(parts, where=plan.where, trust=plan.trust)
+    settings = parts["arch_kwargs"]
+    name = f"nnunet_{factory.args[0].rpartition('.')[2].lower()}"
     if "n_stages" not in settings or "n_conv_per_stage_decoder" not in settings:
         return discovered(name, factory, dims=len(plan.patch), size=plan.patch)
     return planned_unet(name, factory, settings, dims=len(plan.patch))
 
 
-def _network(
+def planned_network(parts: Plans, *, where: str, trust: bool = False) -> partial[nn.Module]:
+    """The factory of the network that `architecture` in plans.json describes.
+
+    Args:
+        parts: `architecture`: the class, its arguments, and the names of those that are classes of layers.
+        where: The file, for errors.
+        trust: Allow classes of any package.
+
+    Raises:
+        InputError: A class is refused, or an argument is not a plain value.
+    """
+    cls = str(parts["network_class_name"])
+    for old, new in MOVED.items():
+        cls = cls.replace(old, new)
+    module_class(cls, within=NETWORKS[1:], where=where, trust=trust)
+    settings = dict(parts["arch_kwargs"])
+    needed = list(parts["_kw_requires_import"])
+    for name in needed:
+        if settings.get(name) is not None:
+            module_class(settings[name], within=LAYERS, where=f"{where}.{name}", trust=trust)
+    literal(settings, where=where)
+    return partial(network_by_plans, cls, settings, needed)
+
+
+def network_by_plans(
     cls: str, settings: dict[str, object], needed: list[str], *, in_channels: int, out_channels: int
 ) -> nn.Module:
+    """Build a network as nnU-Net does, from arguments that `planned_network` has checked; without deep supervision."""
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     return cast(

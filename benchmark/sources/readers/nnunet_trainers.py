@@ -90,10 +90,11 @@ def network_of_trainer(builder: str, plans: Plans, plan: Plans) -> Network:
         importlib.import_module(_trainers()[builder].module)
     except Exception as error:  # packages of other versions fail in any way while they are imported
         raise InputError(f"nnU-Net's class {builder} cannot be imported: {one_line(error)}") from error
-    return partial(_build, builder, plans, plan)
+    return partial(network_by_trainer, builder, plans, plan)
 
 
-def _build(builder: str, plans: Plans, plan: Plans, *, in_channels: int, out_channels: int) -> nn.Module:
+def network_by_trainer(builder: str, plans: Plans, plan: Plans, *, in_channels: int, out_channels: int) -> nn.Module:
+    """Build the network of a trainer as its class does; arguments as in `network_of_trainer`."""
     from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
     trainer: Any = getattr(importlib.import_module(_trainers()[builder].module), builder)

@@ -11,8 +11,9 @@ from benchmark.data.preprocessing.preparation import Preparation, Resampling
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.architecture import Architecture
-from benchmark.sources.networks.skeleton import shapes_of
+from benchmark.sources.networks.skeleton import Network, shapes_of
 from benchmark.sources.readers.candidates import Candidate, Contents, absolute_path, is_plain_file, names_below
+from benchmark.sources.readers.network_description import described_network
 from benchmark.sources.weights.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
 from benchmark.sources.weights.digest import weights_digest
 from benchmark.sources.weights.match import Fit, check_shapes, check_values
@@ -20,6 +21,8 @@ from benchmark.sources.weights.safe_load import NETWORKS, literal, module_class,
 
 NAMED = "_target_"  # Hydra's key of a class in a config
 HYDRA = (NAMED, "_partial_", "_convert_")
+DESCRIBED = "factory"  # key of the network's description in a sidecar's architecture
+RECORDED = ("git_commit", "data_digest")
 
 
 @dataclass(frozen=True)
@@ -65,25 +68,37 @@ class FileSource:
                 raise InputError(f"{sidecar} does not describe the network: {error!r}") from error
             check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
             check_values(checkpoint.weights, self.name)
-            recorded = {name: facts[name] for name in ("git_commit", "data_digest") if facts.get(name)}
+            recorded = {name: facts[name] for name in RECORDED if facts.get(name)} | dict(facts.get("facts") or {})
             return Fit(checkpoint.weights, channels, classes, ()).model(
                 self.name,
                 arch,
-                facts={"kind": "file", "path": str(self.path)} | recorded,
+                facts=recorded | {"kind": "file", "path": str(self.path)},
                 labels=labels,
                 preparation=preparation,
-                patch=((facts.get("config") or {}).get("budget") or {}).get("patch"),
+                patch=facts.get("patch") or ((facts.get("config") or {}).get("budget") or {}).get("patch"),
+                notes=[str(note) for note in facts.get("notes") or ()],
             )
 
 
 def described(node: Mapping[str, Any], *, where: str, trust: bool = False) -> Architecture:
-    """The architecture in a sidecar's config, resolved from conf/arch; only the network's class is imported."""
-    inner = dict(node["network"])
-    network = module_class(inner[NAMED], within=NETWORKS, where=f"{where}.network", trust=trust)
-    settings = {name: value for name, value in inner.items() if name not in HYDRA}
-    known = {field.name for field in fields(Architecture)}
-    values = {name: _frozen(value) for name, value in node.items() if name in known and name != "network"}
-    return Architecture(network=partial(network, **literal(settings, where=f"{where}.network")), **values)
+    """The architecture in a sidecar, whose network is described, or is in a config as in conf/arch.
+
+    Raises:
+        InputError: A class is refused, or a value is not plain.
+    """
+    known = {field.name for field in fields(Architecture)} - {"network"}
+    values = {name: _frozen(value) for name, value in node.items() if name in known}
+    if DESCRIBED in node:
+        network = described_network(node[DESCRIBED], where=f"{where}.{DESCRIBED}", trust=trust)
+    else:
+        network = _configured(node["network"], where=f"{where}.network", trust=trust)
+    return Architecture(network=network, **values)
+
+
+def _configured(config: Mapping[str, Any], *, where: str, trust: bool) -> Network:
+    network = module_class(config[NAMED], within=NETWORKS, where=where, trust=trust)
+    settings = {name: value for name, value in config.items() if name not in HYDRA}
+    return partial(network, **literal(settings, where=where))
 
 
 def _frozen(value: Any) -> Any:
@@ -104,4 +119,5 @@ def _preparation(facts: Mapping[str, Any]) -> Preparation | None:
         crop=bool(stored["crop"]),
         orientation=stored.get("orientation"),
         resampling=Resampling(resampling["image"], pairs["image"], resampling["labels"], pairs["labels"]),
+        unknown=tuple(map(str, stored.get("unknown") or ())),
     )

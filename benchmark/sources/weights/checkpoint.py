@@ -54,7 +54,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         facts = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
         stated = facts.get("sha256")
         actual = file_digest(folder / WEIGHTS)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"cannot read {WEIGHTS} and {SIDECAR} in {folder}: {error}") from error
     if actual != stated:
         raise InputError(f"SHA-256 of {folder / WEIGHTS} is {actual}, but its sidecar states {stated}")

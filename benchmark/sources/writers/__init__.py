@@ -1,0 +1,1 @@
+"""Writing: folders of our own format, which every command reads, and of nnU-Net."""
