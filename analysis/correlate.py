@@ -12,11 +12,13 @@ from omegaconf import DictConfig
 from analysis.dashboards.publish import publish
 from analysis.dashboards.refresh import shared
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
+from analysis.evaluation.race_strategies import race_replay
 from analysis.evaluation.repeated import Frames, RepeatedPretraining, repeated_pretraining
 from analysis.evaluation.study import FINE_TUNING, Study
 from analysis.report import PAGE, gather, restore_report, template_digest, write_report
 from analysis.tables.number_format import number, with_interval
 from analysis.tables.protocol import read_protocol, recorded_otherwise
+from analysis.tables.race_tables import race_sentences
 from analysis.tables.repeated_tables import repeated_sentence
 from analysis.tables.study_tables import study_tables
 from analysis.tables.terminal import TerminalTable
@@ -24,7 +26,7 @@ from analysis.tables.truth_tables import one_seed_note
 from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.further_runs import further_rows, longer_frame, with_repeats
-from analysis.truth.load import stored_cases, stored_rows
+from analysis.truth.load import stored_dice, stored_rows
 from analysis.truth.pools import with_other_patient
 from analysis.truth.quality import Noise
 from analysis.truth.truth_table import read_truth_table, rows_outside
@@ -64,6 +66,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     key = _summary_key(rows | further, {"settings": settings, **stated, **given})
     sources = _sources(rows["pretrain"], families)
     in_suite = truth["source"].isin(sources["source"]) & truth["target"].isin(list(cfg.suite.targets))
+    dice = None if table else stored_dice(store, rows["truth"])
     study = correlate(
         with_other_patient(truth[in_suite | (table is None)]),
         score_frame(rows["score"], metrics),
@@ -71,12 +74,14 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         resamples=cfg.resamples,
         seed=cfg.seed,
         scans=scans,
-        cases=table.cases if table else stored_cases(store, rows["truth"]),
+        cases=dice.cases if dice else table.cases if table else None,
         truth_from=table.name if table else FINE_TUNING,
         rungs=None if table else rung_frame(rows["truth"]),
         longer=longer_frame(further["longer"], rows["truth"]) if further else None,
     )
     study = replace(study, repeated=_repeated(rows, further, cfg, tune=study.tune, metrics=metrics, families=families))
+    if dice:
+        study = replace(study, race=race_replay(study.pools, study.scores, study.rungs, dice.validation))
     output = Path(cfg.output_dir)
     notes = _notes(truth, sources, cfg.suite, from_table=table is not None)
     recorded = recorded_otherwise(rows, _stated(config)) if stated else ()
@@ -115,7 +120,7 @@ def show(study: Study, notes: Sequence[str], output: Path, suite: str) -> None:
     console.print(_truth_line(study), highlight=False)
     for table in study_tables(study):
         console.print(TerminalTable(table))
-    for line in (*filter(None, [repeated_sentence(study)]), *notes, verdict(study).text):
+    for line in (*filter(None, [repeated_sentence(study)]), *race_sentences(study), *notes, verdict(study).text):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"tables and figures: {output / 'study' / suite}", highlight=False, soft_wrap=True)
     console.print(f"report: {(output / PAGE).resolve().as_uri()}", highlight=False, soft_wrap=True)

@@ -24,6 +24,8 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "com
 # that `features` may gather with it, and `data` knows its value of an ignored label; `features` feeds the accumulators
 # of `statistics`, so it knows them, and they know its windows by shape alone. `jobs` and `tracking` serve every stage.
 ARROWS = {
+    "benchmark.ranking.default_metrics": set(),  # names alone, and
+    "benchmark.racing.halving": set(),  # the decisions of a race: `analysis` replays races with both
     "benchmark.core": set(),
     "benchmark.statistics": {"benchmark.core"},
     "benchmark.metric": {"benchmark.core", "benchmark.statistics"},
@@ -72,7 +74,7 @@ ARROWS = {
         "benchmark.tracking",
     },
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
-    "analysis": {"benchmark.tracking"},
+    "analysis": {"benchmark.tracking", "benchmark.racing.halving", "benchmark.ranking.default_metrics"},
 }
 # the exceptions that the command line turns into exit code 2, files of our own, the terminal, and a suite's settings
 EVERYWHERE = {

@@ -8,6 +8,7 @@ import pandas as pd
 from analysis.agreement.best_of_many import BestByChance
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.kinds import KINDS
+from analysis.evaluation.race_replay import RaceReplay
 from analysis.evaluation.repeated import RepeatedPretraining
 from analysis.truth.dispersion import Dispersion
 from analysis.truth.pools import Pool, Scope, measure_name
@@ -57,6 +58,7 @@ class Study:
         budget: Scratch at the study's budget and after longer training; `analysis.truth.scratch_budget`. Empty without
             longer training.
         repeated: What changes when sources are pre-trained again; None if none were.
+        race: What each way to pick a source costs and loses; None if the truth is not from fine-tunings.
     """
 
     tune: str
@@ -83,6 +85,7 @@ class Study:
     rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
     budget: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeated: RepeatedPretraining | None = None
+    race: RaceReplay | None = None
 
     @property
     def measure_name(self) -> str:

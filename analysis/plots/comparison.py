@@ -10,7 +10,7 @@ from analysis.agreement.bootstrap import Array
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.kinds import CONTROL, METRIC, STEPS_OF, TRAINING, shown_name
 from analysis.evaluation.study import Study
-from analysis.plots.style import BLUE, GREEN, GREY, ORANGE, SMALL, TINY, blank
+from analysis.plots.style import BLUE, GREEN, GREY, ORANGE, SMALL, TINY, blank, names_at_the_side
 from analysis.tables.study_tables import LABELS
 from analysis.truth.pools import Scope
 
@@ -109,7 +109,8 @@ def cost_plot(study: Study) -> Figure:
         panel.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("{x:g}")
-    _names_at_the_side(panel, drawn)
+    names = [f"{shown_name(str(name))} of the steps" if name in STEPS_OF else str(name) for name in drawn.index]
+    names_at_the_side(panel, names, x, y)
     cost = "including the pass over the target or the training up to it"
     if not several:
         cost = "including the pass over the target"
@@ -155,20 +156,3 @@ def _ruler(panel: Axes, k: int, values: Array, *, scale: float, difference: floa
             panel.text(place, 0.3, f"{tick:.3g}", ha="center", va="bottom", fontsize=TINY, clip_on=False)
     panel.plot([1, 1 + scale * difference], [1.7] * 2, color="black", linewidth=1.5, clip_on=False)
     panel.text(1, 1.9, f"critical difference {difference:.2f}", va="bottom", fontsize=SMALL, clip_on=False)
-
-
-def _names_at_the_side(panel: Axes, rows: pd.DataFrame) -> None:
-    """Write the names to the right of the panel, evenly spaced in order of height, each joined by a line."""
-    ordered = rows.sort_values("weighted_kendall", ascending=False)
-    places = np.linspace(0.98, 0.02, len(ordered)) if len(ordered) > 1 else [0.5]
-    for place, (name, row) in zip(places, ordered.iterrows(), strict=True):
-        panel.annotate(
-            f"{shown_name(str(name))} of the steps" if name in STEPS_OF else str(name),
-            (row["seconds"], row["weighted_kendall"]),
-            xytext=(1.04, place),
-            textcoords="axes fraction",
-            fontsize=TINY,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkB": 3},
-        )

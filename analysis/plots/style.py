@@ -4,11 +4,13 @@ The colours are the colour-blind-safe palette of Okabe and Ito; the kind of a so
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 Panels: TypeAlias = "np.ndarray[tuple[int, int], np.dtype[Any]]"  # of Axes
 
@@ -71,6 +73,30 @@ def bare(panel: Axes) -> None:
     """Hide the top and right frame lines, and make the tick labels small."""
     panel.spines[["top", "right"]].set_visible(False)
     panel.tick_params(labelsize=TINY)
+
+
+def names_at_the_side(panel: Axes, names: Sequence[str], x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Write names to the right of a panel, evenly spaced in order of height, each joined to its point by a line.
+
+    Args:
+        panel: The panel.
+        names: n names.
+        x: (n,) float64, the places of the points, in the data's coordinates.
+        y: (n,) float64.
+    """
+    order = np.argsort(-y, kind="stable")
+    places = np.linspace(0.98, 0.02, len(order)) if len(order) > 1 else [0.5]
+    for place, point in zip(places, order, strict=True):
+        panel.annotate(
+            names[point],
+            (x[point], y[point]),
+            xytext=(1.04, place),
+            textcoords="axes fraction",
+            fontsize=TINY,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.4, "shrinkB": 3},
+        )
 
 
 def data_uri(content: bytes, kind: str) -> str:

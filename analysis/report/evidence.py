@@ -45,6 +45,8 @@ OWN = {
     "repeated pre-training": "analysis.evaluation.repeated",
     "controls": "analysis.evaluation.controls",
     "short fine-tuning": "analysis.evaluation.short_fine_tuning",
+    "replayed races": "analysis.evaluation.race_replay",
+    "strategies": "analysis.evaluation.race_strategies",
     "critical difference": "analysis.agreement.critical_difference",
     "CC-FV by layer": "analysis.evaluation.layer_parts",
 }

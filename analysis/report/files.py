@@ -26,6 +26,7 @@ from analysis.report.gallery import Drawing, all_panels, clouds, drawings
 from analysis.report.sections import glyphs, limits, source_table, stability_tables, tiles
 from analysis.tables.latex_table import latex_table
 from analysis.tables.published_tables import published_tables
+from analysis.tables.race_tables import race_sentences, race_tables
 from analysis.tables.repeated_tables import repeated_sentence, repeated_tables
 from analysis.tables.study_tables import PRIMARY, overview_table, study_latex, study_markdown, target_table
 from analysis.tables.truth_tables import budget_tables, gain_table_of, one_seed_note, truth_table
@@ -91,6 +92,7 @@ def _texts(study: Study, evidence: ReportEvidence) -> dict[str, str]:
     frames = {name: getattr(study, name) for name in names} | {"truth": _truth(study)}
     frames |= {} if study.budget.empty else {"scratch_budget": study.budget}
     frames |= {"repeated": study.repeated.table} if study.repeated else {}
+    frames |= {"race": pd.concat([study.race.rows, study.race.means])} if study.race else {}
     if not evidence.terms.empty:
         frames |= {"ccfv_terms": evidence.terms, "ccfv_terms_agreement": term_agreement(study, evidence.terms)}
     frames |= {} if study.rungs.empty else {"rungs": study.rungs}
@@ -137,6 +139,8 @@ def page(study: Study, evidence: ReportEvidence, drawings: Iterable[Drawing]) ->
             budget=budget_tables(study),
             repeated=repeated_tables(study),
             repeated_sentence=repeated_sentence(study),
+            race=race_tables(study),
+            race_sentences=race_sentences(study),
             truth=truth_table(study),
             by_target=[target_table(study, measure=measure) for measure in (PRIMARY, "pearson")],
             published=published_tables(study),

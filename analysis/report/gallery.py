@@ -19,10 +19,11 @@ from analysis.evaluation.study import Study
 from analysis.plots.comparison import bars, cost_plot, difference_diagram, with_cost
 from analysis.plots.heat import dice_table, heat_map, score_maps
 from analysis.plots.panels import cloud_of, mean_scatter, scatter, score_table, term_dots, term_scatter
+from analysis.plots.regret import drawn_strategies, regret_plot
 from analysis.plots.style import KINDS, MOST_PANELS, OTHER_KIND
 from analysis.report.evidence import ReportEvidence
 
-Section = Literal["agreement", "scatter", "differences", "maps", "cost", "layers"]
+Section = Literal["agreement", "scatter", "differences", "maps", "cost", "race", "layers"]
 MOST_POINTS = 25_000  # 0.3 MB of text; above that only the CSV has them
 DIGITS = 5  # of a point's coordinates
 SHORT_TRAINING = (
@@ -101,6 +102,7 @@ def drawings(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:
             "Further right costs more, higher is better. All estimates use one pass over the target, so most cost the "
             "same." + (f" {SHORT_TRAINING}" if trained else ""),
         )
+    yield from _race(study)
     yield from _layers(study, evidence)
 
 
@@ -184,6 +186,20 @@ def _panels(study: Study, metrics: list[str]) -> Iterator[Drawing]:
 def _batches(names: list[str], most: int) -> Iterator[tuple[int, list[str]]]:
     """At most `most` names at a time, numbered from 1."""
     return enumerate((names[start : start + most] for start in range(0, len(names), most)), start=1)
+
+
+def _race(study: Study) -> Iterator[Drawing]:
+    if study.race is None or drawn_strategies(study.race).empty:
+        return
+    regrets = drawn_strategies(study.race).set_index("strategy")["regret"]
+    yield Drawing(
+        "race",
+        "race",
+        regret_plot(study.race, measure=study.measure_name),
+        f"Regret against cost of each way to pick a source. {study.measure_name} points: " + _listed(100 * regrets),
+        "Further right costs more, lower is better. Points without a name are other estimates and controls; the table "
+        "has them all. Vertical lines are 95% intervals over the targets, cut off at the edge.",
+    )
 
 
 def _layers(study: Study, evidence: ReportEvidence) -> Iterator[Drawing]:

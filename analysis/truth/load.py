@@ -1,7 +1,9 @@
-"""Load the results of a suite from the tracking store: the rows of each stage, and the Dice of each test case."""
+"""Load the results of a suite from the tracking store: the rows of each stage, and the Dice of each case."""
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,7 @@ from benchmark.tracking import Store
 from benchmark.tracking.records import Row, newest
 
 DICE_FILE = "dice.json"
+VALIDATION_COLUMNS = ("source", "target", "seed", "tune", "rung", "case", "dice")
 
 
 def stored_rows(
@@ -59,30 +62,55 @@ def _newest(rows: Iterable[Row], stage: str, cfg: DictConfig) -> list[Row]:
     )
 
 
-def stored_cases(store: Store, rows: Sequence[Row]) -> pd.DataFrame:
-    """Load the Dice of fine-tuned networks for each test case and class, those of another patient included.
+@dataclass(frozen=True)
+class StoredDice:
+    """The Dice of the cases that fine-tuned networks were measured on, as fractions.
+
+    Attributes:
+        cases: Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`: each test case and class, those of another
+            patient included; NaN if a case lacks the class. `tune` of another patient's cases ends in
+            `analysis.truth.pools.OTHER_PATIENT`.
+        validation: Columns `VALIDATION_COLUMNS`: each validation case at each rung, mean over the classes that it has;
+            NaN without any. Empty if the runs do not have them.
+    """
+
+    cases: pd.DataFrame
+    validation: pd.DataFrame
+
+
+def stored_dice(store: Store, rows: Sequence[Row]) -> StoredDice:
+    """Load the Dice of each case; skipped pairs have none.
 
     Args:
         store: The store.
         rows: Rows of the truth stage.
-
-    Returns:
-        Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`, Dice as a fraction; NaN if a case lacks the class.
-        `tune` of another patient's cases ends in `analysis.truth.pools.OTHER_PATIENT`. Skipped pairs have no rows.
     """
-    lines = []
+    tests: list[tuple[str | int | float | None, ...]] = []
+    validation: list[tuple[str | int | float, ...]] = []
     with tempfile.TemporaryDirectory() as folder:
         for row in rows:
             if row.tags.get("skipped"):
                 continue
             path = store.download(row.run, DICE_FILE, Path(folder) / row.run)
             stored = read_json(path)
+            place = (row.params["source"], row.params["target"], int(row.params["seed"]))
+            tune = row.params["tune"]
             for split, patient in (("test", ""), ("external", OTHER_PATIENT)):
-                tune = row.params["tune"] + patient
-                place = (row.params["source"], row.params["target"], int(row.params["seed"]), tune)
-                lines += [
-                    (*place, case, name, dice)
+                tests += [
+                    (*place, tune + patient, case, name, dice)
                     for case, classes in stored.get(split, {}).items()
                     for name, dice in classes.items()
                 ]
-    return pd.DataFrame(lines, columns=list(CASE_COLUMNS)).astype({"dice": float})
+            validation += [
+                (*place, tune, rung, case, _mean(classes.values()))
+                for rung, cases in stored.get("validation", {}).items()
+                for case, classes in cases.items()
+            ]
+    frame = pd.DataFrame(tests, columns=list(CASE_COLUMNS)).astype({"dice": float})
+    return StoredDice(frame, pd.DataFrame(validation, columns=list(VALIDATION_COLUMNS)).astype({"dice": float}))
+
+
+def _mean(dice: Iterable[float | None]) -> float:
+    """The mean of the known values; NaN without any."""
+    known = [value for value in dice if value is not None and not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

@@ -1,8 +1,8 @@
-"""The Dice of each test case as the store holds it, those of another patient under a `tune` of their own."""
+"""The Dice of each case as the store holds it, another patient's under a `tune` of their own, and at each rung."""
 
 import json
 
-from analysis.truth.load import stored_cases
+from analysis.truth.load import VALIDATION_COLUMNS, stored_dice
 from benchmark.tracking.records import Row
 
 STORED = {
@@ -29,8 +29,8 @@ def rows(**tags):
     return [Row("truth", "key", "", params=params, tags=tags, run="run")]
 
 
-def test_another_patients_cases_have_a_tune_of_their_own_and_validation_cases_are_not_read():
-    cases = stored_cases(OneFile(STORED), rows())
+def test_another_patients_cases_have_a_tune_of_their_own_and_validation_cases_are_apart():
+    cases = stored_dice(OneFile(STORED), rows()).cases
     assert cases[["case", "tune", "seed"]].to_numpy().tolist() == [
         ["case_0", "all", 1], ["case_1", "all", 1], ["other_0", "all, other patient", 1],
     ]  # fmt: skip
@@ -38,5 +38,24 @@ def test_another_patients_cases_have_a_tune_of_their_own_and_validation_cases_ar
 
 
 def test_runs_without_another_patient_or_without_training_have_fewer_rows():
-    assert stored_cases(OneFile({"test": STORED["test"]}), rows())["tune"].tolist() == ["all", "all"]
-    assert stored_cases(OneFile(STORED), rows(skipped="no class in common")).empty
+    assert stored_dice(OneFile({"test": STORED["test"]}), rows()).cases["tune"].tolist() == ["all", "all"]
+    assert stored_dice(OneFile(STORED), rows(skipped="no class in common")).cases.empty
+
+
+def test_a_validation_case_has_the_mean_over_its_classes_at_each_rung():
+    seen = {"seen_0": {"organ": 0.75, "tumour": 0.25}, "seen_1": {"organ": 0.5, "tumour": None}}
+    stored = STORED | {"validation": {"half": seen, "full": {"seen_0": {"organ": None, "tumour": float("nan")}}}}
+    validation = stored_dice(OneFile(stored), rows()).validation
+    assert list(validation.columns) == list(VALIDATION_COLUMNS)
+    assert validation.drop(columns="dice").to_numpy().tolist() == [
+        ["a", "liver", 1, "all", "half", "seen_0"],
+        ["a", "liver", 1, "all", "half", "seen_1"],
+        ["a", "liver", 1, "all", "full", "seen_0"],
+    ]
+    assert validation["dice"].fillna(-1).tolist() == [0.5, 0.5, -1]
+
+
+def test_runs_that_measured_no_validation_case_give_an_empty_frame():
+    validation = stored_dice(OneFile({"test": STORED["test"]}), rows()).validation
+    assert validation.empty
+    assert list(validation.columns) == list(VALIDATION_COLUMNS)
