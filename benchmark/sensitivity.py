@@ -1,7 +1,8 @@
 """Sensitivity of a bench's results to its settings; `python -m benchmark.sensitivity experiment=scans`.
 
 Missing jobs of the bench run first. Each part of conf/sensitivity.yaml then compares variants with the default: a
-variant is a list of overrides of `score`, or of `truth` for one target. All jobs use the bench's launcher, and jobs
+variant is a list of overrides of `score`, or of `truth` for one target; a part with `race` replays races from the
+bench's truth and runs no job. All jobs use the bench's launcher, and jobs
 with a finished run are skipped. Runs of variants have the tag `variant`, and no other table reads them.
 """
 
@@ -20,9 +21,10 @@ from benchmark.jobs.cli import composed, entry_point, resolved
 from benchmark.jobs.keys import job_key
 from benchmark.orchestration.pipeline import Bench, finish, interrupted, keys_of, run_stages
 from benchmark.orchestration.planner import Job, Planner
-from benchmark.tracking.records import Row, score_frame, source_frame, truth_frame
+from benchmark.tracking.records import Row, rung_frame, score_frame, source_frame, truth_frame
 
 if TYPE_CHECKING:
+    from analysis.evaluation.race_replay import RaceReplay
     from analysis.sensitivity.report import Findings
 
 
@@ -70,7 +72,8 @@ def _run_variants(bench: Bench, planner: Planner) -> list[Planned]:
 def plan_part(name: str, part: DictConfig, planner: Planner) -> list[Planned]:
     """Plan the jobs of each variant of a part.
 
-    Its config has `metrics` and `score`, or `target`, `seeds` and `truth`; each variant is a list of overrides.
+    Its config has `metrics` and `score`, or `target`, `seeds` and `truth`; each variant is a list of overrides. With
+    `metrics` and `race`, there are none.
 
     Raises:
         InputError: The target is not in the suite.
@@ -94,7 +97,8 @@ def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[
     cfg, keys = bench.cfg, keys_of(plan)
     jobs = sorted(key for variant in variants for job in variant.jobs for key in job.keys)
     bench_jobs = {stage: sorted(own) for stage, own in keys.items()}
-    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "bench": bench_jobs}
+    races = {str(name): resolved(part) for name, part in cfg.parts.items() if "race" in part}
+    settings = {"resamples": cfg.resamples, "seed": cfg.seed, "bench": bench_jobs, "races": races}
     key = job_key("variant", "analysis.sensitivity.report", {"jobs": jobs, "settings": settings})
     folder = Path(cfg.output_dir) / "sensitivity" / str(cfg.suite.name)
     findings = _findings(bench, keys, variants)
@@ -126,7 +130,28 @@ def _findings(bench: Bench, keys: Mapping[str, Sequence[str]], variants: Sequenc
     for part, frames in truths.items():
         chosen = default[default["metric"].isin(list(cfg.parts[part].metrics))]
         tuned[part] = compare_truths(frames, sources, chosen, draws=draws)
-    return Findings({str(name): str(part.asks) for name, part in cfg.parts.items()}, scored, tuned)
+    asks = {str(name): str(part.asks) for name, part in cfg.parts.items()}
+    return Findings(asks, scored, tuned, _races(bench, rows["truth"], default))
+
+
+def _races(bench: Bench, rows: Sequence[Row], scores: pd.DataFrame) -> "dict[str, RaceReplay]":
+    """Part of races -> what they cost and lose."""
+    from analysis.sensitivity.races import RaceSettings, compare_races
+    from analysis.truth.load import stored_dice
+    from analysis.truth.pools import main_tune, pools
+
+    parts = {str(name): part for name, part in bench.cfg.parts.items() if "race" in part}
+    if not parts:
+        return {}
+    every = pools(truth_frame(rows))
+    main = [pool for pool in every if pool.tune == main_tune(every)]
+    rungs, validation = rung_frame(rows), stored_dice(bench.store, rows).validation
+    return {
+        name: compare_races(
+            main, scores, rungs, validation, settings=RaceSettings(metrics=list(part.metrics), **resolved(part.race))
+        )
+        for name, part in parts.items()
+    }
 
 
 def _scores(rows: Sequence[Row], overrides: Sequence[str]) -> pd.DataFrame:

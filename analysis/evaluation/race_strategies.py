@@ -76,7 +76,7 @@ def strategies(kinds: Mapping[str, str], *, raced: Collection[str] = DEFAULT_MET
     """
     half = [(name, partial(_race_of_half, metric=name)) for name in raced if name in kinds]
     return [
-        Strategy(FINE_TUNE_ALL, StrategyKind.ALL, partial(_short, rung=FULL)),
+        fine_tune_all(),
         Strategy(RACE_ALL, StrategyKind.RACE, _race_of_all),
         *(Strategy(f"race the better half by {name}", StrategyKind.RACE, pick) for name, pick in half),
         *(Strategy(shown_name(name), StrategyKind.SHORT, partial(_short, rung=rung)) for name, rung in RUNG_OF.items()),
@@ -89,6 +89,11 @@ def strategies(kinds: Mapping[str, str], *, raced: Collection[str] = DEFAULT_MET
         Strategy(RANDOM, StrategyKind.RANDOM, _random),
         Strategy(FLOOR, StrategyKind.FLOOR, _floor),
     ]
+
+
+def fine_tune_all() -> Strategy:
+    """The strategy that fine-tunes every source to the end."""
+    return Strategy(FINE_TUNE_ALL, StrategyKind.ALL, partial(_short, rung=FULL))
 
 
 def race(

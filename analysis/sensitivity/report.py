@@ -1,7 +1,7 @@
 """Report a comparison of variants as tables, files, a figure and runs in the tracking store."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.evaluation.race_replay import RaceReplay
 from analysis.plots.style import BLUE, GREY
+from analysis.sensitivity.races import race_table
 from analysis.sensitivity.variants import DEFAULT, MEASURED
 from analysis.tables.number_format import percent, with_interval
 from analysis.tables.study_tables import LABELS, WEIGHTED_KENDALL_IS
@@ -64,11 +66,13 @@ class Findings:
         asks: Part -> its question.
         scores: Rows of `compare_scores`.
         truths: Part -> rows of `compare_truths`.
+        races: Part -> result of `analysis.sensitivity.races.compare_races`.
     """
 
     asks: Mapping[str, str]
     scores: pd.DataFrame
     truths: Mapping[str, pd.DataFrame]
+    races: Mapping[str, RaceReplay] = field(default_factory=dict)
 
 
 def report(
@@ -108,14 +112,22 @@ def study_tables(findings: Findings) -> list[Table]:
             tables.append(_score_table(f"{part}: {asks}", findings.scores[findings.scores["part"] == part]))
         if part in findings.truths:
             tables.append(_truth_table(f"{part}: {asks}", findings.truths[part]))
+        if part in findings.races:
+            tables.append(race_table(f"{part}: {asks}", findings.races[part]))
     return tables
 
 
 def write_files(findings: Findings, tables: Sequence[Table], folder: Path) -> list[Path]:
-    """Write `variants.csv`, `variants_<part>.csv` per truth, `variants.md` and `variants.png`; return the paths."""
+    """Write `variants.csv`, `variants_<part>.csv` per truth and part of races, `variants.md` and `variants.png`.
+
+    Returns:
+        The paths.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"variants.md": "\n".join(map(markdown, tables)), "variants.csv": findings.scores.to_csv(index=False)}
     texts |= {f"variants_{part}.csv": rows.to_csv(index=False) for part, rows in findings.truths.items()}
+    for part, replay in findings.races.items():
+        texts[f"variants_{part}.csv"] = pd.concat([replay.rows, replay.means]).to_csv(index=False)
     for name, text in texts.items():
         write_text(folder / name, text)
     paths = [folder / name for name in texts]

@@ -65,11 +65,10 @@ def race_tables(study: Study) -> tuple[Table, ...]:
     replay = study.race
     if replay is None:
         return ()
-    reasons = [f"{target}: {reason}" for target, reason in replay.reasons.items()]
     if replay.rows.empty:
-        rows = tuple(tuple(line.split(": ", 1)) for line in reasons)
+        rows = tuple(replay.reasons.items())
         return (Table("Is a race worth it? No target can be replayed", ("target", "reason"), (rows,)),) if rows else ()
-    return (_mean_table(replay, reasons), _target_table(replay))
+    return (_mean_table(replay), _target_table(replay))
 
 
 def race_sentences(study: Study) -> tuple[str, ...]:
@@ -101,6 +100,16 @@ def strategy_name(strategy: str, kind: str) -> str:
     return f"top of {strategy}" if kind in (StrategyKind.ESTIMATE, StrategyKind.CONTROL) else strategy
 
 
+def race_notes(replay: RaceReplay) -> Iterator[str]:
+    """The targets that are not replayed, and the strategies that are undefined on a target, with their reasons."""
+    yield from (f"{target}: {reason}" for target, reason in replay.reasons.items())
+    explained = replay.rows[replay.rows["reason"] != ""]
+    for (target, reason), rows in explained.groupby(["target", "reason"], sort=False):
+        names = list(rows["strategy"])
+        shown = "all strategies" if len(names) == replay.rows["strategy"].nunique() else ", ".join(names)
+        yield f"{shown} on {target}: {reason}"
+
+
 def _worth(study: Study, replay: RaceReplay) -> str:
     """Whether the best strategy of those that cost no more than the race loses more than it."""
     most = _by_name(replay)[RACE_ALL]["cost"]
@@ -129,13 +138,13 @@ def _by_name(replay: RaceReplay) -> dict[str, Row]:
     return {row["strategy"]: row for row in replay.means.to_dict("records")}
 
 
-def _mean_table(replay: RaceReplay, reasons: list[str]) -> Table:
+def _mean_table(replay: RaceReplay) -> Table:
     means = replay.means
     title = (
         f"Is a race worth it? Cost and regret of each way to pick a source: mean over "
         f"{means['targets'].max():.0f} targets with {number(means['sources'].max(), digits=1)} sources each"
     )
-    return table_of(title, COLUMNS, _groups(means), [FLOOR_IS, *reasons, *_undefined(replay)])
+    return table_of(title, COLUMNS, _groups(means), [FLOOR_IS, *race_notes(replay)])
 
 
 def _target_table(replay: RaceReplay) -> Table:
@@ -156,12 +165,3 @@ def _groups(means: pd.DataFrame) -> Iterator[pd.DataFrame]:
         own = means[means["kind"].isin(kinds)]
         places = own["kind"].map({kind: place for place, kind in enumerate(kinds)})
         yield own.assign(place=places).sort_values(["place", "regret"], kind="stable")
-
-
-def _undefined(replay: RaceReplay) -> Iterator[str]:
-    """Each reason of an undefined regret, with its strategies and targets."""
-    explained = replay.rows[replay.rows["reason"] != ""]
-    for (target, reason), rows in explained.groupby(["target", "reason"], sort=False):
-        names = list(rows["strategy"])
-        shown = "all strategies" if len(names) == replay.rows["strategy"].nunique() else ", ".join(names)
-        yield f"{shown} on {target}: {reason}"
