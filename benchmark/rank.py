@@ -4,7 +4,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -132,12 +132,14 @@ class RankPlan:
         forecast: The expected cost of each source.
         command: The command line that gives the same ranking again, without `minutes`.
         start: When scoring began, by the monotonic clock.
+        sources: Source -> its config, also of those that are skipped.
     """
 
     ranker: "Ranker"
     forecast: "Forecast"
     command: str
     start: float
+    sources: "Mapping[str, object]"
 
 
 def _plan(
@@ -164,12 +166,13 @@ def _plan(
         screen.say(
             f"minutes={cfg.minutes:g} gives {ranker.choice.settings}; the same ranking on any machine: {command}"
         )
-    return RankPlan(ranker, forecast, command, start)
+    sources = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in given.nodes.items()}
+    return RankPlan(ranker, forecast, command, start, sources)
 
 
 def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -> list[str]:
     """What is expected, as it is printed before the first source is scored."""
-    from analysis.tables.number_format import counted, duration
+    from analysis.tables.number_format import counted, duration, memory_size
 
     lines = [f"{name} could not be timed and is not counted: {why}" for name, why in forecast.untimed.items()]
     kept = f"; the scores of {counted(forecast.kept, 'source')} are kept and cost nothing" if forecast.kept else ""
@@ -180,9 +183,9 @@ def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -
         f"expected: {duration(forecast.seconds(choice))} for {counted(len(forecast.sources), 'source')}, "
         f"{counted(len(choice.chosen), 'case')} and {windows}{kept}"
     )
-    memory = f"{_size(forecast.memory_mb * 2**20)} of {'GPU memory' if device.startswith('cuda') else 'memory'}"
+    memory = f"{memory_size(forecast.memory_mb * 2**20)} of {'GPU memory' if device.startswith('cuda') else 'memory'}"
     disk = [
-        f"{_size(size)} for {what}"
+        f"{memory_size(size)} for {what}"
         for size, what in (
             (forecast.prepared_bytes(choice), "prepared cases, before compression"),
             (forecast.kept_bytes(choice), "the softmax of voxels"),
@@ -191,12 +194,6 @@ def forecast_lines(forecast: "Forecast", choice: "CaseChoice", *, device: str) -
     ]
     lines.append(f"expected: {memory} for the forward passes; disk: {', '.join(disk) or 'little'}")
     return lines
-
-
-def _size(nbytes: float) -> str:
-    if nbytes < 2**20:
-        return "less than 1 MiB"
-    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
 
 
 def repeating(arguments: "Sequence[str]", choice: "CaseChoice") -> str:
@@ -315,6 +312,7 @@ def _write(cfg: DictConfig, plan: RankPlan, ranking: "Ranking", account: "Accoun
     origin = provenance()
     facts = {
         "provenance": origin.tags | origin.details,
+        "sources": plan.sources,
         "settings": ranker.options.settings,
         "seed": cfg.seed,
         "minutes": cfg.minutes,

@@ -73,11 +73,24 @@ ARROWS = {
         "benchmark.jobs",
         "benchmark.tracking",
     },
+    "benchmark.racing": {
+        "benchmark.core",
+        "benchmark.data",
+        "benchmark.sources",
+        "benchmark.training",
+        "benchmark.ranking",
+        "benchmark.orchestration",
+        "benchmark.jobs",
+        "benchmark.tracking",
+    },
     "baselines": {"benchmark.core", "benchmark.statistics", "benchmark.metric"},
-    "analysis": {"benchmark.tracking", "benchmark.racing.halving", "benchmark.ranking.default_metrics"},
+    "analysis": {"benchmark.tracking"},
 }
-# the exceptions that the command line turns into exit code 2, files of our own, the terminal, and a suite's settings
+# the exceptions that the command line turns into exit code 2, files of our own, the terminal, a suite's settings, and
+# two rules that commands and the analysis follow alike
 EVERYWHERE = {
+    "benchmark.racing.halving",
+    "benchmark.ranking.default_metrics",
     "benchmark.errors",
     "benchmark.storage.files",
     "benchmark.storage.digest",
@@ -90,7 +103,7 @@ FOR_COMMANDS = {
     "benchmark.jobs.cli",
     "benchmark.jobs.keys",
 }  # what makes a module a command, such as analysis.correlate
-MAY_IMPORT_ANALYSIS = {"benchmark/bench.py", "benchmark/rank.py", "benchmark/sensitivity.py"}
+MAY_IMPORT_ANALYSIS = {f"benchmark/{name}.py" for name in ("bench", "race", "rank", "sensitivity")}
 MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "outbox", "artifacts")}
 
 

@@ -1,8 +1,10 @@
 """A ranking as one self-contained HTML file: the figure, the tables, and a case with its labels."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
+from types import MappingProxyType
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from analysis.plots.style import BLUE, GREY, ORANGE, data_uri
 from analysis.ranking.order import STANDING, Ranking
 from analysis.ranking.tables import Account, ranking_tables
+from analysis.tables.tables import Table
 
 
 def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = None, case_name: str = "") -> str:
@@ -22,14 +25,48 @@ def ranking_page(ranking: Ranking, account: Account, *, case: bytes | None = Non
         case: A PNG of a case with its labels.
         case_name: The case's name.
     """
+    estimates = PagePicture(
+        png(ranking_figure(ranking)), "Scores of every source with intervals, one panel per estimate"
+    )
+    slices = (
+        {f"Case {case_name}, its labels outlined": PagePicture(case, "Three slices of a case with its labels")}
+        if case
+        else {}
+    )
+    return short_page(
+        f"{account.task}: which source to fine-tune",
+        ranking.verdict,
+        [estimates],
+        ranking_tables(ranking, account, intervals=True),
+        closing=slices,
+    )
+
+
+@dataclass(frozen=True)
+class PagePicture:
+    """A PNG, and what it shows in words."""
+
+    content: bytes
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI."""
+        return data_uri(self.content, "png")
+
+
+def short_page(
+    heading: str,
+    verdict: str,
+    pictures: Sequence[PagePicture],
+    tables: Sequence[Table],
+    *,
+    closing: Mapping[str, PagePicture] = MappingProxyType({}),
+) -> str:
+    """Render a self-contained page: the verdict, pictures, tables, and further pictures with titles."""
     environment = Environment(loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("rank.html.j2").render(
-        task=account.task,
-        verdict=ranking.verdict,
-        picture=data_uri(png(ranking_figure(ranking)), "png"),
-        tables=ranking_tables(ranking, account, intervals=True),
-        case=data_uri(case, "png") if case else "",
-        case_name=case_name,
+    return environment.get_template("short_page.html.j2").render(
+        heading=heading, verdict=verdict, pictures=pictures, tables=tables, closing=closing
     )
 
 

@@ -90,6 +90,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
+def memory_size(nbytes: float) -> str:
+    """Format a number of bytes for readers.
+
+    Example:
+        >>> memory_size(1000), memory_size(5 * 2**20), memory_size(3 * 2**30)
+        ('less than 1 MiB', '5 MiB', '3.0 GiB')
+    """
+    if nbytes < 2**20:
+        return "less than 1 MiB"
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.0f} MiB"
+
+
 def strict_json(value: object) -> object:
     """The value with None for numbers that are not finite, at all levels, since JSON has none of them."""
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ from benchmark.jobs.suite_settings import LONGER
 from benchmark.metric.score import needed
 
 STAGES = "benchmark.sources.networks.stages"  # imported only if a metric reads the network's stages
-SPLITTING = {"labelled", "test_share", "fold", "seed"}  # settings of a task that only choose cases
+SPLITTING = {"labelled", "test_share", "fold", "folds", "held_out", "seed"}  # settings of a task that only choose cases
 
 
 def prepare_key(task: DictConfig) -> str:

@@ -61,19 +61,8 @@ class Bench:
     def overrides(self) -> dict[str, list[str]]:
         """Stage -> the overrides shared by its jobs."""
         chosen = HydraConfig.get().runtime.choices
-        places = [f"{name}={self.cfg[name]}" for name in ("data_dir", "output_dir", "threads")]
-        tracking = [f"tracking.{name}='{self.cfg.tracking[name]}'" for name in PLACES]
-        tracking.append(f"tracking.patience={self.cfg.tracking.patience}")
-        shared = [
-            *places,
-            *tracking,
-            f"device={chosen['device']}",
-            f"device.amp={self.cfg.device.amp or 'null'}",
-            f"device.deterministic={self.cfg.device.deterministic}",
-            f"progress={self.board.path}",
-            f"time_limit={'null' if self.cfg.time_limit is None else self.cfg.time_limit}",
-            f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}",
-        ]
+        shared = job_overrides(self.cfg, progress=self.board.path)
+        shared.append(f"stop_file={self.folder / 'stop' if self.cfg.fail_fast else 'null'}")
         choices = dict.fromkeys((*STAGES, "correlate"), f"experiment={chosen['experiment']}")
         choices["prepare"] = f"suite={chosen['suite']}"
         every, own = list(self.cfg.overrides.all), {stage: self.cfg.overrides.get(stage, []) for stage in choices}
@@ -103,6 +92,21 @@ class Bench:
             failed = launch_all(self, name, left, overrides)
         self.failures += failed
         self.say(f"{label}: {len(left)} jobs run, {len(jobs) - len(left)} already finished")
+
+
+def job_overrides(cfg: DictConfig, *, progress: Path) -> list[str]:
+    """The settings of a command that its jobs take over: places, tracking, device, threads, progress and time limit."""
+    tracking = [f"tracking.{name}='{cfg.tracking[name]}'" for name in PLACES]
+    return [
+        *(f"{name}={cfg[name]}" for name in ("data_dir", "output_dir", "threads")),
+        *tracking,
+        f"tracking.patience={cfg.tracking.patience}",
+        f"device={HydraConfig.get().runtime.choices['device']}",
+        f"device.amp={cfg.device.amp or 'null'}",
+        f"device.deterministic={cfg.device.deterministic}",
+        f"progress={progress}",
+        f"time_limit={'null' if cfg.time_limit is None else cfg.time_limit}",
+    ]
 
 
 def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence[str]) -> list[FailedJob]:

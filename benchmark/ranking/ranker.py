@@ -12,17 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from benchmark.core.torch_settings import restored_settings
 from benchmark.data.prepared.cases import Cases
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.checking import CheckedCase
 from benchmark.data.tasks.task import Task
-from benchmark.jobs.cli import resolved
 from benchmark.jobs.keys import job_key, targets
-from benchmark.jobs.stage_keys import source_key, stages_code
+from benchmark.jobs.stage_keys import stages_code
 from benchmark.metric.protocol import Metric, TwoLookMetric
 from benchmark.ranking.case_bootstrap import CaseResamples, Counts, second_requests
 from benchmark.ranking.case_choice import CaseChoice, half_counts
@@ -42,10 +40,8 @@ from benchmark.ranking.estimates import SourceOutcome, estimate
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import FAULTS, SourceLogs, blamed_on_source, own_files
 from benchmark.sources.model import Model
-from benchmark.sources.opening import open_source
+from benchmark.sources.opening import open_model, source_identity
 from benchmark.sources.pairing import paired
-from benchmark.sources.pretrained import PoolSource
-from benchmark.sources.weights.checkpoint import Checkpoint
 from benchmark.statistics import Request, Statistics, answerable
 from benchmark.statistics.case_cache import in_use, trim
 from benchmark.tracking import Store
@@ -209,7 +205,7 @@ class Ranker:
         with self.attempt_to_open(node):
             start = time.perf_counter()
             with blamed_on_source("while it was opened"):
-                model = _model(node, self.store, self.options.output)
+                model = open_model(node, self.store, self.options.output)
             seconds = time.perf_counter() - start
             check_taps(model)
             with blamed_on_source("while it and a case of the target were brought together"):
@@ -302,7 +298,7 @@ class Ranker:
         """What decides the statistics of any case, in addition to its digest and its preparation."""
         settings = self.options.settings
         inputs = {part: settings[part] for part in ("task", "stream", "preparation", "amp")}
-        return inputs | {"source": identity(node), "channels": self.target.channels}
+        return inputs | {"source": source_identity(node), "channels": self.target.channels}
 
     def _pass_key(self, inputs: Mapping[str, object], preparation: Preparation) -> str:
         """The key of a source's passes under a preparation, which may be planned from all cases."""
@@ -327,29 +323,6 @@ class Ranker:
 def cache_folder(output: Path) -> Path:
     """The folder of passes, outcomes and markers of checked cases."""
     return output / "rank" / "cache"
-
-
-def identity(node: DictConfig) -> str:
-    """The key of a source, whatever its name: a name changes with what else is in the pool."""
-    source, settings = instantiate(node), resolved(node)
-    if not isinstance(source, PoolSource):
-        return source_key(OmegaConf.create({**settings, "name": ""}))
-    if source.budget.steps:
-        return source_key(node)
-    return job_key("source", "benchmark.sources.pretrained", {"source": settings}, code=targets(settings))
-
-
-def _model(node: DictConfig, store: Store, cache: Path) -> Model:
-    """A source's model; one that is never trained, such as `scratch`, needs no store.
-
-    Raises:
-        InputError: It is not pre-trained yet, or cannot be read.
-    """
-    source = instantiate(node)
-    if not isinstance(source, PoolSource) or source.budget.steps:
-        return open_source(node, store, cache)
-    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
-    return source.model(Checkpoint(network.state_dict(), {}))
 
 
 def _facts(opened: OpenedSource, cases: Sequence[Statistics]) -> dict[str, object]:

@@ -6,10 +6,12 @@ from typing import cast
 
 from filelock import FileLock
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.stage_keys import pretrain_key
+from benchmark.jobs.cli import resolved
+from benchmark.jobs.keys import job_key, targets
+from benchmark.jobs.stage_keys import pretrain_key, source_key
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import PoolSource
 from benchmark.sources.weights.checkpoint import SIDECAR, Checkpoint, load_checkpoint
@@ -54,3 +56,26 @@ def fetch_checkpoint(source: DictConfig, store: Store, cache: Path) -> Checkpoin
         with partial_folder(folder) as partial:
             store.download(row.run, "source", partial.parent).replace(partial)
             return load_checkpoint(partial)
+
+
+def open_model(node: DictConfig, store: Store, cache: Path) -> Model:
+    """A source's model; one that is never trained, such as `scratch`, needs no store.
+
+    Raises:
+        InputError: It is not pre-trained yet, or cannot be read.
+    """
+    source = instantiate(node)
+    if not isinstance(source, PoolSource) or source.budget.steps:
+        return open_source(node, store, cache)
+    network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
+    return source.model(Checkpoint(network.state_dict(), {}))
+
+
+def source_identity(node: DictConfig) -> str:
+    """The key of a source, whatever its name: a name changes with what else is in the pool."""
+    source, settings = instantiate(node), resolved(node)
+    if not isinstance(source, PoolSource):
+        return source_key(OmegaConf.create({**settings, "name": ""}))
+    if source.budget.steps:
+        return source_key(node)
+    return job_key("source", "benchmark.sources.pretrained", {"source": settings}, code=targets(settings))

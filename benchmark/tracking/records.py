@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.metric.score import Score
 
 # Kinds of jobs; rows and the store's tag `stage` have these names in lower case
-Stage = StrEnum("Stage", "PREPARE PRETRAIN TRUTH SCORE PAIR AGREEMENT SUMMARY RANK PERF VARIANT")
+Stage = StrEnum("Stage", "PREPARE PRETRAIN TRUTH SCORE PAIR AGREEMENT SUMMARY RANK RACE PERF VARIANT")
 # Prefixes of a metric's name, or of `dice`, in the metrics and tags of a run
 PART = "part/"  # a term of a score: part/<metric>/<term>
 SECONDS = "seconds/"  # what a score took, or a fine-tuning up to a rung

@@ -5,7 +5,7 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,6 +174,11 @@ class Store:
             yield len(own)
         if self.find(key) is not None:
             forget(key, self._locks)
+
+    def nest(self, parent: str, runs: Sequence[str]) -> None:
+        """Show runs below another one in MLflow; `parent` and `runs` are the store's identifiers."""
+        for run in runs:
+            self._patiently(self.client.set_tag, run, "mlflow.parentRunId", parent)
 
     def tidy(self) -> None:
         """Delete files of killed jobs whose results are in the store."""

@@ -48,6 +48,7 @@ def train(
     report: Callable[[int, float], None] = lambda step, loss: None,
     keeper: Keeper | None = None,
     between: Between | None = None,
+    until: int | None = None,
 ) -> list[float]:
     """Train the parameters that require a gradient.
 
@@ -60,9 +61,11 @@ def train(
         report: Called after each step with the step and the loss.
         keeper: Saves the state, and restores that of an interrupted training.
         between: Measures the network after some steps, which changes neither losses nor weights.
+        until: The number of steps after which the training pauses, its state saved by `keeper`; None: all of them. The
+            learning rate follows the schedule of all steps, so that a training with pauses equals one without.
 
     Returns:
-        The loss at each step.
+        The loss at each step; those after `until` are left out if the saved state is already past it.
     """
     device = next(network.parameters()).device
     tuned = [p for p in network.parameters() if p.requires_grad]
@@ -76,7 +79,7 @@ def train(
             between.start(keeper.extra if keeper and done else "")
             if done == 0 and 0 in between.steps:
                 _measure(network, between, 0)
-        for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed, start=done), done):
+        for step, (image, labels) in enumerate(batches(cases, budget=budget, seed=seed, start=done, end=until), done):
             for group in optimiser.param_groups:
                 group["lr"] = budget.lr * schedule(step, budget.steps)
             optimiser.zero_grad(set_to_none=True)
@@ -90,10 +93,11 @@ def train(
             if between and step + 1 in between.steps:
                 _measure(network, between, step + 1)
             if keeper:
-                keeper.keep(network, optimiser, losses, extra=between.state() if between else "")
+                extra, pauses = between.state() if between else "", step + 1 == until
+                keeper.keep(network, optimiser, losses, extra=extra, now=pauses)
             report(step + 1, losses[-1])
     network.eval()
-    return losses
+    return losses[:until]
 
 
 def _measure(network: nn.Module, between: Between, step: int) -> None:

@@ -5,7 +5,7 @@ step.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,19 +13,19 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmark.data.files.cases import BoxReader
-from benchmark.data.prepared.cases import prepare_together
+from benchmark.data.prepared.cases import Cases, prepare_together
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
-from benchmark.sources.weights.match import transfer
+from benchmark.sources.weights.match import Transfer, transfer
 from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
 from benchmark.training.precision import Precision, choose_precision
 from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper
-from benchmark.training.rungs import RungRecorder, rung_steps
-from benchmark.training.trainer import TrainingOutcome, freeze
+from benchmark.training.rungs import RungRecorder, race_rungs, rung_steps
+from benchmark.training.trainer import PartialTraining, TrainingOutcome, freeze
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class MonaiTrainer:
         """
         return choose_precision(self.amp, device)
 
+    @property
+    def rungs(self) -> dict[str, int]:
+        """Rung -> the step after which a race measures the validation cases."""
+        return race_rungs(self.budget.steps)
+
     def fine_tune(
         self,
         model: Model,
@@ -75,28 +80,90 @@ class MonaiTrainer:
     ) -> TrainingOutcome:
         """Fine-tune a source on a target; arguments as in `Trainer`."""
         splits = [split for split in (Split.TRAIN, Split.VALIDATION, Split.TEST, Split.EXTERNAL) if target.has(split)]
+        tuning = self._begin(model, target, preparation, splits=splits, seed=seed, device=device, folder=folder)
+        planned = rung_steps(self.budget.steps) if Split.VALIDATION in splits else {}
+        rungs = RungRecorder(planned, lambda: tuning.measured(Split.VALIDATION)[0])
+        losses = tuning.train(report=report, between=rungs)
+        dice, examples = tuning.measured(Split.TEST)
+        external, _ = tuning.measured(Split.EXTERNAL)
+        return TrainingOutcome(dice, external, losses, tuning.taken, examples, rungs.rungs)
+
+    def advance(
+        self,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
+        *,
+        rung: str,
+        seed: int,
+        device: str = "cpu",
+        report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path,
+    ) -> PartialTraining:
+        """Fine-tune a source on a target up to a rung; arguments as in `Trainer`."""
+        splits = [Split.TRAIN, Split.VALIDATION]
+        tuning = self._begin(model, target, preparation, splits=splits, seed=seed, device=device, folder=folder)
+        rungs = RungRecorder(self.rungs, lambda: tuning.measured(Split.VALIDATION)[0])
+        losses = tuning.train(report=report, between=rungs, until=self.rungs[rung])
+        return PartialTraining(losses, tuning.taken, rungs.rungs[rung])
+
+    def state(self, folder: Path) -> Path:
+        """The file of the training state in a folder."""
+        return folder / "training.pt"
+
+    def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
+        """The preparation itself, and the patch that the network accepts."""
+        return preparation, model.arch.fit(self.budget.patch)
+
+    def _begin(
+        self,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
+        *,
+        splits: Sequence[Split],
+        seed: int,
+        device: str,
+        folder: Path | None,
+    ) -> "_Tuning":
+        """Prepare the cases and build the network, before any training."""
         cases = {split: target.cases(split, preparation) for split in splits}
-        prepare_together(list(cases.values()))  # before any training
+        prepare_together(list(cases.values()))
         network = model.arch.build(channels=target.channels, classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
-        keeper = Keeper(folder / "training.pt", every=self.keep_every) if folder else None
+        keeper = Keeper(self.state(folder), every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
         precision = self.precision(device)
+        training = partial(train, network, cases[Split.TRAIN], budget=budget, seed=seed, precision=precision)
         predicted = partial(
             predict, network, window=model.arch.fit(self.window), overlap=self.overlap, precision=precision
         )
+        return _Tuning(cases, target.classes, taken, partial(training, keeper=keeper), predicted)
 
-        def measured(split: Split) -> tuple[dict[str, list[float]], dict[str, tuple[BoxReader, Tensor]]]:
-            return _measured(predicted, cases[split].readers() if split in cases else [], classes=target.classes)
 
-        planned = rung_steps(budget.steps) if Split.VALIDATION in cases else {}
-        rungs = RungRecorder(planned, lambda: measured(Split.VALIDATION)[0])
-        training = partial(train, budget=budget, seed=seed, precision=precision, report=report, keeper=keeper)
-        losses = training(network, cases[Split.TRAIN], between=rungs)
-        dice, examples = measured(Split.TEST)
-        external, _ = measured(Split.EXTERNAL)
-        return TrainingOutcome(dice, external, losses, taken, examples, rungs.rungs)
+@dataclass(frozen=True)
+class _Tuning:
+    """A fine-tuning that is ready to start.
+
+    Attributes:
+        cases: Split -> its prepared cases.
+        classes: Classes of the target.
+        taken: Which weights were loaded from the source.
+        train: Trains the network; the loss at each step.
+        predicted: Predicts cases with the network as it is.
+    """
+
+    cases: Mapping[Split, Cases]
+    classes: int
+    taken: Transfer
+    train: Callable[..., list[float]]
+    predicted: Callable[[Iterable[BoxReader]], Iterable[tuple[BoxReader, Tensor]]]
+
+    def measured(self, split: Split) -> tuple[dict[str, list[float]], dict[str, tuple[BoxReader, Tensor]]]:
+        """Dice of each case of a split, and its worst and best case; empty if there is no such split."""
+        readers = self.cases[split].readers() if split in self.cases else []
+        return _measured(self.predicted, readers, classes=self.classes)
 
 
 def _measured(

@@ -76,7 +76,13 @@ class Patches(Dataset[Sample | InputError]):
 
 
 def batches(
-    cases: Sequence[Case], *, budget: Budget, seed: int, start: int = 0, workers: int | None = None
+    cases: Sequence[Case],
+    *,
+    budget: Budget,
+    seed: int,
+    start: int = 0,
+    end: int | None = None,
+    workers: int | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Read the batches of a training, from a step on.
 
@@ -85,6 +91,7 @@ def batches(
         budget: Steps, samples per batch, patch and augmentation.
         seed: Seed of the order of cases, the patches and the augmentation.
         start: The first step.
+        end: The step before which the batches end; None: the budget's last.
         workers: Processes that read patches; None: as set by `data.workers`, or else by `Patches.workers`.
 
     Yields:
@@ -100,7 +107,7 @@ def batches(
     loader: DataLoader[Sample | InputError] = DataLoader(
         patches,
         batch_size=budget.batch,
-        sampler=range(start * budget.batch, budget.steps * budget.batch),
+        sampler=range(start * budget.batch, (budget.steps if end is None else end) * budget.batch),
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,
         collate_fn=_collated,

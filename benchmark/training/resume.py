@@ -5,12 +5,43 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, one_line
 from benchmark.storage.files import partial_file
+
+# what reading a damaged file, or loading the state of another network, raises
+CORRUPT = (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError)
+
+
+def saved_losses(path: Path) -> list[float]:
+    """The losses in a saved state; none without a file, or with a corrupt one, which `Keeper.load` reports."""
+    try:
+        return list(_read(path, torch.device("cpu"))["losses"]) if path.is_file() else []
+    except CORRUPT:
+        return []
+
+
+def load_weights(network: nn.Module, path: Path) -> int:
+    """Give a network the weights of a saved state and return the number of steps that it was trained for.
+
+    Raises:
+        InputError: The file is missing, corrupt or belongs to another network.
+    """
+    try:
+        state = _read(path, next(network.parameters()).device)
+        network.load_state_dict(state["network"])
+        return len(state["losses"])
+    except (*CORRUPT, OSError) as error:
+        raise InputError(f"cannot read the training checkpoint {path}: {one_line(error)}") from error
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state
 
 
 @dataclass
@@ -40,7 +71,7 @@ class Keeper:
             return []
         device = next(network.parameters()).device
         try:
-            state = torch.load(self.path, map_location=device, weights_only=True)
+            state = _read(self.path, device)
             network.load_state_dict(state["network"])
             optimiser.load_state_dict(state["optimiser"])
             torch.set_rng_state(state["random"][0].cpu())
@@ -48,17 +79,23 @@ class Keeper:
                 torch.cuda.set_rng_state(state["random"][1].cpu(), device)
             self.extra = state["beside"]
             return list(state["losses"])
-        except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        except CORRUPT as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.path.unlink()
             raise InputError(f"corrupt training checkpoint {self.path} ({detail}); deleted, run again to train from "
                              "scratch") from error  # fmt: skip
 
     def keep(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, losses: Sequence[float], *, extra: str = ""
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        losses: Sequence[float],
+        *,
+        extra: str = "",
+        now: bool = False,
     ) -> None:
-        """Save the state if `every` seconds have passed since the last save."""
-        if time.monotonic() - self._last < self.every:
+        """Save the state if `every` seconds have passed since the last save, or at once if `now` is set."""
+        if not now and time.monotonic() - self._last < self.every:
             return
         device = next(network.parameters()).device
         on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []

@@ -5,7 +5,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from benchmark.storage.files import read_json, write_json
 from benchmark.training.trainer import RUNGS, Rung
 
 
@@ -17,6 +19,34 @@ def rung_steps(steps: int) -> dict[str, int]:
         {'eighth': 13, 'quarter': 25, 'half': 50, 'full': 100}
     """
     return {name: math.ceil(share * steps) for name, share in RUNGS.items()}
+
+
+def race_rungs(steps: int) -> dict[str, int]:
+    """The rungs of `rung_steps`, ascending; of names with the same step, the last.
+
+    Example:
+        >>> race_rungs(3)
+        {'quarter': 1, 'half': 2, 'full': 3}
+    """
+    last = {step: name for name, step in rung_steps(steps).items()}
+    return {name: step for step, name in sorted(last.items())}
+
+
+@dataclass(frozen=True)
+class RungFile:
+    """A file with the rungs that a training has passed, for a trainer whose saved state has no place for them."""
+
+    path: Path
+
+    def read(self) -> dict[str, Rung]:
+        """Rung -> what was measured; empty without the file."""
+        stored = read_json(self.path) if self.path.is_file() else {}
+        return {name: Rung(**rung) for name, rung in stored.items()}
+
+    def write(self, rungs: Mapping[str, Rung]) -> None:
+        """Replace the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(self.path, {name: asdict(rung) for name, rung in rungs.items()})
 
 
 @dataclass

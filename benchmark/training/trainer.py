@@ -63,18 +63,37 @@ class TrainingOutcome:
     rungs: Mapping[str, Rung] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PartialTraining:
+    """A fine-tuning that pauses after a rung; its state is saved.
+
+    Attributes:
+        losses: The training loss at each step up to the rung.
+        transfer: Which weights were loaded from the source.
+        rung: Dice on the validation cases at the rung.
+    """
+
+    losses: Sequence[float]
+    transfer: Transfer
+    rung: Rung
+
+
 class Trainer(Protocol):
     """A way to fine-tune a source on a target.
 
     Attributes:
         tune: Part that is trained: all, decoder, last or head.
         steps: Number of calls of `report`.
+        rungs: Name of `RUNGS` -> the step after which a race measures the validation cases, ascending; of names with
+            the same step, the last.
     """
 
     @property
     def tune(self) -> str: ...  # noqa: D102
     @property
     def steps(self) -> int: ...  # noqa: D102
+    @property
+    def rungs(self) -> Mapping[str, int]: ...  # noqa: D102
 
     def precision(self, device: str) -> str:
         """Number format of the forward passes on a device, such as "bfloat16"; it is recorded with the run."""
@@ -103,6 +122,43 @@ class Trainer(Protocol):
             report: Called after each step with the step and the loss.
             folder: Where the state is saved to resume an interrupted training; None saves nothing.
         """
+        ...
+
+    def advance(
+        self,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
+        *,
+        rung: str,
+        seed: int,
+        device: str = "cpu",
+        report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path,
+    ) -> PartialTraining:
+        """Fine-tune a source up to a rung, from the state in `folder` if there is one, and save the state there.
+
+        Losses and weights are those of `fine_tune` with the same training cases. Only the splits `train` and
+        `validation` are read.
+
+        Args:
+            model: The source.
+            target: The target, with validation cases.
+            preparation: How volumes are prepared for the network.
+            rung: A name in `rungs`.
+            seed: As for `fine_tune`.
+            device: As for `fine_tune`.
+            report: As for `fine_tune`.
+            folder: Where the state is.
+        """
+        ...
+
+    def state(self, folder: Path) -> Path:
+        """The file of the training state in a folder, for `benchmark.training.resume`."""
+        ...
+
+    def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
+        """The preparation of the volumes that the network is trained on, and (3,) or (2,) voxels of the patches."""
         ...
 
 

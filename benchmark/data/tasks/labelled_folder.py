@@ -25,7 +25,10 @@ class OwnTask(Task):
         name: The task's name; the folder's by default.
         test_share: Share of the labelled cases that is used for testing if the data set has no labelled test cases.
         labelled: Largest number of cases for training and scoring; None: all.
-        fold: A fold of the folder's splits_final.json, used instead of a seeded split.
+        fold: A fold of `folds`, used instead of a seeded split.
+        folds: A file like nnU-Net's splits_final.json, in the folder or with an absolute path.
+        held_out: The split of the cases that are not trained on: `test` or, for choosing a source, `validation`. With
+            `validation` the data set's own labelled test cases are in no split, so that nothing of them is read.
         seed: Seed of the split.
         links: Whether symbolic links in the folder may lead out of it.
         splits: Split -> its name in errors.
@@ -36,12 +39,17 @@ class OwnTask(Task):
     test_share: float = 0.2
     labelled: int | None = None
     fold: int | None = None
+    folds: str = "splits_final.json"
+    held_out: str = Split.TEST
     seed: int = 0
     limit_gib: float = LIMIT_GIB
     links: bool = False
-    splits: dict[str, str] = field(init=False, default_factory=lambda: {Split.TRAIN: "training", Split.TEST: "test"})
+    splits: dict[str, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.held_out not in (Split.TEST, Split.VALIDATION):
+            raise InputError(f"held_out must be test or validation, got {self.held_out}")
+        self.splits.update({Split.TRAIN: "training", Split(self.held_out): str(self.held_out)})
         if not self.name:
             object.__setattr__(self, "name", Path(self.folder).resolve().name)
 
@@ -63,22 +71,22 @@ class OwnTask(Task):
 
     @cached_property
     def _parted(self) -> dict[str, list[CaseFiles]]:
-        cases, own = self.labelled_cases(), self.test_cases()
+        cases, own = self.labelled_cases(), self.test_cases() if self.held_out == Split.TEST else []
         if not cases:
             raise InputError(f"{self.folder}/dataset.json: training lists no case")
         files = {case.name: case for case in (*cases, *own)}
         names = [case.name for case in (*cases, *own)]
         if twice := [name for name in names if names.count(name) > 1]:
             raise InputError(f"{self.folder}/dataset.json: cases must have distinct names, got {twice[0]}")
-        train, test = self._split([case.name for case in cases], sorted(case.name for case in own))
-        return {Split.TRAIN: [files[name] for name in train], Split.TEST: [files[name] for name in test]}
+        train, held_out = self._split([case.name for case in cases], sorted(case.name for case in own))
+        return {Split.TRAIN: [files[name] for name in train], self.held_out: [files[name] for name in held_out]}
 
     def _split(self, names: list[str], own: list[str]) -> Parted:
         if self.fold is not None:
-            names, own = fold_split(Path(self.folder) / "splits_final.json", self.fold, names)
+            names, own = fold_split(Path(self.folder) / self.folds, self.fold, names)
         share = 0.0 if own else self.test_share
-        train, test = seeded_split(names, test_share=share, labelled=self.labelled, seed=self.seed)
-        return train, own or test
+        train, held_out = seeded_split(names, test_share=share, labelled=self.labelled, seed=self.seed)
+        return train, own or held_out
 
 
 @dataclass(frozen=True)

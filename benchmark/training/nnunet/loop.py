@@ -116,6 +116,7 @@ def by_epochs(
     report: Callable[[int, float], None],
     seed_epoch: Callable[[int], None],
     keeper: Keeper | None,
+    until: int | None = None,
 ) -> list[float]:
     """Make an nnU-Net trainer seed every epoch, save its state at the end of an epoch, and resume from it.
 
@@ -126,6 +127,8 @@ def by_epochs(
         report: Called after each step with the step and the loss.
         seed_epoch: Seeds the generators for an epoch.
         keeper: Saves the state; None saves nothing.
+        until: The number of epochs after which the training pauses, its state saved; None: all of them. The learning
+            rate follows the schedule of all epochs.
 
     Returns:
         The loss at each step; the trainer appends to it.
@@ -141,6 +144,8 @@ def by_epochs(
             losses[:] = done
             _put_back(trainer, json.loads(keeper.extra))
             trainer.current_epoch = len(done) // trainer.num_iterations_per_epoch
+        if until is not None:  # the learning rate's schedule was made from all epochs before this
+            trainer.num_epochs = until
 
     def start_epoch() -> None:
         seed_epoch(trainer.current_epoch)
@@ -155,7 +160,8 @@ def by_epochs(
     def finish_epoch() -> None:
         end_epoch()
         if keeper:
-            keeper.keep(trainer.network, trainer.optimizer, losses, extra=json.dumps(_log(trainer), default=float))
+            extra, is_last = json.dumps(_log(trainer), default=float), trainer.current_epoch == until
+            keeper.keep(trainer.network, trainer.optimizer, losses, extra=extra, now=is_last)
 
     trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end = start, start_epoch, finish_epoch
     trainer.train_step = reported_step

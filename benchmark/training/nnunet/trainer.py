@@ -7,8 +7,9 @@ head. The preprocessed target is kept in `folder` and shared by all sources and 
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.files.cases import Case
-from benchmark.data.preprocessing.planning import Planner, Plans
+from benchmark.data.preprocessing.planning import Planner, Plans, preparation_from_plans
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import InputError, SkipPair
@@ -35,8 +36,9 @@ from benchmark.training.nnunet.dataset import (
     write_dataset,
 )
 from benchmark.training.nnunet.plans import adapt, plan, preprocess
-from benchmark.training.resume import Keeper
-from benchmark.training.trainer import TrainingOutcome, freeze
+from benchmark.training.resume import Keeper, saved_losses
+from benchmark.training.rungs import RungFile, race_rungs
+from benchmark.training.trainer import PartialTraining, Rung, TrainingOutcome, freeze
 
 CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}
 
@@ -121,8 +123,86 @@ class NnunetTrainer:
         The state is saved only at the end of an epoch. Nothing is measured before the last one, so the outcome has no
         rungs, and validation cases of the target are not used.
         """
-        space = self.space
         held_out = [split for split in (Split.TEST, Split.EXTERNAL) if target.has(split)]
+        done = self._run(
+            model, target, preparation, held_out=held_out, seed=seed, device=device, report=report, folder=folder
+        )
+        dice = {split: read_dice(place, range(1, target.classes)) for split, place in done.predicted.items()}
+        stored = stored_as(preparation.orientation)
+        examples = _examples(target, stored, done.predicted[Split.TEST], dice[Split.TEST])
+        return TrainingOutcome(dice[Split.TEST], dice.get(Split.EXTERNAL, {}), done.losses, done.taken, examples)
+
+    @property
+    def rungs(self) -> dict[str, int]:
+        """Rung -> the step after which a race measures the validation cases, at the end of an epoch."""
+        return {name: epochs * self.budget.iterations for name, epochs in race_rungs(self.budget.epochs).items()}
+
+    def advance(
+        self,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
+        *,
+        rung: str,
+        seed: int,
+        device: str = "cpu",
+        report: Callable[[int, float], None] = lambda step, loss: None,
+        folder: Path,
+    ) -> PartialTraining:
+        """Fine-tune a source on a target up to a rung; arguments as in `Trainer`.
+
+        A saved state that is past the rung is used only if the rung was measured on the way; otherwise training starts
+        from the source again.
+        """
+        measured = RungFile(folder / "rungs.json")
+        known, steps = measured.read(), self.rungs[rung]
+        losses = saved_losses(self.state(folder))
+        if rung not in known and len(losses) > steps:
+            self.state(folder).unlink()
+        before = max((own.seconds for own in known.values() if own.steps < steps), default=0.0)
+        start = time.perf_counter()
+        done = self._run(
+            model, target, preparation, held_out=[Split.VALIDATION], seed=seed, device=device, report=report,
+            folder=folder, until=max(steps, len(losses) if rung in known else 0) // self.budget.iterations,
+        )  # fmt: skip
+        if rung not in known:
+            dice = read_dice(done.predicted[Split.VALIDATION], range(1, target.classes))
+            known[rung] = Rung(steps, dice, before + time.perf_counter() - start)
+            measured.write(known)
+        return PartialTraining(done.losses[:steps], done.taken, known[rung])
+
+    def state(self, folder: Path) -> Path:
+        """The file of the training state in a folder."""
+        return folder / "training.pt"
+
+    def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
+        """The preparation of nnU-Net's plans, adapted to the pair, and their patch."""
+        held_out = [split for split in (Split.VALIDATION, Split.TEST) if target.has(split)][:1]
+        with self.space.entered(self.space.root / "log.txt"):
+            dataset = write_dataset(
+                target, self.space, train=Split.TRAIN, held_out=held_out, orientation=preparation.orientation
+            )
+            plans = self._plans(model, target, preparation, dataset)
+        configuration = CONFIGURATIONS[model.arch.dims]
+        planned = preparation_from_plans(plans, configuration)
+        patch = tuple(int(side) for side in plans["configurations"][configuration]["patch_size"])
+        return replace(planned, orientation=preparation.orientation), model.arch.fit(patch)
+
+    def _run(
+        self,
+        model: Model,
+        target: Task,
+        preparation: Preparation,
+        *,
+        held_out: Sequence[Split],
+        seed: int,
+        device: str,
+        report: Callable[[int, float], None],
+        folder: Path | None,
+        until: int | None = None,
+    ) -> "_NnunetRun":
+        """Plan, preprocess, train up to an epoch and predict the held-out splits."""
+        space = self.space
         place = space.root / "runs" / self._run_name(model, target, preparation, seed)
         shutil.rmtree(place, ignore_errors=True)
         with space.entered(place / "log.txt", results=place / "results"):
@@ -133,12 +213,11 @@ class NnunetTrainer:
             plans = self._plans(model, target, preparation, dataset)
             with seeded(seed) as seed_epoch:
                 trainer, taken = self._trainer(model, target, dataset, plans, seed=seed, device=device)
-                losses = by_epochs(trainer, report=report, seed_epoch=seed_epoch, keeper=self.keeper(folder))
+                keeper = self.keeper(folder)
+                losses = by_epochs(trainer, report=report, seed_epoch=seed_epoch, keeper=keeper, until=until)
                 trainer.run_training()
-                folders = {split: trainer.validate(fold, place / split) for fold, split in enumerate(held_out)}
-        dice = {split: read_dice(folder, range(1, target.classes)) for split, folder in folders.items()}
-        examples = _examples(target, stored_as(orientation), folders[Split.TEST], dice[Split.TEST])
-        return TrainingOutcome(dice[Split.TEST], dice.get(Split.EXTERNAL, {}), losses, taken, examples)
+                predicted = {split: trainer.validate(fold, place / split) for fold, split in enumerate(held_out)}
+        return _NnunetRun(losses, taken, predicted)
 
     @property
     def space(self) -> NnunetSpace:
@@ -147,7 +226,7 @@ class NnunetTrainer:
 
     def keeper(self, folder: Path | None) -> Keeper | None:
         """The keeper of the training state in a folder; None without a folder."""
-        return Keeper(folder / "training.pt", every=self.keep_every) if folder else None
+        return Keeper(self.state(folder), every=self.keep_every) if folder else None
 
     def _run_name(self, model: Model, target: Task, preparation: Preparation, seed: int) -> str:
         settings = {name: value for name, value in asdict(self).items() if name not in {"folder", "keep_every"}}
@@ -180,6 +259,15 @@ class NnunetTrainer:
         freeze(network, model.arch, tune=self.tune)
         trainer.give(network, dims=model.arch.dims)
         return trainer, taken
+
+
+@dataclass(frozen=True)
+class _NnunetRun:
+    """What a run of nnU-Net's trainer gave: losses, loaded weights, and split -> folder of its predictions."""
+
+    losses: Sequence[float]
+    taken: Transfer
+    predicted: Mapping[Split, Path]
 
 
 def new_trainer(

@@ -1,0 +1,1 @@
+"""What a race decided, as tables, figures and a page."""

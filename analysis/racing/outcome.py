@@ -1,0 +1,154 @@
+"""The course of a race: decisions, curves, cost, and what the estimates had said."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from analysis.tables.number_format import counted, number, percent
+from benchmark.racing.halving import FEWEST_CASES, Decision, Drop
+
+CAUTION = (
+    "The winner was chosen by these validation cases, so its Dice on them is too high; measure the winner on test "
+    "cases that nothing was chosen by."
+)
+
+
+LOSSES = ("candidate", "seed", "step", "loss")
+POINTS = ("candidate", "seed", "rung", "step", "seconds", "dice")
+
+
+@dataclass(frozen=True)
+class RaceOutcome:
+    """What a race decided, finished or not.
+
+    Attributes:
+        task: The task's name.
+        decisions: One per finished rung.
+        rungs: Rung -> step, of the whole race.
+        candidates: All candidates, in the order of the ranking.
+        seeds: Seeds of each candidate's training.
+        budget: Share of the steps of fine-tuning all candidates that candidates near the cut may use.
+        train_cases: Number of training cases.
+        validation_cases: Number of validation cases.
+        losses: One row per candidate, seed and step, with the columns `LOSSES`.
+        points: One row per candidate, seed and rung, with the columns `POINTS`.
+        estimates: One row per candidate that was ranked: source, place, and the standing and metrics of the ranking.
+        notes: What else a reader must know, one line each.
+        checkpoint: Folder of the leader's checkpoint; empty without one.
+        stopped: Why the race ended early; empty if it is finished.
+    """
+
+    task: str
+    decisions: Sequence[Decision]
+    rungs: Mapping[str, int]
+    candidates: Sequence[str]
+    seeds: Sequence[int]
+    budget: float
+    train_cases: int
+    validation_cases: int
+    losses: pd.DataFrame
+    points: pd.DataFrame
+    estimates: pd.DataFrame
+    notes: Sequence[str] = field(default_factory=tuple)
+    checkpoint: str = ""
+    stopped: str = ""
+
+    @property
+    def leader(self) -> str | None:
+        """The best candidate of the last finished rung; None if there is none."""
+        if not self.decisions or not self.decisions[-1].standings:
+            return None
+        best = self.decisions[-1].standings[0]
+        return None if best.drop is Drop.FAILED else best.name
+
+    @property
+    def total(self) -> int:
+        """Steps of fine-tuning all candidates, with one seed."""
+        return len(self.candidates) * max(self.rungs.values())
+
+    @property
+    def spent(self) -> int:
+        """Steps of the finished rungs, with one seed."""
+        return self.decisions[-1].spent if self.decisions else 0
+
+    @property
+    def share(self) -> float:
+        """Steps spent, as a share of fine-tuning all candidates."""
+        return self.spent / self.total
+
+    def seconds(self) -> float:
+        """Measured seconds of training and validation of all jobs."""
+        return float(self.points.groupby(["candidate", "seed"])["seconds"].max().sum())
+
+    def seconds_of_all(self) -> float:
+        """Seconds that fine-tuning all candidates would have taken, at each candidate's own seconds per step."""
+        last = self.points.sort_values("step").groupby(["candidate", "seed"]).last()
+        return float((last["seconds"] / last["step"]).sum() * max(self.rungs.values()))
+
+    def verdict(self) -> str:
+        """The result in one sentence or two."""
+        if self.leader is None:
+            return self.stopped or "No candidate could be fine-tuned, so there is no winner."
+        best = self.decisions[-1].standings[0]
+        role = "leads" if self.stopped else "wins"
+        drops = [standing.drop for decision in self.decisions for standing in decision.standings]
+        kinds = [
+            f"{counted(drops.count(kind), 'candidate')} {word}"
+            for kind, word in (
+                (Drop.CLEAR, "dropped clearly"),
+                (Drop.FORCED, "dropped by force"),
+                (Drop.FAILED, "failed"),
+            )
+            if kind in drops
+        ]
+        text = f"{best.name} {role} with a validation Dice of {number(best.dice, digits=3)}"
+        if self.stopped:
+            text += f" after {self.decisions[-1].step} of {max(self.rungs.values())} steps ({self.stopped})"
+        text += f"; {', '.join(kinds)}" if kinds else ""
+        return (
+            f"{text}. The race took {self.spent * len(self.seeds)} steps, {percent(self.share)} of fine-tuning all "
+            f"{len(self.candidates)}. {self._separation()}".strip()
+        )
+
+    def _separation(self) -> str:
+        """Whether the leader is separated from those that reached the last finished rung with it."""
+        others = [s for s in self.decisions[-1].standings[1:] if s.drop is not Drop.FAILED]
+        near = [s.name for s in others if not s.low > 0]
+        if self.validation_cases < FEWEST_CASES:
+            return (
+                f"With {counted(self.validation_cases, 'validation case')} no interval can be computed: every drop was "
+                f"forced, and at least {FEWEST_CASES} would be needed."
+            )
+        if near:
+            return f"At the end the validation cases do not separate it from {', '.join(near)}."
+        return ""
+
+
+def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
+    """One row per candidate, in the final order, with its Dice at each rung, its end and the estimates.
+
+    Returns:
+        Rows with source, place, `dice/RUNG` for each rung (NaN where it was not measured), dropped (the rung), drop,
+        reason, gap, gap_low, gap_high, steps, seconds.
+    """
+    place: dict[str, tuple[float, ...]] = {}
+    rows: dict[str, dict[str, object]] = {}
+    for order, decision in enumerate(outcome.decisions):
+        for standing in decision.standings:
+            row = rows.setdefault(standing.name, {f"dice/{rung}": math.nan for rung in outcome.rungs})
+            row |= {f"dice/{decision.rung}": standing.dice, "gap": standing.gap, "gap_low": standing.low,
+                    "gap_high": standing.high, "reason": standing.reason,
+                    "drop": "" if standing.drop is None else str(standing.drop),
+                    "dropped": "" if standing.drop is None else decision.rung}  # fmt: skip
+            place[standing.name] = (order, standing.dice if math.isfinite(standing.dice) else -1.0)
+    known = outcome.points.groupby("candidate")[["step", "seconds"]].max() if len(outcome.points) else pd.DataFrame()
+    order_of = sorted(rows, key=lambda name: place[name], reverse=True)
+    unmeasured = {"gap": math.nan, "gap_low": math.nan, "gap_high": math.nan, "reason": "", "drop": "", "dropped": ""}
+    return [
+        {"place": at, "source": name, **unmeasured, **rows[name],
+         "steps": int(known["step"].get(name, 0)) if len(known) else 0,
+         "seconds": float(known["seconds"].get(name, math.nan)) if len(known) else math.nan}
+        for at, name in enumerate(order_of, 1)
+    ]  # fmt: skip

@@ -1,0 +1,64 @@
+"""A race as one self-contained HTML file: curves of every candidate, the course of the race, its cost."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, SMALL, TINY, bare
+from analysis.racing.outcome import RaceOutcome
+from analysis.racing.tables import race_tables
+from analysis.ranking.page import PagePicture, png, short_page
+
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
+MARKS = ("o", "s", "^", "D", "v", "P")
+SMOOTH = 20  # the loss is shown as its mean over this share of the steps, one twentieth
+
+
+def race_page(outcome: RaceOutcome) -> str:
+    """Render the page of a race, with embedded pictures."""
+    pictures = []
+    if len(outcome.points):
+        alt = "Validation Dice against steps and against time, and the training loss, one curve per candidate"
+        pictures.append(PagePicture(png(race_figure(outcome)), alt))
+    return short_page(f"{outcome.task}: the race", outcome.verdict(), pictures, race_tables(outcome))
+
+
+def race_figure(outcome: RaceOutcome) -> Figure:
+    """Plot the validation Dice of each candidate against steps and time, and its training loss.
+
+    A candidate that was dropped ends with a cross; vertical lines are the rungs.
+    """
+    figure = Figure(figsize=(12, 3.6 + 0.12 * len(outcome.candidates)), layout="constrained")
+    against_steps, against_time, loss = figure.subplots(1, 3)
+    dropped = {s.name for decision in outcome.decisions for s in decision.standings if s.drop is not None}
+    for at, name in enumerate(outcome.candidates):
+        colour, marker = COLOURS[at % len(COLOURS)], MARKS[(at // len(COLOURS)) % len(MARKS)]
+        own = outcome.points[outcome.points["candidate"] == name]
+        if own.empty:
+            continue
+        means = own.groupby("step")[["dice", "seconds"]].mean()
+        label = name.replace("$", r"\$")  # matplotlib takes $...$ for a formula
+        for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["seconds"].to_numpy())):
+            panel.plot(x, means["dice"], marker=marker, color=colour, markersize=4, linewidth=1.2, label=label)
+            if name in dropped:
+                panel.plot(x[-1:], means["dice"].iloc[-1:], "x", color=colour, markersize=9)
+        _loss(loss, outcome.losses[outcome.losses["candidate"] == name], colour, max(outcome.rungs.values()))
+    for step in outcome.rungs.values():
+        against_steps.axvline(step, color=GREY, linewidth=0.5, linestyle=":")
+    _label(against_steps, "steps", "validation Dice")
+    _label(against_time, "seconds of a candidate", "validation Dice")
+    _label(loss, "steps", "training loss (smoothed)")
+    figure.legend(*against_steps.get_legend_handles_labels(), loc="outside lower center", fontsize=TINY, ncols=4)
+    return figure
+
+
+def _loss(panel: Axes, rows: pd.DataFrame, colour: str, steps: int) -> None:
+    mean = rows.groupby("step")["loss"].mean()
+    smooth = mean.rolling(max(steps // SMOOTH, 1), min_periods=1).mean()
+    panel.plot(smooth.index.to_numpy(), smooth.to_numpy(), color=colour, linewidth=1.0)
+
+
+def _label(panel: Axes, x: str, y: str) -> None:
+    bare(panel)
+    panel.set_xlabel(x, fontsize=SMALL)
+    panel.set_ylabel(y, fontsize=SMALL)

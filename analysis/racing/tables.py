@@ -1,0 +1,112 @@
+"""A race as tables for the terminal and the page, as CSV and as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from analysis.racing.outcome import CAUTION, RaceOutcome, rung_rows
+from analysis.ranking.order import STANDING
+from analysis.tables.number_format import UNDEFINED, counted, duration, number, percent, strict_json
+from analysis.tables.tables import Column, Row, Table, table_of
+
+dice = partial(number, digits=3)
+
+
+def race_tables(outcome: RaceOutcome) -> tuple[Table, ...]:
+    """The tables of the course of the race and of its cost, in reading order."""
+    return course_table(outcome), cost_table(outcome)
+
+
+def course_table(outcome: RaceOutcome) -> Table:
+    """The candidates, the winner first, with their validation Dice at each rung and why they were dropped."""
+    rows = rung_rows(outcome)
+    ranked = outcome.estimates.set_index("source") if len(outcome.estimates) else pd.DataFrame()
+    for row in rows:
+        row["ranked"] = ranked["place"].get(row["source"], np.nan) if len(ranked) else np.nan
+    columns = [
+        Column("place", "place", str),
+        Column("source", "source"),
+        *(Column(f"{rung} ({step})", f"dice/{rung}", dice) for rung, step in outcome.rungs.items()),
+        Column("behind the best", _gap, note=GAP_NOTE),
+        Column("dropped", _dropped),
+        Column("place in the ranking", "ranked", lambda value: UNDEFINED if pd.isna(value) else f"{int(value)}"),
+    ]
+    cases = f"{counted(outcome.train_cases, 'training case')}, {counted(outcome.validation_cases, 'validation case')}"
+    failed = [f"{row['source']}: {row['reason']}" for row in rows if row["reason"]]
+    notes = [outcome.verdict(), *failed, *outcome.notes, CAUTION]
+    return table_of(
+        f"{outcome.task}: race of {counted(len(outcome.candidates), 'candidate')}, {cases}", columns, [rows], notes
+    )
+
+
+GAP_NOTE = (
+    "Figures below a rung are the mean Dice of the validation cases after so many steps; behind the best: how much "
+    "lower it was at the candidate's last rung, with the interval over validation cases."
+)
+
+
+def _gap(row: Row) -> str:
+    low, high = float(row["gap_low"]), float(row["gap_high"])
+    interval = f" [{dice(low)}, {dice(high)}]" if np.isfinite([low, high]).all() and high > 0 else ""
+    return dice(float(row["gap"])) + interval
+
+
+def _dropped(row: Row) -> str:
+    return f"{row['drop']}, at {row['dropped']}" if row["drop"] else ""
+
+
+def cost_table(outcome: RaceOutcome) -> Table:
+    """Steps and time of the race, next to those of fine-tuning all candidates."""
+    seeds = len(outcome.seeds)
+    rows = [
+        {"what": "the race", "steps": outcome.spent * seeds, "share": outcome.share, "seconds": outcome.seconds()},
+        {"what": "fine-tuning all", "steps": outcome.total * seeds, "share": 1.0, "seconds": outcome.seconds_of_all()},
+    ] if len(outcome.points) else []  # fmt: skip
+    columns = [
+        Column("", "what"),
+        Column("steps", "steps", str),
+        Column("share", "share", percent),
+        Column("training and validation", "seconds", duration),
+    ]
+    note = "Seconds of all jobs together, measured; those of fine-tuning all at each candidate's own speed."
+    return table_of("cost", columns, [rows], [note])
+
+
+def race_csv(outcome: RaceOutcome) -> str:
+    """One row per candidate, the winner first, with the ranking's scores."""
+    table = pd.DataFrame(rung_rows(outcome))
+    if len(outcome.estimates) and len(table):
+        ranked = outcome.estimates.rename(columns={"place": "place_in_ranking", STANDING: "standing_in_ranking"})
+        table = table.merge(ranked, on="source", how="left")
+    return table.to_csv(index=False)
+
+
+def race_json(outcome: RaceOutcome, facts: Mapping[str, object]) -> str:
+    """The race as strict JSON, with null for undefined values."""
+    content = {
+        "task": outcome.task,
+        "winner": None if outcome.stopped else outcome.leader,
+        "leader": outcome.leader,
+        "verdict": outcome.verdict(),
+        "stopped": outcome.stopped,
+        "checkpoint": outcome.checkpoint,
+        "rungs": dict(outcome.rungs),
+        "seeds": list(outcome.seeds),
+        "budget": outcome.budget,
+        "cases": {"training": outcome.train_cases, "validation": outcome.validation_cases},
+        "steps": {"race": outcome.spent, "fine_tuning_all": outcome.total, "share": outcome.share},
+        "seconds": {"race": outcome.seconds(), "fine_tuning_all": outcome.seconds_of_all()}
+        if len(outcome.points)
+        else {},
+        "candidates": rung_rows(outcome),
+        "decisions": [asdict(decision) for decision in outcome.decisions],
+        "points": outcome.points.to_dict("records"),
+        "estimates": outcome.estimates.to_dict("records"),
+        "notes": list(outcome.notes),
+        **facts,
+    }
+    return json.dumps(strict_json(content), indent=1, allow_nan=False)

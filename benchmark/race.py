@@ -1,0 +1,323 @@
+"""Fine-tune the candidates of a ranking, drop the worse ones on the way, keep the winner.
+
+`python -m benchmark.race task=FOLDER source=FOLDER_OF_CHECKPOINTS`, or `ranking=outputs/rank/TASK/ranking.json`.
+"""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from benchmark.errors import INTERRUPTED, InputError
+from benchmark.jobs.cli import composed, resolved, run_command
+from benchmark.ranking.inputs import as_values, source_nodes, task_node
+from benchmark.storage.files import read_json, write_bytes
+
+if TYPE_CHECKING:
+    from analysis.racing.outcome import RaceOutcome
+    from benchmark.data.tasks.task import Task
+    from benchmark.racing.forecast import RaceForecast
+    from benchmark.racing.halving import Race
+    from benchmark.racing.plan import RacePlan
+    from benchmark.racing.runner import RaceRunner
+
+PRIORS = ("ranking", "none")
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Choose the candidates, race them, print and write the result, and save the winner's checkpoint."""
+    from benchmark.data.tasks.opening import prepared
+    from benchmark.racing.halving import Race
+
+    _check(cfg)
+    ranking, notes = _ranking(cfg)
+    plan = _plan(cfg, ranking, notes)
+    target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
+    runner = _runner(cfg, plan, target)
+    race = Race(list(plan.candidates), runner.trainer.rungs, cfg.budget)
+    _check_cases(cfg, target)
+    if cfg.dry_run:
+        _dry_run(cfg, race, runner, target)
+        return
+    runner.begin()
+    stopped = _race(race, runner)
+    outcome = _finish(cfg, race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
+    _show(outcome, runner)
+    if stopped == "interrupted":
+        sys.exit(INTERRUPTED)
+
+
+def _check(cfg: DictConfig) -> None:
+    if cfg.prior not in PRIORS:
+        raise InputError(f"prior must be {' or '.join(PRIORS)}, got {cfg.prior}")
+    for name, least in (("keep", 1), ("workers", 1)):
+        value: object = cfg[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise InputError(f"{name} must be a whole number of at least {least}" +
+                             (" or null" if name == "keep" else "") + f", got {value}")  # fmt: skip
+    budget: object = cfg.budget
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
+        raise InputError(f"budget must be a share above 0 and at most 1, got {budget}")
+    share: object = cfg.validation_share
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
+        raise InputError(f"validation_share must be a share between 0 and 1 or null, got {share}")
+    seeds = resolved(cfg.seeds)
+    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds) or not all(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+    ):  # fmt: skip
+        raise InputError(f"seeds must be a list of different whole numbers of at least 0, got {seeds}")
+    if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
+        raise InputError("ranking names a task and sources already, so task and source must not be given with it")
+
+
+def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
+    """The content of a ranking.json, or of what it would say without scores, and notes on it."""
+    if cfg.ranking is not None:
+        path = Path(cfg.ranking)
+        return _read_ranking(path), [f"candidates by {path}"]
+    if cfg.prior == "none":
+        return _unranked(cfg), ["candidates: every source that was given (prior=none)"]
+    rank = composed("rank", _rank_overrides(cfg))
+    get_method("benchmark.rank.run")(rank)
+    name = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))).name
+    path = Path(cfg.output_dir) / "rank" / quote(name, safe="") / "ranking.json"
+    return _read_ranking(path), [f"candidates by {path}"]
+
+
+def _read_ranking(path: Path) -> dict[str, Any]:
+    content = read_json(path, hint="; it is written by python -m benchmark.rank")
+    try:
+        _ = [row["source"] for row in content["ranking"]], content["cannot_be_told_apart"], content["settings"]["task"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} must be a ranking.json of benchmark.rank, got no {error}") from error
+    return dict(content)
+
+
+def _unranked(cfg: DictConfig) -> dict[str, Any]:
+    from benchmark.sources.readers.mlflow import Artifacts
+
+    node = task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))
+    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
+    found = source_nodes(cfg.given.source, trust=cfg.trust, overrides=_places(cfg), artifacts=artifacts)
+    return {"ranking": [], "cannot_be_told_apart": [], "sources": dict(found.nodes), "skipped": dict(found.left),
+            "settings": {"task": resolved(node)}}  # fmt: skip
+
+
+def _rank_overrides(cfg: DictConfig) -> list[str]:
+    given = OmegaConf.to_container(cfg.given)
+    trainer = [f"trainer={'nnunet' if 'epochs' in cfg.trainer.budget else 'monai'}"]
+    passed = [f"given.{name}={_quoted(value)}" for name, value in dict(given).items() if value is not None]  # type: ignore[arg-type]
+    return [*passed, *_places(cfg), *trainer, f"trust={cfg.trust}", f"links={cfg.links}", f"device={cfg.device.name}",
+            f"tracking.uri='{cfg.tracking.uri}'", *(f"preparation.{k}={v}" for k, v in cfg.preparation.items()),
+            *resolved(cfg.rank)]  # fmt: skip
+
+
+def _quoted(value: object) -> str:
+    from benchmark.jobs.path_arguments import quoted
+
+    return f"[{','.join(map(quoted, value))}]" if isinstance(value, list) else quoted(str(value))
+
+
+def _places(cfg: DictConfig) -> list[str]:
+    return [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
+
+
+def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "RacePlan":
+    from benchmark.racing.plan import RacePlan, chosen_candidates, with_validation
+
+    path = Path(cfg.ranking or "ranking.json")
+    candidates, left = chosen_candidates(ranking, prior=cfg.prior, keep=cfg.keep, path=path)
+    if left:
+        notes.append(f"left out by keep={cfg.keep}: {', '.join(left)}")
+    notes += [f"not a candidate: {name}: {why}" for name, why in ranking.get("skipped", {}).items()
+              if name not in candidates]  # fmt: skip
+    task = with_validation(
+        ranking["settings"]["task"],
+        share=cfg.validation_share,
+        seed=cfg.split_seed,
+        folds=cfg.folds,
+        fold=cfg.fold,
+    )
+    return RacePlan(task, candidates, resolved(cfg.preparation), resolved(cfg.trainer))
+
+
+def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
+    from benchmark.orchestration.pipeline import job_overrides
+    from benchmark.orchestration.progress_display import Board
+    from benchmark.racing.runner import RaceRunner
+
+    output = Path(cfg.output_dir).absolute()
+    folder = output / "race" / quote(target.name, safe="")
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / "progress.jsonl"
+    progress.unlink(missing_ok=True)
+    store = instantiate(cfg.tracking)
+    store.prepare()
+    return RaceRunner(
+        plan=plan,
+        store=store,
+        trainer=instantiate(cfg.trainer),
+        data=target.digest(),
+        seeds=resolved(cfg.seeds),
+        folder=folder,
+        states=output / "race" / "states",
+        shared=job_overrides(cfg, progress=progress),
+        board=Board(progress),
+        stop=cfg.stop,
+    )
+
+
+def _check_cases(cfg: DictConfig, target: "Task") -> None:
+    """Read every training and validation case once, so that a broken one is reported before hours of work."""
+    from benchmark.data.tasks.checking import check_cases
+    from benchmark.data.tasks.task import Split
+    from benchmark.ranking.ranker import cache_folder
+
+    for split in (Split.TRAIN, Split.VALIDATION):
+        check_cases(target, split, folder=cache_folder(Path(cfg.output_dir)) / "checked")
+
+
+def _dry_run(cfg: DictConfig, race: "Race", runner: "RaceRunner", target: "Task") -> None:
+    from benchmark.racing.forecast import forecast_race
+
+    forecast = forecast_race(
+        runner.plan, race, target, runner.trainer, runner.store,
+        seeds=len(runner.seeds), device=cfg.device.name, output=Path(cfg.output_dir),
+    )  # fmt: skip
+    for line in forecast_lines(forecast, workers=cfg.workers):
+        runner.say(line)
+
+
+def forecast_lines(forecast: "RaceForecast", *, workers: int) -> list[str]:
+    """What a race will take, in words.
+
+    Args:
+        forecast: The forecast.
+        workers: Number of jobs that run at the same time.
+    """
+    from analysis.tables.number_format import duration, memory_size, percent
+
+    race, (least, most), total = forecast.race, forecast.steps, forecast.race.total * forecast.seeds
+    count, ends = len(race.candidates), ", ".join(map(str, race.rungs.values()))
+    least_time, most_time, whole = (duration(forecast.seconds(steps) / workers) for steps in (least, most, total))
+    return [
+        *(f"{name} could not be timed: {why}" for name, why in forecast.untimed.items()),
+        f"expected: {least} to {most} of {total} steps, {percent(least / total)} to {percent(most / total)} of "
+        f"fine-tuning all {count} candidates; rungs end at {ends} steps",
+        f"expected: {least_time} to {most_time} of training with {workers} jobs at a time, without reading and "
+        f"validation; fine-tuning all would take {whole}",
+        f"expected: disk: {memory_size(forecast.state_bytes)} for training states, "
+        f"{memory_size(forecast.prepared_bytes)} for prepared cases before compression",
+    ]
+
+
+def _race(race: "Race", runner: "RaceRunner") -> str:
+    """Run the race; returns why it ended early, or an empty text."""
+    from benchmark.racing.runner import StoppedError
+
+    def measure(rung: str, names: Sequence[str]) -> Any:
+        if race.decisions:
+            runner.drop([s.name for s in race.decisions[-1].standings if s.drop is not None])
+        return runner.measure(rung, names)
+
+    try:
+        race.run(measure)
+    except StoppedError:
+        return "stop=true"
+    except KeyboardInterrupt:
+        return "interrupted"
+    return ""
+
+
+def _finish(
+    cfg: DictConfig,
+    race: "Race",
+    runner: "RaceRunner",
+    target: "Task",
+    *,
+    ranking: Mapping[str, Any],
+    notes: Sequence[str],
+    stopped: str,
+) -> "RaceOutcome":
+    """Save the leader's checkpoint and the results, record the race, and delete the other candidates' states."""
+    from dataclasses import replace
+
+    from analysis.racing.page import race_page
+    from analysis.racing.tables import race_csv, race_json
+    from benchmark.racing.winner import save_leader
+
+    outcome = _outcome(race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
+    if outcome.leader is not None:
+        saved = save_leader(race, runner, target, device=cfg.device.name, register=cfg.register)
+        outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
+    contents = {
+        "race.html": race_page(outcome),
+        "race.csv": race_csv(outcome),
+        "race.json": race_json(outcome, {"command": sys.argv[1:], "plan": str(runner.plan_path)}),
+    }
+    for name, content in contents.items():
+        write_bytes(runner.folder / name, content.encode(errors="backslashreplace"))
+    if not stopped:
+        runner.record({name: runner.folder / name for name in contents}, race)
+        runner.drop([name for name in race.candidates if name != outcome.leader])
+    return outcome
+
+
+def _outcome(
+    race: "Race",
+    runner: "RaceRunner",
+    target: "Task",
+    *,
+    ranking: Mapping[str, Any],
+    notes: Sequence[str],
+    stopped: str,
+) -> "RaceOutcome":
+    import pandas as pd
+
+    from analysis.racing.outcome import LOSSES, POINTS, RaceOutcome
+    from benchmark.data.tasks.task import Split
+
+    ranked = pd.DataFrame(ranking["ranking"], columns=None if ranking["ranking"] else ["source", "place"])
+    return RaceOutcome(
+        task=target.name,
+        decisions=tuple(race.decisions),
+        rungs=dict(race.rungs),
+        candidates=tuple(race.candidates),
+        seeds=tuple(runner.seeds),
+        budget=race.budget,
+        train_cases=len(target.names(Split.TRAIN)),
+        validation_cases=len(target.names(Split.VALIDATION)),
+        losses=pd.DataFrame(runner.losses(), columns=list(LOSSES)),
+        points=pd.DataFrame(runner.points(), columns=list(POINTS)),
+        estimates=ranked[ranked["source"].isin(race.candidates)].reset_index(drop=True),
+        notes=tuple(notes),
+        stopped=stopped,
+    )
+
+
+def _show(outcome: "RaceOutcome", runner: "RaceRunner") -> None:
+    from analysis.racing.tables import race_tables
+    from analysis.tables.terminal import TerminalTable
+
+    for table in race_tables(outcome):
+        runner.board.console.print(TerminalTable(table))
+    runner.say(f"race.html, race.csv, race.json in {runner.folder}")
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        run_command("race", run, limited=False, rewrite=as_values)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The plan of a race, which its jobs read from a file: task, candidates, and how they are paired and trained."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError
+from benchmark.jobs.keys import job_key, targets
+from benchmark.sources.opening import source_identity
+from benchmark.storage.files import read_json, write_json
+from benchmark.tracking.records import Stage
+
+
+@dataclass(frozen=True)
+class RacePlan:
+    """What a race needs to know of its task and candidates.
+
+    Attributes:
+        task: Config of the task.
+        candidates: Name -> config of the source.
+        preparation: Whose plan decides on intensities and spacing, as in `paired`.
+        trainer: Resolved config of the trainer.
+    """
+
+    task: Mapping[str, Any]
+    candidates: Mapping[str, Mapping[str, Any]]
+    preparation: Mapping[str, str]
+    trainer: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "RacePlan":
+        """Read the file that `write` wrote."""
+        content = read_json(path, hint="; it is written by python -m benchmark.race")
+        return cls(**content | {"candidates": dict(content["candidates"])})
+
+    def write(self, path: Path) -> None:
+        """Write the plan to a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        candidates = list(self.candidates.items())  # in JSON as pairs, whose order is kept
+        write_json(path, asdict(self) | {"candidates": candidates})
+
+    def open_task(self) -> Task:
+        """The task, with training and validation cases."""
+        return cast("Task", instantiate(OmegaConf.create(dict(self.task))))
+
+    def state_key(self, name: str, *, seed: int, data: str) -> str:
+        """What decides the training of a candidate, at any rung.
+
+        Args:
+            name: The candidate.
+            seed: Seed of the training.
+            data: Digest of the task.
+        """
+        inputs = {
+            "source": source_identity(OmegaConf.create(dict(self.candidates[name]))),
+            "target": dict(self.task),
+            "data": data,
+            "preparation": dict(self.preparation),
+            "trainer": dict(self.trainer),
+            "seed": seed,
+        }
+        return job_key(Stage.RACE, "benchmark.training.trainer", inputs, code=targets(inputs))
+
+    def job_key(self, name: str, *, seed: int, data: str, rung: str) -> str:
+        """The key of the job that trains a candidate up to a rung; arguments as in `state_key`."""
+        inputs = {"state": self.state_key(name, seed=seed, data=data), "rung": rung}
+        return job_key(Stage.RACE, "benchmark.racing.job", inputs)
+
+
+def with_validation(
+    node: Mapping[str, Any], *, share: float | None, seed: int, folds: str | None, fold: int | None
+) -> dict[str, Any]:
+    """The config of a task whose labelled cases are split into training and validation cases.
+
+    Args:
+        node: The config of a task; one of the embedded suite has validation cases already and is left as it is.
+        share: Share of the labelled cases for validation; None: a fifth, but `FEWEST_CASES` if that leaves as many for
+            training.
+        seed: Seed of the split.
+        folds: A file like nnU-Net's splits_final.json; None: that in the task's folder, if `fold` is given.
+        fold: The fold, for a split that is not drawn.
+
+    Raises:
+        InputError: The task has no validation cases, or the split is not possible.
+    """
+    from benchmark.racing.halving import FEWEST_CASES
+
+    task = instantiate(OmegaConf.create(dict(node)))
+    if not hasattr(task, "labelled_cases"):
+        if not task.has(Split.VALIDATION):
+            raise InputError(f"task {task.name} has no validation cases, which a race chooses by")
+        if fold is not None or folds is not None:
+            raise InputError(f"task {task.name} has validation cases of its own, so folds and fold do not apply")
+        return dict(node)
+    own: dict[str, Any] = {"held_out": str(Split.VALIDATION), "seed": seed}
+    if folds is not None or fold is not None:
+        place = {} if folds is None else {"folds": str(_folds_file(Path(folds), Path(task.folder)))}
+        own |= place | {"fold": 0 if fold is None else fold}
+    else:
+        count = len(task.labelled_cases())
+        if share is None:
+            fifth = round(count / 5)
+            share = max(fifth, FEWEST_CASES if count >= 2 * FEWEST_CASES else 1) / max(count, 1)
+        own["test_share"] = share
+    whole = {**node, **own}
+    instantiate(OmegaConf.create(whole)).names(Split.VALIDATION)  # a split that is not possible is reported now
+    return whole
+
+
+def _folds_file(given: Path, folder: Path) -> Path:
+    """The file that is named relative to the working directory, or else to the task's folder."""
+    if given.is_absolute() or given.is_file():
+        return given.absolute()
+    return given if (folder / given).is_file() else given.absolute()
+
+
+def chosen_candidates(
+    ranking: Mapping[str, Any], *, prior: str, keep: int | None, path: Path
+) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+    """The candidates of a ranking: those that it cannot separate from the first, best first.
+
+    Args:
+        ranking: The content of a ranking.json.
+        prior: "ranking", or "none" for every source that was given, scored or not.
+        keep: Most candidates; None: any number.
+        path: The file, for errors.
+
+    Returns:
+        Name -> config, and the names of sources that are left out although the ranking does not separate them.
+
+    Raises:
+        InputError: The ranking was written by an older version, or has no source.
+    """
+    nodes: Mapping[str, Mapping[str, Any]] = ranking.get("sources") or {}
+    if not nodes:
+        raise InputError(f"{path} has no configs of its sources; run benchmark.rank again")
+    order = [str(row["source"]) for row in ranking["ranking"]]
+    names: Sequence[str] = [*order, *(name for name in nodes if name not in order)]
+    if prior == "ranking":
+        level = set(ranking["cannot_be_told_apart"])
+        names = [name for name in order if name in level]
+    if missing := [name for name in names if name not in nodes]:
+        raise InputError(f"{path} has no config of the source {missing[0]}; run benchmark.rank again")
+    kept = list(names)[:keep]
+    return {name: nodes[name] for name in kept}, list(names)[len(kept) :]

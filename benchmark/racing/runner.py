@@ -1,0 +1,252 @@
+"""Runs the jobs of a race rung by rung, and reads what they measured."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.errors import InputError, one_line
+from benchmark.jobs.keys import job_key
+from benchmark.orchestration.failed_jobs import FailedJob, failed_job
+from benchmark.orchestration.launcher import launch
+from benchmark.orchestration.pipeline import launcher_overrides
+from benchmark.orchestration.planner import Job
+from benchmark.orchestration.progress_display import Board, watch
+from benchmark.racing.halving import Array, Measured, Race
+from benchmark.racing.job import KILLS, MARKER, TRAINING
+from benchmark.racing.plan import RacePlan
+from benchmark.storage.files import read_json
+from benchmark.tracking import Store
+from benchmark.tracking.records import Row, Stage
+from benchmark.training.dice import mean_dice
+from benchmark.training.trainer import Trainer
+
+
+class StoppedError(Exception):
+    """The race is to end before a rung that has unfinished jobs (`stop=true`)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a candidate has reached with one seed.
+
+    Attributes:
+        steps: Steps of its training.
+        seconds: Seconds of training and of measuring the validation cases of the rung, without earlier measurements.
+        losses: (steps,) the loss at each step.
+        dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
+    """
+
+    steps: int
+    seconds: float
+    losses: Sequence[float]
+    dice: dict[str, list[float]]
+
+
+@dataclass
+class RaceRunner:
+    """Runs and reads the jobs of a race.
+
+    Attributes:
+        plan: The plan of the race.
+        store: The store of its jobs.
+        trainer: The trainer.
+        data: Digest of the task.
+        seeds: Seeds of each candidate's training.
+        folder: Folder of the plan and the jobs' logs.
+        states: Folder of the training states of all races.
+        shared: Overrides of every job.
+        board: The progress of the jobs.
+        stop: Whether nothing more is trained.
+        trained: (candidate, seed, rung) -> what was measured.
+        failures: Jobs that failed for another reason than their candidate.
+    """
+
+    plan: RacePlan
+    store: Store
+    trainer: Trainer
+    data: str
+    seeds: Sequence[int]
+    folder: Path
+    states: Path
+    shared: Sequence[str]
+    board: Board
+    stop: bool = False
+    trained: dict[tuple[str, int, str], Trained] = field(default_factory=dict)
+    failures: list[FailedJob] = field(default_factory=list)
+
+    @property
+    def plan_path(self) -> Path:
+        """The file of the plan."""
+        return self.folder / "plan.json"
+
+    def begin(self) -> None:
+        """Write the plan, and forget processes that were killed before this race began, whoever killed them."""
+        self.plan.write(self.plan_path)
+        for marker in self.states.glob(f"*/{MARKER}"):
+            marker.unlink(missing_ok=True)
+
+    def measure(self, rung: str, names: Sequence[str]) -> Measured:
+        """Train candidates up to a rung and read their Dice on the validation cases.
+
+        Raises:
+            InputError: A job failed for another reason than its candidate.
+            StoppedError: Jobs are unfinished and `stop` is set.
+        """
+        jobs = {self._key(name, seed, rung): self._job(name, seed, rung) for name in names for seed in self.seeds}
+        left = [job for key, job in jobs.items() if self.store.find(key) is None]
+        if left and self.stop:
+            raise StoppedError
+        steps = self.trainer.rungs[rung]
+        before = max((step for step in self.trainer.rungs.values() if step < steps), default=0)
+        self.board.remaining.expect(rung, {job.keys[0]: float(steps - before) for job in left})
+        if left:
+            with watch(self.board, rung, {job.keys[0] for job in left}):
+                self.failures = self._launch(rung, left)
+        if self.failures:
+            raise InputError(self._failed(rung))
+        dice, failed = {}, {}
+        for name in names:
+            rows = {seed: self._row(name, seed, rung) for seed in self.seeds}
+            if reasons := [row.tags["skipped"] for row in rows.values() if row.tags.get("skipped")]:
+                failed[name] = reasons[0]
+                continue
+            own = {seed: self._read(row) for seed, row in rows.items()}
+            self.trained |= {(name, seed, rung): trained for seed, trained in own.items()}
+            dice[name] = case_means([trained.dice for trained in own.values()])
+        return Measured(dice, failed)
+
+    def state_folder(self, name: str, seed: int) -> Path:
+        """The folder of a candidate's training state."""
+        return self.states / self.plan.state_key(name, seed=seed, data=self.data)[:32]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the winner's checkpoint, or of the leader's so far."""
+        return self.folder / "winner"
+
+    def points(self) -> list[dict[str, object]]:
+        """One row per candidate, seed and rung that was measured: candidate, seed, rung, step, seconds, dice."""
+        return [
+            {"candidate": name, "seed": seed, "rung": rung, "step": own.steps, "seconds": own.seconds,
+             "dice": mean_dice(list(own.dice.values()))}
+            for (name, seed, rung), own in self.trained.items()
+        ]  # fmt: skip
+
+    def losses(self) -> list[dict[str, object]]:
+        """One row per candidate, seed and step that was trained: candidate, seed, step, loss."""
+        longest: dict[tuple[str, int], Trained] = {}
+        for (name, seed, _), own in self.trained.items():
+            if (name, seed) not in longest or own.steps > longest[name, seed].steps:
+                longest[name, seed] = own
+        return [
+            {"candidate": name, "seed": seed, "step": step, "loss": loss}
+            for (name, seed), own in longest.items()
+            for step, loss in enumerate(own.losses, 1)
+        ]
+
+    def record(self, files: Mapping[str, Path], race: Race) -> None:
+        """Write the run of the whole race, with its results as artifacts, and nest the runs of its jobs in it."""
+        inputs = {"jobs": sorted(self._key(*place) for place in self.trained), "budget": race.budget, "eta": race.eta}
+        key = job_key(Stage.RACE, "benchmark.racing.halving", inputs)
+        with self.store.claim(key) as finished:
+            if finished is not None:
+                return
+            best = race.decisions[-1].standings[0]
+            params = {"target": self.folder.name, "candidates": len(race.candidates), "seeds": list(self.seeds),
+                      "budget": race.budget, "winner": race.leader}  # fmt: skip
+            name = f"race of {len(race.candidates)} for {self.folder.name}"
+            with self.store.run(Stage.RACE, key, name, params=params, config=asdict(self.plan), suite="race") as draft:
+                draft.describe(f"A race of {len(race.candidates)} candidates, won by **{race.leader}**.")
+                share = race.spent / race.total
+                draft.log(metrics={"validation_dice": best.dice, "steps": race.spent, "share_of_steps": share})
+                for path in files.values():
+                    draft.file(path)
+        rows = [self.store.find(self._key(*place)) for place in self.trained]
+        self.store.nest(draft.run_id, [row.run for row in rows if row is not None])
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Delete the training states of candidates; a candidate with the same weights as another shares its state."""
+        kept = {self.state_folder(name, seed) for name in self.plan.candidates if name not in names
+                for seed in self.seeds}  # fmt: skip
+        for folder in {self.state_folder(name, seed) for name in names for seed in self.seeds} - kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _row(self, name: str, seed: int, rung: str) -> Row:
+        row = self.store.find(self._key(name, seed, rung))
+        if row is None:
+            raise InputError(f"the job of {name} up to {rung} ended without a result in the tracking store; were files "
+                             "of the task or of the candidate changed meanwhile? run again to resume")  # fmt: skip
+        return row
+
+    def _key(self, name: str, seed: int, rung: str) -> str:
+        return self.plan.job_key(name, seed=seed, data=self.data, rung=rung)
+
+    def _job(self, name: str, seed: int, rung: str) -> Job:
+        place = list(self.plan.candidates).index(name)
+        overrides = (f"race='{self.plan_path}'", f"candidate={place}", f"seed={seed}", f"rung={rung}")
+        return Job(overrides, (self._key(name, seed, rung),), 1.0)
+
+    def _launch(self, rung: str, jobs: Sequence[Job]) -> list[FailedJob]:
+        """Launch jobs; after a killed worker, which ends the launcher, launch the unfinished ones again.
+
+        A candidate whose process was killed `KILLS` times is skipped by its job, so a race ends also if no job of a
+        launch finished.
+        """
+        for attempt in range((KILLS + 1) * len(jobs) + 1):
+            left = [job for job in jobs if self.store.find(job.keys[0]) is None]
+            if not left:
+                return []
+            folder = str(self.folder / "jobs" / rung) + (f"_{attempt + 1}" if attempt else "")
+            try:
+                return launch("advance", left, shared=self.shared, launcher=launcher_overrides(), folder=folder)
+            except InputError:
+                raise
+            except Exception as error:
+                failure = [failed_job("advance", job, error, folder) for job in left]
+                if not any(self.states.glob(f"*/{MARKER}")):
+                    return failure
+                self.say(f"{rung}: a job was killed ({one_line(error)[:120]}); its candidate is tried again")
+        return failure
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.board.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _failed(self, rung: str) -> str:
+        names = list(self.plan.candidates)
+        first = self.failures[0]
+        name = names[int(dict(part.split("=", 1) for part in first.job.split()).get("candidate", 0))]
+        more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
+        return (f"{name} was not trained up to {rung}{more}: {first.error}; what is finished is kept, run again to "
+                "resume")  # fmt: skip
+
+    def _read(self, row: Row) -> Trained:
+        with tempfile.TemporaryDirectory(prefix="race_") as folder:
+            content: dict[str, Any] = read_json(self.store.download(row.run, TRAINING, Path(folder)))
+        dice = {case: [float(value) for value in values] for case, values in content["dice"].items()}
+        return Trained(content["steps"], content["seconds"], content["losses"], dice)
+
+
+def case_means(by_seed: Sequence[dict[str, list[float]]]) -> Array:
+    """The mean Dice of each validation case, over its classes and the seeds.
+
+    Args:
+        by_seed: For each seed, case -> Dice of each class; NaN for a class that is absent from the case.
+
+    Returns:
+        (m,) float64, in the order of the cases; NaN for a case without foreground.
+
+    Example:
+        >>> case_means([{"a": [0.5, 1.0], "b": [float("nan"), 0.2]}, {"a": [0.7, 0.8], "b": [float("nan"), 0.4]}])
+        array([0.75, 0.3 ])
+    """
+    values = np.array([[own[case] for case in by_seed[0]] for own in by_seed], dtype=np.float64)  # (s, m, k - 1)
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        means: Array = np.where(known, values, 0.0).sum(axis=(0, 2)) / known.sum(axis=(0, 2))
+    return means

@@ -1,0 +1,100 @@
+"""The checkpoint of a race's winner, or of its leader so far: a source like any other, fine-tuned on the task."""
+
+from dataclasses import replace
+
+from omegaconf import OmegaConf
+
+from benchmark.data.tasks.task import Split, Task
+from benchmark.racing.halving import Race
+from benchmark.racing.job import RaceJob
+from benchmark.racing.runner import RaceRunner
+from benchmark.sources.model import Model
+from benchmark.sources.writers.own_format import write_source
+from benchmark.tracking import Store
+from benchmark.training.dice import mean_dice
+from benchmark.training.resume import load_weights
+from benchmark.training.trainer import Trainer
+
+
+def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: float) -> Model:
+    """The fine-tuned network in the state of a candidate, as a source with the labels of the task.
+
+    Args:
+        job: The candidate, and where its state is.
+        trainer: The trainer of the race.
+        store: Where a source that a suite pre-trained is.
+        dice: Its validation Dice at the last rung that it was measured at.
+
+    Raises:
+        InputError: There is no state, or it is corrupt.
+    """
+    pair, target = job.pair(store), job.target
+    model = pair.model
+    network = model.arch.build(channels=target.channels, classes=target.classes, seed=job.seed)
+    steps = load_weights(network, trainer.state(job.state))
+    preparation, patch = trainer.trained_with(model, target, pair.preparation)
+    facts = {
+        "fine_tuned_from": job.name,
+        "task": target.name,
+        "steps": steps,
+        "all_steps": trainer.steps,
+        "seed": job.seed,
+        "tune": trainer.tune,
+        "validation_dice": dice,
+        "cases": len(target.names(Split.TRAIN)),
+    }
+    how_far = "" if steps == trainer.steps else f" (stopped early, at {steps} of {trainer.steps} steps)"
+    return replace(
+        model,
+        weights=network.state_dict(),
+        channels=target.channels,
+        classes=target.classes,
+        labels=dict(target.labels),
+        preparation=preparation,
+        patch=patch,
+        facts={**_plain(model), **facts},
+        notes=(f"fine-tuned on {target.name} from {job.name}{how_far}",),
+        head=True,
+    )
+
+
+def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str, register: str | None = None) -> list[str]:
+    """Write the checkpoint of the race's leader, and register it if a name is given.
+
+    Args:
+        race: The race, of which at least one rung is finished.
+        runner: Runs its jobs.
+        target: The task.
+        device: Device of the training.
+        register: Name of a registered model in MLflow that gets a new version.
+
+    Returns:
+        What was written, one line each.
+
+    Raises:
+        InputError: The network cannot be described in a sidecar, or the disk is full.
+    """
+    decision, name = race.decisions[-1], race.leader
+    assert name is not None, "a race without a leader has nothing to save"
+    by_seed = {seed: mean_dice(list(runner.trained[name, seed, decision.rung].dice.values())) for seed in runner.seeds}
+    seed = max(by_seed, key=lambda seed: by_seed[seed])
+    job = RaceJob(
+        name=name,
+        node=OmegaConf.create(dict(runner.plan.candidates[name])),
+        target=target,
+        preparation=runner.plan.preparation,
+        rung=decision.rung,
+        seed=seed,
+        device=device,
+        state=runner.state_folder(name, seed),
+        output=runner.states.parents[1],
+    )
+    model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
+    write_source(model, runner.checkpoint)
+    of_seed = f", seed {seed}, the best of {len(by_seed)} on the validation cases" if len(by_seed) > 1 else ""
+    return [f"checkpoint of {name}{of_seed}: {runner.checkpoint}"]
+
+
+def _plain(model: Model) -> dict[str, object]:
+    """The facts of the source that hold for the fine-tuned network, too."""
+    return {name: value for name, value in model.facts.items() if name in {"architecture", "trainer"}}
