@@ -27,6 +27,7 @@ from benchmark.storage.prepared_settings import prepared_settings
 
 STATISTICS = ("foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality")
 KINDS = ("zscore", "window", "nnunet")
+AS_STORED = ("no_resampling_hack",)  # functions of nnU-Net that resample nothing, whatever the spacing
 FOLDERS = ("raw", "preprocessed", "results")  # of nnU-Net, each named by an environment variable
 LARGE = 2**26  # bytes of compressed images
 NAME = "Dataset001_Target"  # nnU-Net requires a name of this form
@@ -217,7 +218,7 @@ def preparation_from_plans(plans: Plans, configuration: str) -> Preparation:
         schemes = [_scheme(name, masked, statistics.get(str(c), {})) for c, (name, masked) in enumerate(named)]
         return Preparation(
             normalisation=ChannelSchemes(tuple(schemes)),
-            spacing=tuple(float(mm) for mm in chosen["spacing"]),
+            spacing=None if chosen["resampling_fn_data"] in AS_STORED else tuple(float(mm) for mm in chosen["spacing"]),
             transpose=tuple(int(axis) for axis in plans["transpose_forward"]),
             crop=True,
             resampling=Resampling(
