@@ -1,4 +1,4 @@
-"""Download artifacts of any run or registered model in MLflow; reading creates no store."""
+"""Artifacts of runs and registered models in MLflow: download any, which creates no store, and register a folder."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
+from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 from requests.exceptions import ConnectionError as FailedConnection
@@ -15,6 +16,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
+from benchmark.storage.digest import file_digest, value_digest
 
 ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # it would break the progress display
@@ -22,6 +24,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # `patience` limits the retries
 }
 SQLITE = "sqlite:///"
+TOKEN = "registration"  # tag of a version that was registered here
 DEFAULT = f"{SQLITE}mlflow.db"  # the default of `tracking.uri`
 
 
@@ -85,6 +88,43 @@ def missing_file(uri: str) -> str | None:
     else:
         return None
     return None if exists else name
+
+
+def create_model(client: MlflowClient, name: str) -> None:
+    """Create a registered model unless it exists.
+
+    Raises:
+        MlflowException: MLflow takes no such name.
+    """
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def create_version(client: MlflowClient, name: str, folder: Path, run: str, token: str) -> int:
+    """Log a folder as an artifact of a run, make it a version of a registered model, and return the version.
+
+    Args:
+        client: The store.
+        name: The registered model.
+        folder: The folder.
+        run: The run's identifier.
+        token: Marks the version, so that a second call with it makes no other one.
+
+    Raises:
+        MlflowException: There is no such run.
+    """
+    before = [v for v in client.search_model_versions(f"run_id = '{run}'") if v.tags.get(TOKEN) == token]
+    if before:
+        return int(before[0].version)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = [f"{path.relative_to(folder)}:{file_digest(path)}" for path in files]
+    place = f"registered/{value_digest(content)[:16]}"  # other content never replaces that of a version
+    client.log_artifacts(run, str(folder), place)
+    source = f"{client.get_run(run).info.artifact_uri}/{place}"
+    return int(client.create_model_version(name, source, run_id=run, tags={TOKEN: token}).version)
 
 
 @contextmanager

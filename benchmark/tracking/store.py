@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -20,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.provenance import provenance, rerun_command
-from benchmark.tracking.artifacts import fetch_artifact, missing_file, quiet_mlflow
+from benchmark.tracking.artifacts import create_model, create_version, fetch_artifact, missing_file, quiet_mlflow
 from benchmark.tracking.locks import claimed, claims_place, forget
 from benchmark.tracking.outbox import Draft, Parcel, deliver, remove_leftovers, waiting
 from benchmark.tracking.records import Row
@@ -179,6 +180,30 @@ class Store:
         """Show runs below another one in MLflow; `parent` and `runs` are the store's identifiers."""
         for run in runs:
             self._patiently(self.client.set_tag, run, "mlflow.parentRunId", parent)
+
+    def register(self, name: str, folder: Path, *, run: str) -> int:
+        """Make a folder a new version of a registered model, which is created if it is missing.
+
+        Args:
+            name: The registered model.
+            folder: The folder, which is logged as an artifact of the run.
+            run: The identifier of a run of the store.
+
+        Returns:
+            The version, which `models:/NAME/VERSION` addresses.
+
+        Raises:
+            InputError: MLflow takes no such name, there is no such folder or run, or the store is unavailable.
+        """
+        hint = f"cannot register {folder} as {name} in {self.uri}"
+        if not folder.is_dir():
+            raise InputError(f"{hint}: there is no such folder")
+        call = partial(patiently, seconds=self.patience, hint=hint)
+        try:
+            call(create_model, self.client, name)
+            return call(create_version, self.client, name, folder, run, uuid4().hex)
+        except (MlflowException, OSError) as error:
+            raise InputError(f"{hint}: {one_line(error)}") from error
 
     def tidy(self) -> None:
         """Delete files of killed jobs whose results are in the store."""

@@ -14,10 +14,13 @@ from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+from requests.exceptions import RequestException
 
 from benchmark.errors import InputError
 from benchmark.tracking import Store
+from benchmark.tracking.artifacts import fetch_artifact
 from benchmark.tracking.outbox import Draft
+from tests.checkpoints import write_file
 
 PROCESSES = 8
 
@@ -253,3 +256,68 @@ def test_what_waits_for_another_experiment_is_left_to_it(store, place):
     assert store.find("a") is None
     assert other.deliver() == 1
     assert other.find("a") is not None
+
+
+# --- registered models ---
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    return write_file(tmp_path / "winner")
+
+
+def test_a_registered_folder_is_opened_by_its_address(place, checkpoint, command_line, tmp_path):
+    store = place.store()
+    run = _run(store, "a")
+    assert store.register("liver 'best'", checkpoint, run=run) == 1
+    assert store.register("liver 'best'", checkpoint, run=run) == 2, "a version more"
+    path = checkpoint / "source.json"
+    path.write_text(path.read_text().replace('"name": "winner"', '"name": "other"'), encoding="utf-8")
+    assert store.register("liver 'best'", checkpoint, run=_run(store, "b")) == 3
+    assert store.register("liver 'best'", checkpoint, run=run) == 4
+    versions = {int(v.version): v for v in store.client.search_model_versions(f"run_id = '{run}'")}
+    assert sorted(versions) == [1, 2, 4]
+    for version, name in ((1, "winner"), (2, "winner"), (4, "other")):
+        found = fetch_artifact(f"models:/liver 'best'/{version}", tmp_path / f"v{version}", uri=store.uri)
+        assert json.loads((found / "source.json").read_text(encoding="utf-8"))["name"] == name
+    assert store.register("liver", checkpoint, run=run) == 1
+    done = command_line("inspect", "path=models:/liver/1", f"output_dir={tmp_path}/outputs", *place.overrides)
+    assert done.code == 0, done.err
+    assert "dynunet, 3D" in done.out
+    assert "models:/liver/1" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a/b", "Names cannot contain '/' or ':'"), ("", "Missing value"), ("a:b", "Names cannot")]
+)
+def test_a_name_that_mlflow_does_not_take_is_one_line(name, message, place, checkpoint):
+    store = place.store()
+    run = _run(store, "a")
+    with pytest.raises(InputError, match=rf"^cannot register \S+winner as {name} in sqlite:\S+: .*{message}") as error:
+        store.register(name, checkpoint, run=run)
+    assert "\n" not in str(error.value)
+    assert not store.client.list_artifacts(run, "registered")
+
+
+def test_what_cannot_be_registered_is_one_line(place, checkpoint, tmp_path):
+    store = place.store()
+    with pytest.raises(InputError, match=r"^cannot register \S+nowhere as liver in \S+: there is no such folder$"):
+        store.register("liver", tmp_path / "nowhere", run="0123")
+    with pytest.raises(InputError, match=r"^cannot register \S+winner as liver in sqlite:\S+: .*0123"):
+        store.register("liver", checkpoint, run="0123")
+    away = replace(store, uri="http://127.0.0.1:9", patience=0.1)
+    with pytest.raises(InputError, match=r"^cannot register \S+winner as liver in http://127\.0\.0\.1:9: "):
+        away.register("liver", checkpoint, run="0123")
+
+
+def test_a_registration_that_is_tried_again_makes_one_version(place, checkpoint, monkeypatch):
+    store = place.store()
+    run, create, answers = _run(store, "a"), store.client.create_model_version, []
+
+    def lost(*arguments, **settings):
+        answers.append(create(*arguments, **settings))
+        raise RequestException("no answer")
+
+    monkeypatch.setattr(store.client, "create_model_version", lost)
+    assert store.register("liver", checkpoint, run=run) == 1
+    assert len(answers) == 1
