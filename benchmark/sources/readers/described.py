@@ -16,7 +16,7 @@ from benchmark.sources.model import Model, Source
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.sources.networks.discover import discovered
 from benchmark.sources.readers.candidates import Candidate, Contents
-from benchmark.sources.readers.factory import code_digest, imported_function
+from benchmark.sources.readers.named_code import code_digest, imported_function, with_own_names
 from benchmark.sources.readers.settings_file import GivenSettings, given_settings, has_settings
 from benchmark.sources.readers.state_dict import StateDictSource
 from benchmark.sources.weights.former_arguments import PresentArguments, present_arguments
@@ -240,13 +240,6 @@ def _with_usual_names(function: Callable[..., Any], settings: Mapping[str, Any])
     return (
         made if (channels, classes) == (CHANNELS[0], CLASSES[0]) else partial(with_own_names, made, channels, classes)
     )
-
-
-def with_own_names(
-    network: Callable[..., Any], channels: str, classes: str, *, in_channels: int, out_channels: int
-) -> Any:
-    """Build a network whose arguments for its channels and classes have other names."""
-    return network(**{channels: in_channels, classes: out_channels})
 
 
 def _dims(function: Callable[..., Any], settings: Mapping[str, Any]) -> int:

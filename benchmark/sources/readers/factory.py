@@ -1,19 +1,15 @@
 """Build a source's network with the user's own function, which is imported and run."""
 
-import importlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from torch import nn
 
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import discovered
 from benchmark.sources.readers.candidates import FUNCTION, Candidate, Contents
-from benchmark.sources.weights.digest import weights_digest
+from benchmark.sources.readers.named_code import code_digest, imported_function
 from benchmark.sources.weights.match import Fit, check_labels, fitted
 from benchmark.sources.weights.safe_load import read_state
 from benchmark.sources.weights.swin_merging import dated_digest, merged_network, merging_of_file, with_merging
@@ -92,28 +88,3 @@ class FactorySource:
             patch=self.patch,
             notes=(*state.notes, *merged.notes),
         )
-
-
-def imported_function(factory: str, *, source: str) -> Callable[..., nn.Module]:
-    """Import the function or class that builds a network.
-
-    Args:
-        factory: `package.module:function`.
-        source: The source's name, for errors.
-
-    Raises:
-        InputError: It cannot be imported.
-    """
-    module, _, name = factory.partition(":")
-    try:
-        function: Callable[..., nn.Module] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        rule = f"source {source}: factory must be package.module:function"
-        raise InputError(f"{rule}, got {factory}: {error}") from error
-    return function
-
-
-def code_digest(factory: str, *, source: str) -> str:
-    """SHA-256 over the module of a function as in `imported_function`; its name, if it has no file."""
-    place = inspect.getsourcefile(imported_function(factory, source=source))
-    return weights_digest(Path(place)) if place else factory

@@ -26,11 +26,10 @@ from benchmark.errors import InputError
 from benchmark.sources.networks.planned_unet import plain_unet
 from benchmark.sources.networks.skeleton import Network
 from benchmark.sources.readers.bundle_config import built_in, importable
-from benchmark.sources.readers.described import with_own_names
-from benchmark.sources.readers.factory import imported_function
+from benchmark.sources.readers.named_code import imported_function, with_own_names
 from benchmark.sources.readers.nnssl import UNETS, adapted_unet
-from benchmark.sources.readers.nnunet_network import network_by_plans, planned_network
 from benchmark.sources.readers.nnunet_trainers import built_by, network_by_trainer, network_of_trainer
+from benchmark.sources.readers.planned_network import network_by_plans, planned_network
 from benchmark.sources.weights.families import FAMILIES
 from benchmark.sources.weights.safe_load import LAYERS, NETWORKS, literal, module_class
 from benchmark.sources.weights.swin_merging import MERGING

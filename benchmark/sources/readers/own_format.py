@@ -69,10 +69,11 @@ class FileSource:
             check_shapes(shapes_of(arch.network, channels=channels, classes=classes), checkpoint.weights, self.name)
             check_values(checkpoint.weights, self.name)
             recorded = {name: facts[name] for name in RECORDED if facts.get(name)} | dict(facts.get("facts") or {})
+            own = {"kind": "file", "path": str(self.path)}
             return Fit(checkpoint.weights, channels, classes, ()).model(
                 self.name,
                 arch,
-                facts=recorded | {"kind": "file", "path": str(self.path)},
+                facts=own | recorded | own,
                 labels=labels,
                 preparation=preparation,
                 patch=facts.get("patch") or ((facts.get("config") or {}).get("budget") or {}).get("patch"),

@@ -24,7 +24,7 @@ from benchmark.sources.networks.discover import discovered
 from benchmark.sources.networks.planned_unet import plain_unet
 from benchmark.sources.networks.stunet import STUNet
 from benchmark.sources.readers import nnunet_trainers
-from benchmark.sources.readers.described import with_own_names
+from benchmark.sources.readers.named_code import with_own_names
 from benchmark.sources.readers.network_description import OWN, describe_network
 from benchmark.sources.readers.own_format import FileSource
 from benchmark.sources.readers.recognise import recognise
@@ -306,7 +306,7 @@ HOSTILE = {
     "a class reached through ours": (
         {"class": "benchmark.sources.networks.stunet.nn.Sequential", "settings": {}}, f"{CLASS} benchmark"),
     "another class of ours": (
-        {"class": "benchmark.sources.readers.factory.imported_function", "settings": {}}, f"{CLASS} benchmark"),
+        {"class": "benchmark.sources.readers.named_code.imported_function", "settings": {}}, f"{CLASS} benchmark"),
     "a class reached through MONAI's": (
         {"class": "monai.networks.nets.unet.nn.Sequential", "settings": {}}, "which is defined in torch.nn"),
     "a function of MONAI": (
