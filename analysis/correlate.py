@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from analysis.dashboards.publish import publish
 from analysis.dashboards.refresh import shared
 from analysis.evaluation.correlate import TRUTH_COLUMNS, correlate
+from analysis.evaluation.race_replay import RaceReplay
 from analysis.evaluation.race_strategies import race_replay
 from analysis.evaluation.repeated import Frames, RepeatedPretraining, repeated_pretraining
 from analysis.evaluation.study import FINE_TUNING, Study
@@ -26,8 +27,8 @@ from analysis.tables.truth_tables import one_seed_note
 from analysis.tables.verdict import verdict
 from analysis.truth.dispersion import external_frame, external_lines
 from analysis.truth.further_runs import further_rows, longer_frame, with_repeats
-from analysis.truth.load import stored_dice, stored_rows
-from analysis.truth.pools import with_other_patient
+from analysis.truth.load import StoredDice, stored_dice, stored_rows
+from analysis.truth.pools import with_other_patient, without_weak
 from analysis.truth.quality import Noise
 from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.errors import InputError
@@ -52,7 +53,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
     Raises:
         InputError: The store has no truth or no scores of the suite, or the table is invalid.
     """
-    families, config = _families(cfg.suite), resolved(cfg)
+    families, config, output = _families(cfg.suite), resolved(cfg), Path(cfg.output_dir)
     stated = _protocol(config["suite"])
     store: Store = instantiate(cfg.tracking)
     table = read_truth_table(cfg.truth, cfg.table)
@@ -79,10 +80,8 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
         rungs=None if table else rung_frame(rows["truth"]),
         longer=longer_frame(further["longer"], rows["truth"]) if further else None,
     )
-    study = replace(study, repeated=_repeated(rows, further, cfg, tune=study.tune, metrics=metrics, families=families))
-    if dice:
-        study = replace(study, race=race_replay(study.pools, study.scores, study.rungs, dice.validation))
-    output = Path(cfg.output_dir)
+    repeated = _repeated(rows, further, cfg, tune=study.tune, metrics=metrics, families=families)
+    study = replace(study, repeated=repeated, race=_race(study, dice))
     notes = _notes(truth, sources, cfg.suite, from_table=table is not None)
     recorded = recorded_otherwise(rows, _stated(config)) if stated else ()
     with store.claim(key) as finished:
@@ -98,8 +97,7 @@ def run(cfg: DictConfig, keys: Mapping[str, Sequence[str]] | None = None) -> Non
                 config=config,
                 files=files,
                 output=output,
-                settings=shared([*rows.get("truth", []), *rows["score"]])
-                | {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")},
+                settings=_published(rows, cfg),
                 data=_data(rows["prepare"], [pool.target for pool in study.pools]),
             )
         else:
@@ -138,6 +136,20 @@ def _summary_key(rows: Mapping[str, Sequence[Row]], settings: Mapping[str, objec
     """The key of the summary, from the keys of the jobs that it is made of."""
     used = {stage: sorted(row.key for row in jobs) for stage, jobs in rows.items()}
     return job_key("summary", "analysis.correlate", {"jobs": used, "page": template_digest(), **settings})
+
+
+def _published(rows: Mapping[str, Sequence[Row]], cfg: DictConfig) -> dict[str, str]:
+    """The settings that are published with the study: those that all jobs share, and the command's own."""
+    own = {f"correlate.{name}": str(cfg[name]) for name in ("resamples", "seed")}
+    return {**shared([*rows.get("truth", []), *rows["score"]]), **own}
+
+
+def _race(study: Study, dice: StoredDice | None) -> RaceReplay | None:
+    """Cost and regret of each way to pick a source; None if the truth is from a table."""
+    if dice is None:
+        return None
+    strong = without_weak(study.sources)
+    return race_replay(study.pools, study.scores, study.rungs, dice.validation, strong=strong)
 
 
 def _repeated(

@@ -126,7 +126,7 @@ class RaceReplay:
         rows: Columns `ROW_COLUMNS`: one row per target and strategy.
         means: The same with the mean over targets, a row per strategy. For each of `INTERVALS` the value and the ends
             of its interval, NAME_low and NAME_high; extra is the regret minus that of fine-tuning all, target by
-            target.
+            target. Further columns are those that the maker of the replay names.
         reasons: Target that is not replayed -> reason.
     """
 

@@ -48,7 +48,12 @@ LEFT_OUT = ("random", HINDSIGHT)  # controls
 
 
 def race_replay(
-    pools: Sequence[Pool], scores: pd.DataFrame, rungs: pd.DataFrame, validation: pd.DataFrame
+    pools: Sequence[Pool],
+    scores: pd.DataFrame,
+    rungs: pd.DataFrame,
+    validation: pd.DataFrame,
+    *,
+    strong: Collection[str] = (),
 ) -> RaceReplay:
     """Replay all strategies on the pools of a study.
 
@@ -57,14 +62,24 @@ def race_replay(
         scores: Columns source, target, metric, score, seconds, kind (of `analysis.evaluation.kinds`).
         rungs: Columns `analysis.evaluation.short_fine_tuning.RUNG_COLUMNS`.
         validation: The Dice of each validation case, see `analysis.evaluation.race_replay.recorded_pools`.
+        strong: The sources that are neither from scratch nor hardly trained, which are also compared by themselves.
 
     Returns:
-        Regret and cost of each strategy; without rows if no target has validation cases.
+        Regret and cost of each strategy; without rows if no target has validation cases. The means have a further
+        column, `without_weak`: the regret among the strong sources, with the scores of controls as they are.
     """
-    recorded, reasons = recorded_pools(pools, scores, rungs, validation)
     kinds: dict[str, str] = dict(scores.drop_duplicates("metric")[["metric", "kind"]].itertuples(index=False))
-    rows = replay(recorded, strategies(kinds))
-    return RaceReplay(rows, mean_rows(rows) if len(rows) else rows, reasons)
+    compared = strategies(kinds)
+    recorded, reasons = recorded_pools(pools, scores, rungs, validation)
+    rows = replay(recorded, compared)
+    if rows.empty:
+        return RaceReplay(rows, rows, reasons)
+    recorded, _ = recorded_pools([pool.only(strong) for pool in pools], scores, rungs, validation)
+    regrets = (
+        mean_rows(replay(recorded, compared)).set_index("strategy")["regret"] if recorded else pd.Series(dtype=float)
+    )
+    means = mean_rows(rows)
+    return RaceReplay(rows, means.assign(without_weak=means["strategy"].map(regrets)), reasons)
 
 
 def strategies(kinds: Mapping[str, str], *, raced: Collection[str] = DEFAULT_METRICS) -> list[Strategy]:

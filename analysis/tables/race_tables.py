@@ -7,9 +7,9 @@ from functools import partial
 import pandas as pd
 
 from analysis.evaluation.race_replay import FLOOR_IS, RaceReplay, StrategyKind, difference
-from analysis.evaluation.race_strategies import RACE_ALL, RANDOM
+from analysis.evaluation.race_strategies import FINE_TUNE_ALL, RACE_ALL, RANDOM
 from analysis.evaluation.study import Study
-from analysis.tables.number_format import UNDEFINED, number, percent, with_interval
+from analysis.tables.number_format import number, percent, with_interval
 from analysis.tables.tables import Column, Row, Table, table_of
 from benchmark.ranking.default_metrics import DEFAULT_METRICS
 
@@ -57,7 +57,8 @@ EXTRA = Column(
     lambda row: "" if row["kind"] == StrategyKind.ALL else regret_interval(row, "extra", sign="+"),
     note="above fine-tuning all: the difference of regret, target by target.",
 )
-COLUMNS = (STRATEGY, COST, REGRET, EXTRA)
+WEAK = Column("without weak", "without_weak", points, "without weak: regret without scratch and short sources.")
+COLUMNS = (STRATEGY, COST, REGRET, EXTRA, WEAK)
 
 
 def race_tables(study: Study) -> tuple[Table, ...]:
@@ -78,12 +79,12 @@ def race_sentences(study: Study) -> tuple[str, ...]:
         return ()
     means = _by_name(replay)
     race = means[RACE_ALL]
-    if not math.isfinite(race["regret"]):
-        reasons = replay.rows.loc[replay.rows["strategy"] == RACE_ALL, "reason"]
+    if not math.isfinite(race["extra"]):
+        reasons = replay.rows.loc[replay.rows["strategy"].isin([RACE_ALL, FINE_TUNE_ALL]), "reason"]
         return (f"Whether a race is worth it is not known: {'; '.join(dict.fromkeys(filter(None, reasons)))}.",)
-    loses = regret_interval(race, "extra") if math.isfinite(race["extra"]) else UNDEFINED
     first = (
-        f"Racing all sources costs {percent(race['cost'])} of fine-tuning all, and its winner loses {loses} "
+        f"Racing all sources costs {percent(race['cost'])} of fine-tuning all, and its winner loses "
+        f"{regret_interval(race, 'extra')} "
         f"{study.measure_name} points more (mean over {race['targets']:.0f} targets); a random pick loses "
         f"{points(means[RANDOM]['extra'])} more."
     )

@@ -75,6 +75,16 @@ def test_a_truth_tuned_otherwise_is_compared(studied):
     assert list(rows.loc[rows["variant"] == "decoder", "same_ranking"]) == pytest.approx([1, 1])
 
 
+def test_races_are_replayed_from_the_truth_of_the_bench(studied):
+    rows = rows_of(studied[0], "variants_races.csv")
+    targets = rows[(rows["scope"] == "target") & rows["eta"].notna()]
+    assert set(targets["eta"]) == {2, 3, 4}
+    assert {"all", "best 4 by logme", "best 8 by transrate"} <= set(targets["candidates"])
+    assert targets["regret"].notna().all()
+    assert targets["cost"].between(0, 1).loc[targets["candidates"] == "all"].all()
+    assert "races: how many candidates should a race start with" in studied[1].stdout
+
+
 def test_runs_of_variants_are_tagged_and_enter_no_other_table(studied, bench, command_line):
     place = studied[0]
     scored = place.store().finished("score").values()

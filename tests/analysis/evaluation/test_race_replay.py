@@ -233,5 +233,14 @@ def test_a_strategy_that_is_undefined_on_a_target_has_no_mean():
     assert means.loc[RACE_ALL, "reason"] == ""
 
 
+def test_the_regret_among_strong_sources_stands_beside_that_of_all():
+    pools = [pool(both(DICE))]
+    means = race_replay(pools, *frames(pools, scores=scored(DICE)), strong={"a", "b", "c"}).means.set_index("strategy")
+    assert means.loc[RANDOM, "regret"] == pytest.approx(0.8 - 0.65)
+    assert means.loc[RANDOM, "without_weak"] == pytest.approx(0.7 - 0.6)
+    assert means.loc[["logme", RACE_ALL], "without_weak"].tolist() == [0, 0]
+    assert race_replay(pools, *frames(pools)).means["without_weak"].isna().all()
+
+
 def test_the_rungs_are_those_that_a_truth_run_measures():
     assert {rung: Fraction(step, RUNGS["full"]) for rung, step in RUNGS.items()} == dict(trainer.RUNGS)

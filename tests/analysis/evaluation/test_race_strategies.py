@@ -1,12 +1,18 @@
 """The settings of a replayed race: its budget, how many go on after a rung, and how many start."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from analysis.evaluation.race_replay import NO_CASES, RUNGS, RecordedPool
-from analysis.evaluation.race_strategies import BUDGET, race, race_of_best
+from analysis.evaluation.race_strategies import BUDGET, ETA, race, race_of_best
 from analysis.truth.pools import Pool
+from benchmark.racing.halving import Race
+from benchmark.ranking.default_metrics import DEFAULT_METRICS
 
+CONF = Path(__file__).parents[3] / "conf"
 SOURCES = tuple("abcdefgh")
 DICE = np.linspace(0.8, 0.1, 8)
 
@@ -76,3 +82,11 @@ def test_a_metric_without_scores_and_a_pool_without_cases_have_reasons():
 
 def test_the_cost_of_a_race_with_a_single_candidate_is_its_fine_tuning():
     assert race(clear(), 0, np.array([3])).cost == pytest.approx(1 / 8)
+
+
+def test_races_are_replayed_with_the_settings_of_a_real_race():
+    assert yaml.safe_load((CONF / "race.yaml").read_text(encoding="utf-8"))["budget"] == BUDGET
+    assert Race([], {}, BUDGET).eta == ETA
+    part = yaml.safe_load((CONF / "sensitivity.yaml").read_text(encoding="utf-8"))["parts"]["races"]
+    assert tuple(part["metrics"]) == DEFAULT_METRICS
+    assert part["race"] == {"eta": [2, 3, 4], "keep": [4, 8, None], "budget": BUDGET}

@@ -37,7 +37,12 @@ def replayed(**regrets):
     frame = pd.DataFrame(
         rows, columns=["scope", "target", "strategy", "kind", "regret", "cost", "sources", "seeds", "reason"]
     )
-    return RaceReplay(frame, mean_rows(frame))
+    return RaceReplay(frame, means_of(frame))
+
+
+def means_of(rows):
+    """The means, and what all strategies lose without weak sources."""
+    return mean_rows(rows).assign(without_weak=0.021)
 
 
 def sentences(study, **regrets):
@@ -88,7 +93,7 @@ def test_the_table_has_every_strategy_by_kind_and_regret(study):
              "top of static_leaderboard", "random pick", "best of the seed's test Dice"]  # fmt: skip
     assert [row[0] for row in means.rows] == names
     assert [len(group) for group in means.groups] == [3, 2, 3]
-    assert means.rows[1] == ("race all", "36%", "1.4 [-1.2, 4.0]", "+0.4 [+0.2, +0.6]")
+    assert means.rows[1] == ("race all", "36%", "1.4 [-1.2, 4.0]", "+0.4 [+0.2, +0.6]", "2.1")
     assert means.rows[0][3] == ""
     assert "mean over 3 targets with 20.0 sources each" in means.title
     assert by_target.columns == ("strategy", *TARGETS)
@@ -98,17 +103,26 @@ def test_the_table_has_every_strategy_by_kind_and_regret(study):
 def test_undefined_regrets_are_explained(study):
     race = replayed()
     race.rows.loc[race.rows["strategy"] == RACE_ALL, ["regret", "reason"]] = [np.nan, NO_CASES]
-    undefined = replace(study, race=RaceReplay(race.rows, mean_rows(race.rows), {"spleen": NO_RUNGS}))
+    undefined = replace(study, race=RaceReplay(race.rows, means_of(race.rows), {"spleen": NO_RUNGS}))
     notes = race_tables(undefined)[0].notes
     assert f"spleen: {NO_RUNGS}" in notes
     assert f"race all on lung: {NO_CASES}" in notes
     assert race_sentences(undefined) == (f"Whether a race is worth it is not known: {NO_CASES}.",)
 
 
+def test_nothing_is_said_if_fine_tuning_all_is_undefined(study):
+    race = replayed()
+    race.rows.loc[(race.rows["strategy"] == FINE_TUNE_ALL) & (race.rows["target"] == "lung"), ["regret", "reason"]] = [
+        np.nan, "no validation Dice at the rung full",
+    ]  # fmt: skip
+    unknown = replace(study, race=RaceReplay(race.rows, means_of(race.rows)))
+    assert race_sentences(unknown) == ("Whether a race is worth it is not known: no validation Dice at the rung full.",)
+
+
 def test_a_single_seed_is_explained_once_a_target(study):
     race = replayed()
     rows = race.rows.assign(regret=np.nan, reason=ONE_SEED)
-    one_seed = replace(study, race=RaceReplay(rows, mean_rows(rows)))
+    one_seed = replace(study, race=RaceReplay(rows, means_of(rows)))
     assert f"all strategies on lung: {ONE_SEED}" in race_tables(one_seed)[0].notes
     assert race_sentences(one_seed) == (f"Whether a race is worth it is not known: {ONE_SEED}.",)
 
