@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from benchmark.racing.runner import RaceRunner
 
 PRIORS = ("ranking", "none")
+ONE_CANDIDATE = (
+    "the ranking separates its first source from all others by these cases, which does not say that its estimates "
+    "predict the Dice after fine-tuning; prior=none races every source"
+)
+TRAINER = ("trainer=", "trainer.", "monai.", "nnunet.")  # overrides that the ranking's cost of fine-tuning follows, too
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +78,8 @@ def _check(cfg: DictConfig) -> None:
         isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
     ):  # fmt: skip
         raise InputError(f"seeds must be a list of different whole numbers of at least 0, got {seeds}")
+    if cfg.register is not None and (not str(cfg.register).strip() or set("/:") & set(str(cfg.register))):
+        raise InputError(f"register must be a name without / and :, got {cfg.register}")
     if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
         raise InputError("ranking names a task and sources already, so task and source must not be given with it")
 
@@ -111,7 +119,7 @@ def _unranked(cfg: DictConfig) -> dict[str, Any]:
 
 def _rank_overrides(cfg: DictConfig) -> list[str]:
     given = OmegaConf.to_container(cfg.given)
-    trainer = [f"trainer={'nnunet' if 'epochs' in cfg.trainer.budget else 'monai'}"]
+    trainer = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(TRAINER)]
     passed = [f"given.{name}={_quoted(value)}" for name, value in dict(given).items() if value is not None]  # type: ignore[arg-type]
     return [*passed, *_places(cfg), *trainer, f"trust={cfg.trust}", f"links={cfg.links}", f"device={cfg.device.name}",
             f"tracking.uri='{cfg.tracking.uri}'", *(f"preparation.{k}={v}" for k, v in cfg.preparation.items()),
@@ -135,6 +143,8 @@ def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "Rac
     candidates, left = chosen_candidates(ranking, prior=cfg.prior, keep=cfg.keep, path=path)
     if left:
         notes.append(f"left out by keep={cfg.keep}: {', '.join(left)}")
+    if len(candidates) == 1 and cfg.prior == "ranking":
+        notes.append(ONE_CANDIDATE)
     notes += [f"not a candidate: {name}: {why}" for name, why in ranking.get("skipped", {}).items()
               if name not in candidates]  # fmt: skip
     task = with_validation(
@@ -254,7 +264,7 @@ def _finish(
 
     outcome = _outcome(race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
     if outcome.leader is not None:
-        saved = save_leader(race, runner, target, device=cfg.device.name, register=cfg.register)
+        saved = save_leader(race, runner, target, device=cfg.device.name)
         outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
     contents = {
         "race.html": race_page(outcome),
@@ -264,7 +274,8 @@ def _finish(
     for name, content in contents.items():
         write_bytes(runner.folder / name, content.encode(errors="backslashreplace"))
     if not stopped:
-        runner.record({name: runner.folder / name for name in contents}, race)
+        if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
+            runner.say(line)
         runner.drop([name for name in race.candidates if name != outcome.leader])
     return outcome
 

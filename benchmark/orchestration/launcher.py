@@ -9,6 +9,7 @@ from functools import partial
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
@@ -53,3 +54,11 @@ def launch(
         for index, (job, done) in enumerate(zip(jobs, returns, strict=True))
         if done.status != JobStatus.COMPLETED
     ]
+
+
+def launcher_overrides() -> list[str]:
+    """Overrides that give jobs the launcher of the command."""
+    every = HydraConfig.get().overrides.hydra
+    given = [item for item in every if item.lstrip("+~").startswith(("hydra.launcher", "hydra/launcher"))]
+    choice = f"hydra/launcher={HydraConfig.get().runtime.choices['hydra/launcher']}"
+    return [choice, *[item for item in given if not item.startswith("hydra/launcher=")]]

@@ -17,7 +17,7 @@ from benchmark.jobs.cli import BAD_INPUT, FINISHED_WITH_FAILURES, composed
 from benchmark.jobs.suite_settings import STAGE_OF
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.further_jobs import further_jobs
-from benchmark.orchestration.launcher import launch
+from benchmark.orchestration.launcher import launch, launcher_overrides
 from benchmark.orchestration.planner import Job, Planner
 from benchmark.orchestration.progress_display import Board, watch
 from benchmark.tracking import Store
@@ -190,14 +190,6 @@ def _passed_on(stage: str, further: Sequence[str]) -> list[str]:
     repeated = {*further, *(item.partition("=")[0] for item in further if not item.startswith(("~", "+")))}
     given = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(roots)]
     return [item for item in given if item not in repeated and item.partition("=")[0] not in repeated]
-
-
-def launcher_overrides() -> list[str]:
-    """Overrides that give the stages the launcher of the bench."""
-    every = HydraConfig.get().overrides.hydra
-    given = [item for item in every if item.lstrip("+~").startswith(("hydra.launcher", "hydra/launcher"))]
-    choice = f"hydra/launcher={HydraConfig.get().runtime.choices['hydra/launcher']}"
-    return [choice, *[item for item in given if not item.startswith("hydra/launcher=")]]
 
 
 def interrupted(bench: Bench, command: str) -> NoReturn:

@@ -1,7 +1,8 @@
 """One job of a race: trains a candidate up to a rung and measures it on the validation cases."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from benchmark.data.tasks.task import Task
-from benchmark.errors import SkipPair
+from benchmark.errors import SkipPair, WriteError
+from benchmark.jobs.cli import DISK
 from benchmark.ranking.kill_markers import attempt
 from benchmark.ranking.source_errors import FAULTS, SourceLogs, blamed_on_source
 from benchmark.sources.opening import open_model
 from benchmark.sources.pairing import Pair, paired
+from benchmark.sources.readers.network_description import describe_network
 from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.tracking.records import REASON, SECONDS, VALIDATION_DICE, Data
@@ -78,7 +81,8 @@ class RaceJob:
             with attempt(self.state / MARKER, DOING, most=KILLS):
                 pair = self.pair(store)
                 draft.log(tags={"notes": "; ".join(pair.model.notes)} if pair.model.notes else {})
-                with blamed_on_source(DOING, advice="a smaller patch or batch of the trainer needs less"):
+                describe_network(pair.model.arch.network)  # what cannot be handed over need not be trained
+                with blamed_on_source(DOING, advice="a smaller patch or batch of the trainer needs less"), own_disk():
                     done = trainer.advance(
                         pair.model,
                         self.target,
@@ -116,6 +120,21 @@ class RaceJob:
         parts: dict[str, Sequence[str]] = {part: getattr(done.transfer, part) for part in ("loaded", "fresh", "unused")}
         draft.json(parts, "transfer.json")
         return ""
+
+
+@contextmanager
+def own_disk() -> Iterator[None]:
+    """Turn an error of the disk within the block, such as a full one, into a WriteError, which is no candidate's fault.
+
+    Raises:
+        WriteError: The disk is full or fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise WriteError(f"cannot write {error.filename or 'a file'}: {error.strerror}") from error
 
 
 def _checked(report: Callable[[int, float], None], step: int, loss: float) -> None:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.keys import job_key
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
-from benchmark.orchestration.launcher import launch
-from benchmark.orchestration.pipeline import launcher_overrides
+from benchmark.orchestration.launcher import launch, launcher_overrides
 from benchmark.orchestration.planner import Job
 from benchmark.orchestration.progress_display import Board, watch
 from benchmark.racing.halving import Array, Measured, Race
@@ -149,25 +148,43 @@ class RaceRunner:
             for step, loss in enumerate(own.losses, 1)
         ]
 
-    def record(self, files: Mapping[str, Path], race: Race) -> None:
-        """Write the run of the whole race, with its results as artifacts, and nest the runs of its jobs in it."""
+    def record(self, files: Sequence[Path], race: Race, *, register: str | None = None) -> str:
+        """Write the run of a finished race, with its results as artifacts, and nest the runs of its jobs in it.
+
+        Args:
+            files: The results.
+            race: The race.
+            register: Name of a registered model that gets the checkpoint as a new version, once for a race.
+
+        Returns:
+            What was registered, in one line; empty if nothing was.
+        """
         inputs = {"jobs": sorted(self._key(*place) for place in self.trained), "budget": race.budget, "eta": race.eta}
         key = job_key(Stage.RACE, "benchmark.racing.halving", inputs)
         with self.store.claim(key) as finished:
-            if finished is not None:
-                return
-            best = race.decisions[-1].standings[0]
-            params = {"target": self.folder.name, "candidates": len(race.candidates), "seeds": list(self.seeds),
-                      "budget": race.budget, "winner": race.leader}  # fmt: skip
-            name = f"race of {len(race.candidates)} for {self.folder.name}"
-            with self.store.run(Stage.RACE, key, name, params=params, config=asdict(self.plan), suite="race") as draft:
-                draft.describe(f"A race of {len(race.candidates)} candidates, won by **{race.leader}**.")
-                share = race.spent / race.total
-                draft.log(metrics={"validation_dice": best.dice, "steps": race.spent, "share_of_steps": share})
-                for path in files.values():
-                    draft.file(path)
-        rows = [self.store.find(self._key(*place)) for place in self.trained]
-        self.store.nest(draft.run_id, [row.run for row in rows if row is not None])
+            if finished is None:
+                self._record(key, files, race)
+        row = self.store.find(key)
+        assert row is not None, "it was written or found above"
+        self.store.nest(row.run, [self._row(*place).run for place in self.trained])
+        if not register or race.leader is None:
+            return ""
+        tag = f"registered/{register}"
+        version = row.tags.get(tag) or str(self.store.register(register, self.checkpoint, run=row.run))
+        self.store.tag(row.run, tag, version)
+        return f"registered: models:/{register}/{version}"
+
+    def _record(self, key: str, files: Sequence[Path], race: Race) -> None:
+        name = f"race of {len(race.candidates)} for {self.folder.name}"
+        params = {"target": self.folder.name, "candidates": len(race.candidates), "seeds": list(self.seeds),
+                  "budget": race.budget, "winner": race.leader}  # fmt: skip
+        with self.store.run(Stage.RACE, key, name, params=params, config=asdict(self.plan), suite="race") as draft:
+            draft.describe(f"A race of {len(race.candidates)} candidates, won by **{race.leader}**.")
+            best = race.decisions[-1].standings[0].dice
+            share = race.spent / race.total
+            draft.log(metrics={"validation_dice": best, "steps": race.spent, "share_of_steps": share})
+            for path in files:
+                draft.file(path)
 
     def drop(self, names: Sequence[str]) -> None:
         """Delete the training states of candidates; a candidate with the same weights as another shares its state."""
@@ -179,8 +196,10 @@ class RaceRunner:
     def _row(self, name: str, seed: int, rung: str) -> Row:
         row = self.store.find(self._key(name, seed, rung))
         if row is None:
-            raise InputError(f"the job of {name} up to {rung} ended without a result in the tracking store; were files "
-                             "of the task or of the candidate changed meanwhile? run again to resume")  # fmt: skip
+            raise InputError(
+                f"the job of {name} up to {rung} ended without a result in the tracking store; did files of the task, "
+                "of the candidate or of this program change meanwhile? run again to resume"
+            )
         return row
 
     def _key(self, name: str, seed: int, rung: str) -> str:

@@ -1,14 +1,17 @@
 """The checkpoint of a race's winner, or of its leader so far: a source like any other, fine-tuned on the task."""
 
+import shutil
 from dataclasses import replace
 
 from omegaconf import OmegaConf
 
+from benchmark.data.files.read_image import ending
 from benchmark.data.tasks.task import Split, Task
 from benchmark.racing.halving import Race
 from benchmark.racing.job import RaceJob
 from benchmark.racing.runner import RaceRunner
 from benchmark.sources.model import Model
+from benchmark.sources.writers.nnunet import write_results_folder
 from benchmark.sources.writers.own_format import write_source
 from benchmark.tracking import Store
 from benchmark.training.dice import mean_dice
@@ -58,15 +61,14 @@ def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: floa
     )
 
 
-def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str, register: str | None = None) -> list[str]:
-    """Write the checkpoint of the race's leader, and register it if a name is given.
+def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str) -> list[str]:
+    """Write the checkpoint of the race's leader and, for a network of nnU-Net's plans, a results folder of nnU-Net.
 
     Args:
         race: The race, of which at least one rung is finished.
         runner: Runs its jobs.
         target: The task.
         device: Device of the training.
-        register: Name of a registered model in MLflow that gets a new version.
 
     Returns:
         What was written, one line each.
@@ -92,7 +94,27 @@ def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str, re
     model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
     write_source(model, runner.checkpoint)
     of_seed = f", seed {seed}, the best of {len(by_seed)} on the validation cases" if len(by_seed) > 1 else ""
-    return [f"checkpoint of {name}{of_seed}: {runner.checkpoint}"]
+    lines = [f"checkpoint of {name}{of_seed}: {runner.checkpoint}"]
+    return [*lines, *_nnunet_folder(model, runner, target)]
+
+
+def _nnunet_folder(model: Model, runner: RaceRunner, target: Task) -> list[str]:
+    """Write nnU-Net's results folder, replacing that of an earlier race; returns where it is, or why there is none."""
+    place = runner.folder / "nnunet"
+    shutil.rmtree(place, ignore_errors=True)
+    letters = "".join(letter for letter in target.name.title() if letter.isalnum() and letter.isascii())
+    flips = range(model.arch.dims) if getattr(runner.trainer, "mirroring", False) else ()
+    first = target.listed(Split.TRAIN)[0]
+    written = write_results_folder(
+        model,
+        place / f"Dataset001_{letters or 'Task'}",
+        ending=ending(first.images[0]),
+        mirroring=tuple(flips),
+        cases=len(target.names(Split.TRAIN)),
+    )
+    if written.path is None:
+        return [f"no results folder of nnU-Net: {written.reason}"]
+    return [f"results folder of nnU-Net: {written.path}", *written.notes]
 
 
 def _plain(model: Model) -> dict[str, object]:

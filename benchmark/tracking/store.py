@@ -179,7 +179,11 @@ class Store:
     def nest(self, parent: str, runs: Sequence[str]) -> None:
         """Show runs below another one in MLflow; `parent` and `runs` are the store's identifiers."""
         for run in runs:
-            self._patiently(self.client.set_tag, run, "mlflow.parentRunId", parent)
+            self.tag(run, "mlflow.parentRunId", parent)
+
+    def tag(self, run: str, name: str, value: str) -> None:
+        """Set a tag of a run that is in the store already."""
+        self._patiently(self.client.set_tag, run, name, value)
 
     def register(self, name: str, folder: Path, *, run: str) -> int:
         """Make a folder a new version of a registered model, which is created if it is missing.

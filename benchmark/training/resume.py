@@ -1,6 +1,7 @@
 """State of a training on disk, from which an interrupted training resumes to the same bits."""
 
 import pickle
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmark.errors import InputError, one_line
+from benchmark.errors import InputError, WriteError, one_line
 from benchmark.storage.files import partial_file
 
 # what reading a damaged file, or loading the state of another network, raises
@@ -94,7 +95,11 @@ class Keeper:
         extra: str = "",
         now: bool = False,
     ) -> None:
-        """Save the state if `every` seconds have passed since the last save, or at once if `now` is set."""
+        """Save the state if `every` seconds have passed since the last save, or at once if `now` is set.
+
+        Raises:
+            WriteError: The file cannot be written, such as on a full disk.
+        """
         if not now and time.monotonic() - self._last < self.every:
             return
         device = next(network.parameters()).device
@@ -106,7 +111,11 @@ class Keeper:
             "losses": list(losses),
             "beside": extra,
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with partial_file(self.path) as partial:
-            torch.save(state, partial)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial_file(self.path) as partial:
+                torch.save(state, partial)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk by a RuntimeError
+            free = shutil.disk_usage(self.path.parent if self.path.parent.is_dir() else Path.cwd()).free // 2**20
+            raise WriteError(f"cannot write {self.path} ({free} MB free): {one_line(error)}") from error
         self._last = time.monotonic()

@@ -77,6 +77,7 @@ def write_results_folder(
         InputError: The folder cannot be written, or is not read back as the same model.
     """
     try:
+        _architecture(model)  # the first reason that a reader wants to know
         expected = nnunet_preparation(model)
         plans = _plans(model, expected, folder.name, ending)
         dataset = _dataset(model, expected, channel_names, ending, cases)

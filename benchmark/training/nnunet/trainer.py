@@ -169,6 +169,7 @@ class NnunetTrainer:
             dice = read_dice(done.predicted[Split.VALIDATION], range(1, target.classes))
             known[rung] = Rung(steps, dice, before + time.perf_counter() - start)
             measured.write(known)
+        shutil.rmtree(self._run_folder(model, target, preparation, seed))  # predictions and nnU-Net's own log
         return PartialTraining(done.losses[:steps], done.taken, known[rung])
 
     def state(self, folder: Path) -> Path:
@@ -202,8 +203,7 @@ class NnunetTrainer:
         until: int | None = None,
     ) -> "_NnunetRun":
         """Plan, preprocess, train up to an epoch and predict the held-out splits."""
-        space = self.space
-        place = space.root / "runs" / self._run_name(model, target, preparation, seed)
+        space, place = self.space, self._run_folder(model, target, preparation, seed)
         shutil.rmtree(place, ignore_errors=True)
         with space.entered(place / "log.txt", results=place / "results"):
             from benchmark.training.nnunet.loop import by_epochs, seeded
@@ -228,10 +228,10 @@ class NnunetTrainer:
         """The keeper of the training state in a folder; None without a folder."""
         return Keeper(self.state(folder), every=self.keep_every) if folder else None
 
-    def _run_name(self, model: Model, target: Task, preparation: Preparation, seed: int) -> str:
+    def _run_folder(self, model: Model, target: Task, preparation: Preparation, seed: int) -> Path:
         settings = {name: value for name, value in asdict(self).items() if name not in {"folder", "keep_every"}}
         content = json.dumps([settings, asdict(preparation), target.digest()], sort_keys=True, default=str)
-        return f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
+        return self.space.root / "runs" / f"{model.name}_to_{target.name}_seed{seed}_{short_hash(content)}"
 
     def _plans(self, model: Model, target: Task, preparation: Preparation, dataset: NnunetDataset) -> Plans:
         """The target's plans, adapted to the pair, by which the dataset is preprocessed."""

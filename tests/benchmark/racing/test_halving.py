@@ -1,0 +1,142 @@
+"""Which candidates a race trains on: halving, intervals, budget, failures."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmark.racing.halving import Drop, Measured, Race, gap_interval, standings_of
+
+RUNGS = {"eighth": 1, "quarter": 2, "half": 4, "full": 8}
+CASES = 6
+
+
+def measured(levels, *, noise=0.0, cases=CASES, failed=()):
+    """Dice of each candidate on every case: its level, and noise that no two cases share."""
+    random = np.random.default_rng(0)
+    dice = {name: level + noise * random.normal(size=cases) for name, level in levels.items()}
+    return Measured(dice, dict.fromkeys(failed, "its loss is nan"))
+
+
+def run(levels, **settings):
+    """A race whose candidates have the same level at every rung; returns it and what was asked of it."""
+    asked = []
+
+    def measure(rung, names):
+        asked.append((rung, list(names)))
+        return measured({name: levels[name] for name in names}, **settings)
+
+    race = Race(list(levels), RUNGS, budget=0.45)
+    race.run(measure)
+    return race, asked
+
+
+def test_clear_differences_halve_the_candidates():
+    levels = {name: 0.9 - 0.01 * place for place, name in enumerate("abcdefghij")}
+    race, asked = run(levels)
+    assert [len(names) for _, names in asked] == [10, 5, 3, 2]
+    assert race.leader == "a"
+    assert {s.drop for decision in race.decisions for s in decision.standings} == {None, Drop.CLEAR}
+    assert race.spent == 10 + 5 + 2 * 3 + 4 * 2  # by hand, of 80
+    assert race.spent / race.total <= 0.45
+
+
+def test_candidates_that_the_cases_do_not_separate_from_the_cut_go_on_within_the_budget():
+    levels = {name: 0.5 - 0.001 * place for place, name in enumerate("abcdefghij")}
+    race, asked = run(levels, noise=0.2)
+    counts = [len(names) for _, names in asked]
+    assert counts[0] == 10
+    assert sum(counts) > 10 + 5 + 3 + 2
+    assert race.spent <= 0.45 * race.total
+    kinds = [s.drop for decision in race.decisions for s in decision.standings]
+    assert Drop.FORCED in kinds
+
+
+def test_the_nearest_to_the_cut_go_on_first():
+    """By hand: 3 of 5 after the first rung are 16 of 40 steps, 4 are 17, all 5 are 24; the budget is 18."""
+    dice = {
+        "e": [0.6, 0.0, 0.6, 0.0, 0.6, 0.0],
+        "d": [0.7, 0.0, 0.7, 0.0, 0.7, 0.0],
+        "a": [1.0, 0.8, 1.0, 0.8, 1.0, 0.8],
+        "b": [0.1, 0.9, 0.9, 0.9, 0.9, 0.9],
+        "c": [0.9, 0.0, 0.9, 0.0, 0.9, 0.0],
+    }
+    asked = []
+
+    def measure(rung, names):
+        asked.append(sorted(names))
+        return Measured({name: np.array(dice[name]) for name in names})
+
+    race = Race(list(dice), RUNGS, budget=0.45)
+    race.run(measure)
+    assert asked[1] == ["a", "b", "c", "d"]
+    assert {s.name: s.drop for s in race.decisions[0].standings}["e"] == Drop.FORCED
+
+
+def test_too_few_validation_cases_force_every_drop():
+    race, _ = run({"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.2}, cases=4)
+    drops = {s.drop for decision in race.decisions for s in decision.standings} - {None}
+    assert drops == {Drop.FORCED}
+    assert all(math.isinf(s.low) for s in race.decisions[0].standings[1:])
+
+
+def test_a_failed_candidate_is_last_and_takes_no_place():
+    def measure(rung, names):
+        alive = [name for name in names if name != "bad"]
+        return measured({name: {"a": 0.9, "b": 0.8, "c": 0.1}[name] for name in alive}, failed=set(names) - set(alive))
+
+    race = Race(["bad", "a", "b", "c"], RUNGS, budget=0.45)
+    assert race.run(measure) == "a"
+    first = race.decisions[0]
+    assert [s.name for s in first.standings] == ["a", "b", "c", "bad"]
+    assert first.standings[-1].drop == Drop.FAILED
+    assert first.standings[-1].reason == "its loss is nan"
+    assert first.survivors == ["a", "b"]
+
+
+def test_if_every_candidate_fails_there_is_no_winner():
+    race = Race(["a", "b"], RUNGS, budget=0.45)
+    assert race.run(lambda rung, names: Measured({}, dict.fromkeys(names, "no memory"))) is None
+    assert race.leader is None
+    assert len(race.decisions) == 1
+
+
+def test_a_candidate_without_dice_on_any_case_has_failed():
+    standings = standings_of(Measured({"a": np.array([0.5, np.nan]), "b": np.full(2, np.nan)}))
+    assert [(s.name, s.drop) for s in standings] == [("a", None), ("b", Drop.FAILED)]
+    assert standings[0].dice == 0.5
+
+
+def test_one_candidate_is_trained_to_the_end():
+    race, asked = run({"a": 0.5})
+    assert [names for _, names in asked] == [["a"]] * 4
+    assert race.spent == race.total == 8
+
+
+def test_a_stopped_race_keeps_its_leader():
+    def measure(rung, names):
+        if rung == "half":
+            raise KeyboardInterrupt
+        return measured({name: {"a": 0.3, "b": 0.6, "c": 0.5}[name] for name in names})
+
+    race = Race(["a", "b", "c"], RUNGS, budget=0.45)
+    with pytest.raises(KeyboardInterrupt):
+        race.run(measure)
+    assert race.leader == "b"
+    assert [decision.rung for decision in race.decisions] == ["eighth", "quarter"]
+
+
+@pytest.mark.parametrize("count", range(2, 21))
+def test_the_budget_holds_whatever_the_number_of_candidates(count):
+    """Halving alone may need more than the budget for few candidates; then nothing beyond it is spent."""
+    levels = {str(place): 0.5 for place in range(count)}
+    race, _ = run(levels, noise=0.3)
+    assert race.spent <= max(0.45 * race.total, Race(list(levels), RUNGS, 0.45).remaining(count))
+
+
+def test_the_interval_is_students():
+    """Analytic: differences 0.1 and 0.3, five each: mean 0.2, standard error 0.1 / 3, t(0.975, 9) = 2.2622."""
+    dice = {"best": np.array([0.5] * 10), "other": np.array([0.4, 0.2] * 5)}
+    low, high = gap_interval(dice, "best", "other")
+    assert low == pytest.approx(0.2 - 2.262157 / 30, abs=1e-6)
+    assert high == pytest.approx(0.2 + 2.262157 / 30, abs=1e-6)
