@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from benchmark.data.tasks.opening import cutting_code
 from benchmark.jobs.cli import CONF, prepare_config
+from tests.warm_python import WarmPython
 
 if TYPE_CHECKING:
     from benchmark.tracking import Store
@@ -174,15 +175,15 @@ def study(place, prepared) -> Place:
 
 
 @pytest.fixture(scope="session")
-def python_m() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a command as its users do: `python_m("benchmark.truth", "source=scratch")`."""
+def python_m() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs a command as its users do, with imports already done: `python_m("benchmark.truth", "source=scratch")`."""
+    warm = WarmPython(CONF.parent)
 
     def run(module: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *overrides]
-        settings = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=CONF.parent, env=settings)
+        return warm.run(module, overrides, os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"})
 
-    return run
+    yield run
+    warm.stop()
 
 
 @pytest.fixture(scope="session")

@@ -36,9 +36,9 @@ SMALL = [
     "trainer.processes=1", "suite.pretrainer.trainer.processes=1",
     "~suite.targets.msd_liver", "~suite.targets.msd_lung", "~suite.targets.msd_pancreas", "~suite.targets.msd_colon",
     "suite.tasks=[msd_liver,msd_spleen]",
-    "suite.sources=[msd_liver_unet,msd_liver_unetr,msd_scratch_unet,msd_scratch_unetr]",
+    "suite.sources=[msd_liver_unet,msd_liver_unetr,msd_scratch_unet]",
 ]  # fmt: skip
-POOL = ["msd_liver_unet", "msd_liver_unetr", "msd_scratch_unet", "msd_scratch_unetr"]
+POOL = ["msd_liver_unet", "msd_liver_unetr", "msd_scratch_unet"]
 ROWS = ["variety", "consistency", "single_scale", "kl", "bhattacharyya", "proportional", "sum"]
 NNUNET = "benchmark.training.nnunet.trainer.NnunetTrainer"
 

@@ -250,6 +250,11 @@ def test_folds_of_ones_own(race, place, checkpoints, make_case, tmp_path):
     assert "every drop was forced" in " ".join(done.out.split())
 
 
+def reported(place):
+    """How much the jobs of a race have reported of their progress."""
+    return [(path.stat().st_ino, path.stat().st_size) for path in place.folder.glob("outputs/race/*/progress.jsonl")]
+
+
 @pytest.mark.kill
 @pytest.mark.slow
 def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make_place, checkpoints, own_data):
@@ -265,9 +270,10 @@ def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     for _ in range(5):
         process = subprocess.Popen(command, start_new_session=True, **nowhere, **settings)
-        start = time.monotonic()
-        while process.poll() is None and time.monotonic() - start < 12 + 10 * moments.random():
-            time.sleep(0.1)
+        before, start = reported(other), time.monotonic()
+        while process.poll() is None and reported(other) == before and time.monotonic() - start < 60:
+            time.sleep(0.05)
+        time.sleep(2 * moments.random())
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)

@@ -7,9 +7,9 @@ import pytest
 from tests.end_to_end.engines.servers import MlflowServer, Postgres, Slurm
 
 METRICS = ("ccfv", "logme")
-SMALL = (  # one target of the synthetic suite, three sources: 12 jobs
+SMALL = (  # one target of the synthetic suite, two sources
     "experiment=synthetic",
-    "suite.sources=[synthetic_drop,scratch,scratch_wide]",
+    "suite.sources=[synthetic_drop,scratch]",
     "suite.tasks=[synthetic_ball,synthetic_drop]",
     "~suite.targets.synthetic_pebble",
     "suite.longer=null",
@@ -21,7 +21,7 @@ SMALL = (  # one target of the synthetic suite, three sources: 12 jobs
 
 @pytest.fixture(scope="session")
 def small() -> tuple[str, ...]:
-    """The overrides of a bench of 11 jobs whose figures are also those of the session's whole bench."""
+    """The overrides of a bench of 8 jobs whose figures are also those of the session's whole bench."""
     return SMALL
 
 

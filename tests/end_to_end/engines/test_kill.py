@@ -17,7 +17,7 @@ from benchmark.tracking import Store
 from tests.end_to_end.engines.servers import PATIENCE, MlflowServer, Postgres, kill_tree
 from tests.end_to_end.test_commands import figures
 
-KILLS, WITH_SERVERS = 6, {2, 4}
+KILLS, WITH_SERVERS = 5, {2, 4}
 LONGEST = 1.5  # seconds of work between two kills, beyond the start-up
 START = 8.0  # seconds within which every fifth kill falls, whatever the sweep is at
 METRICS = ("ccfv", "logme")

@@ -11,7 +11,7 @@ from benchmark.jobs.cli import CONF
 from tests.end_to_end.test_commands import figures
 
 METRICS = ["ccfv", "logme"]
-JOBS = {"prepare": 2, "pretrain": 3, "truth": 3 * 2, "score": 3}
+JOBS = {"prepare": 2, "pretrain": 2, "truth": 2 * 2, "score": 2}
 
 
 def run_bench(place, *overrides, environment=None):

@@ -1,0 +1,116 @@
+"""Commands run in forks of a process that has imported what they import, which takes longer than most of them do.
+
+`python tests/warm_python.py` reads one request a line from standard input: module, arguments, environment, working
+directory, and the files of standard output and error. It forks, runs the module as `python -m` does, and answers with
+the exit code.
+"""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class WarmPython:
+    """The process that forks; started with the first command.
+
+    Args:
+        folder: Working directory of the commands, whose packages they import.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server: subprocess.Popen[str] | None = None
+
+    def run(self, module: str, arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a module with arguments, as `python -m`, and wait for it."""
+        if self._server is None:
+            command = [sys.executable, str(Path(__file__).resolve())]
+            self._server = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self._folder, env=dict(env)
+            )
+        with tempfile.TemporaryDirectory(prefix="warm_") as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            request = {
+                "module": module,
+                "arguments": list(arguments),
+                "env": dict(env),
+                "out": str(out),
+                "err": str(err),
+            }
+            assert self._server.stdin is not None
+            assert self._server.stdout is not None
+            self._server.stdin.write(json.dumps(request) + "\n")
+            self._server.stdin.flush()
+            answer = self._server.stdout.readline()
+            if not answer:
+                raise RuntimeError("the process that runs commands has ended")
+            texts = (path.read_text(encoding="utf-8", errors="backslashreplace") for path in (out, err))
+            return subprocess.CompletedProcess([module, *arguments], int(answer), *texts)
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._server is not None:
+            assert self._server.stdin is not None
+            self._server.stdin.close()
+            self._server.wait()
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os._exit(_run(request))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _run(request: dict) -> int:
+    """Run the module in this fork; returns its exit code."""
+    for descriptor, name in ((1, "out"), (2, "err")):
+        file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.argv = [request["module"], *request["arguments"]]
+    code = 0
+    try:
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    _end()
+    return code
+
+
+def _end() -> None:
+    """What Python does at its end: threads, exit functions, buffers."""
+    import atexit
+    import threading
+
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path.cwd())
+    import mlflow  # noqa: F401
+    import monai.networks.nets  # noqa: F401
+    import pandas  # noqa: F401
+    import scipy.stats  # noqa: F401
+
+    import benchmark.jobs.cli  # noqa: F401
+
+    _serve()
