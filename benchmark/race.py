@@ -4,6 +4,7 @@
 """
 
 import logging
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 PRIORS = ("ranking", "none")
 ONE_CANDIDATE = (
-    "the ranking separates its first source from all others by these cases, which does not say that its estimates "
-    "predict the Dice after fine-tuning; prior=none races every source"
+    "the ranking separates its first source from all others on these cases, so one candidate is left and nothing is "
+    "raced; this does not say that the estimates predict the Dice after fine-tuning: prior=none races the sources"
 )
 TRAINER = ("trainer=", "trainer.", "monai.", "nnunet.")  # overrides that the ranking's cost of fine-tuning follows, too
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.dry_run:
         _dry_run(cfg, race, runner, target)
         return
-    runner.begin()
+    runner.begin(retry=cfg.retry is not None)
     stopped = _race(race, runner)
     outcome = _finish(cfg, race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
     _show(outcome, runner)
@@ -67,6 +68,8 @@ def _check(cfg: DictConfig) -> None:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise InputError(f"{name} must be a whole number of at least {least}" +
                              (" or null" if name == "keep" else "") + f", got {value}")  # fmt: skip
+    if cfg.retry not in {None, "failed"}:
+        raise InputError(f"retry must be failed or null, got {cfg.retry}")
     budget: object = cfg.budget
     if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
         raise InputError(f"budget must be a share above 0 and at most 1, got {budget}")
@@ -81,21 +84,22 @@ def _check(cfg: DictConfig) -> None:
     if cfg.register is not None and (not str(cfg.register).strip() or set("/:") & set(str(cfg.register))):
         raise InputError(f"register must be a name without / and :, got {cfg.register}")
     if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
-        raise InputError("ranking names a task and sources already, so task and source must not be given with it")
+        raise InputError(f"ranking={cfg.ranking} already names a task and sources; give either ranking, or task and "
+                         "source")  # fmt: skip
 
 
 def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
     """The content of a ranking.json, or of what it would say without scores, and notes on it."""
     if cfg.ranking is not None:
         path = Path(cfg.ranking)
-        return _read_ranking(path), [f"candidates by {path}"]
+        return _read_ranking(path), [f"candidates: those that {path} does not separate from its first source"]
     if cfg.prior == "none":
-        return _unranked(cfg), ["candidates: every source that was given (prior=none)"]
+        return _unranked(cfg), ["candidates: the sources in the order given, without a ranking (prior=none)"]
     rank = composed("rank", _rank_overrides(cfg))
     get_method("benchmark.rank.run")(rank)
     name = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))).name
     path = Path(cfg.output_dir) / "rank" / quote(name, safe="") / "ranking.json"
-    return _read_ranking(path), [f"candidates by {path}"]
+    return _read_ranking(path), [f"candidates: those that {path} does not separate from its first source"]
 
 
 def _read_ranking(path: Path) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _read_ranking(path: Path) -> dict[str, Any]:
     try:
         _ = [row["source"] for row in content["ranking"]], content["cannot_be_told_apart"], content["settings"]["task"]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path} must be a ranking.json of benchmark.rank, got no {error}") from error
+        raise InputError(f"{path} is not a ranking.json of benchmark.rank: it has no {error}") from error
     return dict(content)
 
 
@@ -211,20 +215,25 @@ def forecast_lines(forecast: "RaceForecast", *, workers: int) -> list[str]:
         forecast: The forecast.
         workers: Number of jobs that run at the same time.
     """
-    from analysis.tables.number_format import duration, memory_size, percent
+    from analysis.tables.number_format import counted, duration, memory_size, percent
 
     race, (least, most), total = forecast.race, forecast.steps, forecast.race.total * forecast.seeds
-    count, ends = len(race.candidates), ", ".join(map(str, race.rungs.values()))
-    least_time, most_time, whole = (duration(forecast.seconds(steps) / workers) for steps in (least, most, total))
+    count, ends = counted(len(race.candidates), "candidate"), ", ".join(map(str, race.rungs.values()))
+    workers = min(workers, len(race.candidates) * forecast.seeds)
+    times = [duration(forecast.seconds(steps) / workers) for steps in (least, most, total)]
+    steps, shares = _range(str(least), str(most)), _range(percent(least / total), percent(most / total))
     return [
         *(f"{name} could not be timed: {why}" for name, why in forecast.untimed.items()),
-        f"expected: {least} to {most} of {total} steps, {percent(least / total)} to {percent(most / total)} of "
-        f"fine-tuning all {count} candidates; rungs end at {ends} steps",
-        f"expected: {least_time} to {most_time} of training with {workers} jobs at a time, without reading and "
-        f"validation; fine-tuning all would take {whole}",
+        f"expected: {steps} of {total} steps, {shares} of fine-tuning {count}; rungs end at {ends} steps",
+        f"expected: {_range(*times[:2])} of training if {counted(workers, 'job')} can always run at once (the last "
+        f"candidates run alone, which takes longer), without reading and validation; fine-tuning all: {times[2]}",
         f"expected: disk: {memory_size(forecast.state_bytes)} for training states, "
         f"{memory_size(forecast.prepared_bytes)} for prepared cases before compression",
     ]
+
+
+def _range(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _race(race: "Race", runner: "RaceRunner") -> str:
@@ -262,8 +271,11 @@ def _finish(
     from analysis.racing.tables import race_csv, race_json
     from benchmark.racing.winner import save_leader
 
-    outcome = _outcome(race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
-    if outcome.leader is not None:
+    outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
+    if outcome.leader is None:
+        for stale in (runner.checkpoint, runner.folder / "nnunet"):  # of an earlier race
+            shutil.rmtree(stale, ignore_errors=True)
+    else:
         saved = save_leader(race, runner, target, device=cfg.device.name)
         outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
     contents = {
@@ -273,7 +285,7 @@ def _finish(
     }
     for name, content in contents.items():
         write_bytes(runner.folder / name, content.encode(errors="backslashreplace"))
-    if not stopped:
+    if not stopped and outcome.leader is not None:
         if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
             runner.say(line)
         runner.drop([name for name in race.candidates if name != outcome.leader])
@@ -318,7 +330,7 @@ def _show(outcome: "RaceOutcome", runner: "RaceRunner") -> None:
 
     for table in race_tables(outcome):
         runner.board.console.print(TerminalTable(table))
-    runner.say(f"race.html, race.csv, race.json in {runner.folder}")
+    runner.say(f"results: race.html, race.csv, race.json in {runner.folder}")
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ CAUTION = (
 
 
 LOSSES = ("candidate", "seed", "step", "loss")
-POINTS = ("candidate", "seed", "rung", "step", "seconds", "dice")
+POINTS = ("candidate", "seed", "rung", "step", "seconds", "validation_seconds", "dice")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ class RaceOutcome:
     def verdict(self) -> str:
         """The result in one sentence or two."""
         if self.leader is None:
-            return self.stopped or "No candidate could be fine-tuned, so there is no winner."
+            ended = f" ({self.stopped})" if self.stopped else ""
+            return f"No rung was finished{ended}." if not self.decisions else "No candidate could be fine-tuned."
         best = self.decisions[-1].standings[0]
         role = "leads" if self.stopped else "wins"
         drops = [standing.drop for decision in self.decisions for standing in decision.standings]

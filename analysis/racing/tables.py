@@ -37,7 +37,7 @@ def course_table(outcome: RaceOutcome) -> Table:
     ]
     cases = f"{counted(outcome.train_cases, 'training case')}, {counted(outcome.validation_cases, 'validation case')}"
     failed = [f"{row['source']}: {row['reason']}" for row in rows if row["reason"]]
-    notes = [outcome.verdict(), *failed, *outcome.notes, CAUTION]
+    notes = [outcome.verdict(), *failed, *outcome.notes, *([CAUTION] if outcome.leader else [])]
     return table_of(
         f"{outcome.task}: race of {counted(len(outcome.candidates), 'candidate')}, {cases}", columns, [rows], notes
     )

@@ -95,12 +95,13 @@ class Bench:
 
 
 def job_overrides(cfg: DictConfig, *, progress: Path) -> list[str]:
-    """The settings of a command that its jobs take over: places, tracking, device, threads, progress and time limit."""
+    """The settings of a command that its jobs take over: places, tracking, data, device, threads, time limit."""
     tracking = [f"tracking.{name}='{cfg.tracking[name]}'" for name in PLACES]
     return [
         *(f"{name}={cfg[name]}" for name in ("data_dir", "output_dir", "threads")),
         *tracking,
         f"tracking.patience={cfg.tracking.patience}",
+        *(f"data.{name}={'null' if value is None else value}" for name, value in cfg.data.items()),
         f"device={HydraConfig.get().runtime.choices['device']}",
         f"device.amp={cfg.device.amp or 'null'}",
         f"device.deterministic={cfg.device.deterministic}",

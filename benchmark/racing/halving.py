@@ -9,7 +9,8 @@ Halving alone drops candidates that the validation cases cannot tell apart from 
 of the best candidate minus that of another one on validation case j. The candidate is dropped *clearly* if the interval
 of the mean of d_j lies above the gap of the last candidate that is kept. Otherwise it goes on as long as the budget
 allows, the smallest gap first; a candidate that the budget does not allow is dropped by *force*. With fewer than
-`FEWEST_CASES` validation cases no interval is computed, and every drop is forced.
+`FEWEST_CASES` validation cases no interval is computed, and every drop is forced. If all candidates of a rung fail,
+those that were dropped before come back, one by one, until one of them reaches the rung.
 """
 
 import math
@@ -33,6 +34,9 @@ class Drop(StrEnum):
     CLEAR = "clear"
     FORCED = "forced by budget"
     FAILED = "failed"
+
+
+KINDS = (Drop.FORCED, Drop.CLEAR)
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,12 @@ class Race:
         """
         alive, before = list(self.candidates), 0
         for place, (rung, step) in enumerate(self.rungs.items()):
-            measured = measure(rung, alive)
-            spent = self.spent + len(alive) * (step - before)
+            measured, spent = measure(rung, alive), self.spent + len(alive) * (step - before)
+            for name in self._reserve():  # until one of them can be trained, if every survivor failed
+                if measured.dice:
+                    break
+                alive = [*alive, name]
+                measured, spent = measure(rung, alive), spent + step
             standings = standings_of(measured)
             if place < len(self.rungs) - 1:
                 standings = self._dropped(standings, place, spent)
@@ -150,6 +158,11 @@ class Race:
             if not alive:
                 return None
         return self.leader
+
+    def _reserve(self) -> list[str]:
+        """Candidates that were dropped but did not fail: those of the last rung first, by force before clearly."""
+        dropped = [s for decision in reversed(self.decisions) for s in decision.standings if s.drop in KINDS]
+        return list(dict.fromkeys(s.name for kind in KINDS for s in dropped if s.drop is kind))
 
     def _dropped(self, standings: Sequence[Standing], place: int, spent: int) -> list[Standing]:
         """The standings after a rung, with those that are dropped marked."""

@@ -27,6 +27,7 @@ KILLS = 2  # how often a process may be killed in the training of a candidate wh
 MARKER = "running.attempt"  # in the folder of a candidate's state
 TRAINING = "training.json"  # artifact: losses, Dice of each validation case, steps and seconds
 DOING = "in its training"
+AGAIN = "--retry failed tries again, and hydra/launcher=basic with one job at a time"
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ class RaceJob:
         )
         logs = SourceLogs(self.output / "race" / "logs")
         try:
-            with attempt(self.state / MARKER, DOING, most=KILLS):
+            with attempt(self.state / MARKER, DOING, most=KILLS, again=AGAIN):
                 pair = self.pair(store)
                 draft.log(tags={"notes": "; ".join(pair.model.notes)} if pair.model.notes else {})
+                draft.log(params={"spacing": pair.preparation.spacing or "as stored"})
                 describe_network(pair.model.arch.network)  # what cannot be handed over need not be trained
                 with blamed_on_source(DOING, advice="a smaller patch or batch of the trainer needs less"), own_disk():
                     done = trainer.advance(
@@ -115,6 +117,7 @@ class RaceJob:
             "dice": {case: list(values) for case, values in done.rung.dice.items()},
             "steps": done.rung.steps,
             "seconds": done.rung.seconds,
+            "validation_seconds": done.rung.validation_seconds,
         }
         draft.json(content, TRAINING)
         parts: dict[str, Sequence[str]] = {part: getattr(done.transfer, part) for part in ("loaded", "fresh", "unused")}

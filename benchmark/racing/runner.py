@@ -38,12 +38,16 @@ class Trained:
         seconds: Seconds of training and of measuring the validation cases of the rung, without earlier measurements.
         losses: (steps,) the loss at each step.
         dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
+        spacing: Voxel size of the grid that its Dice is measured on.
+        validation_seconds: Seconds of measuring the validation cases; 0 if they are not timed apart.
     """
 
     steps: int
     seconds: float
     losses: Sequence[float]
     dice: dict[str, list[float]]
+    spacing: str
+    validation_seconds: float
 
 
 @dataclass
@@ -83,9 +87,20 @@ class RaceRunner:
         """The file of the plan."""
         return self.folder / "plan.json"
 
-    def begin(self) -> None:
-        """Write the plan, and forget processes that were killed before this race began, whoever killed them."""
+    def begin(self, *, retry: bool = False) -> None:
+        """Write the plan, and forget processes that were killed before this race began, whoever killed them.
+
+        Args:
+            retry: Whether to discard the results of candidates that failed, so that they are trained again.
+        """
         self.plan.write(self.plan_path)
+        if retry:
+            for name in self.plan.candidates:
+                for seed in self.seeds:
+                    for rung in self.trainer.rungs:
+                        row = self.store.find(self._key(name, seed, rung))
+                        if row is not None and row.tags.get("skipped"):
+                            self.store.discard(row.run)
         for marker in self.states.glob(f"*/{MARKER}"):
             marker.unlink(missing_ok=True)
 
@@ -129,12 +144,27 @@ class RaceRunner:
         return self.folder / "winner"
 
     def points(self) -> list[dict[str, object]]:
-        """One row per candidate, seed and rung that was measured: candidate, seed, rung, step, seconds, dice."""
+        """One row per candidate, seed and rung that was measured: columns of a point."""
         return [
             {"candidate": name, "seed": seed, "rung": rung, "step": own.steps, "seconds": own.seconds,
-             "dice": mean_dice(list(own.dice.values()))}
+             "validation_seconds": own.validation_seconds, "dice": mean_dice(list(own.dice.values()))}
             for (name, seed, rung), own in self.trained.items()
         ]  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """What the candidates' comparison rests on: files with the same weights, and grids that differ."""
+        same: dict[Path, list[str]] = {}
+        for name in self.plan.candidates:
+            same.setdefault(self.state_folder(name, self.seeds[0]), []).append(name)
+        lines = [f"the same weights, trained once: {', '.join(names)}" for names in same.values() if len(names) > 1]
+        grids: dict[str, list[str]] = {}
+        for (name, _, _), own in self.trained.items():
+            grids.setdefault(own.spacing, []).append(name)
+        if len(grids) > 1:
+            listed = "; ".join(f"{spacing} mm: {', '.join(dict.fromkeys(names))}" for spacing, names in grids.items())
+            lines.append(f"Dice is measured on each candidate's own grid, and these differ ({listed}); "
+                         "preparation.spacing=target measures all on one")  # fmt: skip
+        return lines
 
     def losses(self) -> list[dict[str, object]]:
         """One row per candidate, seed and step that was trained: candidate, seed, step, loss."""
@@ -248,7 +278,8 @@ class RaceRunner:
         with tempfile.TemporaryDirectory(prefix="race_") as folder:
             content: dict[str, Any] = read_json(self.store.download(row.run, TRAINING, Path(folder)))
         dice = {case: [float(value) for value in values] for case, values in content["dice"].items()}
-        return Trained(content["steps"], content["seconds"], content["losses"], dice)
+        return Trained(content["steps"], content["seconds"], content["losses"], dice, row.params["spacing"],
+                       content["validation_seconds"])  # fmt: skip
 
 
 def case_means(by_seed: Sequence[dict[str, list[float]]]) -> Array:

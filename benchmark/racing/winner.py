@@ -91,6 +91,12 @@ def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str) ->
         state=runner.state_folder(name, seed),
         output=runner.states.parents[1],
     )
+    if not runner.trainer.state(job.state).is_file():  # deleted since the race ended; its training gives the same bits
+        runner.say(f"the training state of {name} is gone, so it is trained up to {decision.rung} again")
+        pair = job.pair(runner.store)
+        runner.trainer.advance(
+            pair.model, target, pair.preparation, rung=job.rung, seed=seed, device=device, folder=job.state
+        )
     model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
     write_source(model, runner.checkpoint)
     of_seed = f", seed {seed}, the best of {len(by_seed)} on the validation cases" if len(by_seed) > 1 else ""

@@ -15,7 +15,7 @@ SAME_START = 2.0  # seconds; a process's start time can move by up to one second
 
 
 @contextmanager
-def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
+def attempt(marker: Path, doing: str, *, most: int, again: str = "") -> Iterator[None]:
     """Run the block, unless earlier processes were killed in it too often, for example for want of memory.
 
     A marker lies on disk while the block runs. An exception, Ctrl-C included, removes it; only a killed process leaves
@@ -25,6 +25,7 @@ def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
         marker: The file; its folder is created if missing.
         doing: What the block does, for the reason.
         most: How often a process may be killed in the block.
+        again: How to try again, for the reason; by default by deleting the marker.
 
     Raises:
         SkipPair: The process was killed in the block that often.
@@ -42,7 +43,7 @@ def attempt(marker: Path, doing: str, *, most: int) -> Iterator[None]:
     if kills >= most:
         often = "" if kills == 1 else f" {kills} times"
         raise SkipPair(f"the process was killed{often} {doing}, probably because memory ran out; "
-                       f"delete {marker} to try again")  # fmt: skip
+                       f"{again or f'delete {marker} to try again'}")  # fmt: skip
     with own_files(marker.parent):
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.write_text(f"{kills + 1} {os.getpid()} {_start():.2f} {_boot()}", encoding="ascii")

@@ -181,6 +181,10 @@ class Store:
         for run in runs:
             self.tag(run, "mlflow.parentRunId", parent)
 
+    def discard(self, run: str) -> None:
+        """Move a run to MLflow's deleted runs, where it is not found as finished."""
+        self._patiently(self.client.delete_run, run)
+
     def tag(self, run: str, name: str, value: str) -> None:
         """Set a tag of a run that is in the store already."""
         self._patiently(self.client.set_tag, run, name, value)

@@ -85,7 +85,8 @@ class RungRecorder:
         self._count()
         start = time.perf_counter()
         dice = dict(self.measure())
-        rung = Rung(step, dice, self._trained + time.perf_counter() - start)
+        measuring = time.perf_counter() - start
+        rung = Rung(step, dice, self._trained + measuring, measuring)
         self.rungs |= {name: rung for name, planned in self.planned.items() if planned == step}
         self._since = time.perf_counter()
 

@@ -34,11 +34,13 @@ class Rung:
         steps: Number of steps before the measurement.
         dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
         seconds: Duration of these steps and of this measurement, without earlier measurements.
+        validation_seconds: Duration of this measurement; 0 if it is not timed apart.
     """
 
     steps: int
     dice: Mapping[str, Sequence[float]]
     seconds: float
+    validation_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)

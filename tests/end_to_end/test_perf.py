@@ -29,6 +29,7 @@ ROWS = {
     "train_memory",
     "rank_estimate",
     "open_checkpoint",
+    "race_overhead",
 }
 LOADERS = ("train_crop", "train_loader", "train_loader_before", "resume_start", "train_memory")
 NO_BOUND = 1e9  # of a cost
@@ -94,6 +95,9 @@ SHRUNK = [
     "rows.open_checkpoint.state_dicts.swinunetr.feature_size=12",
     "rows.open_checkpoint.nnunet.features=[4,4,4]",
     "rows.open_checkpoint.nnunet.blocks=[1,1,1]",
+    "rows.race_overhead.plane=[40,36]",
+    "rows.race_overhead.slices=[12,12]",
+    "rows.race_overhead.settings=['monai.steps=4','monai.patch=[16,16,16]','monai.window=[32,32,32]']",
     "growth.base.size=16",
     "growth.base.cases=2",
     "growth.base.dims=4",
@@ -115,7 +119,10 @@ UNBOUND = [
     "rows.large_report.bound=1e9",
     "rows.job_cost.bound=1e9",
     *(f"rows.{name}.bound=0" for name in (*LOADERS[:3], "prepare_parallel")),
-    *(f"rows.{name}.bound=1e9" for name in ("resume_start", "job_start", "train_memory", "rank_estimate")),
+    *(
+        f"rows.{name}.bound=1e9"
+        for name in ("resume_start", "job_start", "train_memory", "rank_estimate", "race_overhead")
+    ),
     "rows.open_checkpoint.bound=1e9",
     "rows.rank_estimate.lowest=0",
 ]

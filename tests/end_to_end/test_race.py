@@ -216,7 +216,7 @@ BAD = {
     "a name that MLflow refuses": (["register=a/b"], "register must be a name without / and :, got a/b"),
     "a fold that is not there": (["fold=3"], "splits_final.json"),
     "a ranking that is none": (["task=null", "ranking=nowhere.json"], "nowhere.json"),
-    "both": (["ranking=nowhere.json", "source=scratch"], "so task and source must not be given with it"),
+    "both": (["ranking=nowhere.json", "source=scratch"], "give either ranking, or task and source"),
     "no task": (["task=null", "source=scratch"], "task must be a folder of labelled cases"),
 }  # fmt: skip
 

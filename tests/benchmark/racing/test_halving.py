@@ -140,3 +140,20 @@ def test_the_interval_is_students():
     low, high = gap_interval(dice, "best", "other")
     assert low == pytest.approx(0.2 - 2.262157 / 30, abs=1e-6)
     assert high == pytest.approx(0.2 + 2.262157 / 30, abs=1e-6)
+
+
+def test_if_all_survivors_fail_a_dropped_candidate_comes_back():
+    """`a` and `b` fail at the second rung; `c` was dropped by force, `d` clearly."""
+    dice = {"a": [0.9, 0.8, 0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.8, 0.9, 0.8], "c": [0.4, 0.9, 0.9, 0.9, 0.9],
+            "d": [0.1, 0.1, 0.1, 0.1, 0.2]}  # fmt: skip
+    asked = []
+
+    def measure(rung, names):
+        asked.append((rung, list(names)))
+        good = [name for name in names if rung == "eighth" or name not in "ab"]
+        return Measured({name: np.array(dice[name]) for name in good}, {n: "nan" for n in names if n not in good})
+
+    race = Race(list(dice), RUNGS, budget=0.1)
+    assert race.run(measure) == "c"
+    assert [sorted(names) for _, names in asked[:3]] == [["a", "b", "c", "d"], ["a", "b"], ["a", "b", "c"]]
+    assert race.decisions[1].spent == 4 + 2 + 2  # `c` is trained from its start
