@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from analysis.agreement.best_of_many import BestByChance
 from analysis.agreement.critical_difference import CriticalDifference
 from analysis.evaluation.kinds import KINDS
-from analysis.evaluation.race_replay import RaceReplay
 from analysis.evaluation.repeated import RepeatedPretraining
 from analysis.truth.dispersion import Dispersion
 from analysis.truth.pools import Pool, Scope, measure_name
+
+if TYPE_CHECKING:
+    from analysis.evaluation.race_replay import RaceReplay
 
 FINE_TUNING = "fine-tuning"
 ALL = "all"
@@ -85,7 +88,7 @@ class Study:
     rungs: pd.DataFrame = field(default_factory=pd.DataFrame)
     budget: pd.DataFrame = field(default_factory=pd.DataFrame)
     repeated: RepeatedPretraining | None = None
-    race: RaceReplay | None = None
+    race: "RaceReplay | None" = None
 
     @property
     def measure_name(self) -> str:
