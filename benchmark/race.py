@@ -54,8 +54,8 @@ def run(cfg: DictConfig) -> None:
         return
     runner.begin(retry=cfg.retry is not None)
     stopped = _race(race, runner)
-    outcome = _finish(cfg, race, runner, target, ranking=ranking, notes=notes, stopped=stopped)
-    _show(outcome, runner)
+    outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
+    _show(_finish(cfg, outcome, runner, target), runner)
     if stopped == "interrupted":
         sys.exit(INTERRUPTED)
 
@@ -254,16 +254,7 @@ def _race(race: "Race", runner: "RaceRunner") -> str:
     return ""
 
 
-def _finish(
-    cfg: DictConfig,
-    race: "Race",
-    runner: "RaceRunner",
-    target: "Task",
-    *,
-    ranking: Mapping[str, Any],
-    notes: Sequence[str],
-    stopped: str,
-) -> "RaceOutcome":
+def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", target: "Task") -> "RaceOutcome":
     """Save the leader's checkpoint and the results, record the race, and delete the other candidates' states."""
     from dataclasses import replace
 
@@ -271,8 +262,8 @@ def _finish(
     from analysis.racing.tables import race_csv, race_json
     from benchmark.racing.winner import save_leader
 
-    outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
-    if outcome.leader is None:
+    race, stopped = outcome.race, outcome.stopped
+    if race.leader is None:
         for stale in (runner.checkpoint, runner.folder / "nnunet"):  # of an earlier race
             shutil.rmtree(stale, ignore_errors=True)
     else:
@@ -285,10 +276,10 @@ def _finish(
     }
     for name, content in contents.items():
         write_bytes(runner.folder / name, content.encode(errors="backslashreplace"))
-    if not stopped and outcome.leader is not None:
+    if not stopped and race.leader is not None:
         if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
             runner.say(line)
-        runner.drop([name for name in race.candidates if name != outcome.leader])
+        runner.drop([name for name in race.candidates if name != race.leader])
     return outcome
 
 
@@ -309,11 +300,8 @@ def _outcome(
     ranked = pd.DataFrame(ranking["ranking"], columns=None if ranking["ranking"] else ["source", "place"])
     return RaceOutcome(
         task=target.name,
-        decisions=tuple(race.decisions),
-        rungs=dict(race.rungs),
-        candidates=tuple(race.candidates),
+        race=race,
         seeds=tuple(runner.seeds),
-        budget=race.budget,
         train_cases=len(target.names(Split.TRAIN)),
         validation_cases=len(target.names(Split.VALIDATION)),
         losses=pd.DataFrame(runner.losses(), columns=list(LOSSES)),

@@ -1,13 +1,13 @@
 """The course of a race: decisions, curves, cost, and what the estimates had said."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from analysis.tables.number_format import counted, number, percent
-from benchmark.racing.halving import FEWEST_CASES, Decision, Drop
+from benchmark.racing.halving import FEWEST_CASES, Drop, Race
 
 CAUTION = (
     "The winner was chosen by these validation cases, so its Dice on them is too high; measure the winner on test "
@@ -25,11 +25,8 @@ class RaceOutcome:
 
     Attributes:
         task: The task's name.
-        decisions: One per finished rung.
-        rungs: Rung -> step, of the whole race.
-        candidates: All candidates, in the order of the ranking.
+        race: The race with its decisions; its steps are those of one seed.
         seeds: Seeds of each candidate's training.
-        budget: Share of the steps of fine-tuning all candidates that candidates near the cut may use.
         train_cases: Number of training cases.
         validation_cases: Number of validation cases.
         losses: One row per candidate, seed and step, with the columns `LOSSES`.
@@ -41,11 +38,8 @@ class RaceOutcome:
     """
 
     task: str
-    decisions: Sequence[Decision]
-    rungs: Mapping[str, int]
-    candidates: Sequence[str]
+    race: Race
     seeds: Sequence[int]
-    budget: float
     train_cases: int
     validation_cases: int
     losses: pd.DataFrame
@@ -56,27 +50,9 @@ class RaceOutcome:
     stopped: str = ""
 
     @property
-    def leader(self) -> str | None:
-        """The best candidate of the last finished rung; None if there is none."""
-        if not self.decisions or not self.decisions[-1].standings:
-            return None
-        best = self.decisions[-1].standings[0]
-        return None if best.drop is Drop.FAILED else best.name
-
-    @property
-    def total(self) -> int:
-        """Steps of fine-tuning all candidates, with one seed."""
-        return len(self.candidates) * max(self.rungs.values())
-
-    @property
-    def spent(self) -> int:
-        """Steps of the finished rungs, with one seed."""
-        return self.decisions[-1].spent if self.decisions else 0
-
-    @property
     def share(self) -> float:
         """Steps spent, as a share of fine-tuning all candidates."""
-        return self.spent / self.total
+        return self.race.spent / self.race.total
 
     def seconds(self) -> float:
         """Measured seconds of training and validation of all jobs."""
@@ -85,16 +61,16 @@ class RaceOutcome:
     def seconds_of_all(self) -> float:
         """Seconds that fine-tuning all candidates would have taken, at each candidate's own seconds per step."""
         last = self.points.sort_values("step").groupby(["candidate", "seed"]).last()
-        return float((last["seconds"] / last["step"]).sum() * max(self.rungs.values()))
+        return float((last["seconds"] / last["step"]).sum() * max(self.race.rungs.values()))
 
     def verdict(self) -> str:
         """The result in one sentence or two."""
-        if self.leader is None:
+        if self.race.leader is None:
             ended = f" ({self.stopped})" if self.stopped else ""
-            return f"No rung was finished{ended}." if not self.decisions else "No candidate could be fine-tuned."
-        best = self.decisions[-1].standings[0]
+            return f"No rung was finished{ended}." if not self.race.decisions else "No candidate could be fine-tuned."
+        best = self.race.decisions[-1].standings[0]
         role = "leads" if self.stopped else "wins"
-        drops = [standing.drop for decision in self.decisions for standing in decision.standings]
+        drops = [standing.drop for decision in self.race.decisions for standing in decision.standings]
         kinds = [
             f"{counted(drops.count(kind), 'candidate')} {word}"
             for kind, word in (
@@ -106,16 +82,15 @@ class RaceOutcome:
         ]
         text = f"{best.name} {role} with a validation Dice of {number(best.dice, digits=3)}"
         if self.stopped:
-            text += f" after {self.decisions[-1].step} of {max(self.rungs.values())} steps ({self.stopped})"
+            text += f" after {self.race.decisions[-1].step} of {max(self.race.rungs.values())} steps ({self.stopped})"
         text += f"; {', '.join(kinds)}" if kinds else ""
-        return (
-            f"{text}. The race took {self.spent * len(self.seeds)} steps, {percent(self.share)} of fine-tuning all "
-            f"{len(self.candidates)}. {self._separation()}".strip()
-        )
+        steps = self.race.spent * len(self.seeds)
+        cost = f"The race took {steps} steps, {percent(self.share)} of fine-tuning all {len(self.race.candidates)}."
+        return f"{text}. {cost} {self._separation()}".strip()
 
     def _separation(self) -> str:
         """Whether the leader is separated from those that reached the last finished rung with it."""
-        others = [s for s in self.decisions[-1].standings[1:] if s.drop is not Drop.FAILED]
+        others = [s for s in self.race.decisions[-1].standings[1:] if s.drop is not Drop.FAILED]
         near = [s.name for s in others if not s.low > 0]
         if self.validation_cases < FEWEST_CASES:
             return (
@@ -136,9 +111,9 @@ def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
     """
     place: dict[str, tuple[float, ...]] = {}
     rows: dict[str, dict[str, object]] = {}
-    for order, decision in enumerate(outcome.decisions):
+    for order, decision in enumerate(outcome.race.decisions):
         for standing in decision.standings:
-            row = rows.setdefault(standing.name, {f"dice/{rung}": math.nan for rung in outcome.rungs})
+            row = rows.setdefault(standing.name, {f"dice/{rung}": math.nan for rung in outcome.race.rungs})
             row |= {f"dice/{decision.rung}": standing.dice, "gap": standing.gap, "gap_low": standing.low,
                     "gap_high": standing.high, "reason": standing.reason,
                     "drop": "" if standing.drop is None else str(standing.drop),

@@ -28,10 +28,10 @@ def race_figure(outcome: RaceOutcome) -> Figure:
 
     A candidate that was dropped ends with a cross; vertical lines are the rungs.
     """
-    figure = Figure(figsize=(12, 3.6 + 0.12 * len(outcome.candidates)), layout="constrained")
+    figure = Figure(figsize=(12, 3.6 + 0.12 * len(outcome.race.candidates)), layout="constrained")
     against_steps, against_time, loss = figure.subplots(1, 3)
-    dropped = {s.name for decision in outcome.decisions for s in decision.standings if s.drop is not None}
-    for at, name in enumerate(outcome.candidates):
+    dropped = {s.name for decision in outcome.race.decisions for s in decision.standings if s.drop is not None}
+    for at, name in enumerate(outcome.race.candidates):
         colour, marker = COLOURS[at % len(COLOURS)], MARKS[(at // len(COLOURS)) % len(MARKS)]
         own = outcome.points[outcome.points["candidate"] == name]
         if own.empty:
@@ -42,8 +42,8 @@ def race_figure(outcome: RaceOutcome) -> Figure:
             panel.plot(x, means["dice"], marker=marker, color=colour, markersize=4, linewidth=1.2, label=label)
             if name in dropped:
                 panel.plot(x[-1:], means["dice"].iloc[-1:], "x", color=colour, markersize=9)
-        _loss(loss, outcome.losses[outcome.losses["candidate"] == name], colour, max(outcome.rungs.values()))
-    for step in outcome.rungs.values():
+        _loss(loss, outcome.losses[outcome.losses["candidate"] == name], colour, max(outcome.race.rungs.values()))
+    for step in outcome.race.rungs.values():
         against_steps.axvline(step, color=GREY, linewidth=0.5, linestyle=":")
     _label(against_steps, "steps", "validation Dice")
     _label(against_time, "seconds of a candidate", "validation Dice")

@@ -30,16 +30,16 @@ def course_table(outcome: RaceOutcome) -> Table:
     columns = [
         Column("place", "place", str),
         Column("source", "source"),
-        *(Column(f"{rung} ({step})", f"dice/{rung}", dice) for rung, step in outcome.rungs.items()),
+        *(Column(f"{rung} ({step})", f"dice/{rung}", dice) for rung, step in outcome.race.rungs.items()),
         Column("behind the best", _gap, note=GAP_NOTE),
         Column("dropped", _dropped),
         Column("place in the ranking", "ranked", lambda value: UNDEFINED if pd.isna(value) else f"{int(value)}"),
     ]
     cases = f"{counted(outcome.train_cases, 'training case')}, {counted(outcome.validation_cases, 'validation case')}"
     failed = [f"{row['source']}: {row['reason']}" for row in rows if row["reason"]]
-    notes = [outcome.verdict(), *failed, *outcome.notes, *([CAUTION] if outcome.leader else [])]
+    notes = [outcome.verdict(), *failed, *outcome.notes, *([CAUTION] if outcome.race.leader else [])]
     return table_of(
-        f"{outcome.task}: race of {counted(len(outcome.candidates), 'candidate')}, {cases}", columns, [rows], notes
+        f"{outcome.task}: race of {counted(len(outcome.race.candidates), 'candidate')}, {cases}", columns, [rows], notes
     )
 
 
@@ -61,10 +61,10 @@ def _dropped(row: Row) -> str:
 
 def cost_table(outcome: RaceOutcome) -> Table:
     """Steps and time of the race, next to those of fine-tuning all candidates."""
-    seeds = len(outcome.seeds)
+    seeds, race = len(outcome.seeds), outcome.race
     rows = [
-        {"what": "the race", "steps": outcome.spent * seeds, "share": outcome.share, "seconds": outcome.seconds()},
-        {"what": "fine-tuning all", "steps": outcome.total * seeds, "share": 1.0, "seconds": outcome.seconds_of_all()},
+        {"what": "the race", "steps": race.spent * seeds, "share": outcome.share, "seconds": outcome.seconds()},
+        {"what": "fine-tuning all", "steps": race.total * seeds, "share": 1.0, "seconds": outcome.seconds_of_all()},
     ] if len(outcome.points) else []  # fmt: skip
     columns = [
         Column("", "what"),
@@ -89,21 +89,21 @@ def race_json(outcome: RaceOutcome, facts: Mapping[str, object]) -> str:
     """The race as strict JSON, with null for undefined values."""
     content = {
         "task": outcome.task,
-        "winner": None if outcome.stopped else outcome.leader,
-        "leader": outcome.leader,
+        "winner": None if outcome.stopped else outcome.race.leader,
+        "leader": outcome.race.leader,
         "verdict": outcome.verdict(),
         "stopped": outcome.stopped,
         "checkpoint": outcome.checkpoint,
-        "rungs": dict(outcome.rungs),
+        "rungs": dict(outcome.race.rungs),
         "seeds": list(outcome.seeds),
-        "budget": outcome.budget,
+        "budget": outcome.race.budget,
         "cases": {"training": outcome.train_cases, "validation": outcome.validation_cases},
-        "steps": {"race": outcome.spent, "fine_tuning_all": outcome.total, "share": outcome.share},
+        "steps": {"race": outcome.race.spent, "fine_tuning_all": outcome.race.total, "share": outcome.share},
         "seconds": {"race": outcome.seconds(), "fine_tuning_all": outcome.seconds_of_all()}
         if len(outcome.points)
         else {},
         "candidates": rung_rows(outcome),
-        "decisions": [asdict(decision) for decision in outcome.decisions],
+        "decisions": [asdict(decision) for decision in outcome.race.decisions],
         "points": outcome.points.to_dict("records"),
         "estimates": outcome.estimates.to_dict("records"),
         "notes": list(outcome.notes),

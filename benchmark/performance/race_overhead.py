@@ -12,11 +12,10 @@ from typing import Any
 
 import torch
 
-from benchmark.data.embedded.real_size import RealSizeTask
-from benchmark.data.tasks.task import Split
 from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF
 from benchmark.performance.measurement import Measurement
+from benchmark.performance.rank_estimate import generated_task
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.storage.files import read_json
 
@@ -53,11 +52,7 @@ class RaceOverhead:
         """Race a generated checkpoint on generated cases in a fresh process."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            counts: dict[str, int] = {Split.TRAIN: self.cases, Split.TEST: 0}
-            task = RealSizeTask(
-                name="real", folder=folder / "task" / "real", counts=counts, plane=self.plane, slices=self.slices
-            )
-            task.prepare(folder)
+            task = generated_task(folder, self.cases, plane=self.plane, slices=self.slices)
             weights = self.arch.build(channels=1, classes=task.classes, seed=0).state_dict()
             torch.save(weights, folder / "candidate.pt")
             command = [

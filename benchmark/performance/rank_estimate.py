@@ -46,11 +46,7 @@ class RankEstimate:
         """Rank generated checkpoints for generated cases in a fresh process."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            counts: dict[str, int] = {Split.TRAIN: self.cases, Split.TEST: 0}
-            task = RealSizeTask(
-                name="real", folder=folder / "task" / "real", counts=counts, plane=self.plane, slices=self.slices
-            )
-            task.prepare(folder)
+            task = generated_task(folder, self.cases, plane=self.plane, slices=self.slices)
             (folder / "sources").mkdir()
             for seed in range(self.sources):
                 weights = self.arch.build(channels=1, classes=task.classes, seed=seed).state_dict()
@@ -75,3 +71,11 @@ class RankEstimate:
             details={"memory_mb": forecast["memory_mb"], "peak_memory_mb": forecast["peak_memory_mb"]},
             lowest=self.lowest,
         )
+
+
+def generated_task(folder: Path, cases: int, *, plane: tuple[int, int], slices: tuple[int, int]) -> RealSizeTask:
+    """Generate labelled cases, none of them for testing, in a folder; sizes as in `RankEstimate`."""
+    counts: dict[str, int] = {Split.TRAIN: cases, Split.TEST: 0}
+    task = RealSizeTask(name="real", folder=folder / "task" / "real", counts=counts, plane=plane, slices=slices)
+    task.prepare(folder)
+    return task

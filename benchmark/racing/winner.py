@@ -2,14 +2,13 @@
 
 import shutil
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
 from benchmark.data.files.read_image import ending
 from benchmark.data.tasks.task import Split, Task
-from benchmark.racing.halving import Race
 from benchmark.racing.job import RaceJob
-from benchmark.racing.runner import RaceRunner
 from benchmark.sources.model import Model
 from benchmark.sources.writers.nnunet import write_results_folder
 from benchmark.sources.writers.own_format import write_source
@@ -17,6 +16,10 @@ from benchmark.tracking import Store
 from benchmark.training.dice import mean_dice
 from benchmark.training.resume import load_weights
 from benchmark.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from benchmark.racing.halving import Race
+    from benchmark.racing.runner import RaceRunner
 
 
 def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: float) -> Model:
@@ -61,7 +64,7 @@ def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: floa
     )
 
 
-def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str) -> list[str]:
+def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str) -> list[str]:
     """Write the checkpoint of the race's leader and, for a network of nnU-Net's plans, a results folder of nnU-Net.
 
     Args:
@@ -104,7 +107,7 @@ def save_leader(race: Race, runner: RaceRunner, target: Task, *, device: str) ->
     return [*lines, *_nnunet_folder(model, runner, target)]
 
 
-def _nnunet_folder(model: Model, runner: RaceRunner, target: Task) -> list[str]:
+def _nnunet_folder(model: Model, runner: "RaceRunner", target: Task) -> list[str]:
     """Write nnU-Net's results folder, replacing that of an earlier race; returns where it is, or why there is none."""
     place = runner.folder / "nnunet"
     shutil.rmtree(place, ignore_errors=True)
