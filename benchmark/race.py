@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from benchmark.racing.runner import RaceRunner
 
 PRIORS = ("ranking", "none")
+UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
+KEEP = 8  # most candidates of a ranking by default
 ONE_CANDIDATE = (
     "the ranking separates its first source from all others on these cases, so one candidate is left and nothing is "
     "raced; this does not say that the estimates predict the Dice after fine-tuning: prior=none races the sources"
@@ -76,16 +78,24 @@ def _check(cfg: DictConfig) -> None:
     share: object = cfg.validation_share
     if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
         raise InputError(f"validation_share must be a share between 0 and 1 or null, got {share}")
-    seeds = resolved(cfg.seeds)
-    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds) or not all(
-        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
-    ):  # fmt: skip
-        raise InputError(f"seeds must be a list of different whole numbers of at least 0, got {seeds}")
+    _seeds(cfg)
     if cfg.register is not None and (not str(cfg.register).strip() or set("/:") & set(str(cfg.register))):
         raise InputError(f"register must be a name without / and :, got {cfg.register}")
     if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
         raise InputError(f"ranking={cfg.ranking} already names a task and sources; give either ranking, or task and "
                          "source")  # fmt: skip
+
+
+def _seeds(cfg: DictConfig) -> list[int]:
+    """The seeds of each candidate's training: a number n stands for 0 to n - 1."""
+    given: object = resolved(cfg.seeds)
+    seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
+    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds) or not all(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+    ):  # fmt: skip
+        raise InputError("seeds must be a number of at least 1, or a list of different whole numbers of at least 0, "
+                         f"got {given}")  # fmt: skip
+    return seeds
 
 
 def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
@@ -117,17 +127,25 @@ def _unranked(cfg: DictConfig) -> dict[str, Any]:
     node = task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
     found = source_nodes(cfg.given.source, trust=cfg.trust, overrides=_places(cfg), artifacts=artifacts)
-    return {"ranking": [], "cannot_be_told_apart": [], "sources": dict(found.nodes), "skipped": dict(found.left),
+    nodes = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in found.nodes.items()}
+    return {"ranking": [], "cannot_be_told_apart": [], "sources": nodes, "skipped": dict(found.left),
             "settings": {"task": resolved(node)}}  # fmt: skip
 
 
 def _rank_overrides(cfg: DictConfig) -> list[str]:
-    given = OmegaConf.to_container(cfg.given)
+    given = resolved(cfg.given)
     trainer = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(TRAINER)]
-    passed = [f"given.{name}={_quoted(value)}" for name, value in dict(given).items() if value is not None]  # type: ignore[arg-type]
-    return [*passed, *_places(cfg), *trainer, f"trust={cfg.trust}", f"links={cfg.links}", f"device={cfg.device.name}",
-            f"tracking.uri='{cfg.tracking.uri}'", *(f"preparation.{k}={v}" for k, v in cfg.preparation.items()),
-            *resolved(cfg.rank)]  # fmt: skip
+    return [
+        *(f"given.{name}={_quoted(value)}" for name, value in given.items() if value is not None),
+        *_places(cfg),
+        *trainer,
+        f"trust={cfg.trust}",
+        f"links={cfg.links}",
+        f"device={HydraConfig.get().runtime.choices['device']}",
+        f"tracking.uri='{cfg.tracking.uri}'",
+        *(f"preparation.{name}={value}" for name, value in cfg.preparation.items()),
+        *resolved(cfg.rank),
+    ]
 
 
 def _quoted(value: object) -> str:
@@ -144,9 +162,10 @@ def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "Rac
     from benchmark.racing.plan import RacePlan, chosen_candidates, with_validation
 
     path = Path(cfg.ranking or "ranking.json")
-    candidates, left = chosen_candidates(ranking, prior=cfg.prior, keep=cfg.keep, path=path)
+    keep = KEEP if cfg.keep is None and cfg.prior == "ranking" else cfg.keep
+    candidates, left = chosen_candidates(ranking, prior=cfg.prior, keep=keep, path=path)
     if left:
-        notes.append(f"left out by keep={cfg.keep}: {', '.join(left)}")
+        notes.append(f"left out by keep={keep}: {', '.join(left)}")
     if len(candidates) == 1 and cfg.prior == "ranking":
         notes.append(ONE_CANDIDATE)
     notes += [f"not a candidate: {name}: {why}" for name, why in ranking.get("skipped", {}).items()
@@ -178,7 +197,7 @@ def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
         store=store,
         trainer=instantiate(cfg.trainer),
         data=target.digest(),
-        seeds=resolved(cfg.seeds),
+        seeds=_seeds(cfg),
         folder=folder,
         states=output / "race" / "states",
         shared=job_overrides(cfg, progress=progress),
@@ -275,7 +294,7 @@ def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", targe
         "race.json": race_json(outcome, {"command": sys.argv[1:], "plan": str(runner.plan_path)}),
     }
     for name, content in contents.items():
-        write_bytes(runner.folder / name, content.encode(errors="backslashreplace"))
+        write_bytes(runner.folder / name, content.encode(errors=UNPRINTABLE))
     if not stopped and race.leader is not None:
         if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
             runner.say(line)

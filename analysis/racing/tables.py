@@ -8,17 +8,19 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from analysis.agreement.rank_measures import kendall, why_undefined
 from analysis.racing.outcome import CAUTION, RaceOutcome, rung_rows
 from analysis.ranking.order import STANDING
-from analysis.tables.number_format import UNDEFINED, counted, duration, number, percent, strict_json
+from analysis.tables.number_format import UNDEFINED, counted, duration, number, percent, significant, strict_json
 from analysis.tables.tables import Column, Row, Table, table_of
 
 dice = partial(number, digits=3)
 
 
 def race_tables(outcome: RaceOutcome) -> tuple[Table, ...]:
-    """The tables of the course of the race and of its cost, in reading order."""
-    return course_table(outcome), cost_table(outcome)
+    """The tables of the course of the race, of what the estimates had said, and of the cost, in reading order."""
+    ranked = (estimates_table(outcome),) if len(outcome.estimates) else ()
+    return course_table(outcome), *ranked, cost_table(outcome)
 
 
 def course_table(outcome: RaceOutcome) -> Table:
@@ -57,6 +59,30 @@ def _gap(row: Row) -> str:
 
 def _dropped(row: Row) -> str:
     return f"{row['drop']}, at {row['dropped']}" if row["drop"] else ""
+
+
+def estimates_table(outcome: RaceOutcome) -> Table:
+    """The ranking's scores of the candidates, next to their validation Dice at the first rung, which all have."""
+    scores = outcome.estimates
+    ends = ("_low", "_high", "_first")
+    names = [str(name) for name in scores.columns if name not in {"source", "place"} and not str(name).endswith(ends)]
+    first = next(iter(outcome.race.rungs))
+    found = {row["source"]: row[f"dice/{first}"] for row in rung_rows(outcome)}
+    known = scores.assign(dice=[found.get(name, np.nan) for name in scores["source"]])
+    agreement = [
+        f"{name} {number(kendall(both[name].to_numpy(), both['dice'].to_numpy()))}"
+        for name in names
+        for both in [known[[name, "dice"]].astype(float).dropna()]
+        if not why_undefined(both[name].to_numpy(), both["dice"].to_numpy())
+    ]
+    note = f"Kendall's tau-b between score and validation Dice at {first}: {', '.join(agreement) or 'undefined'}."
+    columns = [
+        Column("place in the ranking", "place", lambda place: UNDEFINED if pd.isna(place) else f"{int(place)}"),
+        Column("source", "source"),
+        *(Column(name, name, significant) for name in names),
+        Column(f"validation Dice at {first}", "dice", dice),
+    ]
+    return table_of("what the estimates had said", columns, [known], [note])
 
 
 def cost_table(outcome: RaceOutcome) -> Table:

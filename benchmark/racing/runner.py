@@ -1,5 +1,6 @@
 """Runs the jobs of a race rung by rung, and reads what they measured."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.keys import job_key
+from benchmark.jobs.path_arguments import quoted
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.launcher import launch, launcher_overrides
 from benchmark.orchestration.planner import Job
@@ -237,7 +239,7 @@ class RaceRunner:
 
     def _job(self, name: str, seed: int, rung: str) -> Job:
         place = list(self.plan.candidates).index(name)
-        overrides = (f"race='{self.plan_path}'", f"candidate={place}", f"seed={seed}", f"rung={rung}")
+        overrides = (f"race={quoted(str(self.plan_path))}", f"candidate={place}", f"seed={seed}", f"rung={rung}")
         return Job(overrides, (self._key(name, seed, rung),), 1.0)
 
     def _launch(self, rung: str, jobs: Sequence[Job]) -> list[FailedJob]:
@@ -269,7 +271,8 @@ class RaceRunner:
     def _failed(self, rung: str) -> str:
         names = list(self.plan.candidates)
         first = self.failures[0]
-        name = names[int(dict(part.split("=", 1) for part in first.job.split()).get("candidate", 0))]
+        place = re.search(r"candidate=(\d+)", first.job)
+        name = names[int(place[1])] if place else "a candidate"
         more = f" (and {len(self.failures) - 1} more)" if len(self.failures) > 1 else ""
         return (f"{name} was not trained up to {rung}{more}: {first.error}; what is finished is kept, run again to "
                 "resume")  # fmt: skip

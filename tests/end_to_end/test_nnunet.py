@@ -244,6 +244,20 @@ def test_equal_seeds_give_equal_truths_even_to_a_training_that_was_stopped(tuned
         assert predicted.shape == case.labels.shape
 
 
+def test_a_race_s_rungs_give_the_losses_of_the_truth(tuned, model, target, trainer, tmp_path):
+    """The truth's test cases are the validation cases of the race; it pauses after the first of two epochs."""
+    racing = replace(target, held_out="validation")
+    advance = partial(trainer.advance, model, racing, racing.preparation, seed=0, folder=tmp_path)
+    assert trainer.rungs == {"half": 1, "full": 2}
+    half, full = advance(rung="half"), advance(rung="full")
+    assert half.losses == full.losses[:1]
+    assert full.losses[-1] == tuned.metrics["loss"]
+    assert np.mean([dice for (dice,) in full.rung.dice.values()]) == tuned.metrics["dice"]
+    assert (half.rung.steps, full.rung.steps) == (1, 2)
+    assert half.rung.seconds < full.rung.seconds
+    assert advance(rung="half").rung == half.rung  # kept, though the state is past it
+
+
 def test_weights_are_taken_over_as_nnunet_does(model, folder):
     from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 

@@ -212,7 +212,7 @@ BAD = {
     "a budget above 1": (["budget=2"], "budget must be a share above 0 and at most 1, got 2"),
     "no candidate": (["keep=0"], "keep must be a whole number of at least 1 or null, got 0"),
     "a share of all": (["validation_share=1"], "validation_share must be a share between 0 and 1 or null, got 1"),
-    "equal seeds": (["seeds=[1,1]"], "seeds must be a list of different whole numbers of at least 0, got [1, 1]"),
+    "equal seeds": (["seeds=[1,1]"], "or a list of different whole numbers of at least 0, got [1, 1]"),
     "a name that MLflow refuses": (["register=a/b"], "register must be a name without / and :, got a/b"),
     "a fold that is not there": (["fold=3"], "splits_final.json"),
     "a ranking that is none": (["task=null", "ranking=nowhere.json"], "nowhere.json"),

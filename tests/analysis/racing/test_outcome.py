@@ -72,6 +72,13 @@ def test_without_any_sound_candidate_there_is_no_winner_and_no_caution():
     assert "No candidate could be fine-tuned." in race_page(none)
 
 
+def test_the_estimates_are_compared_with_the_first_rung():
+    said = race_tables(outcome(fails=()))[1]
+    assert said.columns == ("place in the ranking", "source", "standing", "validation Dice at eighth")
+    assert said.rows == [("1", "c", "0.8", "0.500"), ("2", "a", "0.6", "0.900")]
+    assert said.notes == ("Kendall's tau-b between score and validation Dice at eighth: undefined.",)
+
+
 def test_too_few_cases_are_said():
     assert "With 3 validation cases no interval can be computed: every drop was forced" in outcome(cases=3).verdict()
 
@@ -106,5 +113,5 @@ def test_csv_json_and_page_say_the_same_and_escape_names():
     assert "<i>$x$" not in page
     assert page.count("data:image/png;base64") == 1
     assert [table.title for table in race_tables(done)] == [
-        "spleen: race of 3 candidates, 10 training cases, 6 validation cases", "cost",
+        "spleen: race of 3 candidates, 10 training cases, 6 validation cases", "what the estimates had said", "cost",
     ]  # fmt: skip
