@@ -56,12 +56,19 @@ class RaceOutcome:
 
     def seconds(self) -> float:
         """Measured seconds of training and validation of all jobs."""
-        return float(self.points.groupby(["candidate", "seed"])["seconds"].max().sum())
+        rows = self._timed().groupby(["candidate", "seed"])
+        return float(rows["training"].max().sum() + rows["validation_seconds"].sum().sum())
 
     def seconds_of_all(self) -> float:
-        """Seconds that fine-tuning all candidates would have taken, at each candidate's own seconds per step."""
-        last = self.points.sort_values("step").groupby(["candidate", "seed"]).last()
-        return float((last["seconds"] / last["step"]).sum() * max(self.race.rungs.values()))
+        """Seconds of fine-tuning all candidates and one validation of each, at each candidate's own speed."""
+        rows = self._timed().sort_values("step").groupby(["candidate", "seed"])
+        last = rows.last()
+        training = (last["training"] / last["step"]).sum() * max(self.race.rungs.values())
+        return float(training + rows["validation_seconds"].mean().sum())
+
+    def _timed(self) -> pd.DataFrame:
+        """The points with the seconds of training alone."""
+        return self.points.assign(training=self.points["seconds"] - self.points["validation_seconds"])
 
     def verdict(self) -> str:
         """The result in one sentence or two."""

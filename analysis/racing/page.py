@@ -36,9 +36,10 @@ def race_figure(outcome: RaceOutcome) -> Figure:
         own = outcome.points[outcome.points["candidate"] == name]
         if own.empty:
             continue
-        means = own.groupby("step")[["dice", "seconds"]].mean()
+        own = own.assign(training=own["seconds"] - own["validation_seconds"])
+        means = own.groupby("step")[["dice", "training"]].mean()
         label = name.replace("$", r"\$")  # matplotlib takes $...$ for a formula
-        for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["seconds"].to_numpy())):
+        for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["training"].to_numpy())):
             panel.plot(x, means["dice"], marker=marker, color=colour, markersize=4, linewidth=1.2, label=label)
             if name in dropped:
                 panel.plot(x[-1:], means["dice"].iloc[-1:], "x", color=colour, markersize=9)
@@ -46,7 +47,7 @@ def race_figure(outcome: RaceOutcome) -> Figure:
     for step in outcome.race.rungs.values():
         against_steps.axvline(step, color=GREY, linewidth=0.5, linestyle=":")
     _label(against_steps, "steps", "validation Dice")
-    _label(against_time, "seconds of a candidate", "validation Dice")
+    _label(against_time, "seconds of training", "validation Dice")
     _label(loss, "steps", "training loss (smoothed)")
     figure.legend(*against_steps.get_legend_handles_labels(), loc="outside lower center", fontsize=TINY, ncols=4)
     return figure

@@ -67,8 +67,8 @@ def estimates_table(outcome: RaceOutcome) -> Table:
     ends = ("_low", "_high", "_first")
     names = [str(name) for name in scores.columns if name not in {"source", "place"} and not str(name).endswith(ends)]
     first = next(iter(outcome.race.rungs))
-    found = {row["source"]: row[f"dice/{first}"] for row in rung_rows(outcome)}
-    known = scores.assign(dice=[found.get(name, np.nan) for name in scores["source"]])
+    found = {str(row["source"]): row[f"dice/{first}"] for row in rung_rows(outcome)}
+    known = scores.assign(dice=scores["source"].map(found).astype(float))
     agreement = [
         f"{name} {number(kendall(both[name].to_numpy(), both['dice'].to_numpy()))}"
         for name in names

@@ -94,10 +94,11 @@ def test_rows_are_in_the_final_order_with_what_each_rung_gave():
     assert (rows[0]["steps"], rows[2]["steps"]) == (8, 0)
 
 
-def test_seconds_of_all_are_at_each_candidate_s_own_speed():
+def test_seconds_are_those_of_training_and_validation_at_each_candidate_s_own_speed():
     done = outcome()
-    assert done.seconds() == 80.0 + 10.0
-    assert done.seconds_of_all() == (10.0 + 10.0) * 8
+    # of each point half a second is validation: 4 of `a`, 1 of `b`
+    assert done.seconds() == (79.5 + 4 * 0.5) + (9.5 + 0.5)
+    assert done.seconds_of_all() == (79.5 + 0.5) + (9.5 * 8 + 0.5)
 
 
 def test_csv_json_and_page_say_the_same_and_escape_names():
