@@ -286,3 +286,22 @@ def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make
     keys = [row.key for row in rows(other)]
     assert len(keys) == len(set(keys)) == len(rows(place))
     assert not list((other.folder / "outputs").rglob(job.MARKER))
+
+
+@pytest.mark.kill
+@pytest.mark.slow
+def test_a_candidate_that_kills_its_process_fails_and_the_others_end(place, own_data, python_m):
+    """As the kernel does to the largest process where memory runs out; the launcher's other jobs die with it."""
+    networks = ",".join(f"tests.end_to_end.failing_networks:{name}" for name in ("KilledInTraining", "Healthy"))
+    done = python_m("benchmark.race", f"task={own_data}", f"source=[{networks},scratch]", *SMALL, "monai.steps=2",
+                    "hydra.launcher.n_jobs=2", *place.overrides, "tracking.experiment=race")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = written(place)
+    reasons = {candidate["source"]: candidate["reason"] for candidate in result["candidates"]}
+    assert set(reasons) == {"KilledInTraining", "Healthy", "scratch"}
+    killed = (
+        "the process was killed 2 times in its training, probably because memory ran out; --retry failed tries again"
+    )
+    assert reasons.pop("KilledInTraining").startswith(killed)
+    assert set(reasons.values()) == {""}
+    assert result["winner"] in reasons
