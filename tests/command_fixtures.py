@@ -179,8 +179,8 @@ def python_m() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs a command as its users do, with imports already done: `python_m("benchmark.truth", "source=scratch")`."""
     warm = WarmPython(CONF.parent)
 
-    def run(module: str, *overrides: str) -> subprocess.CompletedProcess[str]:
-        return warm.run(module, overrides, os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"})
+    def run(module: str, *overrides: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        return warm.run(module, overrides, os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}, cwd=cwd)
 
     yield run
     warm.stop()

@@ -40,15 +40,12 @@ def test_the_tutorial_s_python():
 
 
 @pytest.mark.slow
-def test_the_tutorial_s_commands(tmp_path):
+def test_the_tutorial_s_commands(tmp_path, python_m):
     commands = re.findall(r"^\$ (.*)$", TUTORIAL.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(commands) == 5
-    settings = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for command in commands:
-        program, *arguments = shlex.split(command)
-        assert program == "python"
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path, env=settings
-        )
+        program, option, module, *arguments = shlex.split(command)
+        assert (program, option) == ("python", "-m")
+        done = python_m(module, *arguments, cwd=tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     assert "truth: reliability" in done.stdout

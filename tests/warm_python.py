@@ -26,8 +26,10 @@ class WarmPython:
         self._folder = folder
         self._server: subprocess.Popen[str] | None = None
 
-    def run(self, module: str, arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Run a module with arguments, as `python -m`, and wait for it."""
+    def run(
+        self, module: str, arguments: Sequence[str], env: Mapping[str, str], *, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a module with arguments, as `python -m`, in another working directory if one is given, and wait."""
         if self._server is None:
             command = [sys.executable, str(Path(__file__).resolve())]
             self._server = subprocess.Popen(
@@ -39,6 +41,7 @@ class WarmPython:
                 "module": module,
                 "arguments": list(arguments),
                 "env": dict(env),
+                "cwd": str(cwd or self._folder),
                 "out": str(out),
                 "err": str(err),
             }
@@ -76,6 +79,7 @@ def _run(request: dict) -> int:
         file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = [request["module"], *request["arguments"]]

@@ -19,8 +19,6 @@ from benchmark.performance.rank_estimate import generated_task
 from benchmark.sources.networks.architecture import Architecture
 from benchmark.storage.files import read_json
 
-WARM = ("quarter", "half", "full")  # rungs after the first, which imports and prepares
-
 
 @dataclass(frozen=True)
 class RaceOverhead:
@@ -67,7 +65,7 @@ class RaceOverhead:
                 raise InputError(f"race failed: {done.stderr}")
             place = folder / "outputs" / "race" / "real"
             overheads = rung_overheads(read_json(place / "race.json")["points"], _ends(place / "progress.jsonl"))
-        overhead = median(overheads[rung] for rung in WARM)
+        overhead = median(overheads.values())  # the first rung, which imports and prepares, is not among them
         return Measurement(
             self.rung + overhead, self.rung, "at most", self.bound, device, details={"overhead_s": overhead}
         )

@@ -9,7 +9,7 @@ from benchmark.tracking.records import Row, Stage, newest, rung_frame, score_fra
 
 
 def test_the_stages_are_those_that_others_rely_on():
-    stages = "prepare pretrain truth score pair agreement summary rank perf variant"
+    stages = "prepare pretrain truth score pair agreement summary rank race perf variant"
     assert [str(stage) for stage in Stage] == stages.split()
     assert Stage("score") == "score"
 
