@@ -1,6 +1,7 @@
 """One job of a race: trains a candidate up to a rung and measures it on the validation cases."""
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,10 +97,14 @@ class RaceJob:
                         folder=self.state,
                     )
         except FAULTS as error:
-            reason = logs.reason(self.name, error)
-            self._log_failure(draft, reason)
-            return reason
+            return self._fail(draft, logs.reason(self.name, error))
         return self._log(draft, done)
+
+    def _fail(self, draft: Draft, reason: str) -> str:
+        """Log a failure, and delete the state, so that another attempt starts from the source."""
+        self._log_failure(draft, reason)
+        shutil.rmtree(self.state, ignore_errors=True)
+        return reason
 
     def _log_failure(self, draft: Draft, reason: str) -> None:
         name = f"{VALIDATION_DICE}{self.rung}"
@@ -107,6 +112,9 @@ class RaceJob:
 
     def _log(self, draft: Draft, done: PartialTraining) -> str:
         name, dice = f"{VALIDATION_DICE}{self.rung}", mean_dice(list(done.rung.dice.values()))
+        bad = next((step for step, loss in enumerate(done.losses, 1) if not math.isfinite(loss)), None)
+        if bad is not None:  # the process was killed before it could say so
+            return self._fail(draft, f"the loss is {done.losses[bad - 1]} at step {bad}")
         if math.isnan(dice):
             self._log_failure(draft, reason := "no validation case holds a foreground voxel")
             return reason

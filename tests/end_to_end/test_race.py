@@ -144,6 +144,11 @@ def test_what_fails_is_the_candidate_s_own_reason_and_the_others_go_on(race, pla
     printed = " ".join(done.out.split())
     assert "unet_3d: the loss is nan at step 1" in printed
     assert "2 candidates failed" in printed
+    fates.clear()  # what was the matter is mended
+    assert race(sources(checkpoints, *FOUR, "unet_2d")).code == 0
+    assert "2 candidates failed" in " ".join(written(place)["verdict"].split())  # a failure is a result
+    assert race(sources(checkpoints, *FOUR, "unet_2d"), "--retry", "failed").code == 0
+    assert {candidate["reason"] for candidate in written(place)["candidates"]} == {""}
 
 
 @pytest.mark.slow
