@@ -27,7 +27,7 @@ from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
 from benchmark.training.precision import choose_precision
 from benchmark.training.prediction import predict
-from benchmark.training.resume import Keeper
+from benchmark.training.resume import Keeper, state_path
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def _train(source: PoolSource, device: str, reporter: Reporter, place: Path) -> 
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed, device=device)
     if source.task is None or source.budget.steps == 0:
         return Pretrained(network, [], math.nan)
-    precision, keeper = choose_precision(source.amp, device, setting="source.amp"), Keeper(place / "training.pt")
+    precision, keeper = choose_precision(source.amp, device, setting="source.amp"), Keeper(state_path(place))
     cases, held_out = (source.task.cases(split) for split in source.splits)
     prepare_together([cases, held_out])
     training = partial(train, budget=source.budget, seed=source.seed, precision=precision)

@@ -30,16 +30,15 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import sem, t
 
 from analysis.evaluation.short_fine_tuning import ONE_SEED
 from analysis.truth.pools import Pool, Scope
+from benchmark.racing.halving import student_interval
 
 Array = NDArray[np.float64]
 
 RUNGS = {"eighth": 1, "quarter": 2, "half": 4, "full": 8}  # rung -> its step, in eighths of the steps
 FULL = "full"
-LEVEL = 0.95
 FEWEST_TARGETS = 2  # that an interval needs
 NO_RUNGS = "no validation cases were measured during fine-tuning"
 NO_CASES = "the Dice of each validation case is not stored"
@@ -259,10 +258,8 @@ def _row(recorded: RecordedPool, strategy: Strategy) -> dict[str, object]:
 
 def _interval(name: str, values: Array) -> dict[str, float]:
     """The mean over targets and its interval of Student's t."""
-    mean, half = float(np.mean(values)), math.nan
-    if len(values) >= FEWEST_TARGETS:
-        half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * sem(values))
-    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
+    low, high = student_interval(values) if len(values) >= FEWEST_TARGETS else (math.nan, math.nan)
+    return {name: float(np.mean(values)), f"{name}_low": low, f"{name}_high": high}
 
 
 def _table(rows: pd.DataFrame, pool: Pool, column: str) -> Array:

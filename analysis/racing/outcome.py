@@ -56,18 +56,19 @@ class RaceOutcome:
 
     def seconds(self) -> float:
         """Measured seconds of training and validation of all jobs."""
-        rows = self._timed().groupby(["candidate", "seed"])
+        rows = self.timed.groupby(["candidate", "seed"])
         return float(rows["training"].max().sum() + rows["validation_seconds"].sum().sum())
 
     def seconds_of_all(self) -> float:
         """Seconds of fine-tuning all candidates and one validation of each, at each candidate's own speed."""
-        rows = self._timed().sort_values("step").groupby(["candidate", "seed"])
+        rows = self.timed.sort_values("step").groupby(["candidate", "seed"])
         last = rows.last()
         training = (last["training"] / last["step"]).sum() * max(self.race.rungs.values())
         return float(training + rows["validation_seconds"].mean().sum())
 
-    def _timed(self) -> pd.DataFrame:
-        """The points with the seconds of training alone."""
+    @property
+    def timed(self) -> pd.DataFrame:
+        """The points, with the seconds of training without validation in the column `training`."""
         return self.points.assign(training=self.points["seconds"] - self.points["validation_seconds"])
 
     def verdict(self) -> str:
@@ -110,11 +111,11 @@ class RaceOutcome:
 
 
 def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
-    """One row per candidate, in the final order, with its Dice at each rung, its end and the estimates.
+    """One row per candidate, in the final order, with its Dice at each rung and how it ended.
 
     Returns:
         Rows with source, place, `dice/RUNG` for each rung (NaN where it was not measured), dropped (the rung), drop,
-        reason, gap, gap_low, gap_high, steps, seconds.
+        reason, gap, gap_low, gap_high, steps, and seconds of training without validation.
     """
     place: dict[str, tuple[float, ...]] = {}
     rows: dict[str, dict[str, object]] = {}
@@ -126,12 +127,11 @@ def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
                     "drop": "" if standing.drop is None else str(standing.drop),
                     "dropped": "" if standing.drop is None else decision.rung}  # fmt: skip
             place[standing.name] = (order, standing.dice if math.isfinite(standing.dice) else -1.0)
-    known = outcome.points.groupby("candidate")[["step", "seconds"]].max() if len(outcome.points) else pd.DataFrame()
+    known = outcome.timed.groupby("candidate")[["step", "training"]].max() if len(outcome.points) else pd.DataFrame()
     order_of = sorted(rows, key=lambda name: place[name], reverse=True)
-    unmeasured = {"gap": math.nan, "gap_low": math.nan, "gap_high": math.nan, "reason": "", "drop": "", "dropped": ""}
     return [
-        {"place": at, "source": name, **unmeasured, **rows[name],
+        {"place": at, "source": name, **rows[name],
          "steps": int(known["step"].get(name, 0)) if len(known) else 0,
-         "seconds": float(known["seconds"].get(name, math.nan)) if len(known) else math.nan}
+         "seconds": float(known["training"].get(name, math.nan)) if len(known) else math.nan}
         for at, name in enumerate(order_of, 1)
     ]  # fmt: skip

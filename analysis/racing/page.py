@@ -30,13 +30,13 @@ def race_figure(outcome: RaceOutcome) -> Figure:
     """
     figure = Figure(figsize=(12, 3.6 + 0.12 * len(outcome.race.candidates)), layout="constrained")
     against_steps, against_time, loss = figure.subplots(1, 3)
+    timed = outcome.timed
     dropped = {s.name for decision in outcome.race.decisions for s in decision.standings if s.drop is not None}
     for at, name in enumerate(outcome.race.candidates):
         colour, marker = COLOURS[at % len(COLOURS)], MARKS[(at // len(COLOURS)) % len(MARKS)]
-        own = outcome.points[outcome.points["candidate"] == name]
+        own = timed[timed["candidate"] == name]
         if own.empty:
             continue
-        own = own.assign(training=own["seconds"] - own["validation_seconds"])
         means = own.groupby("step")[["dice", "training"]].mean()
         label = name.replace("$", r"\$")  # matplotlib takes $...$ for a formula
         for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["training"].to_numpy())):

@@ -238,7 +238,17 @@ def gap_interval(dice: Mapping[str, Array], best: str, name: str) -> tuple[float
     differences = differences[np.isfinite(differences)]
     if len(differences) < FEWEST_CASES:
         return -math.inf, math.inf
-    mean, half = float(differences.mean()), float(t.ppf((1 + LEVEL) / 2, len(differences) - 1) * sem(differences))
+    return student_interval(differences)
+
+
+def student_interval(values: Array) -> tuple[float, float]:
+    """Student's t interval, of `LEVEL`, for the mean of (n,) values, n at least 2; without width if all are equal.
+
+    Example:
+        >>> student_interval(np.array([1.0, 1.0, 1.0]))
+        (1.0, 1.0)
+    """
+    mean, half = float(values.mean()), float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * sem(values))
     return mean - half, mean + half
 
 

@@ -14,7 +14,7 @@ from benchmark.sources.writers.nnunet import write_results_folder
 from benchmark.sources.writers.own_format import write_source
 from benchmark.tracking import Store
 from benchmark.training.dice import mean_dice
-from benchmark.training.resume import load_weights
+from benchmark.training.resume import load_weights, state_path
 from benchmark.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: floa
     pair, target = job.pair(store), job.target
     model = pair.model
     network = model.arch.build(channels=target.channels, classes=target.classes, seed=job.seed)
-    steps = load_weights(network, trainer.state(job.state))
+    steps = load_weights(network, state_path(job.state))
     preparation, patch = trainer.trained_with(model, target, pair.preparation)
     facts = {
         "fine_tuned_from": job.name,
@@ -94,7 +94,7 @@ def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str
         state=runner.state_folder(name, seed),
         output=runner.states.parents[1],
     )
-    if not runner.trainer.state(job.state).is_file():  # deleted since the race ended; its training gives the same bits
+    if not state_path(job.state).is_file():  # deleted since the race ended; its training gives the same bits
         runner.say(f"the training state of {name} is gone, so it is trained up to {decision.rung} again")
         pair = job.pair(runner.store)
         runner.trainer.advance(

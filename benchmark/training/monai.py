@@ -23,7 +23,7 @@ from benchmark.training.dice import case_dice, mean_dice
 from benchmark.training.loop import train
 from benchmark.training.precision import Precision, choose_precision
 from benchmark.training.prediction import predict
-from benchmark.training.resume import Keeper
+from benchmark.training.resume import Keeper, state_path
 from benchmark.training.rungs import RungRecorder, race_rungs, rung_steps
 from benchmark.training.trainer import PartialTraining, TrainingOutcome, freeze
 
@@ -107,10 +107,6 @@ class MonaiTrainer:
         losses = tuning.train(report=report, between=rungs, until=self.rungs[rung])
         return PartialTraining(losses, tuning.taken, rungs.rungs[rung])
 
-    def state(self, folder: Path) -> Path:
-        """The file of the training state in a folder."""
-        return folder / "training.pt"
-
     def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
         """The preparation itself, and the patch that the network accepts."""
         return preparation, model.arch.fit(self.budget.patch)
@@ -132,7 +128,7 @@ class MonaiTrainer:
         network = model.arch.build(channels=target.channels, classes=target.classes, seed=seed, device=device)
         taken = transfer(network, model.weights, head=model.arch.head)
         freeze(network, model.arch, tune=self.tune)
-        keeper = Keeper(self.state(folder), every=self.keep_every) if folder else None
+        keeper = Keeper(state_path(folder), every=self.keep_every) if folder else None
         budget = replace(self.budget, patch=model.arch.fit(self.budget.patch))
         precision = self.precision(device)
         training = partial(train, network, cases[Split.TRAIN], budget=budget, seed=seed, precision=precision)

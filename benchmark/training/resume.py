@@ -18,6 +18,11 @@ from benchmark.storage.files import partial_file
 CORRUPT = (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError)
 
 
+def state_path(folder: Path) -> Path:
+    """The file of a training's state in a folder."""
+    return folder / "training.pt"
+
+
 def saved_losses(path: Path) -> list[float]:
     """The losses in a saved state; none without a file, or with a corrupt one, which `Keeper.load` reports."""
     try:

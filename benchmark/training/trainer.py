@@ -155,10 +155,6 @@ class Trainer(Protocol):
         """
         ...
 
-    def state(self, folder: Path) -> Path:
-        """The file of the training state in a folder, for `benchmark.training.resume`."""
-        ...
-
     def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
         """The preparation of the volumes that the network is trained on, and (3,) or (2,) voxels of the patches."""
         ...

@@ -36,7 +36,7 @@ from benchmark.training.nnunet.dataset import (
     write_dataset,
 )
 from benchmark.training.nnunet.plans import adapt, plan, preprocess
-from benchmark.training.resume import Keeper, saved_losses
+from benchmark.training.resume import Keeper, saved_losses, state_path
 from benchmark.training.rungs import RungFile, race_rungs
 from benchmark.training.trainer import PartialTraining, Rung, TrainingOutcome, freeze
 
@@ -156,9 +156,9 @@ class NnunetTrainer:
         """
         measured = RungFile(folder / "rungs.json")
         known, steps = measured.read(), self.rungs[rung]
-        losses = saved_losses(self.state(folder))
+        losses = saved_losses(state_path(folder))
         if rung not in known and len(losses) > steps:
-            self.state(folder).unlink()
+            state_path(folder).unlink()
         before = max((own.seconds for own in known.values() if own.steps < steps), default=0.0)
         start = time.perf_counter()
         done = self._run(
@@ -171,10 +171,6 @@ class NnunetTrainer:
             measured.write(known)
         shutil.rmtree(self._run_folder(model, target, preparation, seed))  # predictions and nnU-Net's own log
         return PartialTraining(done.losses[:steps], done.taken, known[rung])
-
-    def state(self, folder: Path) -> Path:
-        """The file of the training state in a folder."""
-        return folder / "training.pt"
 
     def trained_with(self, model: Model, target: Task, preparation: Preparation) -> tuple[Preparation, tuple[int, ...]]:
         """The preparation of nnU-Net's plans, adapted to the pair, and their patch."""
@@ -226,7 +222,7 @@ class NnunetTrainer:
 
     def keeper(self, folder: Path | None) -> Keeper | None:
         """The keeper of the training state in a folder; None without a folder."""
-        return Keeper(self.state(folder), every=self.keep_every) if folder else None
+        return Keeper(state_path(folder), every=self.keep_every) if folder else None
 
     def _run_folder(self, model: Model, target: Task, preparation: Preparation, seed: int) -> Path:
         settings = {name: value for name, value in asdict(self).items() if name not in {"folder", "keep_every"}}

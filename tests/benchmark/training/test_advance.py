@@ -12,7 +12,7 @@ from benchmark.sources.pretrained import Budget
 from benchmark.training.dice import case_dice
 from benchmark.training.monai import MonaiTrainer
 from benchmark.training.prediction import predict
-from benchmark.training.resume import load_weights, saved_losses
+from benchmark.training.resume import load_weights, saved_losses, state_path
 from tests.benchmark.data.conftest import make_msd
 
 TRAINER = MonaiTrainer("all", Budget(steps=9, batch=2, patch=(16, 16, 16)), window=(16, 16, 16))
@@ -47,7 +47,7 @@ def test_losses_up_to_each_rung_are_those_of_the_whole_training_bit_for_bit(mode
         done = advance(model, msd, rung, tmp_path)
         assert done.losses == whole.losses[:steps]
         assert done.rung.steps == steps
-        assert len(saved_losses(TRAINER.state(tmp_path))) == steps
+        assert len(saved_losses(state_path(tmp_path))) == steps
     assert done.rung.dice == whole.dice
 
 
@@ -65,7 +65,7 @@ def test_the_weights_of_a_state_are_those_of_the_rung(model, msd, tmp_path):
     done = advance(model, msd, "half", tmp_path)
     target = MsdTask(msd, test_share=0.4, held_out="validation")
     network = model.arch.build(channels=1, classes=target.classes, seed=0)
-    assert load_weights(network, TRAINER.state(tmp_path)) == 5
+    assert load_weights(network, state_path(tmp_path)) == 5
     tuned = Model("tuned", model.arch, network.state_dict(), channels=1, classes=target.classes)
     predictions = predict(tuned.network(), target.cases(Split.VALIDATION).readers(), window=TRAINER.window)
     dice = {case.name: case_dice(labels, case.labels, classes=target.classes) for case, labels in predictions}
