@@ -47,6 +47,14 @@ class Normalisation:
             raise InputError(f"normalisation.window must be increasing, got {tuple(self.window)}")
         return torch.clamp(image, low, high).sub(low).mul(2.0 / (high - low)).sub(1.0)
 
+    @property
+    def scheme(self) -> "Scheme":
+        """The scheme of nnU-Net that computes the same for a channel."""
+        if self.window is None:
+            return Scheme("ZScoreNormalization")
+        low, high = self.window
+        return Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high)
+
 
 @dataclass(frozen=True)
 class Scheme:

@@ -134,10 +134,7 @@ def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> tu
     if isinstance(normalisation, ChannelSchemes):
         own = normalisation.of_channels(channels)
         return tuple(item if item.name == "CTNormalization" else Scheme(item.name, item.masked) for item in own)
-    if normalisation.window is None:
-        return (Scheme("ZScoreNormalization"),) * channels
-    low, high = normalisation.window
-    return (Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high),) * channels
+    return (normalisation.scheme,) * channels
 
 
 def _sorted(resampling: Resampling) -> Resampling:

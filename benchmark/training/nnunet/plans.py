@@ -136,10 +136,7 @@ def _schemes(normalisation: Normalisation | ChannelSchemes, channels: int) -> Se
     if isinstance(normalisation, ChannelSchemes):
         schemes = normalisation.schemes
         return schemes if len(schemes) == channels else schemes[:1] * channels
-    if normalisation.window is None:
-        return [Scheme("ZScoreNormalization")] * channels
-    low, high = normalisation.window
-    return [Scheme("CTNormalization", mean=(low + high) / 2, std=(high - low) / 2, low=low, high=high)] * channels
+    return [normalisation.scheme] * channels
 
 
 def _narrow(arguments: Plans, features: Sequence[int]) -> None:
