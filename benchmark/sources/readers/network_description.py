@@ -31,6 +31,7 @@ from benchmark.sources.readers.nnssl import UNETS, adapted_unet
 from benchmark.sources.readers.nnunet_trainers import built_by, network_by_trainer, network_of_trainer
 from benchmark.sources.readers.planned_network import network_by_plans, planned_network
 from benchmark.sources.weights.families import FAMILIES
+from benchmark.sources.weights.former_arguments import without_fetching
 from benchmark.sources.weights.safe_load import LAYERS, NETWORKS, literal, module_class
 from benchmark.sources.weights.swin_merging import MERGING
 
@@ -188,7 +189,8 @@ def _class(description: Mapping[str, Any], where: str, *, trust: bool) -> Networ
     if folder is not None:
         raise InputError(f"{where} is of {name} in {folder}, whose code is run only with trust=true")
     settings = _value(dict(description["settings"]), where, trust=trust)
-    network = partial(_imported(name, where, trust=trust), **settings)
+    made = _imported(name, where, trust=trust)
+    network = partial(made, **without_fetching(made, settings))
     if "arguments" not in description:
         return network
     channels, classes = map(str, description["arguments"])

@@ -16,6 +16,7 @@ from benchmark.sources.readers.candidates import Candidate, Contents, absolute_p
 from benchmark.sources.readers.network_description import described_network
 from benchmark.sources.weights.checkpoint import SIDECAR, WEIGHTS, load_checkpoint
 from benchmark.sources.weights.digest import weights_digest
+from benchmark.sources.weights.former_arguments import without_fetching
 from benchmark.sources.weights.match import Fit, check_shapes, check_values
 from benchmark.sources.weights.safe_load import NETWORKS, literal, module_class, reported_as
 
@@ -99,7 +100,7 @@ def described(node: Mapping[str, Any], *, where: str, trust: bool = False) -> Ar
 def _configured(config: Mapping[str, Any], *, where: str, trust: bool) -> Network:
     network = module_class(config[NAMED], within=NETWORKS, where=where, trust=trust)
     settings = {name: value for name, value in config.items() if name not in HYDRA}
-    return partial(network, **literal(settings, where=where))
+    return partial(network, **without_fetching(network, literal(settings, where=where)))
 
 
 def _frozen(value: Any) -> Any:

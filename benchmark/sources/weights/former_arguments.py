@@ -1,7 +1,7 @@
 """Arguments that MONAI removed or renamed: configs of older versions are read with the installed class."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,27 @@ notes=('img_size of SwinUNETR, which MONAI no longer accepts, is used as its pat
             notes.append(f"{former} used as its patch")
         elif value is not None:
             notes.append(f"{former} dropped")
-    if network.__module__.startswith("monai."):
-        for name in FETCHED.keys() & accepted.keys():
-            if present.get(name):
-                notes.append(f"{name} of {network.__name__} is not used: the file's weights replace the initial ones")
-            present[name] = FETCHED[name]
-    return PresentArguments(present, patch, tuple(notes))
+    offline = without_fetching(network, present)
+    notes += [
+        f"{name} of {network.__name__} is not used: the file's weights replace the initial ones"
+        for name in FETCHED
+        if present.get(name) and not offline[name]
+    ]
+    return PresentArguments(offline, patch, tuple(notes))
+
+
+def without_fetching(network: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with which a class of MONAI fetches no initial weights; those of other code are not changed.
+
+    Example:
+        >>> from monai.networks.nets import FlexibleUNet
+        >>> without_fetching(FlexibleUNet, {"backbone": "resnet18", "pretrained": True})
+        {'backbone': 'resnet18', 'pretrained': False}
+    """
+    if not network.__module__.startswith("monai."):
+        return dict(settings)
+    accepted = inspect.signature(network).parameters
+    return {**settings, **{name: value for name, value in FETCHED.items() if name in accepted}}
 
 
 def _is_patch(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import socket
 import sys
 from collections import OrderedDict
 from dataclasses import fields, replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from hydra.utils import instantiate
+from monai.networks import nets
 from monai.networks.nets import BasicUNet, UNet
 from torch import nn
 
@@ -349,6 +351,21 @@ def test_a_hostile_sidecar_is_one_line_and_runs_nothing(fault, own_code, tmp_pat
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
     assert "own_code" not in sys.modules
+
+
+@pytest.mark.parametrize("key", ["factory", "network"], ids=["described", "as in conf/arch"])
+def test_weights_that_a_class_would_fetch_are_not_fetched(key, monkeypatch, tmp_path):
+    settings = {"backbone": "resnet10", "spatial_dims": 3, "decoder_channels": [16, 8, 8, 4, 4]}
+    write_source(made(partial(nets.FlexibleUNet, **settings)), tmp_path / "winner")
+    asking = {"class": "monai.networks.nets.FlexibleUNet", "settings": settings | {"pretrained": True}}
+    path = tmp_path / "winner" / SIDECAR
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["architecture"]["factory"]
+    flat = {"_target_": asking["class"], "_partial_": True} | asking["settings"]
+    content["architecture"][key] = asking if key == "factory" else flat
+    path.write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("opened a connection"))
+    assert opened(tmp_path / "winner").network().state_dict().keys()
 
 
 @pytest.mark.bad_input
