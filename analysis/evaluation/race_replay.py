@@ -1,20 +1,21 @@
 """Replayed races: what each way to pick one source costs, and how much Dice it loses.
 
-The product that one wants is one fine-tuned network. A *strategy* picks a source and fine-tunes it to the end, which
+The goal is one fine-tuned network. A *strategy* picks a source and fine-tunes it to the end, which
 counts as a part of its cost: picking the top of an estimate, racing all sources, fine-tuning all of them, and so on.
 Nothing is trained for this: every fine-tuning of the truth has measured its Dice on the validation cases after 1/8,
 1/4, 1/2 and all of its steps, and these are all that a race sees.
 
 Let d_it be the Dice of source i on the test cases with seed t, and p the source that a strategy picks with seed s, from
-the validation Dice of that seed or from scores. The pick is judged by the other seeds, since it shares the chance of
-its own:
+the validation Dice of that seed or from scores. The pick is judged by the other seeds, since it depends on the
+noise of its own seed:
 
     y_is = mean over t != s of d_it
     regret = mean over s of (max over i of y_is - y_ps), then mean over targets; lower is better
     cost = steps of all fine-tunings / (n sources x all steps) + seconds of scoring all / seconds of fine-tuning all
 
-Sources with equal scores share a pick. The seconds are measured, means over the sources. Measuring the validation cases
-is not counted, nor are the other targets that the static leaderboard needs.
+Sources with equal scores share a pick. The seconds are measured, means over the sources. Those of fine-tuning
+contain the measurement of the validation cases after the last step; earlier measurements are not counted, nor are the
+other targets that the static leaderboard needs.
 
 The judge is noisy, so no pick has a regret of 0: not even the *floor*, which picks by the test Dice of its own seed. An
 interval of a mean over targets is that of Student's t: what other targets could give, with the same sources and seeds.
@@ -69,8 +70,9 @@ class RecordedPool:
     Attributes:
         pool: The truth of n sources with s seeds.
         rungs: Rung -> (n, s) float64, mean Dice on the validation cases; NaN where it is missing.
-        cases: Rung -> (n, s, m) float64, the Dice of each validation case, mean over its classes; NaN where it is
-            missing. Without an entry if it is not stored.
+        cases: Rung -> (n, s, m) float64, what each validation case contributes to that mean, as a race compares
+            candidates (`benchmark.racing.halving.case_contributions`); NaN where it is missing. Without an entry if
+            the Dice of each case is not stored.
         scores: Metric or control -> (n,) float64; NaN where it is missing.
         scoring: Metric or control -> seconds of scoring all sources over seconds of fine-tuning them all.
     """
@@ -144,7 +146,8 @@ def recorded_pools(
         scores: Columns source, target, metric, score, seconds.
         rungs: Columns `analysis.evaluation.short_fine_tuning.RUNG_COLUMNS`.
         validation: Columns source, target, seed, tune, rung, case, dice: one row per fine-tuning, rung and validation
-            case, mean over the classes of the case; may be empty.
+            case, what the case contributes to the mean Dice (`benchmark.racing.halving.case_contributions`); may be
+            empty.
 
     Returns:
         The pools with validation cases, and target -> reason of the others.
@@ -270,7 +273,7 @@ def _table(rows: pd.DataFrame, pool: Pool, column: str) -> Array:
 
 
 def _cases(rows: pd.DataFrame, pool: Pool) -> dict[str, Array]:
-    """Rung -> (n, s, m) the Dice of each validation case."""
+    """Rung -> (n, s, m) the contribution of each validation case."""
     cases = sorted(rows["case"].unique())
     tables = {}
     for rung, own in rows.groupby("rung"):

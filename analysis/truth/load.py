@@ -1,17 +1,18 @@
 """Load the results of a suite from the tracking store: the rows of each stage, and the Dice of each case."""
 
-import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from analysis.truth.pools import OTHER_PATIENT
 from analysis.truth.seed_case_bootstrap import CASE_COLUMNS
 from benchmark.errors import InputError
+from benchmark.racing.halving import case_contributions
 from benchmark.storage.files import read_json
 from benchmark.tracking import Store
 from benchmark.tracking.records import Row, newest
@@ -70,8 +71,9 @@ class StoredDice:
         cases: Columns `analysis.truth.seed_case_bootstrap.CASE_COLUMNS`: each test case and class, those of another
             patient included; NaN if a case lacks the class. `tune` of another patient's cases ends in
             `analysis.truth.pools.OTHER_PATIENT`.
-        validation: Columns `VALIDATION_COLUMNS`: each validation case at each rung, mean over the classes that it has;
-            NaN without any. Empty if the runs do not have them.
+        validation: Columns `VALIDATION_COLUMNS`: what each validation case contributes to the mean Dice of a
+            fine-tuning at each rung (`benchmark.racing.halving.case_contributions`); NaN for a case without any class.
+            Empty if the runs do not have them.
     """
 
     cases: pd.DataFrame
@@ -102,15 +104,15 @@ def stored_dice(store: Store, rows: Sequence[Row]) -> StoredDice:
                     for name, dice in classes.items()
                 ]
             validation += [
-                (*place, tune, rung, case, _mean(classes.values()))
+                (*place, tune, rung, case, contribution)
                 for rung, cases in stored.get("validation", {}).items()
-                for case, classes in cases.items()
+                for case, contribution in _contributions(cases).items()
             ]
     frame = pd.DataFrame(tests, columns=list(CASE_COLUMNS)).astype({"dice": float})
     return StoredDice(frame, pd.DataFrame(validation, columns=list(VALIDATION_COLUMNS)).astype({"dice": float}))
 
 
-def _mean(dice: Iterable[float | None]) -> float:
-    """The mean of the known values; NaN without any."""
-    known = [value for value in dice if value is not None and not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+def _contributions(cases: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """Case -> what it contributes to the mean Dice, from the Dice of its classes; None or NaN for an absent class."""
+    values = np.array([list(classes.values()) for classes in cases.values()], dtype=np.float64)  # None becomes NaN
+    return dict(zip(cases, case_contributions(values[None]).tolist(), strict=True)) if cases else {}

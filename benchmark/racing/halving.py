@@ -1,16 +1,16 @@
-"""Successive halving with intervals: which candidates of a race are trained on after each rung.
+"""Successive halving with intervals: which candidates of a race continue after each rung.
 
-All candidates are fine-tuned for an eighth of the steps and measured on the validation cases. The better half is
-trained on from its state to the next rung, at a quarter, then a half, then all of the steps (Jamieson and Talwalkar,
+All candidates are fine-tuned for an eighth of the steps and measured on the validation cases. The better half
+continues from its state to the next rung, at a quarter, then a half, then all of the steps (Jamieson and Talwalkar,
 Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS 2016). Every training has the schedule
 of the full length, so a candidate that survives is trained as if there had been no race.
 
-Halving alone drops candidates that the validation cases cannot tell apart from those that it keeps. Let d_j be the Dice
-of the best candidate minus that of another one on validation case j. The candidate is dropped *clearly* if the interval
-of the mean of d_j lies above the gap of the last candidate that is kept. Otherwise it goes on as long as the budget
-allows, the smallest gap first; a candidate that the budget does not allow is dropped by *force*. With fewer than
-`FEWEST_CASES` validation cases no interval is computed, and every drop is forced. If all candidates of a rung fail,
-those that were dropped before come back, one by one, until one of them reaches the rung.
+Halving alone drops candidates that the validation cases cannot tell apart from those that it keeps. Let d_j be what
+case j contributes to the mean Dice of the best candidate (`case_contributions`) minus the same of another one. The
+candidate's drop is *clear* if the interval of the mean of d_j lies above the gap of the last candidate that is kept.
+Otherwise it continues as long as the budget allows, the smallest gap first, and else its drop is *forced by budget*.
+With fewer than `FEWEST_CASES` cases there is no interval, and every drop is *forced (no interval)*. If all candidates
+of a rung fail, those that were dropped before come back, one by one, until one of them reaches the rung.
 """
 
 import math
@@ -29,14 +29,15 @@ FEWEST_CASES = 5  # validation cases that an interval needs
 
 
 class Drop(StrEnum):
-    """Why a candidate is not trained on."""
+    """Why a candidate does not continue."""
 
     CLEAR = "clear"
     FORCED = "forced by budget"
+    NO_INTERVAL = "forced (no interval)"
     FAILED = "failed"
 
 
-KINDS = (Drop.FORCED, Drop.CLEAR)
+SOUND_DROPS = (Drop.CLEAR, Drop.FORCED, Drop.NO_INTERVAL)  # of candidates that did not fail
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,11 @@ class Standing:
 
     Attributes:
         name: The candidate.
-        dice: Mean Dice over the validation cases; NaN if it failed.
+        dice: Mean validation Dice, as of `benchmark.training.dice.mean_dice`; NaN if it failed.
         gap: How far it is behind the best candidate of the rung, in Dice; NaN if it failed.
         low: Lower end of the interval of the gap; -inf without an interval.
         high: Upper end; inf without an interval.
-        drop: Why it is not trained on; None if it is, or if it has reached the last rung.
+        drop: Why it does not continue; None if it does, or if it has reached the last rung.
         reason: Why it failed, or an empty text.
     """
 
@@ -89,13 +90,18 @@ class Measured:
     """What the candidates of a rung reached.
 
     Attributes:
-        dice: Candidate -> (m,) Dice of each validation case, mean over classes and seeds; NaN for a case without
-            foreground.
+        dice: Candidate -> (m,) what each validation case contributes to the mean Dice, see `case_contributions`; NaN
+            for a case without foreground.
         failed: Candidate -> why it has no Dice.
     """
 
     dice: Mapping[str, Array]
     failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any_sound(self) -> bool:
+        """Whether a candidate has a Dice on any case."""
+        return any(np.isfinite(values).any() for values in self.dice.values())
 
 
 @dataclass
@@ -105,9 +111,9 @@ class Race:
     Attributes:
         candidates: Their names.
         rungs: Rung -> its step, ascending; the last one is the full length.
-        budget: Largest share of the steps of fine-tuning all candidates that may be spent on candidates that halving
-            alone would drop.
-        eta: Of n candidates, ceil(n / eta) go on.
+        budget: Maximum share of the steps of fine-tuning all candidates; extra candidates stay only while the whole
+            race fits into it. Plain halving may exceed it.
+        eta: Of n candidates, ceil(n / eta) continue.
         decisions: One per finished rung.
     """
 
@@ -133,6 +139,15 @@ class Race:
         best = self.decisions[-1].standings[0] if self.decisions else None
         return best.name if best is not None and best.drop is not Drop.FAILED else None
 
+    @property
+    def last_standings(self) -> dict[str, Standing]:
+        """Candidate -> its last standing; those of the latest rung first, and in the order of the rung."""
+        last: dict[str, Standing] = {}
+        for decision in reversed(self.decisions):
+            for standing in decision.standings:
+                last.setdefault(standing.name, standing)
+        return last
+
     def run(self, measure: Callable[[str, Sequence[str]], Measured]) -> str | None:
         """Run the race to its end.
 
@@ -145,8 +160,8 @@ class Race:
         alive, before = list(self.candidates), 0
         for place, (rung, step) in enumerate(self.rungs.items()):
             measured, spent = measure(rung, alive), self.spent + len(alive) * (step - before)
-            for name in self._reserve():  # until one of them can be trained, if every survivor failed
-                if measured.dice:
+            for name in self._reserve(alive):  # until one of them can be trained, if every survivor failed
+                if measured.any_sound:
                     break
                 alive = [*alive, name]
                 measured, spent = measure(rung, alive), spent + step
@@ -159,10 +174,11 @@ class Race:
                 return None
         return self.leader
 
-    def _reserve(self) -> list[str]:
-        """Candidates that were dropped but did not fail: those of the last rung first, by force before clearly."""
-        dropped = [s for decision in reversed(self.decisions) for s in decision.standings if s.drop in KINDS]
-        return list(dict.fromkeys(s.name for kind in KINDS for s in dropped if s.drop is kind))
+    def _reserve(self, alive: Sequence[str]) -> list[str]:
+        """Sound candidates that were dropped: forced drops before clear ones; within each, the latest rung first."""
+        last = self.last_standings
+        sound = [name for name, standing in last.items() if standing.drop in SOUND_DROPS and name not in alive]
+        return sorted(sound, key=lambda name: last[name].drop is Drop.CLEAR)
 
     def _dropped(self, standings: Sequence[Standing], place: int, spent: int) -> list[Standing]:
         """The standings after a rung, with those that are dropped marked."""
@@ -176,7 +192,9 @@ class Race:
         for standing in running[kept:]:  # by their gaps, the smallest first
             if standing.low > cut:
                 decided.append(_drop(standing, Drop.CLEAR))
-            elif math.isfinite(standing.low) and self._affordable(kept + 1, place, spent):
+            elif not math.isfinite(standing.low):
+                decided.append(_drop(standing, Drop.NO_INTERVAL))
+            elif self._affordable(kept + 1, place, spent):
                 decided.append(standing)
                 kept += 1
             else:
@@ -184,11 +202,11 @@ class Race:
         return decided + failed
 
     def _affordable(self, count: int, place: int, spent: int) -> bool:
-        """Whether `count` candidates may go on after a rung, if later rungs only halve them."""
+        """Whether `count` candidates may continue after a rung, if later rungs only halve them."""
         return spent + self.remaining(count, place) <= self.budget * self.total
 
     def remaining(self, count: int, place: int = -1) -> int:
-        """Steps from a rung on, given by its place, if `count` candidates go on and later rungs only halve them.
+        """Steps from a rung on, given by its place, if `count` continue and later rungs only halve them.
 
         Example:
             >>> race = Race(list("abcdefghij"), {"eighth": 1, "quarter": 2, "half": 4, "full": 8}, budget=0.45)
@@ -224,6 +242,38 @@ def standings_of(measured: Measured) -> list[Standing]:
         Standing(name, means[name], means[order[0]] - means[name], *gap_interval(measured.dice, order[0], name))
         for name in order
     ] + [Standing(name, nan, nan, nan, nan, Drop.FAILED, reason) for name, reason in failed.items()]
+
+
+def case_contributions(values: Array) -> Array:
+    """What each case contributes to the mean over classes of the mean over cases (`benchmark.training.dice.mean_dice`).
+
+    With m cases that have a class, K classes that occur, n_c cases with class c, and x_jc the mean over the seeds:
+
+        z_j = (m / K) * sum over the classes c of case j of x_jc / n_c,    mean_j z_j = mean_c mean_j x_jc
+
+    A case enters a mean of class means through each of its classes, with the weight 1 / (K n_c); z_j is the sum of what
+    it enters with, scaled so that the mean over cases is that mean. If every case has every class, z_j is the mean of
+    x_jc over the classes.
+
+    Args:
+        values: (s, m, k - 1) float64 Dice of each seed, case and foreground class; NaN for a class that is absent from
+            a case.
+
+    Returns:
+        (m,) float64; NaN for a case without any class.
+
+    Example:
+        >>> case_contributions(np.array([[[0.5, 1.0], [0.25, np.nan]]])).tolist()  # by hand: ((0.5 + 0.25) / 2 + 1) / 2
+        [1.25, 0.125]
+    """
+    known = np.isfinite(values)
+    seeds = known.sum(axis=0)  # (m, k - 1)
+    dice = np.where(known, values, 0.0).sum(axis=0) / np.maximum(seeds, 1)
+    present = seeds > 0
+    scored = present.any(axis=1)
+    share = scored.sum() / max(int(present.any(axis=0).sum()), 1)
+    contributions: Array = share * (dice / np.maximum(present.sum(axis=0), 1)).sum(axis=1)
+    return np.where(scored, contributions, np.nan)
 
 
 def gap_interval(dice: Mapping[str, Array], best: str, name: str) -> tuple[float, float]:

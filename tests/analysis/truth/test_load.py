@@ -1,9 +1,11 @@
 """The Dice of each case as the store holds it, another patient's under a `tune` of their own, and at each rung."""
 
 import json
+import math
 
 from analysis.truth.load import VALIDATION_COLUMNS, stored_dice
 from benchmark.tracking.records import Row
+from benchmark.training.dice import mean_dice
 
 STORED = {
     "test": {"case_0": {"organ": 0.5}, "case_1": {"organ": None}},
@@ -42,7 +44,8 @@ def test_runs_without_another_patient_or_without_training_have_fewer_rows():
     assert stored_dice(OneFile(STORED), rows(skipped="no class in common")).cases.empty
 
 
-def test_a_validation_case_has_the_mean_over_its_classes_at_each_rung():
+def test_a_validation_case_has_its_contribution_to_the_mean_dice_at_each_rung():
+    """By hand: the organ has a mean of 0.625 over two cases, the tumour 0.25 in one: contributions of 2 / 2 classes."""
     seen = {"seen_0": {"organ": 0.75, "tumour": 0.25}, "seen_1": {"organ": 0.5, "tumour": None}}
     stored = STORED | {"validation": {"half": seen, "full": {"seen_0": {"organ": None, "tumour": float("nan")}}}}
     validation = stored_dice(OneFile(stored), rows()).validation
@@ -52,7 +55,8 @@ def test_a_validation_case_has_the_mean_over_its_classes_at_each_rung():
         ["a", "liver", 1, "all", "half", "seen_1"],
         ["a", "liver", 1, "all", "full", "seen_0"],
     ]
-    assert validation["dice"].fillna(-1).tolist() == [0.5, 0.5, -1]
+    assert validation["dice"].fillna(-1).tolist() == [0.75 / 2 + 0.25, 0.5 / 2, -1]
+    assert validation["dice"][:2].mean() == mean_dice([[0.75, 0.25], [0.5, math.nan]])
 
 
 def test_runs_that_measured_no_validation_case_give_an_empty_frame():

@@ -1,11 +1,12 @@
-"""Which candidates a race trains on: halving, intervals, budget, failures."""
+"""Which candidates of a race continue: halving, intervals, budget, failures."""
 
 import math
 
 import numpy as np
 import pytest
 
-from benchmark.racing.halving import Drop, Measured, Race, gap_interval, standings_of
+from benchmark.racing.halving import Drop, Measured, Race, case_contributions, gap_interval, standings_of
+from benchmark.training.dice import mean_dice
 
 RUNGS = {"eighth": 1, "quarter": 2, "half": 4, "full": 8}
 CASES = 6
@@ -76,7 +77,7 @@ def test_the_nearest_to_the_cut_go_on_first():
 def test_too_few_validation_cases_force_every_drop():
     race, _ = run({"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.2}, cases=4)
     drops = {s.drop for decision in race.decisions for s in decision.standings} - {None}
-    assert drops == {Drop.FORCED}
+    assert drops == {Drop.NO_INTERVAL}
     assert all(math.isinf(s.low) for s in race.decisions[0].standings[1:])
 
 
@@ -157,3 +158,78 @@ def test_if_all_survivors_fail_a_dropped_candidate_comes_back():
     assert race.run(measure) == "c"
     assert [sorted(names) for _, names in asked[:3]] == [["a", "b", "c", "d"], ["a", "b"], ["a", "b", "c"]]
     assert race.decisions[1].spent == 4 + 2 + 2  # `c` is trained from its start
+
+
+def fails_at(fates, asked, *, reason="nan"):
+    """Measures candidates, the first the best; each fails at its rung in `fates`, with NaN if there is no reason."""
+
+    def measure(rung, names):
+        asked.append((rung, list(names)))
+        bad = [name for name in names if fates.get(name) == rung]
+        lost = {name: np.full(CASES, np.nan) for name in bad if not reason}
+        sound = measured({name: 0.9 - 0.1 * "abcdef".index(name) for name in names if name not in bad})
+        return Measured(lost | dict(sound.dice), dict.fromkeys(bad, reason) if reason else {})
+
+    return measure
+
+
+@pytest.mark.parametrize("reason", ["nan", ""])
+def test_a_candidate_comes_back_once_and_a_failed_one_never(reason):
+    """By hand: 6 + 3 steps; d and e come back for 2 each, e continues for 2 and fails, f comes back for 4 and 4."""
+    asked = []
+    fates = dict.fromkeys("abcd", "quarter") | {"e": "half"}
+    race = Race(list("abcdef"), RUNGS, budget=0.1)
+    assert race.run(fails_at(fates, asked, reason=reason)) == "f"
+    assert asked[1:5] == [
+        ("quarter", ["a", "b", "c"]), ("quarter", ["a", "b", "c", "d"]), ("quarter", ["a", "b", "c", "d", "e"]),
+        ("half", ["e"]),
+    ]  # fmt: skip
+    assert [names for rung, names in asked if rung == "half"] == [["e"], ["e", "f"]]
+    assert [decision.spent for decision in race.decisions] == [6, 13, 19, 23]
+
+
+def test_the_last_standing_of_a_candidate_that_came_back_is_its_latest():
+    asked = []
+    race = Race(list("abc"), RUNGS, budget=0.1)
+    assert race.run(fails_at({"a": "quarter", "b": "quarter"}, asked)) == "c"
+    last = race.last_standings
+    assert list(last) == ["c", "a", "b"]
+    assert [standing.drop for standing in last.values()] == [None, Drop.FAILED, Drop.FAILED]
+
+
+def test_forced_drops_come_back_before_clear_ones():
+    """`c` is dropped clearly and `d`, though further behind, by force: its Dice varies too much for an interval."""
+    dice = {"a": [0.9] * 5 + [0.9], "b": [0.89] * 6, "c": [0.5] * 6, "d": [0.0, 0.9, 0.0, 0.9, 0.0, 0.9]}
+    asked = []
+
+    def measure(rung, names):
+        asked.append((rung, list(names)))
+        good = [name for name in names if rung == "eighth" or name not in "ab"]
+        return Measured({name: np.array(dice[name]) for name in good}, {n: "nan" for n in names if n not in good})
+
+    race = Race(list(dice), RUNGS, budget=0.1)
+    race.run(measure)
+    first = {standing.name: standing.drop for standing in race.decisions[0].standings}
+    assert (first["c"], first["d"]) == (Drop.CLEAR, Drop.FORCED)
+    assert asked[2] == ("quarter", ["a", "b", "d"])
+
+
+def test_the_mean_of_contributions_is_the_mean_over_classes_of_means_over_cases():
+    random = np.random.default_rng(3)
+    dice = random.uniform(size=(7, 3))
+    dice[random.uniform(size=(7, 3)) < 0.4] = np.nan
+    dice[2] = np.nan  # a case without foreground
+    contributions = case_contributions(dice[None])
+    assert np.nanmean(contributions) == pytest.approx(mean_dice(dice.tolist()))
+    assert np.isnan(contributions).tolist() == [place == 2 for place in range(7)]
+
+
+def test_with_all_classes_in_all_cases_a_contribution_is_the_mean_over_classes_and_seeds():
+    dice = np.random.default_rng(4).uniform(size=(2, 6, 3))
+    np.testing.assert_allclose(case_contributions(dice), dice.mean(axis=(0, 2)))
+
+
+def test_a_seed_without_a_value_counts_for_nothing():
+    """nnU-Net's Dice of a class that is absent from a case is 0 where a seed predicts it, and NaN where it does not."""
+    assert case_contributions(np.array([[[0.5], [np.nan]], [[0.7], [0.0]]])).tolist() == pytest.approx([0.6, 0.0])
+    assert np.isnan(case_contributions(np.full((2, 3, 2), np.nan))).all()
