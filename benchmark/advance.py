@@ -1,6 +1,7 @@
 """Train one candidate of a race up to a rung; the jobs of `python -m benchmark.race` run this command."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -8,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.core.torch_settings import training_settings
 from benchmark.data.tasks.opening import prepared
+from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.racing.job import RaceJob
@@ -25,7 +27,10 @@ def run(cfg: DictConfig) -> None:
     store: Store = instantiate(cfg.tracking)
     trainer: Trainer = instantiate(OmegaConf.create(dict(plan.trainer)))
     target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
-    name, seed, device = list(plan.candidates)[cfg.candidate], int(cfg.seed), cfg.device.name
+    name = _candidate(cfg.candidate, list(plan.candidates))
+    if cfg.rung not in trainer.rungs:
+        raise InputError(f"rung must be one of {', '.join(trainer.rungs)}, got {cfg.rung}")
+    seed, device = int(cfg.seed), cfg.device.name
     data = target.digest()
     output = Path(cfg.output_dir).absolute()  # a network's code may change the working directory
     job = RaceJob(
@@ -52,6 +57,12 @@ def run(cfg: DictConfig) -> None:
                 reason = job.run(trainer, store, draft, report=reporter.step)
             log.info("%s: %s", title, f"failed, {reason}" if reason else "done")
     reporter.finish()
+
+
+def _candidate(place: object, names: Sequence[str]) -> str:
+    if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(names):
+        raise InputError(f"candidate must be a whole number from 0 to {len(names) - 1}, got {place}")
+    return names[place]
 
 
 main = entry_point("advance", run)

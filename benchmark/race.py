@@ -3,7 +3,7 @@
 `python -m benchmark.race task=FOLDER source=FOLDER_OF_CHECKPOINTS`, or `ranking=outputs/rank/TASK/ranking.json`.
 """
 
-import logging
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmark.errors import INTERRUPTED, InputError
 from benchmark.jobs.cli import composed, resolved, run_command
 from benchmark.ranking.inputs import as_values, source_nodes, task_node
-from benchmark.storage.files import read_json, write_bytes
+from benchmark.storage.files import write_bytes
 
 if TYPE_CHECKING:
     from analysis.racing.outcome import RaceOutcome
@@ -30,19 +30,21 @@ if TYPE_CHECKING:
 
 PRIORS = ("ranking", "none")
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
-KEEP = 8  # most candidates of a ranking by default
+KEEP = 8  # maximum number of candidates of a ranking by default
 ONE_CANDIDATE = (
     "the ranking separates its first source from all others on these cases, so one candidate is left and nothing is "
-    "raced; this does not say that the estimates predict the Dice after fine-tuning: prior=none races the sources"
+    "raced; this does not say that the estimates predict the Dice after fine-tuning: prior=none races all sources of "
+    "`source=`"
 )
 TRAINER = ("trainer=", "trainer.", "monai.", "nnunet.")  # overrides that the ranking's cost of fine-tuning follows, too
-log = logging.getLogger(__name__)
+OF_RANKING = ("rank", "links")  # settings of a ranking that is still to be made
 
 
 def run(cfg: DictConfig) -> None:
     """Choose the candidates, race them, print and write the result, and save the winner's checkpoint."""
     from benchmark.data.tasks.opening import prepared
     from benchmark.racing.halving import Race
+    from benchmark.racing.runner import only_race
 
     _check(cfg)
     ranking, notes = _ranking(cfg)
@@ -54,10 +56,11 @@ def run(cfg: DictConfig) -> None:
     if cfg.dry_run:
         _dry_run(cfg, race, runner, target)
         return
-    runner.begin(retry=cfg.retry is not None)
-    stopped = _race(race, runner)
-    outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
-    _show(_finish(cfg, outcome, runner, target), runner)
+    with only_race(runner.folder):
+        runner.begin(retry=cfg.retry is not None)
+        stopped = _race(race, runner)
+        outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
+        _show(_finish(cfg, outcome, runner, target), runner)
     if stopped == "interrupted":
         sys.exit(INTERRUPTED)
 
@@ -65,11 +68,11 @@ def run(cfg: DictConfig) -> None:
 def _check(cfg: DictConfig) -> None:
     if cfg.prior not in PRIORS:
         raise InputError(f"prior must be {' or '.join(PRIORS)}, got {cfg.prior}")
-    for name, least in (("keep", 1), ("workers", 1)):
+    for name in ("keep", "workers"):
         value: object = cfg[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise InputError(f"{name} must be a whole number of at least {least}" +
-                             (" or null" if name == "keep" else "") + f", got {value}")  # fmt: skip
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"{name} must be a whole number of at least 1" + (" or null" if name == "keep" else "") +
+                             f", got {value}")  # fmt: skip
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or null, got {cfg.retry}")
     budget: object = cfg.budget
@@ -84,6 +87,8 @@ def _check(cfg: DictConfig) -> None:
     if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
         raise InputError(f"ranking={cfg.ranking} already names a task and sources; give either ranking, or task and "
                          "source")  # fmt: skip
+    if cfg.ranking is not None and (given := [name for name in OF_RANKING if cfg[name]]):
+        raise InputError(f"{given[0]} is a setting of a new ranking and does not apply with ranking={cfg.ranking}")
 
 
 def _seeds(cfg: DictConfig) -> list[int]:
@@ -100,25 +105,23 @@ def _seeds(cfg: DictConfig) -> list[int]:
 
 def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
     """The content of a ranking.json, or of what it would say without scores, and notes on it."""
+    from benchmark.racing.plan import read_ranking
+
     if cfg.ranking is not None:
-        path = Path(cfg.ranking)
-        return _read_ranking(path), [f"candidates: those that {path} does not separate from its first source"]
+        return read_ranking(path := Path(cfg.ranking), trust=cfg.trust), [_candidates_note(cfg, path)]
     if cfg.prior == "none":
         return _unranked(cfg), ["candidates: the sources in the order given, without a ranking (prior=none)"]
     rank = composed("rank", _rank_overrides(cfg))
     get_method("benchmark.rank.run")(rank)
     name = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))).name
     path = Path(cfg.output_dir) / "rank" / quote(name, safe="") / "ranking.json"
-    return _read_ranking(path), [f"candidates: those that {path} does not separate from its first source"]
+    return read_ranking(path, trust=cfg.trust), [_candidates_note(cfg, path)]
 
 
-def _read_ranking(path: Path) -> dict[str, Any]:
-    content = read_json(path, hint="; it is written by python -m benchmark.rank")
-    try:
-        _ = [row["source"] for row in content["ranking"]], content["cannot_be_told_apart"], content["settings"]["task"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a ranking.json of benchmark.rank: it has no {error}") from error
-    return dict(content)
+def _candidates_note(cfg: DictConfig, path: Path) -> str:
+    if cfg.prior == "none":
+        return f"candidates: every source of {path} (prior=none)"
+    return f"candidates: those that {path} does not separate from its first source"
 
 
 def _unranked(cfg: DictConfig) -> dict[str, Any]:
@@ -177,7 +180,15 @@ def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "Rac
         folds=cfg.folds,
         fold=cfg.fold,
     )
-    return RacePlan(task, candidates, resolved(cfg.preparation), resolved(cfg.trainer))
+    return RacePlan(task, candidates, _preparation(cfg, ranking), resolved(cfg.trainer))
+
+
+def _preparation(cfg: DictConfig, ranking: Mapping[str, Any]) -> dict[str, str]:
+    """The preparation of the ranking, except for what the command line gives."""
+    given = {item.lstrip("+~").partition("=")[0] for item in HydraConfig.get().overrides.task}
+    stored = {} if "preparation" in given else ranking["settings"].get("preparation", {})
+    own: dict[str, str] = resolved(cfg.preparation)
+    return {name: own[name] if f"preparation.{name}" in given else stored.get(name, own[name]) for name in own}
 
 
 def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
@@ -187,9 +198,7 @@ def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
 
     output = Path(cfg.output_dir).absolute()
     folder = output / "race" / quote(target.name, safe="")
-    folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "progress.jsonl"
-    progress.unlink(missing_ok=True)
     store = instantiate(cfg.tracking)
     store.prepare()
     return RaceRunner(
@@ -223,7 +232,8 @@ def _dry_run(cfg: DictConfig, race: "Race", runner: "RaceRunner", target: "Task"
         runner.plan, race, target, runner.trainer, runner.store,
         seeds=len(runner.seeds), device=cfg.device.name, output=Path(cfg.output_dir),
     )  # fmt: skip
-    for line in forecast_lines(forecast, workers=cfg.workers):
+    one_by_one = HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+    for line in forecast_lines(forecast, workers=1 if one_by_one else cfg.workers):
         runner.say(line)
 
 
@@ -236,16 +246,23 @@ def forecast_lines(forecast: "RaceForecast", *, workers: int) -> list[str]:
     """
     from analysis.tables.number_format import counted, duration, memory_size, percent
 
-    race, (least, most), total = forecast.race, forecast.steps, forecast.race.total * forecast.seeds
+    race, (min_steps, max_steps), total = forecast.race, forecast.steps, forecast.race.total * forecast.seeds
     count, ends = counted(len(race.candidates), "candidate"), ", ".join(map(str, race.rungs.values()))
     workers = min(workers, len(race.candidates) * forecast.seeds)
-    times = [duration(forecast.seconds(steps) / workers) for steps in (least, most, total)]
-    steps, shares = _range(str(least), str(most)), _range(percent(least / total), percent(most / total))
-    return [
+    steps, shares = (_range(form(min_steps), form(max_steps)) for form in (str, lambda number: percent(number / total)))
+    lines = [
         *(f"{name} could not be timed: {why}" for name, why in forecast.untimed.items()),
         f"expected: {steps} of {total} steps, {shares} of fine-tuning {count}; rungs end at {ends} steps",
-        f"expected: {_range(*times[:2])} of training if {counted(workers, 'job')} can always run at once (the last "
-        f"candidates run alone, which takes longer), without reading and validation; fine-tuning all: {times[2]}",
+    ]
+    if math.isnan(forecast.state_bytes):
+        return [*lines, "expected: time and disk are unknown, because no candidate could be timed"]
+    times = [duration(forecast.seconds(steps) / workers) for steps in (min_steps, max_steps, total)]
+    at_once = "one job at a time" if workers == 1 else (
+        f"if {workers} jobs can always run at once (the last candidates run alone, which takes longer)")  # fmt: skip
+    return [
+        *lines,
+        f"expected: {_range(*times[:2])} of training {at_once}, without reading and validation; fine-tuning all: "
+        f"{times[2]}",
         f"expected: disk: {memory_size(forecast.state_bytes)} for training states, "
         f"{memory_size(forecast.prepared_bytes)} for prepared cases before compression",
     ]
@@ -256,19 +273,23 @@ def _range(low: str, high: str) -> str:
 
 
 def _race(race: "Race", runner: "RaceRunner") -> str:
-    """Run the race; returns why it ended early, or an empty text."""
+    """Run the race; returns why it ended early, or an empty text.
+
+    Raises:
+        InputError: It is to stop, and no rung is finished.
+        KeyboardInterrupt: It was interrupted before a rung was finished.
+    """
     from benchmark.racing.runner import StoppedError
 
-    def measure(rung: str, names: Sequence[str]) -> Any:
-        if race.decisions:
-            runner.drop([s.name for s in race.decisions[-1].standings if s.drop is not None])
-        return runner.measure(rung, names)
-
     try:
-        race.run(measure)
-    except StoppedError:
+        race.run(runner.measure)
+    except StoppedError as error:
+        if not race.decisions:
+            raise InputError("no rung of this race is finished (did a setting change?); nothing was written") from error
         return "stop=true"
     except KeyboardInterrupt:
+        if not race.decisions:
+            raise
         return "interrupted"
     return ""
 
@@ -286,15 +307,19 @@ def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", targe
         for stale in (runner.checkpoint, runner.folder / "nnunet"):  # of an earlier race
             shutil.rmtree(stale, ignore_errors=True)
     else:
-        saved = save_leader(race, runner, target, device=cfg.device.name)
+        saved = save_leader(race, runner, target, device=cfg.device.name, deterministic=cfg.device.deterministic)
         outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
     contents = {
         "race.html": race_page(outcome),
         "race.csv": race_csv(outcome),
         "race.json": race_json(outcome, {"command": sys.argv[1:], "plan": str(runner.plan_path)}),
     }
+    runner.plan.write(runner.plan_path)  # with stop=true it may be that of another race
     for name, content in contents.items():
         write_bytes(runner.folder / name, content.encode(errors=UNPRINTABLE))
+    if cfg.register and (stopped or race.leader is None):
+        why = "the race is not finished" if stopped else "no candidate could be fine-tuned"
+        runner.say(f"not registered: {why}")
     if not stopped and race.leader is not None:
         if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
             runner.say(line)
@@ -323,6 +348,7 @@ def _outcome(
         seeds=tuple(runner.seeds),
         train_cases=len(target.names(Split.TRAIN)),
         validation_cases=len(target.names(Split.VALIDATION)),
+        scored_cases=runner.scored_cases,
         losses=pd.DataFrame(runner.losses(), columns=list(LOSSES)),
         points=pd.DataFrame(runner.points(), columns=list(POINTS)),
         estimates=ranked[ranked["source"].isin(race.candidates)].reset_index(drop=True),

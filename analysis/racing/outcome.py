@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from analysis.tables.number_format import counted, number, percent
-from benchmark.racing.halving import FEWEST_CASES, Drop, Race
+from benchmark.racing.halving import FEWEST_CASES, SOUND_DROPS, Drop, Race
 
 CAUTION = (
     "The winner was chosen by these validation cases, so its Dice on them is too high; measure the winner on test "
@@ -25,10 +25,11 @@ class RaceOutcome:
 
     Attributes:
         task: The task's name.
-        race: The race with its decisions; its steps are those of one seed.
+        race: The race with its decisions; its own numbers of steps are those of one seed.
         seeds: Seeds of each candidate's training.
         train_cases: Number of training cases.
         validation_cases: Number of validation cases.
+        scored_cases: Number of those in which a Dice is defined: with foreground.
         losses: One row per candidate, seed and step, with the columns `LOSSES`.
         points: One row per candidate, seed and rung, with the columns `POINTS`.
         estimates: One row per candidate that was ranked: source, place, and the standing and metrics of the ranking.
@@ -42,12 +43,23 @@ class RaceOutcome:
     seeds: Sequence[int]
     train_cases: int
     validation_cases: int
+    scored_cases: int
     losses: pd.DataFrame
     points: pd.DataFrame
     estimates: pd.DataFrame
     notes: Sequence[str] = field(default_factory=tuple)
     checkpoint: str = ""
     stopped: str = ""
+
+    @property
+    def steps(self) -> int:
+        """Steps spent, of all seeds."""
+        return self.race.spent * len(self.seeds)
+
+    @property
+    def steps_of_all(self) -> int:
+        """Steps of fine-tuning all candidates with all seeds."""
+        return self.race.total * len(self.seeds)
 
     @property
     def share(self) -> float:
@@ -78,32 +90,35 @@ class RaceOutcome:
             return f"No rung was finished{ended}." if not self.race.decisions else "No candidate could be fine-tuned."
         best = self.race.decisions[-1].standings[0]
         role = "leads" if self.stopped else "wins"
-        drops = [standing.drop for decision in self.race.decisions for standing in decision.standings]
-        kinds = [
-            f"{counted(drops.count(kind), 'candidate')} {word}"
-            for kind, word in (
-                (Drop.CLEAR, "dropped clearly"),
-                (Drop.FORCED, "dropped by force"),
-                (Drop.FAILED, "failed"),
-            )
-            if kind in drops
-        ]
         text = f"{best.name} {role} with a validation Dice of {number(best.dice, digits=3)}"
         if self.stopped:
             text += f" after {self.race.decisions[-1].step} of {max(self.race.rungs.values())} steps ({self.stopped})"
-        text += f"; {', '.join(kinds)}" if kinds else ""
-        steps = self.race.spent * len(self.seeds)
-        cost = f"The race took {steps} steps, {percent(self.share)} of fine-tuning all {len(self.race.candidates)}."
+        text += "".join(f"; {part}" for part in self._dropped())
+        if len(self.race.candidates) == 1:
+            return f"{text}."
+        count = counted(len(self.race.candidates), "candidate")
+        cost = f"The race took {self.steps} steps, {percent(self.share)} of fine-tuning all {count}."
         return f"{text}. {cost} {self._separation()}".strip()
+
+    def _dropped(self) -> list[str]:
+        """How many candidates were dropped, by the kind of drop, and how many failed."""
+        drops = [standing.drop for standing in self.race.last_standings.values()]
+        kinds = [f"{drops.count(kind)} {kind}" for kind in SOUND_DROPS if kind in drops]
+        failed = counted(drops.count(Drop.FAILED), "candidate")
+        return [
+            *([f"dropped: {', '.join(kinds)}"] if kinds else []),
+            *([f"{failed} failed"] if Drop.FAILED in drops else []),
+        ]
 
     def _separation(self) -> str:
         """Whether the leader is separated from those that reached the last finished rung with it."""
         others = [s for s in self.race.decisions[-1].standings[1:] if s.drop is not Drop.FAILED]
         near = [s.name for s in others if not s.low > 0]
-        if self.validation_cases < FEWEST_CASES:
+        if self.scored_cases < FEWEST_CASES:
+            cases = counted(self.scored_cases, "validation case")
             return (
-                f"With {counted(self.validation_cases, 'validation case')} no interval can be computed: every drop was "
-                f"forced, and at least {FEWEST_CASES} would be needed."
+                f"With {cases} that have foreground no interval can be computed, so every drop was forced; at least "
+                f"{FEWEST_CASES} are needed."
             )
         if near:
             return f"At the end the validation cases do not separate it from {', '.join(near)}."
@@ -113,11 +128,13 @@ class RaceOutcome:
 def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
     """One row per candidate, in the final order, with its Dice at each rung and how it ended.
 
+    Candidates that failed come last; the others are ordered by their last rung, and within it by their Dice.
+
     Returns:
         Rows with source, place, `dice/RUNG` for each rung (NaN where it was not measured), dropped (the rung), drop,
-        reason, gap, gap_low, gap_high, steps, and seconds of training without validation.
+        reason, gap, gap_low, gap_high, and, summed over the seeds, steps and seconds of training without validation.
     """
-    place: dict[str, tuple[float, ...]] = {}
+    place: dict[str, tuple[bool, int, float]] = {}
     rows: dict[str, dict[str, object]] = {}
     for order, decision in enumerate(outcome.race.decisions):
         for standing in decision.standings:
@@ -126,8 +143,12 @@ def rung_rows(outcome: RaceOutcome) -> list[dict[str, object]]:
                     "gap_high": standing.high, "reason": standing.reason,
                     "drop": "" if standing.drop is None else str(standing.drop),
                     "dropped": "" if standing.drop is None else decision.rung}  # fmt: skip
-            place[standing.name] = (order, standing.dice if math.isfinite(standing.dice) else -1.0)
-    known = outcome.timed.groupby("candidate")[["step", "training"]].max() if len(outcome.points) else pd.DataFrame()
+            sound = standing.drop is not Drop.FAILED
+            place[standing.name] = (sound, order, standing.dice if sound else 0.0)
+    known = pd.DataFrame()
+    if len(outcome.points):
+        by_seed = outcome.timed.groupby(["candidate", "seed"])[["step", "training"]].max()
+        known = by_seed.groupby("candidate").sum()
     order_of = sorted(rows, key=lambda name: place[name], reverse=True)
     return [
         {"place": at, "source": name, **rows[name],

@@ -1,6 +1,5 @@
 """A race as one self-contained HTML file: curves of every candidate, the course of the race, its cost."""
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,6 +10,7 @@ from analysis.ranking.page import PagePicture, png, short_page
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
 MARKS = ("o", "s", "^", "D", "v", "P")
+LINES = ("-", "--", ":", "-.")
 SMOOTH = 20  # the loss is shown as its mean over this share of the steps, one twentieth
 
 
@@ -26,24 +26,30 @@ def race_page(outcome: RaceOutcome) -> str:
 def race_figure(outcome: RaceOutcome) -> Figure:
     """Plot the validation Dice of each candidate against steps and time, and its training loss.
 
-    A candidate that was dropped ends with a cross; vertical lines are the rungs.
+    A candidate that was dropped ends with a cross; vertical lines are the rungs. Candidates of the same colour differ
+    in marker and line.
     """
     figure = Figure(figsize=(12, 3.6 + 0.12 * len(outcome.race.candidates)), layout="constrained")
     against_steps, against_time, loss = figure.subplots(1, 3)
     timed = outcome.timed
-    dropped = {s.name for decision in outcome.race.decisions for s in decision.standings if s.drop is not None}
+    dropped = {name for name, standing in outcome.race.last_standings.items() if standing.drop is not None}
     for at, name in enumerate(outcome.race.candidates):
-        colour, marker = COLOURS[at % len(COLOURS)], MARKS[(at // len(COLOURS)) % len(MARKS)]
+        again = at // len(COLOURS)
+        colour, marker, line = COLOURS[at % len(COLOURS)], MARKS[again % len(MARKS)], LINES[again % len(LINES)]
         own = timed[timed["candidate"] == name]
         if own.empty:
             continue
         means = own.groupby("step")[["dice", "training"]].mean()
         label = name.replace("$", r"\$")  # matplotlib takes $...$ for a formula
         for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["training"].to_numpy())):
-            panel.plot(x, means["dice"], marker=marker, color=colour, markersize=4, linewidth=1.2, label=label)
+            panel.plot(
+                x, means["dice"], marker=marker, color=colour, linestyle=line, markersize=4, linewidth=1.2, label=label
+            )
             if name in dropped:
                 panel.plot(x[-1:], means["dice"].iloc[-1:], "x", color=colour, markersize=9)
-        _loss(loss, outcome.losses[outcome.losses["candidate"] == name], colour, max(outcome.race.rungs.values()))
+        mean = outcome.losses[outcome.losses["candidate"] == name].groupby("step")["loss"].mean()
+        smooth = mean.rolling(max(max(outcome.race.rungs.values()) // SMOOTH, 1), min_periods=1).mean()
+        loss.plot(smooth.index.to_numpy(), smooth.to_numpy(), color=colour, linestyle=line, linewidth=1.0)
     for step in outcome.race.rungs.values():
         against_steps.axvline(step, color=GREY, linewidth=0.5, linestyle=":")
     _label(against_steps, "steps", "validation Dice")
@@ -51,12 +57,6 @@ def race_figure(outcome: RaceOutcome) -> Figure:
     _label(loss, "steps", "training loss (smoothed)")
     figure.legend(*against_steps.get_legend_handles_labels(), loc="outside lower center", fontsize=TINY, ncols=4)
     return figure
-
-
-def _loss(panel: Axes, rows: pd.DataFrame, colour: str, steps: int) -> None:
-    mean = rows.groupby("step")["loss"].mean()
-    smooth = mean.rolling(max(steps // SMOOTH, 1), min_periods=1).mean()
-    panel.plot(smooth.index.to_numpy(), smooth.to_numpy(), color=colour, linewidth=1.0)
 
 
 def _label(panel: Axes, x: str, y: str) -> None:

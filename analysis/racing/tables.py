@@ -15,6 +15,7 @@ from analysis.tables.number_format import UNDEFINED, counted, duration, number, 
 from analysis.tables.tables import Column, Row, Table, table_of
 
 dice = partial(number, digits=3)
+AFTER = {"eighth": "1/8", "quarter": "1/4", "half": "1/2", "full": "all"}  # rung -> its share of the steps
 
 
 def race_tables(outcome: RaceOutcome) -> tuple[Table, ...]:
@@ -35,7 +36,7 @@ def course_table(outcome: RaceOutcome) -> Table:
         *(Column(f"{rung} ({step})", f"dice/{rung}", dice) for rung, step in outcome.race.rungs.items()),
         Column("behind the best", _gap, note=GAP_NOTE),
         Column("dropped", _dropped),
-        Column("place in the ranking", "ranked", lambda value: UNDEFINED if pd.isna(value) else f"{int(value)}"),
+        *([Column("place in the ranking", "ranked", _place)] if len(ranked) else []),
     ]
     cases = f"{counted(outcome.train_cases, 'training case')}, {counted(outcome.validation_cases, 'validation case')}"
     failed = [f"{row['source']}: {row['reason']}" for row in rows if row["reason"]]
@@ -57,12 +58,19 @@ def _gap(row: Row) -> str:
     return dice(float(row["gap"])) + interval
 
 
+def _place(value: float) -> str:
+    return UNDEFINED if pd.isna(value) else f"{int(value)}"
+
+
 def _dropped(row: Row) -> str:
     return f"{row['drop']}, at {row['dropped']}" if row["drop"] else ""
 
 
 def estimates_table(outcome: RaceOutcome) -> Table:
-    """The ranking's scores of the candidates, next to their validation Dice at the first rung, which all have."""
+    """The ranking's scores of the candidates, next to their validation Dice at the first rung.
+
+    The Dice is NaN for a candidate that failed.
+    """
     scores = outcome.estimates
     ends = ("_low", "_high", "_first")
     names = [str(name) for name in scores.columns if name not in {"source", "place"} and not str(name).endswith(ends)]
@@ -75,22 +83,22 @@ def estimates_table(outcome: RaceOutcome) -> Table:
         for both in [known[[name, "dice"]].astype(float).dropna()]
         if not why_undefined(both[name].to_numpy(), both["dice"].to_numpy())
     ]
-    note = f"Kendall's tau-b between score and validation Dice at {first}: {', '.join(agreement) or 'undefined'}."
+    after = f"validation Dice after {AFTER[first]} of the steps"
+    note = f"Kendall's tau-b between score and {after}: {', '.join(agreement) or 'undefined'}."
     columns = [
-        Column("place in the ranking", "place", lambda place: UNDEFINED if pd.isna(place) else f"{int(place)}"),
+        Column("place in the ranking", "place", _place),
         Column("source", "source"),
         *(Column(name, name, significant) for name in names),
-        Column(f"validation Dice at {first}", "dice", dice),
+        Column(after, "dice", dice),
     ]
     return table_of("what the estimates had said", columns, [known], [note])
 
 
 def cost_table(outcome: RaceOutcome) -> Table:
     """Steps and time of the race, next to those of fine-tuning all candidates."""
-    seeds, race = len(outcome.seeds), outcome.race
     rows = [
-        {"what": "the race", "steps": race.spent * seeds, "share": outcome.share, "seconds": outcome.seconds()},
-        {"what": "fine-tuning all", "steps": race.total * seeds, "share": 1.0, "seconds": outcome.seconds_of_all()},
+        {"what": "the race", "steps": outcome.steps, "share": outcome.share, "seconds": outcome.seconds()},
+        {"what": "fine-tuning all", "steps": outcome.steps_of_all, "share": 1.0, "seconds": outcome.seconds_of_all()},
     ] if len(outcome.points) else []  # fmt: skip
     columns = [
         Column("", "what"),
@@ -112,7 +120,7 @@ def race_csv(outcome: RaceOutcome) -> str:
 
 
 def race_json(outcome: RaceOutcome, facts: Mapping[str, object]) -> str:
-    """The race as strict JSON, with null for undefined values."""
+    """The race as strict JSON, with null for undefined values; steps and `spent` are those of all seeds."""
     content = {
         "task": outcome.task,
         "winner": None if outcome.stopped else outcome.race.leader,
@@ -124,12 +132,14 @@ def race_json(outcome: RaceOutcome, facts: Mapping[str, object]) -> str:
         "seeds": list(outcome.seeds),
         "budget": outcome.race.budget,
         "cases": {"training": outcome.train_cases, "validation": outcome.validation_cases},
-        "steps": {"race": outcome.race.spent, "fine_tuning_all": outcome.race.total, "share": outcome.share},
+        "steps": {"race": outcome.steps, "fine_tuning_all": outcome.steps_of_all, "share": outcome.share},
         "seconds": {"race": outcome.seconds(), "fine_tuning_all": outcome.seconds_of_all()}
         if len(outcome.points)
         else {},
         "candidates": rung_rows(outcome),
-        "decisions": [asdict(decision) for decision in outcome.race.decisions],
+        "decisions": [
+            asdict(decision) | {"spent": decision.spent * len(outcome.seeds)} for decision in outcome.race.decisions
+        ],
         "points": outcome.points.to_dict("records"),
         "estimates": outcome.estimates.to_dict("records"),
         "notes": list(outcome.notes),

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from benchmark.core.torch_settings import restored_settings
 from benchmark.data.tasks.task import Split, Task
 from benchmark.errors import one_line
-from benchmark.racing.halving import Race
+from benchmark.racing.halving import FEWEST_CASES, Race
 from benchmark.racing.plan import RacePlan
 from benchmark.ranking.cost import FineTuningWork, step_seconds
 from benchmark.ranking.source_errors import FAULTS, SourceError, blamed_on_source, stopping
@@ -18,8 +18,6 @@ from benchmark.sources.opening import open_model
 from benchmark.sources.pairing import paired
 from benchmark.tracking import Store
 from benchmark.training.trainer import Trainer
-
-STATE = 3  # weights and the two moments of AdamW: bytes of a training state, as a multiple of those of the weights
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,23 @@ class RaceForecast:
     Attributes:
         race: The race before its start.
         seeds: Number of seeds.
+        cases: Number of validation cases.
         costs: Candidate -> its cost.
         untimed: Candidate -> why it could not be timed.
     """
 
     race: Race
     seeds: int
+    cases: int
     costs: Mapping[str, CandidateCost]
     untimed: Mapping[str, str]
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Steps of halving alone, and the most that the budget allows."""
-        least = self.race.remaining(len(self.race.candidates))
-        return least * self.seeds, max(least, int(self.race.budget * self.race.total)) * self.seeds
+        """Steps of halving alone, and the maximum that the budget allows; without intervals nobody else continues."""
+        min_steps = self.race.remaining(len(self.race.candidates))
+        allowed = int(self.race.budget * self.race.total) if self.cases >= FEWEST_CASES else 0
+        return min_steps * self.seeds, max(min_steps, allowed) * self.seeds
 
     def seconds(self, steps: int) -> float:
         """Seconds of one core or device for so many steps of the mean candidate; NaN if none could be timed."""
@@ -65,13 +66,14 @@ class RaceForecast:
         return steps * sum(known) / len(known) if known else math.nan
 
     @property
-    def state_bytes(self) -> int:
-        """Size of all training states."""
-        return sum(cost.state_bytes for cost in self.costs.values()) * self.seeds
+    def state_bytes(self) -> float:
+        """Size of all training states, each of the mean size; NaN if no candidate could be timed."""
+        known = [cost.state_bytes for cost in self.costs.values()]
+        return sum(known) / len(known) * len(self.race.candidates) * self.seeds if known else math.nan
 
     @property
     def prepared_bytes(self) -> int:
-        """Size of all prepared cases, before compression."""
+        """Size of all prepared cases of the candidates that could be timed, before compression."""
         prepared: dict[str, int] = {}
         for cost in self.costs.values():
             prepared |= cost.prepared
@@ -81,7 +83,9 @@ class RaceForecast:
 def forecast_race(
     plan: RacePlan, race: Race, target: Task, trainer: Trainer, store: Store, *, seeds: int, device: str, output: Path
 ) -> RaceForecast:
-    """Time one training step of each candidate; one that fails is left to its turn, where its reason is found again.
+    """Time one training step of each candidate.
+
+    A candidate that fails here is listed as untimed; the race reports it again.
 
     Raises:
         InputError: What is not a candidate's fault, such as a case that cannot be read.
@@ -105,7 +109,7 @@ def forecast_race(
                 ]
                 costs[name] = CandidateCost(
                     work.seconds(seconds, window) / work.steps,
-                    STATE * nbytes,
+                    (1 + trainer.moments) * nbytes,
                     {request.key: request.estimated_bytes for request in requests},
                 )
         except FAULTS as error:
@@ -113,4 +117,4 @@ def forecast_race(
                 raise stop from error
             failed = f"it failed {error.doing}: " if isinstance(error, SourceError) else ""
             untimed[name] = failed + one_line(error.__cause__ or error)
-    return RaceForecast(race, seeds, costs, untimed)
+    return RaceForecast(race, seeds, len(target.names(Split.VALIDATION)), costs, untimed)

@@ -28,7 +28,7 @@ KILLS = 2  # how often a process may be killed in the training of a candidate wh
 MARKER = "running.attempt"  # in the folder of a candidate's state
 TRAINING = "training.json"  # artifact: losses, Dice of each validation case, steps and seconds
 DOING = "in its training"
-AGAIN = "--retry failed tries again, and hydra/launcher=basic with one job at a time"
+AGAIN = "run again with --retry failed; hydra/launcher=basic runs one job at a time"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,13 @@ class RaceJob:
     output: Path
 
     def pair(self, store: Store) -> Pair:
-        """Open the candidate and pair it with the task."""
+        """Open the candidate and pair it with the task.
+
+        Raises:
+            SourceError: The candidate's own files or code fail.
+            SkipPair: It cannot be opened for this task, or not be paired with it.
+            InputError: Its files or those of the task cannot be read.
+        """
         with blamed_on_source("while it was opened"):
             model = open_model(self.node, store, self.output)
         with blamed_on_source("while it and a case of the target were brought together"):

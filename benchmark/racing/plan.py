@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from benchmark.data.tasks.task import Split, Task
-from benchmark.errors import InputError
+from benchmark.data.tasks.task import Split
+from benchmark.errors import InputError, with_class
 from benchmark.jobs.keys import job_key, targets
+from benchmark.racing.halving import FEWEST_CASES
 from benchmark.sources.opening import source_identity
 from benchmark.storage.files import read_json, write_json
 from benchmark.tracking.records import Stage
@@ -34,19 +35,23 @@ class RacePlan:
 
     @classmethod
     def read(cls, path: Path) -> "RacePlan":
-        """Read the file that `write` wrote."""
+        """Read the file that `write` wrote.
+
+        Raises:
+            InputError: The file is missing, or is not such a file.
+        """
         content = read_json(path, hint="; it is written by python -m benchmark.race")
-        return cls(**content | {"candidates": dict(content["candidates"])})
+        try:
+            return cls(**content | {"candidates": dict(content["candidates"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not a plan of benchmark.race ({with_class(error)}); run the race again"
+                             ) from error  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write the plan to a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         candidates = list(self.candidates.items())  # in JSON as pairs, whose order is kept
         write_json(path, asdict(self) | {"candidates": candidates})
-
-    def open_task(self) -> Task:
-        """The task, with training and validation cases."""
-        return cast("Task", instantiate(OmegaConf.create(dict(self.task))))
 
     def state_key(self, name: str, *, seed: int, data: str) -> str:
         """What decides the training of a candidate, at any rung.
@@ -88,28 +93,43 @@ def with_validation(
     Raises:
         InputError: The task has no validation cases, or the split is not possible.
     """
-    from benchmark.racing.halving import FEWEST_CASES
-
     task = instantiate(OmegaConf.create(dict(node)))
+    given = [
+        name for name, value in (("validation_share", share), ("folds", folds), ("fold", fold)) if value is not None
+    ]
     if not hasattr(task, "labelled_cases"):
         if not task.has(Split.VALIDATION):
             raise InputError(f"task {task.name} has no validation cases, which a race chooses by")
-        if fold is not None or folds is not None:
-            raise InputError(f"task {task.name} has validation cases of its own, so folds and fold do not apply")
+        if given:
+            raise InputError(f"task {task.name} has validation cases of its own, so {given[0]} does not apply")
         return dict(node)
+    if share is not None and len(given) > 1:
+        raise InputError(f"{given[1]} names the validation cases, so validation_share does not apply; give either")
     own: dict[str, Any] = {"held_out": str(Split.VALIDATION), "seed": seed}
     if folds is not None or fold is not None:
         place = {} if folds is None else {"folds": str(_folds_file(Path(folds), Path(task.folder)))}
         own |= place | {"fold": 0 if fold is None else fold}
     else:
-        count = len(task.labelled_cases())
-        if share is None:
-            fifth = round(count / 5)
-            share = max(fifth, FEWEST_CASES if count >= 2 * FEWEST_CASES else 1) / max(count, 1)
-        own["test_share"] = share
+        own["test_share"] = _share(share, len(task.labelled_cases()), name=task.name)
     whole = {**node, **own}
     instantiate(OmegaConf.create(whole)).names(Split.VALIDATION)  # a split that is not possible is reported now
     return whole
+
+
+def _share(share: float | None, count: int, *, name: str) -> float:
+    """The share of `count` labelled cases for validation.
+
+    Raises:
+        InputError: No case is left for training.
+    """
+    if count < 2:
+        raise InputError(f"task {name} has {count} labelled case{'' if count == 1 else 's'}; a race needs at least 2, "
+                         "one for training and one for validation")  # fmt: skip
+    if share is None:
+        return max(round(count / 5), FEWEST_CASES if count >= 2 * FEWEST_CASES else 1) / count
+    if max(round(share * count), 1) >= count:
+        raise InputError(f"validation_share={share:g} leaves no training case of {count}; choose a smaller share")
+    return share
 
 
 def _folds_file(given: Path, folder: Path) -> Path:
@@ -117,6 +137,27 @@ def _folds_file(given: Path, folder: Path) -> Path:
     if given.is_absolute() or given.is_file():
         return given.absolute()
     return given if (folder / given).is_file() else given.absolute()
+
+
+def read_ranking(path: Path, *, trust: bool) -> dict[str, Any]:
+    """The content of a ranking.json.
+
+    Args:
+        path: The file.
+        trust: Whether files of a source may name classes and expressions of their own.
+
+    Raises:
+        InputError: The file is missing or is no such file, or was made with trust=true and `trust` is False.
+    """
+    content = read_json(path, hint="; it is written by python -m benchmark.rank")
+    try:
+        _ = [row["source"] for row in content["ranking"]], content["cannot_be_told_apart"], content["settings"]["task"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a ranking.json of benchmark.rank: it has no {error}") from error
+    if not trust and (trusted := [name for name, node in (content.get("sources") or {}).items() if node.get("trust")]):
+        raise InputError(f"{path} was made with trust=true, so that {trusted[0]} may name classes and expressions of "
+                         "its own; give trust=true to race it")  # fmt: skip
+    return dict(content)
 
 
 def chosen_candidates(
@@ -127,7 +168,7 @@ def chosen_candidates(
     Args:
         ranking: The content of a ranking.json.
         prior: "ranking", or "none" for every source that was given, scored or not.
-        keep: Most candidates; None: any number.
+        keep: Maximum number of candidates; None: any number.
         path: The file, for errors.
 
     Returns:

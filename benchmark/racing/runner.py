@@ -3,12 +3,14 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from benchmark.errors import InputError, one_line
 from benchmark.jobs.keys import job_key
@@ -17,7 +19,7 @@ from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.launcher import launch, launcher_overrides
 from benchmark.orchestration.planner import Job
 from benchmark.orchestration.progress_display import Board, watch
-from benchmark.racing.halving import Array, Measured, Race
+from benchmark.racing.halving import Measured, Race, case_contributions
 from benchmark.racing.job import KILLS, MARKER, TRAINING
 from benchmark.racing.plan import RacePlan
 from benchmark.storage.files import read_json
@@ -29,6 +31,23 @@ from benchmark.training.trainer import Trainer
 
 class StoppedError(Exception):
     """The race is to end before a rung that has unfinished jobs (`stop=true`)."""
+
+
+@contextmanager
+def only_race(folder: Path) -> Iterator[None]:
+    """Hold the folder of a race, which is created if missing, for the block; the kernel frees it if the process dies.
+
+    Raises:
+        InputError: Another race holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(folder / "race.lock").acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"another race for {folder.name} is running in {folder}; wait for its end, or give this one "
+                         "another output_dir") from None  # fmt: skip
+    with held:
+        yield
 
 
 @dataclass(frozen=True)
@@ -90,12 +109,12 @@ class RaceRunner:
         return self.folder / "plan.json"
 
     def begin(self, *, retry: bool = False) -> None:
-        """Write the plan, and forget processes that were killed before this race began, whoever killed them.
+        """Forget the progress of an earlier race, and processes that were killed in the training of these candidates.
 
         Args:
             retry: Whether to discard the results of candidates that failed, so that they are trained again.
         """
-        self.plan.write(self.plan_path)
+        self.board.path.unlink(missing_ok=True)
         if retry:
             for name in self.plan.candidates:
                 for seed in self.seeds:
@@ -103,11 +122,13 @@ class RaceRunner:
                         row = self.store.find(self._key(name, seed, rung))
                         if row is not None and row.tags.get("skipped"):
                             self.store.discard(row.run)
-        for marker in self.states.glob(f"*/{MARKER}"):
+        for marker in self._markers():
             marker.unlink(missing_ok=True)
 
     def measure(self, rung: str, names: Sequence[str]) -> Measured:
         """Train candidates up to a rung and read their Dice on the validation cases.
+
+        Before anything is trained, the plan is written and the states of all other candidates are deleted.
 
         Raises:
             InputError: A job failed for another reason than its candidate.
@@ -121,6 +142,8 @@ class RaceRunner:
         before = max((step for step in self.trainer.rungs.values() if step < steps), default=0)
         self.board.remaining.expect(rung, {job.keys[0]: float(steps - before) for job in left})
         if left:
+            self.plan.write(self.plan_path)
+            self.drop([name for name in self.plan.candidates if name not in names])
             with watch(self.board, rung, {job.keys[0] for job in left}):
                 self.failures = self._launch(rung, left)
         if self.failures:
@@ -133,7 +156,9 @@ class RaceRunner:
                 continue
             own = {seed: self._read(row) for seed, row in rows.items()}
             self.trained |= {(name, seed, rung): trained for seed, trained in own.items()}
-            dice[name] = case_means([trained.dice for trained in own.values()])
+            cases = list(next(iter(own.values())).dice)
+            values = [[trained.dice[case] for case in cases] for trained in own.values()]  # (s, m, k - 1)
+            dice[name] = case_contributions(np.array(values, dtype=np.float64))
         return Measured(dice, failed)
 
     def state_folder(self, name: str, seed: int) -> Path:
@@ -145,8 +170,19 @@ class RaceRunner:
         """The folder of the winner's checkpoint, or of the leader's so far."""
         return self.folder / "winner"
 
+    @property
+    def scored_cases(self) -> int:
+        """The number of validation cases in which a candidate has a Dice: those with foreground."""
+        return len(
+            {case for own in self.trained.values() for case, dice in own.dice.items() if np.isfinite(dice).any()}
+        )
+
     def points(self) -> list[dict[str, object]]:
-        """One row per candidate, seed and rung that was measured: columns of a point."""
+        """One row per candidate, seed and rung that was measured.
+
+        Returns:
+            Rows with candidate, seed, rung, step, seconds (of training and the measurement), validation_seconds, dice.
+        """
         return [
             {"candidate": name, "seed": seed, "rung": rung, "step": own.steps, "seconds": own.seconds,
              "validation_seconds": own.validation_seconds, "dice": mean_dice(list(own.dice.values()))}
@@ -154,7 +190,7 @@ class RaceRunner:
         ]  # fmt: skip
 
     def notes(self) -> list[str]:
-        """What the candidates' comparison rests on: files with the same weights, and grids that differ."""
+        """Notes on the comparison: duplicate weights, differing voxel grids."""
         same: dict[Path, list[str]] = {}
         for name in self.plan.candidates:
             same.setdefault(self.state_folder(name, self.seeds[0]), []).append(name)
@@ -190,6 +226,9 @@ class RaceRunner:
 
         Returns:
             What was registered, in one line; empty if nothing was.
+
+        Raises:
+            InputError: The tracking store or the registry cannot be reached, or a file cannot be written.
         """
         inputs = {"jobs": sorted(self._key(*place) for place in self.trained), "budget": race.budget, "eta": race.eta}
         key = job_key(Stage.RACE, "benchmark.racing.halving", inputs)
@@ -214,7 +253,8 @@ class RaceRunner:
             draft.describe(f"A race of {len(race.candidates)} candidates, won by **{race.leader}**.")
             best = race.decisions[-1].standings[0].dice
             share = race.spent / race.total
-            draft.log(metrics={"validation_dice": best, "steps": race.spent, "share_of_steps": share})
+            steps = race.spent * len(self.seeds)
+            draft.log(metrics={"validation_dice": best, "steps": steps, "share_of_steps": share})
             for path in files:
                 draft.file(path)
 
@@ -225,12 +265,16 @@ class RaceRunner:
         for folder in {self.state_folder(name, seed) for name in names for seed in self.seeds} - kept:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _markers(self) -> list[Path]:
+        """Where a process that is killed in the training of a candidate of this race leaves its marker."""
+        return [self.state_folder(name, seed) / MARKER for name in self.plan.candidates for seed in self.seeds]
+
     def _row(self, name: str, seed: int, rung: str) -> Row:
         row = self.store.find(self._key(name, seed, rung))
         if row is None:
             raise InputError(
-                f"the job of {name} up to {rung} ended without a result in the tracking store; did files of the task, "
-                "of the candidate or of this program change meanwhile? run again to resume"
+                f"the job of {name} up to {rung} ended without a result in the tracking store; the task, the candidate "
+                "or the program probably changed during the run; run again to resume"
             )
         return row
 
@@ -259,7 +303,7 @@ class RaceRunner:
                 raise
             except Exception as error:
                 failure = [failed_job("advance", job, error, folder) for job in left]
-                if not any(self.states.glob(f"*/{MARKER}")):
+                if not any(marker.is_file() for marker in self._markers()):
                     return failure
                 self.say(f"{rung}: a job was killed ({one_line(error)[:120]}); its candidate is tried again")
         return failure
@@ -283,23 +327,3 @@ class RaceRunner:
         dice = {case: [float(value) for value in values] for case, values in content["dice"].items()}
         return Trained(content["steps"], content["seconds"], content["losses"], dice, row.params["spacing"],
                        content["validation_seconds"])  # fmt: skip
-
-
-def case_means(by_seed: Sequence[dict[str, list[float]]]) -> Array:
-    """The mean Dice of each validation case, over its classes and the seeds.
-
-    Args:
-        by_seed: For each seed, case -> Dice of each class; NaN for a class that is absent from the case.
-
-    Returns:
-        (m,) float64, in the order of the cases; NaN for a case without foreground.
-
-    Example:
-        >>> case_means([{"a": [0.5, 1.0], "b": [float("nan"), 0.2]}, {"a": [0.7, 0.8], "b": [float("nan"), 0.4]}])
-        array([0.75, 0.3 ])
-    """
-    values = np.array([[own[case] for case in by_seed[0]] for own in by_seed], dtype=np.float64)  # (s, m, k - 1)
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        means: Array = np.where(known, values, 0.0).sum(axis=(0, 2)) / known.sum(axis=(0, 2))
-    return means

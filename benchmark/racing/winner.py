@@ -1,13 +1,17 @@
 """The checkpoint of a race's winner, or of its leader so far: a source like any other, fine-tuned on the task."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
+from benchmark.core.torch_settings import training_settings
 from benchmark.data.files.read_image import ending
 from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError, SkipPair, WriteError, one_line
+from benchmark.jobs.cli import DISK
 from benchmark.racing.job import RaceJob
 from benchmark.sources.model import Model
 from benchmark.sources.writers.nnunet import write_results_folder
@@ -64,7 +68,7 @@ def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: floa
     )
 
 
-def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str) -> list[str]:
+def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str, deterministic: bool) -> list[str]:
     """Write the checkpoint of the race's leader and, for a network of nnU-Net's plans, a results folder of nnU-Net.
 
     Args:
@@ -72,9 +76,10 @@ def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str
         runner: Runs its jobs.
         target: The task.
         device: Device of the training.
+        deterministic: As in `training_settings`.
 
     Returns:
-        What was written, one line each.
+        What was written, one line each, or why there is no results folder of nnU-Net.
 
     Raises:
         InputError: The network cannot be described in a sidecar, or the disk is full.
@@ -97,9 +102,10 @@ def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str
     if not state_path(job.state).is_file():  # deleted since the race ended; its training gives the same bits
         runner.say(f"the training state of {name} is gone, so it is trained up to {decision.rung} again")
         pair = job.pair(runner.store)
-        runner.trainer.advance(
-            pair.model, target, pair.preparation, rung=job.rung, seed=seed, device=device, folder=job.state
-        )
+        with training_settings(device, deterministic=deterministic):
+            runner.trainer.advance(
+                pair.model, target, pair.preparation, rung=job.rung, seed=seed, device=device, folder=job.state
+            )
     model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
     write_source(model, runner.checkpoint)
     of_seed = f", seed {seed}, the best of {len(by_seed)} on the validation cases" if len(by_seed) > 1 else ""
@@ -114,13 +120,20 @@ def _nnunet_folder(model: Model, runner: "RaceRunner", target: Task) -> list[str
     letters = "".join(letter for letter in target.name.title() if letter.isalnum() and letter.isascii())
     flips = range(model.arch.dims) if getattr(runner.trainer, "mirroring", False) else ()
     first = target.listed(Split.TRAIN)[0]
-    written = write_results_folder(
-        model,
-        place / f"Dataset001_{letters or 'Task'}",
-        ending=ending(first.images[0]),
-        mirroring=tuple(flips),
-        cases=len(target.names(Split.TRAIN)),
-    )
+    named: Mapping[str, str] = getattr(target, "channel_names", {})
+    try:
+        written = write_results_folder(
+            model,
+            place / f"Dataset001_{letters or 'Task'}",
+            channel_names=[named[number] for number in map(str, range(len(named))) if number in named],
+            ending=ending(first.images[0]),
+            mirroring=tuple(flips),
+            cases=len(target.names(Split.TRAIN)),
+        )
+    except (InputError, SkipPair) as error:
+        if isinstance(error, WriteError) or getattr(error.__cause__, "errno", None) in DISK:
+            raise
+        return [f"no results folder of nnU-Net: {one_line(error)}"]
     if written.path is None:
         return [f"no results folder of nnU-Net: {written.reason}"]
     return [f"results folder of nnU-Net: {written.path}", *written.notes]

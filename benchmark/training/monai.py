@@ -16,6 +16,7 @@ from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases, prepare_together
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
+from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
 from benchmark.sources.weights.match import Transfer, transfer
@@ -49,10 +50,20 @@ class MonaiTrainer:
     amp: str | bool | None = None
     keep_every: float = 60.0
 
+    def __post_init__(self) -> None:
+        steps: object = self.budget.steps
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise InputError(f"monai.steps must be a whole number of at least 1, got {steps}")
+
     @property
     def steps(self) -> int:
         """Number of steps, and of calls of `report`."""
         return self.budget.steps
+
+    @property
+    def moments(self) -> int:
+        """Number of values that AdamW keeps for each weight: its first and second moment."""
+        return 2
 
     def precision(self, device: str) -> Precision:
         """Number format of the forward passes on a device.

@@ -86,6 +86,7 @@ class Trainer(Protocol):
     Attributes:
         tune: Part that is trained: all, decoder, last or head.
         steps: Number of calls of `report`.
+        moments: Number of values that the optimiser keeps for each weight.
         rungs: Name of `RUNGS` -> the step after which a race measures the validation cases, ascending; of names with
             the same step, the last.
     """
@@ -94,6 +95,8 @@ class Trainer(Protocol):
     def tune(self) -> str: ...  # noqa: D102
     @property
     def steps(self) -> int: ...  # noqa: D102
+    @property
+    def moments(self) -> int: ...  # noqa: D102
     @property
     def rungs(self) -> Mapping[str, int]: ...  # noqa: D102
 

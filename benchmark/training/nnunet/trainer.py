@@ -103,6 +103,11 @@ class NnunetTrainer:
         """Number of steps, and of calls of `report`."""
         return self.budget.epochs * self.budget.iterations
 
+    @property
+    def moments(self) -> int:
+        """Number of values that SGD keeps for each weight: its momentum."""
+        return 1
+
     def precision(self, device: str) -> str:
         """Number format of the forward passes, which nnU-Net chooses by the device."""
         return "float16" if torch.device(device).type == "cuda" else "float32"
@@ -159,15 +164,13 @@ class NnunetTrainer:
         losses = saved_losses(state_path(folder))
         if rung not in known and len(losses) > steps:
             state_path(folder).unlink()
-        before = max((own.seconds for own in known.values() if own.steps < steps), default=0.0)
-        start = time.perf_counter()
         done = self._run(
             model, target, preparation, held_out=[Split.VALIDATION], seed=seed, device=device, report=report,
             folder=folder, until=max(steps, len(losses) if rung in known else 0) // self.budget.iterations,
         )  # fmt: skip
         if rung not in known:
             dice = read_dice(done.predicted[Split.VALIDATION], range(1, target.classes))
-            known[rung] = Rung(steps, dice, before + time.perf_counter() - start)
+            known[rung] = Rung(steps, dice, done.seconds + done.validation_seconds, done.validation_seconds)
             measured.write(known)
         shutil.rmtree(self._run_folder(model, target, preparation, seed))  # predictions and nnU-Net's own log
         return PartialTraining(done.losses[:steps], done.taken, known[rung])
@@ -210,10 +213,12 @@ class NnunetTrainer:
             with seeded(seed) as seed_epoch:
                 trainer, taken = self._trainer(model, target, dataset, plans, seed=seed, device=device)
                 keeper = self.keeper(folder)
-                losses = by_epochs(trainer, report=report, seed_epoch=seed_epoch, keeper=keeper, until=until)
+                progress = by_epochs(trainer, report=report, seed_epoch=seed_epoch, keeper=keeper, until=until)
                 trainer.run_training()
+                start = time.perf_counter()
                 predicted = {split: trainer.validate(fold, place / split) for fold, split in enumerate(held_out)}
-        return _NnunetRun(losses, taken, predicted)
+                measuring = time.perf_counter() - start
+        return _NnunetRun(progress.losses, progress.seconds, taken, predicted, measuring)
 
     @property
     def space(self) -> NnunetSpace:
@@ -259,11 +264,21 @@ class NnunetTrainer:
 
 @dataclass(frozen=True)
 class _NnunetRun:
-    """What a run of nnU-Net's trainer gave: losses, loaded weights, and split -> folder of its predictions."""
+    """What a run of nnU-Net's trainer gave.
+
+    Attributes:
+        losses: The loss at each step.
+        seconds: Duration of all epochs, also of those before an interruption, without planning and preprocessing.
+        taken: Which weights were loaded.
+        predicted: Split -> folder of its predictions.
+        validation_seconds: Duration of predicting and measuring these splits.
+    """
 
     losses: Sequence[float]
+    seconds: float
     taken: Transfer
     predicted: Mapping[Split, Path]
+    validation_seconds: float
 
 
 def new_trainer(
