@@ -83,7 +83,7 @@ class Keeper:
             torch.set_rng_state(state["random"][0].cpu())
             if device.type == "cuda" and len(state["random"]) > 1:
                 torch.cuda.set_rng_state(state["random"][1].cpu(), device)
-            self.extra = state["beside"]
+            self.extra = state["extra"]
             return list(state["losses"])
         except CORRUPT as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -114,7 +114,7 @@ class Keeper:
             "optimiser": optimiser.state_dict(),
             "random": [torch.get_rng_state(), *on_gpu],
             "losses": list(losses),
-            "beside": extra,
+            "extra": extra,
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ class Rung:
         steps: Number of steps before the measurement.
         dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
         seconds: Duration of these steps and of this measurement, without earlier measurements.
-        validation_seconds: Duration of this measurement; 0 if it is not timed apart.
+        validation_seconds: Duration of this measurement.
     """
 
     steps: int

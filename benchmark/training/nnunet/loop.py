@@ -6,8 +6,10 @@ earlier ones only through the weights, the optimiser and nnU-Net's log.
 
 import json
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +112,19 @@ def seeded(seed: int) -> Iterator[Callable[[int], None]]:
             random.setstate(python_state)
 
 
+@dataclass
+class EpochProgress:
+    """What a training has done so far, also before it was interrupted.
+
+    Attributes:
+        losses: The loss at each step.
+        seconds: Duration of the finished epochs.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
 def by_epochs(
     trainer: nnUNetTrainer,
     *,
@@ -117,7 +132,7 @@ def by_epochs(
     seed_epoch: Callable[[int], None],
     keeper: Keeper | None,
     until: int | None = None,
-) -> list[float]:
+) -> EpochProgress:
     """Make an nnU-Net trainer seed every epoch, save its state at the end of an epoch, and resume from it.
 
     Results are bit-identical only if batches are augmented in this process.
@@ -131,23 +146,26 @@ def by_epochs(
             rate follows the schedule of all epochs.
 
     Returns:
-        The loss at each step; the trainer appends to it.
+        The progress, which the trainer updates.
     """
     # a subclass would write its own name into nnU-Net's checkpoint
     begin, begin_epoch, end_epoch = trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end
-    step = trainer.train_step
-    losses: list[float] = []
+    step, progress, started = trainer.train_step, EpochProgress(), 0.0
+    losses = progress.losses
 
     def start() -> None:
         begin()
         if keeper and (done := keeper.load(trainer.network, trainer.optimizer)):
-            losses[:] = done
-            _put_back(trainer, json.loads(keeper.extra))
+            losses[:], log = done, json.loads(keeper.extra)
+            progress.seconds = log["seconds"]
+            _put_back(trainer, log)
             trainer.current_epoch = len(done) // trainer.num_iterations_per_epoch
         if until is not None:  # the learning rate's schedule was made from all epochs before this
             trainer.num_epochs = until
 
     def start_epoch() -> None:
+        nonlocal started
+        started = time.perf_counter()
         seed_epoch(trainer.current_epoch)
         begin_epoch()
 
@@ -159,13 +177,14 @@ def by_epochs(
 
     def finish_epoch() -> None:
         end_epoch()
+        progress.seconds += time.perf_counter() - started
         if keeper:
-            extra, is_last = json.dumps(_log(trainer), default=float), trainer.current_epoch == until
-            keeper.keep(trainer.network, trainer.optimizer, losses, extra=extra, now=is_last)
+            extra = json.dumps(_log(trainer) | {"seconds": progress.seconds}, default=float)
+            keeper.keep(trainer.network, trainer.optimizer, losses, extra=extra, now=trainer.current_epoch == until)
 
     trainer.on_train_start, trainer.on_epoch_start, trainer.on_epoch_end = start, start_epoch, finish_epoch
     trainer.train_step = reported_step
-    return losses
+    return progress
 
 
 def _log(trainer: nnUNetTrainer) -> dict[str, object]:

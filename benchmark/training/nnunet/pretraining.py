@@ -102,13 +102,13 @@ def pretrain(
         preprocess(space, dataset, plans, source.configuration)
         with seeded(source.seed) as seed_epoch:
             run = _trainer(source, dataset, plans, device=device)
-            losses = by_epochs(run, report=report, seed_epoch=seed_epoch, keeper=keeper)
+            progress = by_epochs(run, report=report, seed_epoch=seed_epoch, keeper=keeper)
             run.run_training()
             run.perform_actual_validation(save_probabilities=False)
     dice = read_dice(Path(run.output_folder) / "validation", range(1, source.task.classes))
     return NnunetTrained(
         Path(run.output_folder_base),
-        losses,
+        progress.losses,
         mean_dice(list(dice.values())),
         cases=len(dataset.splits[0][0]),
         parameters=sum(weight.numel() for weight in run.network.parameters()),
