@@ -28,10 +28,10 @@ from benchmark.storage.files import partial_folder, write_text
 
 TRAINER, PLANS = "nnUNetTrainer", "nnUNetPlans"
 CONFIGURATIONS = {2: "2d", 3: "3d_fullres"}
-NONE = Resampling("no_resampling_hack", (), "no_resampling_hack", ())  # volumes stay as stored
+AS_STORED = Resampling("no_resampling_hack", (), "no_resampling_hack", ())  # volumes stay as stored
 LINEAR = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}  # of logits, as nnU-Net's planner has it
-OF_VOLUME = ("ZScoreNormalization", "RescaleTo01Normalization")  # schemes with statistics of each volume
-SPOKEN_FOR = ("background", "ignore")  # names with a meaning in dataset.json
+PER_VOLUME_SCHEMES = ("ZScoreNormalization", "RescaleTo01Normalization")  # schemes with statistics of each volume
+RESERVED_NAMES = ("background", "ignore")  # names with a meaning in dataset.json
 BATCH = 2  # of a training that starts from these plans
 
 
@@ -63,7 +63,7 @@ def write_results_folder(
     mirroring: Sequence[int] = (),
     cases: int = 0,
 ) -> ResultsFolder:
-    """Write a model as a results folder, which is read back before it appears, or is replaced, as a whole.
+    """Write a model as a results folder, atomically; it is read back and compared before it replaces the folder.
 
     Args:
         model: With its preparation, patch and labels 0 to k - 1.
@@ -77,7 +77,7 @@ def write_results_folder(
         InputError: The folder cannot be written, or is not read back as the same model.
     """
     try:
-        _architecture(model)  # the first reason that a reader wants to know
+        _architecture(model)  # checked first: the most informative reason
         expected = nnunet_preparation(model)
         plans = _plans(model, expected, folder.name, ending)
         dataset = _dataset(model, expected, channel_names, ending, cases)
@@ -85,8 +85,9 @@ def write_results_folder(
         return ResultsFolder(None, str(error))
     configuration = CONFIGURATIONS[model.arch.dims]
     place = folder / f"{TRAINER}__{PLANS}__{configuration}"
+    weights = _weights(model)
     checkpoint = {
-        "network_weights": _weights(model),
+        "network_weights": weights,
         "init_args": {"plans": plans, "configuration": configuration, "fold": 0, "dataset_json": dataset},
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": tuple(mirroring) or None,
@@ -97,7 +98,7 @@ def write_results_folder(
             write_text(partial / "dataset.json", json.dumps(dataset, indent=1))
             (partial / "fold_0").mkdir()
             torch.save(checkpoint, partial / "fold_0" / "checkpoint_final.pth")
-            _compare(NnunetSource(model.name, partial).open(), model, expected)
+            _compare(NnunetSource(model.name, partial).open(), model, expected, weights)
     except (OSError, RuntimeError) as error:  # torch reports a full disk by a RuntimeError
         raise InputError(f"cannot write {place}: {error}") from error
     box = "nnU-Net predicts background outside the box of a volume's nonzero voxels, to which it crops"
@@ -120,13 +121,13 @@ def nnunet_preparation(model: Model) -> Preparation:
         schemes = _schemes(own.normalisation, channels)
     except SkipPair as error:
         raise NotInPlansError(str(error)) from error
-    volume = [scheme.name for scheme in schemes if scheme.name in OF_VOLUME and not scheme.masked]
+    volume = [scheme.name for scheme in schemes if scheme.name in PER_VOLUME_SCHEMES and not scheme.masked]
     if volume and not own.crop:
         raise NotInPlansError(
             f"its {volume[0]} is of whole volumes, and nnU-Net's is of the box of a volume's nonzero voxels"
         )
     axes = own.transpose or ((0, 1, 2) if model.arch.dims == 2 else (2, 1, 0))
-    resampling = _sorted(own.resampling) if own.spacing else NONE
+    resampling = _sorted(own.resampling) if own.spacing else AS_STORED
     return replace(own, normalisation=ChannelSchemes(schemes), transpose=axes, crop=True, resampling=resampling)
 
 
@@ -227,7 +228,7 @@ def _dataset(
     names = [name for _, name in sorted(model.labels.items())][1:]
     if sorted(model.labels) != list(range(model.classes)):
         raise NotInPlansError(f"its labels must be 0 to {model.classes - 1}, got {sorted(model.labels)}")
-    if wrong := [name for name in names if names.count(name) > 1 or name in SPOKEN_FOR]:
+    if wrong := [name for name in names if names.count(name) > 1 or name in RESERVED_NAMES]:
         raise NotInPlansError(f"nnU-Net cannot have a class named {wrong[0]} among {', '.join(names)}")
     assert isinstance(preparation.normalisation, ChannelSchemes), "nnunet_preparation makes them"
     named = [
@@ -253,15 +254,15 @@ def _weights(model: Model) -> dict[str, Tensor]:
     return weights
 
 
-def _compare(read: Model, model: Model, expected: Preparation) -> None:
-    """Refuse a folder that is read as another model.
+def _compare(read: Model, model: Model, expected: Preparation, weights: Mapping[str, Tensor]) -> None:
+    """Refuse a folder that is read as another model, or with other values of its weights.
 
     Raises:
         InputError: A part differs.
     """
-    labels = {**model.labels, 0: SPOKEN_FOR[0]}
+    labels = {**model.labels, 0: RESERVED_NAMES[0]}
     pairs: dict[str, tuple[object, object]] = {
-        "tensors": (list(read.weights), list(model.network().state_dict())),
+        "tensors": (list(read.weights), list(weights)),
         "channels": (read.channels, model.channels),
         "labels": (read.labels, labels),
         "preparation": (read.preparation, expected),
@@ -270,3 +271,5 @@ def _compare(read: Model, model: Model, expected: Preparation) -> None:
     for name, (found, wanted) in pairs.items():
         if found != wanted:
             raise InputError(f"cannot write {model.name} for nnU-Net: its {name} would be {found}, not {wanted}")
+    if changed := [name for name, tensor in weights.items() if not torch.equal(read.weights[name], tensor)]:
+        raise InputError(f"cannot write {model.name} for nnU-Net: the values of {changed[0]} would change")

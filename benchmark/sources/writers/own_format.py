@@ -18,12 +18,12 @@ from benchmark.sources.readers.own_format import DESCRIBED, FileSource
 from benchmark.sources.weights.checkpoint import save_checkpoint
 from benchmark.storage.files import partial_folder
 
-PARTS = tuple(field.name for field in fields(Architecture) if field.name != "network")
-OF_READER = ("kind", "path")  # facts of a model that its reader sets
+ARCHITECTURE_FIELDS = tuple(field.name for field in fields(Architecture) if field.name != "network")
+READER_FACTS = ("kind", "path")  # facts that the reader of a model sets
 
 
 def write_source(model: Model, folder: Path) -> FileSource:
-    """Write a model into a folder that appears, or is replaced, as a whole, and that is read back before.
+    """Write a model atomically; the files are read back and compared before they replace the folder.
 
     Args:
         model: With a segmentation head; its facts that are plain values are kept.
@@ -55,11 +55,11 @@ def _sidecar(model: Model, description: dict[str, Any]) -> dict[str, object]:
     facts = {
         name: value
         for name, value in model.facts.items()
-        if name not in OF_READER and isinstance(value, str | int | float | bool)
+        if name not in READER_FACTS and isinstance(value, str | int | float | bool)
     }
     return {
         "name": model.name,
-        "architecture": {DESCRIBED: description} | {name: getattr(model.arch, name) for name in PARTS},
+        "architecture": {DESCRIBED: description} | {name: getattr(model.arch, name) for name in ARCHITECTURE_FIELDS},
         "channels": model.channels,
         "classes": model.classes,
         "labels": {str(value): name for value, name in model.labels.items()},
@@ -77,7 +77,9 @@ def _compare(read: Model, model: Model) -> None:
     Raises:
         InputError: A part differs.
     """
-    pairs = {name: (_listed(getattr(read.arch, name)), _listed(getattr(model.arch, name))) for name in PARTS}
+    pairs = {
+        name: (_listed(getattr(read.arch, name)), _listed(getattr(model.arch, name))) for name in ARCHITECTURE_FIELDS
+    }
     for name in ("channels", "classes", "labels"):
         pairs[name] = getattr(read, name), getattr(model, name)
     pairs["preparation"] = _stored(read.preparation), _stored(model.preparation)

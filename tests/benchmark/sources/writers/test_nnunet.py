@@ -21,7 +21,9 @@ from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation
 from benchmark.data.preprocessing.preparation import Preparation, Resampling
 from benchmark.errors import InputError
 from benchmark.sources.model import Model
+from benchmark.sources.readers.nnunet import NnunetSource
 from benchmark.sources.readers.recognise import recognise
+from benchmark.sources.writers import nnunet as writer
 from benchmark.sources.writers.nnunet import write_results_folder
 from benchmark.training.prediction import predict
 from tests.benchmark.sources.readers import test_nnssl as nnssl
@@ -167,6 +169,19 @@ def test_the_folder_is_read_as_the_same_model(tmp_path):
     assert nnunet.dataset_json["channel_names"] == {"0": "CT of the abdomen"}
     assert write_results_folder(model, tmp_path / "Dataset001_Winner").path == written.path, "it is replaced"
     assert predictor(written.path).allowed_mirroring_axes is None
+
+
+def test_a_folder_that_is_read_with_other_values_is_not_written(tmp_path, monkeypatch):
+    class Changed(NnunetSource):
+        def open(self) -> Model:
+            read = super().open()
+            return replace(read, weights={name: tensor + 1 for name, tensor in read.weights.items()})
+
+    model = tuned(plain(tmp_path), PREPARATIONS["a plan"])
+    monkeypatch.setattr(writer, "NnunetSource", Changed)
+    with pytest.raises(InputError, match=r"^cannot write winner for nnU-Net: the values of \S+ would change$"):
+        write_results_folder(model, tmp_path / "Dataset001_Winner")
+    assert not list(tmp_path.glob("Dataset001_Winner/nnUNet*"))
 
 
 def test_tensors_with_several_names_are_stored_once(tmp_path):
