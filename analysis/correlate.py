@@ -34,7 +34,7 @@ from analysis.truth.truth_table import read_truth_table, rows_outside
 from benchmark.errors import InputError
 from benchmark.jobs.cli import entry_point, resolved, settings_of
 from benchmark.jobs.keys import job_key
-from benchmark.jobs.suite_settings import repeated_of, twin_name
+from benchmark.jobs.suite_settings import repeat_name, repeated_of
 from benchmark.jobs.terminal import wide_console
 from benchmark.storage.digest import text_digest
 from benchmark.tracking import Store
@@ -167,7 +167,7 @@ def _repeated(
         return None
     own = {**rows, "truth": [row for row in rows["truth"] if row.params["tune"] == tune]}
     repeats = {
-        f"seed {seed}": with_repeats(own, further, {name: twin_name(name, seed) for name in settings.sources})
+        f"seed {seed}": with_repeats(own, further, {name: repeat_name(name, seed) for name in settings.sources})
         for seed in settings.seeds
     }
 

@@ -52,7 +52,7 @@ def further_rows(
     longer, repeated = longer_of(suite.get("longer")), repeated_of(suite.get("repeated"))
     wanted = {
         kind: {
-            "source": set(suite.sources) if kind == LONGER else set(repeated.twins if repeated else ()),
+            "source": set(suite.sources) if kind == LONGER else set(repeated.repeats if repeated else ()),
             "target": set(suite.targets),
             "seed": set(map(str, (longer.seeds if longer else ()) if kind == LONGER else suite.seeds)),
         }
@@ -87,7 +87,7 @@ def longer_frame(rows: Sequence[Row], study: Sequence[Row]) -> pd.DataFrame:
 
 
 def with_repeats(
-    rows: Mapping[str, Sequence[Row]], further: Mapping[str, Sequence[Row]], twins: Mapping[str, str]
+    rows: Mapping[str, Sequence[Row]], further: Mapping[str, Sequence[Row]], repeats: Mapping[str, str]
 ) -> Repeat:
     """Put repeats in place of the sources that they repeat.
 
@@ -97,15 +97,17 @@ def with_repeats(
     Args:
         rows: Stage -> the rows of the study, of the truth those of the main study.
         further: The result of `further_rows`.
-        twins: Source -> the name of its repeat.
+        repeats: Source -> the name of its repeat.
     """
-    twins = {source: twin for source, twin in twins.items() if _places("pretrain", rows["pretrain"], source)}
+    repeats = {source: repeat for source, repeat in repeats.items() if _places("pretrain", rows["pretrain"], source)}
     known = {stage: further.get(f"repeated_{stage}", ()) for stage in PLACES}
     lacking = {
-        source: [stage for stage in PLACES if _places(stage, rows[stage], source) - _places(stage, known[stage], twin)]
-        for source, twin in twins.items()
+        source: [
+            stage for stage in PLACES if _places(stage, rows[stage], source) - _places(stage, known[stage], repeat)
+        ]
+        for source, repeat in repeats.items()
     }
-    replaced = {twin: source for source, twin in twins.items() if not lacking[source]}
+    replaced = {repeat: source for source, repeat in repeats.items() if not lacking[source]}
     given = {
         stage: [
             *(row for row in rows[stage] if row.params["source"] not in replaced.values()),
@@ -117,7 +119,7 @@ def with_repeats(
         ]
         for stage in PLACES
     }
-    reasons = [f"{twins[source]} lacks runs of {', '.join(stages)}." for source, stages in lacking.items() if stages]
+    reasons = [f"{repeats[source]} lacks runs of {', '.join(stages)}." for source, stages in lacking.items() if stages]
     return Repeat(given, tuple(sorted(replaced.values())), tuple(reasons))
 
 

@@ -178,7 +178,7 @@ def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, object]]:
     """
     homes = {path.stem: path for path in _yamls("source", config_dir)}
     sources: dict[str, dict[str, object]] = {}
-    twins: dict[str, tuple[Path, tuple[str, int]]] = {}
+    repeats: dict[str, tuple[Path, tuple[str, int]]] = {}
     for path in _yamls("suite", config_dir):
         suite: Any = OmegaConf.to_container(OmegaConf.load(path))
         if not isinstance(suite, dict):
@@ -196,12 +196,12 @@ def suite_sources(config_dir: Path = CONF) -> dict[str, dict[str, object]]:
                                  "choose another name, or set it to null to use that source")  # fmt: skip
             homes[name], sources[name] = path, settings
         repeated = repeated_of(suite.get("repeated"), f"{path}: repeated")
-        twins |= {twin: (path, of) for twin, of in repeated.twins.items()} if repeated else {}
-    for twin, (path, (name, seed)) in twins.items():
-        if twin in homes:
-            raise InputError(f"{path}: source {twin} is already defined in {homes[twin]}; "
+        repeats |= {repeat: (path, of) for repeat, of in repeated.repeats.items()} if repeated else {}
+    for repeat, (path, (name, seed)) in repeats.items():
+        if repeat in homes:
+            raise InputError(f"{path}: source {repeat} is already defined in {homes[repeat]}; "
                              f"choose another seed of {name} in `repeated`")  # fmt: skip
-        sources[twin] = {**sources.get(name, {"base": name}), "seed": seed}
+        sources[repeat] = {**sources.get(name, {"base": name}), "seed": seed}
     return sources
 
 

@@ -36,7 +36,7 @@ class Longer:
 
 @dataclass(frozen=True)
 class Repeated:
-    """Sources that are pre-trained again with other seeds.
+    """Sources that are pre-trained again with other seeds: each has one *repeat* per seed.
 
     Attributes:
         sources: Names of the sources.
@@ -47,18 +47,18 @@ class Repeated:
     seeds: tuple[int, ...]
 
     @property
-    def twins(self) -> dict[str, tuple[str, int]]:
-        """Name of each repeated pre-training -> the source that is repeated, and the seed.
+    def repeats(self) -> dict[str, tuple[str, int]]:
+        """Name of each repeat -> its source, and its seed.
 
         Example:
-            >>> Repeated(("lung",), (1, 2)).twins
+            >>> Repeated(("lung",), (1, 2)).repeats
             {'lung_seed1': ('lung', 1), 'lung_seed2': ('lung', 2)}
         """
-        return {twin_name(source, seed): (source, seed) for source in self.sources for seed in self.seeds}
+        return {repeat_name(source, seed): (source, seed) for source in self.sources for seed in self.seeds}
 
 
-def twin_name(source: str, seed: int) -> str:
-    """Name of a source that is pre-trained again with another seed."""
+def repeat_name(source: str, seed: int) -> str:
+    """Name of the repeat of a source, which is pre-trained again with another seed."""
     return f"{source}_seed{seed}"
 
 

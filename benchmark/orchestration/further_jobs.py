@@ -62,8 +62,8 @@ def _longer(longer: Longer, planner: Planner) -> list[Job]:
 
 
 def _repeated(repeated: Repeated, planner: Planner) -> dict[str, list[Job]]:
-    """Pre-training of the repeated sources, and their truth and scores on each target whose pool has the source."""
-    twins = planner.with_twins({twin: of for twin, of in repeated.twins.items() if of[0] in planner.sources})
-    targets = [target for target, pool in twins.pools.items() if pool]
-    tuned = [job for target in targets for job in twins.tuned(target, planner.suite.seeds)]
-    return {"repeated_pretrain": twins.pretrain(), "repeated_truth": tuned, "repeated_score": twins.score()}
+    """Pre-training of the repeats, and their truth and scores on each target whose pool has the source."""
+    repeats = planner.with_repeats({repeat: of for repeat, of in repeated.repeats.items() if of[0] in planner.sources})
+    targets = [target for target, pool in repeats.pools.items() if pool]
+    tuned = [job for target in targets for job in repeats.tuned(target, planner.suite.seeds)]
+    return {"repeated_pretrain": repeats.pretrain(), "repeated_truth": tuned, "repeated_score": repeats.score()}

@@ -44,24 +44,24 @@ class Planner:
         suite: The suite: tasks, targets, sources, seeds, pool.
         overrides: Stage -> overrides of its jobs.
         fine_tuned: Whether the truth is fine-tuned; if False, it is read from a table and has no jobs.
-        twins: Name -> (source, seed) of sources of the suite that are pre-trained again with other seeds. If given, the
-            jobs are those of the twins instead of the suite's sources.
+        repeats: Name -> (source, seed) of the suite's sources that are pre-trained again with other seeds. If given,
+            the jobs are those of the repeats in place of the suite's sources.
     """
 
     suite: DictConfig
     overrides: Mapping[str, Sequence[str]]
     fine_tuned: bool = True
-    twins: Mapping[str, tuple[str, int]] | None = None
+    repeats: Mapping[str, tuple[str, int]] | None = None
     _composed: dict[tuple[str, ...], DictConfig] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def choices(self) -> dict[str, tuple[str, ...]]:
         """Source -> the overrides by which a job chooses it."""
-        if self.twins is None:
+        if self.repeats is None:
             return {name: (f"source={name}",) for name in self.suite.sources}
         return {
             name: (f"source={source}", f"source.name={name}", f"source.seed={seed}")
-            for name, (source, seed) in self.twins.items()
+            for name, (source, seed) in self.repeats.items()
         }
 
     @cached_property
@@ -69,9 +69,9 @@ class Planner:
         """Source -> its config."""
         return {name: self._compose("pretrain", *choice).source for name, choice in self.choices.items()}
 
-    def with_twins(self, twins: Mapping[str, tuple[str, int]]) -> "Planner":
-        """The planner of sources that are pre-trained again; `twins` as the attribute."""
-        return replace(self, twins=twins)
+    def with_repeats(self, repeats: Mapping[str, tuple[str, int]]) -> "Planner":
+        """The planner of the repeats of sources; `repeats` as the attribute."""
+        return replace(self, repeats=repeats)
 
     def check(self) -> None:
         """Refuse settings of sources and trainer that only their jobs would refuse, before any job runs.

@@ -18,11 +18,11 @@ COMMANDS = ["bench", "prepare", "pretrain", "truth", "score", "correlate"]
 METRICS = ["ccfv", "ccfv_released", "logme", "gbc", "h_score", "leep"]
 TARGETS = {"synthetic_ball", "synthetic_pebble"}
 SOURCES = {"synthetic_ball", "synthetic_pebble", "synthetic_drop", "scratch", "scratch_wide"}
-TWIN = "synthetic_drop_seed1"  # a source of the suite, pre-trained again
+REPEAT = "synthetic_drop_seed1"  # a source of the suite, pre-trained again
 RUNS = {  # agreement: metrics and controls
     "prepare": 3,
     "pretrain": 5 + 1,
-    "truth": 2 * 4 * 2 + 2 * 2 + 2 * 2,  # of the study, longer from scratch, of the twin
+    "truth": 2 * 4 * 2 + 2 * 2 + 2 * 2,  # of the study, longer from scratch, of the repeat
     "score": 2 * 4 + 2,
     "pair": 2 * 4,
     "summary": 1,
@@ -59,7 +59,7 @@ def figures(place, metrics=METRICS, client=None):
 
 def is_of_study(row):
     """Whether a run is one of the study's own, and none that checks it."""
-    return "variant" not in row.tags and row.params["source"] != TWIN
+    return "variant" not in row.tags and row.params["source"] != REPEAT
 
 
 def table(text):
@@ -150,7 +150,7 @@ def test_truth_runs(bench, tmp_path):
 def test_pretrain_runs(bench, tmp_path):
     place, _ = bench
     rows = {row.params["source"]: row for row in place.store().finished("pretrain").values()}
-    assert set(rows) == SOURCES | {TWIN}
+    assert set(rows) == SOURCES | {REPEAT}
     wide, trained = rows["scratch_wide"], rows["synthetic_ball"]
     assert wide.params | {"seed": "0"} == {
         "source": "scratch_wide", "task": "none", "arch": "dynunet", "width": "16", "length": "scratch", "seed": "0",
@@ -234,18 +234,18 @@ def test_further_runs_check_the_study(bench):
         (source, target, "0") for source in ("scratch", "scratch_wide") for target in TARGETS
     }
     assert {row.params["trainer.budget.steps"] for row in longer} == {"6"}
-    assert sorted((row.params["target"], row.params["seed"]) for row in truth if row.params["source"] == TWIN) == [
+    assert sorted((row.params["target"], row.params["seed"]) for row in truth if row.params["source"] == REPEAT) == [
         (target, seed) for target in sorted(TARGETS) for seed in "01"
     ]
-    (twin,) = [row for row in place.store().finished("pretrain").values() if row.params["source"] == TWIN]
-    assert (twin.params["seed"], twin.params["task"], twin.params["width"]) == ("1", "synthetic_drop", "4")
+    (repeat,) = [row for row in place.store().finished("pretrain").values() if row.params["source"] == REPEAT]
+    assert (repeat.params["seed"], repeat.params["task"], repeat.params["width"]) == ("1", "synthetic_drop", "4")
     folder = place.folder / "outputs" / "study" / "synthetic"
     budget = pd.read_csv(folder / "scratch_budget.csv")
     assert list(budget["factor"]) == [2.0] * 4
     assert set(budget["enough"]) <= {"yes", "no"}
     repeated = pd.read_csv(folder / "repeated.csv")
     own = repeated[repeated["part"] == "own_dice"].set_index("pretraining")["value"]
-    assert own["seed 1"] == pytest.approx(twin.metrics["dice"])
+    assert own["seed 1"] == pytest.approx(repeat.metrics["dice"])
     assert set(repeated.loc[repeated["part"] == "movement", "metric"]) >= set(METRICS)
 
 

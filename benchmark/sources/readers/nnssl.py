@@ -240,9 +240,9 @@ def trained_copies(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], in
     changed = {}
     for name, tensor in tensors.items():
         match = re.fullmatch(r"(.+)\.(conv|norm)\.(\w+)", name)
-        twin = tensors.get(f"{match[1]}.all_modules.{int(match[2] == 'norm')}.{match[3]}") if match else None
-        if twin is not None and twin.data_ptr() != tensor.data_ptr() and not torch.equal(twin, tensor):
-            changed[name] = twin
+        computed = tensors.get(f"{match[1]}.all_modules.{int(match[2] == 'norm')}.{match[3]}") if match else None
+        if computed is not None and computed.data_ptr() != tensor.data_ptr() and not torch.equal(computed, tensor):
+            changed[name] = computed
     return {**tensors, **changed}, len(changed)
 
 

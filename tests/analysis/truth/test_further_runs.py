@@ -43,7 +43,7 @@ def store(*rows):
 
 
 LONGER = truth("scratch", steps=40, variant="longer")
-TWIN = [pretrain("a_seed1"), truth("a_seed1"), score("a_seed1")]
+REPEAT = [pretrain("a_seed1"), truth("a_seed1"), score("a_seed1")]
 OTHERS = [truth("scratch"), truth("scratch", variant="tuned/head"), truth("a"), score("a"), pretrain("a"),
           truth("scratch", "spleen", steps=40, variant="longer"), truth("scratch", seed=5, steps=40, variant="longer"),
           truth("b_seed1"), truth("a_seed3"), truth("a_seed1", "spleen"), truth("a_seed1", seed=3),
@@ -55,25 +55,27 @@ def keys_of(found):
 
 
 def test_without_keys_the_runs_of_the_suite_are_found_by_tag_and_name():
-    assert keys_of(further_rows(store(LONGER, *TWIN, *OTHERS), CFG)) == {
+    assert keys_of(further_rows(store(LONGER, *REPEAT, *OTHERS), CFG)) == {
         "longer": [LONGER.key],
-        "repeated_pretrain": [TWIN[0].key],
-        "repeated_truth": [TWIN[1].key],
-        "repeated_score": [TWIN[2].key],
+        "repeated_pretrain": [REPEAT[0].key],
+        "repeated_truth": [REPEAT[1].key],
+        "repeated_score": [REPEAT[2].key],
     }
 
 
 def test_keys_choose_the_runs():
-    rows = store(LONGER, *TWIN, *OTHERS)
-    keys = {"truth": ["truth a liver 0 10 "], "longer": [LONGER.key, "unfinished"], "repeated_score": [TWIN[2].key]}
-    found = {"longer": [LONGER.key], "repeated_pretrain": [], "repeated_truth": [], "repeated_score": [TWIN[2].key]}
+    rows = store(LONGER, *REPEAT, *OTHERS)
+    keys = {"truth": ["truth a liver 0 10 "], "longer": [LONGER.key, "unfinished"], "repeated_score": [REPEAT[2].key]}
+    found = {"longer": [LONGER.key], "repeated_pretrain": [], "repeated_truth": [], "repeated_score": [REPEAT[2].key]}
     assert keys_of(further_rows(rows, CFG, keys)) == found
 
 
 def test_a_suite_without_further_training_has_none():
     plain = OmegaConf.create({"suite": {**CFG.suite, "longer": None, "repeated": None}})
-    assert keys_of(further_rows(store(LONGER, *TWIN), plain)) == {kind: [] for kind in STAGE_OF}
-    assert keys_of(further_rows(store(LONGER, *TWIN), CFG, {"truth": [TWIN[1].key]})) == {kind: [] for kind in STAGE_OF}
+    assert keys_of(further_rows(store(LONGER, *REPEAT), plain)) == {kind: [] for kind in STAGE_OF}
+    assert keys_of(further_rows(store(LONGER, *REPEAT), CFG, {"truth": [REPEAT[1].key]})) == {
+        kind: [] for kind in STAGE_OF
+    }
 
 
 def test_longer_training_is_a_multiple_of_the_study_s_steps():
@@ -108,12 +110,12 @@ def further(*chosen):
 
 
 def test_a_repeat_has_the_name_of_its_source(rows):
-    repeat = with_repeats(rows, further(*TWIN), {"a": "a_seed1"})
+    repeat = with_repeats(rows, further(*REPEAT), {"a": "a_seed1"})
     assert repeat.replaced == ("a",)
     assert repeat.reasons == ()
     assert {stage: sorted(row.key for row in own) for stage, own in repeat.rows.items()} == {
         "pretrain": ["pretrain a_seed1", "pretrain scratch"],
-        "truth": [TWIN[1].key, truth("scratch").key],
+        "truth": [REPEAT[1].key, truth("scratch").key],
         "score": ["score a_seed1 liver", "score scratch liver"],
     }
     assert {row.params["source"] for own in repeat.rows.values() for row in own} == {"a", "scratch"}
@@ -121,7 +123,7 @@ def test_a_repeat_has_the_name_of_its_source(rows):
 
 @pytest.mark.parametrize("stage", ["pretrain", "truth", "score"])
 def test_an_incomplete_repeat_replaces_nothing(rows, stage):
-    repeat = with_repeats(rows, further(*(row for row in TWIN if row.stage != stage)), {"a": "a_seed1"})
+    repeat = with_repeats(rows, further(*(row for row in REPEAT if row.stage != stage)), {"a": "a_seed1"})
     assert repeat.replaced == ()
     assert repeat.reasons == (f"a_seed1 lacks runs of {stage}.",)
     assert {name: list(own) for name, own in repeat.rows.items()} == rows
@@ -129,7 +131,7 @@ def test_an_incomplete_repeat_replaces_nothing(rows, stage):
 
 def test_a_repeat_needs_every_seed_and_target(rows):
     for further_row in (truth("a", seed=1), truth("a", "lung")):
-        repeat = with_repeats({**rows, "truth": [*rows["truth"], further_row]}, further(*TWIN), {"a": "a_seed1"})
+        repeat = with_repeats({**rows, "truth": [*rows["truth"], further_row]}, further(*REPEAT), {"a": "a_seed1"})
         assert repeat.reasons == ("a_seed1 lacks runs of truth.",)
 
 
@@ -140,6 +142,6 @@ def test_a_skipped_longer_training_has_no_dice():
 
 def test_a_source_that_the_study_lacks_is_not_repeated():
     rows = {"pretrain": [pretrain("scratch")], "truth": [truth("scratch")], "score": [score("scratch")]}
-    found = with_repeats(rows, further(*TWIN), {"a": "a_seed1"})
+    found = with_repeats(rows, further(*REPEAT), {"a": "a_seed1"})
     assert (found.replaced, found.reasons) == ((), ())
     assert found.rows == rows

@@ -58,9 +58,9 @@ def test_a_longer_training_takes_longer(chosen):
 
 def test_repeated_sources_are_scored_and_tuned_where_their_pool_has_the_source(chosen):
     jobs = chosen[1]
-    twins = [(name, seed) for name in ("synthetic_drop", "synthetic_ball") for seed in (1, 2)]
-    choices = {twin: (f"source={twin[0]}", f"source.name={twin[0]}_seed{twin[1]}", f"source.seed={twin[1]}")
-               for twin in twins}  # fmt: skip
+    repeats = [(name, seed) for name in ("synthetic_drop", "synthetic_ball") for seed in (1, 2)]
+    choices = {repeat: (f"source={repeat[0]}", f"source.name={repeat[0]}_seed{repeat[1]}", f"source.seed={repeat[1]}")
+               for repeat in repeats}  # fmt: skip
     assert overrides_of(jobs["repeated_pretrain"]) == list(choices.values())
     pairs = [(*choice, f"target={target}") for target in TARGETS for (name, _), choice in choices.items()
              if name != target]  # fmt: skip

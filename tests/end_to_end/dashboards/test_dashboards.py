@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.end_to_end.test_commands import TWIN
+from tests.end_to_end.test_commands import REPEAT
 
 MOST_NAMES = 30  # MLflow draws the lines of so many values of a param
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -129,7 +129,7 @@ def test_sweeps(shown, browser, screenshots):
     ("name", "condition", "axes"),
     [
         ("agreement", "tags.stage = 'agreement' and params.target = 'synthetic_ball'", "metric weighted_kendall"),
-        ("truth", f"tags.stage = 'truth' and params.source != '{TWIN}'", "seed source target dice"),
+        ("truth", f"tags.stage = 'truth' and params.source != '{REPEAT}'", "seed source target dice"),
         ("sweep", "tags.sweep = 'stream.overlap'", "source stream.overlap ccfv"),
     ],
 )

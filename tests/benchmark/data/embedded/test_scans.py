@@ -189,10 +189,10 @@ def test_the_recipe_does_not_depend_on_the_folder(task, tmp_path):
 
 
 def test_cases_are_those_of_their_seed(task, cache, tmp_path):
-    twin = replace(task, folder=tmp_path / "twin")
+    same = replace(task, folder=tmp_path / "same")
     task.prepare(cache)
-    twin.prepare(cache)
-    assert twin.digest() == task.digest()
+    same.prepare(cache)
+    assert same.digest() == task.digest()
 
 
 def test_a_class_that_the_scan_lacks_is_named_and_the_old_cases_stay(task, cache):

@@ -45,16 +45,16 @@ def test_it_is_made_once_and_read_like_any_task(task, tmp_path):
 
 
 def test_equal_seeds_give_equal_volumes(task, tmp_path):
-    twin, other = (replace(task, folder=tmp_path / name, seed=seed) for name, seed in (("twin", 4), ("other", 5)))
-    for one in (task, twin, other):
+    same, other = (replace(task, folder=tmp_path / name, seed=seed) for name, seed in (("same", 4), ("other", 5)))
+    for one in (task, same, other):
         one.prepare(tmp_path)
     assert all(
         torch.equal(a.image, b.image) and torch.equal(a.labels, b.labels)
-        for a, b in zip(task.cases("train"), twin.cases("train"), strict=True)
+        for a, b in zip(task.cases("train"), same.cases("train"), strict=True)
     )
     assert not torch.equal(task.cases("train")[0].image, other.cases("train")[0].image)
-    assert task.recipe() == twin.recipe() != other.recipe()
-    assert task.digest() == twin.digest() != other.digest()
+    assert task.recipe() == same.recipe() != other.recipe()
+    assert task.digest() == same.digest() != other.digest()
 
 
 @pytest.mark.parametrize("change", [{"noise": 0.1}, {"seed": 5}, {"size": 18}], ids=lambda change: next(iter(change)))

@@ -126,10 +126,10 @@ def fate(drawn, folder):
     taken = {name: value for name, value in assumed.items() if name in known}
     taken |= {"downsample": "merging"} if "merging" in assumed else {}
     taken |= {"norm_name": "", "num_groups": 8} if drawn.name == "SegResNet" else {}  # other words for its norm
-    twin = build(drawn.name, drawn.settings | taken, dims=drawn.dims, channels=model.channels, classes=model.classes)
-    twin.load_state_dict(drawn.network.state_dict())
+    rebuilt = build(drawn.name, drawn.settings | taken, dims=drawn.dims, channels=model.channels, classes=model.classes)
+    rebuilt.load_state_dict(drawn.network.state_dict())
     with torch.no_grad():
-        assert off(output, twin.eval()(drawn.image)) <= EQUAL, (drawn.settings, assumed)
+        assert off(output, rebuilt.eval()(drawn.image)) <= EQUAL, (drawn.settings, assumed)
     for name in assumed:
         assert f"{name} = " in model.facts["assumed"]
     assert any(model.facts["assumed"] in note for note in model.notes)
