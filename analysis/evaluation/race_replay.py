@@ -1,13 +1,13 @@
 """Replayed races: what each way to pick one source costs, and how much Dice it loses.
 
-The goal is one fine-tuned network. A *strategy* picks a source and fine-tunes it to the end, which
-counts as a part of its cost: picking the top of an estimate, racing all sources, fine-tuning all of them, and so on.
+The goal is one fine-tuned network. A *strategy* picks a source and fine-tunes it to the end, which counts as a part of
+its cost: picking the top of an estimate, racing all sources, fine-tuning all of them, and so on.
 Nothing is trained for this: every fine-tuning of the truth has measured its Dice on the validation cases after 1/8,
 1/4, 1/2 and all of its steps, and these are all that a race sees.
 
 Let d_it be the Dice of source i on the test cases with seed t, and p the source that a strategy picks with seed s, from
-the validation Dice of that seed or from scores. The pick is judged by the other seeds, since it depends on the
-noise of its own seed:
+the validation Dice of that seed or from scores. The pick is judged by the other seeds, since it depends on
+the noise of its own seed:
 
     y_is = mean over t != s of d_it
     regret = mean over s of (max over i of y_is - y_ps), then mean over targets; lower is better

@@ -9,6 +9,9 @@
     random             fine-tunes a random source: the mean over the sources
     floor              picks by the test Dice of the seed itself, which no real choice can see
 
+The race that `python -m benchmark.race` runs after a ranking, of the sources that it cannot separate and at most eight,
+is not among them.
+
 The control `random` is left out for the exact mean, and `best_in_hindsight` because it uses the judge's truth.
 """
 

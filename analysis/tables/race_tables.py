@@ -83,10 +83,9 @@ def race_sentences(study: Study) -> tuple[str, ...]:
         reasons = replay.rows.loc[replay.rows["strategy"].isin([RACE_ALL, FINE_TUNE_ALL]), "reason"]
         return (f"Whether a race is worth it is not known: {'; '.join(dict.fromkeys(filter(None, reasons)))}.",)
     first = (
-        f"Racing all sources costs {percent(race['cost'])} of fine-tuning all, and its winner loses "
-        f"{regret_interval(race, 'extra')} "
-        f"{study.measure_name} points more (mean over {race['targets']:.0f} targets); a random pick loses "
-        f"{points(means[RANDOM]['extra'])} more."
+        f"Racing all sources costs {percent(race['cost'])} of fine-tuning all, and its winner is "
+        f"{regret_interval(race, 'extra')} {study.measure_name} points worse than the choice by fine-tuning all "
+        f"(mean over {race['targets']:.0f} targets); a random pick is {points(means[RANDOM]['extra'])} points worse."
     )
     return first, _worth(study, replay)
 
@@ -112,7 +111,11 @@ def race_notes(replay: RaceReplay) -> Iterator[str]:
 
 
 def _worth(study: Study, replay: RaceReplay) -> str:
-    """Whether the best strategy of those that cost no more than the race loses more than it."""
+    """Whether the best strategy of those that cost no more than the race loses more than it.
+
+    Either verdict needs an interval without 0. The other strategy is chosen after the results are known, which favours
+    it.
+    """
     most = _by_name(replay)[RACE_ALL]["cost"]
     compared = (
         row
@@ -123,15 +126,18 @@ def _worth(study: Study, replay: RaceReplay) -> str:
     best = min(compared, key=lambda row: float(row["regret"]))  # a random pick costs less than any race
     gap = difference(replay.rows, best["strategy"], RACE_ALL)
     name = strategy_name(best["strategy"], best["kind"])
-    costs = f"{name}, the best of those that cost no more, costs {percent(best['cost'])}"
+    costs = f"{name}, chosen afterwards as the best of those that cost no more, costs {percent(best['cost'])}"
     unit = f"{study.measure_name} points"
-    if gap["regret"] <= 0:
-        less = regret_interval(gap, sign="+")
-        return f"The race is not worth it here: {costs} and loses no more; it differs from the race by {less} {unit}."
-    more = f"{costs} and loses {regret_interval(gap)} {unit} more than the race"
-    if not gap["regret_low"] > 0:
-        return f"That the race is worth it is not shown here: {more}."
-    return f"The race is worth it here: {more}."
+    if gap["regret_low"] > 0:
+        verdict = "The race is worth it here"
+    elif gap["regret_high"] < 0:
+        verdict = "The race is not worth it here"
+    else:
+        verdict = "That the race is worth it is not shown here"
+    if gap["regret"] > 0:
+        return f"{verdict}: {costs} and loses {regret_interval(gap)} {unit} more than the race."
+    less = regret_interval(gap, sign="+")
+    return f"{verdict}: {costs} and does not lose more; its regret minus the race's is {less} {unit}."
 
 
 def _by_name(replay: RaceReplay) -> dict[str, Row]:

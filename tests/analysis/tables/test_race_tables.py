@@ -52,33 +52,39 @@ def sentences(study, **regrets):
 def test_the_first_sentence_says_what_a_race_costs_and_loses(study):
     first, _ = sentences(study, race=(0.013, 0.004, 0.025))
     assert first == (
-        "Racing all sources costs 36% of fine-tuning all, and its winner loses 0.4 [0.2, 0.6] Dice points more "
-        "(mean over 3 targets); a random pick loses 4.0 more."
+        "Racing all sources costs 36% of fine-tuning all, and its winner is 0.4 [0.2, 0.6] Dice points worse than the "
+        "choice by fine-tuning all (mean over 3 targets); a random pick is 4.0 points worse."
     )
 
 
 def test_a_race_is_worth_it_if_what_costs_no_more_loses_more(study):
     _, second = sentences(study, race=(0.01, 0.0, 0.02), logme=(0.031, 0.02, 0.041))
     assert second == (
-        "The race is worth it here: top of logme, the best of those that cost no more, costs 9% and loses "
-        "2.1 [1.9, 2.2] Dice points more than the race."
+        "The race is worth it here: top of logme, chosen afterwards as the best of those that cost no more, costs 9% "
+        "and loses 2.1 [1.9, 2.2] Dice points more than the race."
     )
 
 
 def test_a_difference_that_may_be_chance_is_not_shown(study):
     _, second = sentences(study, race=(0.01, 0.0, 0.02), static_leaderboard=(0.05, 0.0, 0.01))
     assert second == (
-        "That the race is worth it is not shown here: top of static_leaderboard, the best of those that cost no more, "
-        "costs 5% and loses 1.0 [-5.6, 7.6] Dice points more than the race."
+        "That the race is worth it is not shown here: top of static_leaderboard, chosen afterwards as the best of "
+        "those that cost no more, costs 5% and loses 1.0 [-5.6, 7.6] Dice points more than the race."
     )
 
 
 def test_a_race_is_not_worth_it_if_something_cheaper_loses_less(study):
     _, second = sentences(study, race=(0.02, 0.01, 0.03), short=(0.01, 0.0, 0.02))
     assert second == (
-        "The race is not worth it here: short fine-tuning, 1/4, the best of those that cost no more, costs 30% and "
-        "loses no more; it differs from the race by -1.0 [-1.0, -1.0] Dice points."
+        "The race is not worth it here: short fine-tuning, 1/4, chosen afterwards as the best of those that cost no "
+        "more, costs 30% and does not lose more; its regret minus the race's is -1.0 [-1.0, -1.0] Dice points."
     )
+
+
+def test_that_it_is_not_worth_it_needs_an_interval_too(study):
+    _, second = sentences(study, race=(0.02, 0.01, 0.03), short=(0.01, 0.0, 0.04))
+    assert second.startswith("That the race is worth it is not shown here: short fine-tuning, 1/4, ")
+    assert " and does not lose more; its regret minus the race's is -0.3 [-3.2, +2.5] Dice points." in second
 
 
 def test_the_best_of_all_other_estimates_is_not_compared(study):
