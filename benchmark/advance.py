@@ -26,10 +26,10 @@ def run(cfg: DictConfig) -> None:
     plan = RacePlan.read(Path(cfg.race))
     store: Store = instantiate(cfg.tracking)
     trainer: Trainer = instantiate(OmegaConf.create(dict(plan.trainer)))
-    target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
     name = _candidate(cfg.candidate, list(plan.candidates))
     if cfg.rung not in trainer.rungs:
         raise InputError(f"rung must be one of {', '.join(trainer.rungs)}, got {cfg.rung}")
+    target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
     seed, device = int(cfg.seed), cfg.device.name
     data = target.digest()
     output = Path(cfg.output_dir).absolute()  # a network's code may change the working directory

@@ -193,6 +193,11 @@ def test_a_stopped_race_keeps_its_leader(race, place, checkpoints, monkeypatch, 
     assert asked.code == 0, asked.err
     assert len(rows(place)) == number
     assert written(place)["leader"] == stopped["leader"]
+    kept = {path: path.read_bytes() for path in (winner.parent / "race.json", winner / "weights.safetensors")}
+    other = race(sources(checkpoints, "unet_3d", "dynunet_3d"), "stop=true", "monai.steps=16")
+    assert other.code == 2
+    assert "no rung of this race is finished (did a setting change?); nothing was written" in other.err
+    assert {path: path.read_bytes() for path in kept} == kept
     assert race(sources(checkpoints, "unet_3d", "dynunet_3d")).code == 0
     assert written(place)["winner"]
 
@@ -223,6 +228,12 @@ BAD = {
     "a ranking that is none": (["task=null", "ranking=nowhere.json"], "nowhere.json"),
     "both": (["ranking=nowhere.json", "source=scratch"], "give either ranking, or task and source"),
     "no task": (["task=null", "source=scratch"], "task must be a folder of labelled cases"),
+    "settings of a ranking that is there": (
+        ["task=null", "ranking=nowhere.json", "rank=['minutes=5']"],
+        "rank is a setting of a new ranking and does not apply with ranking=nowhere.json",
+    ),
+    "no step": (["monai.steps=-3", "--dry-run"], "monai.steps must be a whole number of at least 1, got -3"),
+    "a share and a fold": (["validation_share=0.2", "fold=0"], "validation_share does not apply; give either"),
 }  # fmt: skip
 
 
@@ -273,16 +284,18 @@ def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make
     moments = random.Random(7)
     settings = {"cwd": CONF.parent, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    for _ in range(5):
-        process = subprocess.Popen(command, start_new_session=True, **nowhere, **settings)
+    for attempt in range(5):
+        launcher = "joblib" if attempt % 2 else "basic"  # whose process runs the jobs itself, so it starts sooner
+        process = subprocess.Popen([*command, f"hydra/launcher={launcher}"], start_new_session=True, **nowhere,
+                                   **settings)  # fmt: skip
         before, start = reported(other), time.monotonic()
         while process.poll() is None and reported(other) == before and time.monotonic() - start < 60:
             time.sleep(0.05)
         time.sleep(2 * moments.random())
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **settings)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = race(pool, "trainer.keep_every=0", *other.overrides)
+    assert done.code == 0, done.out + done.err
     found = written(other)
     timing = {"seconds", "checkpoint", "command", "plan", "points", "candidates", "notes", "verdict"}
     assert {k: v for k, v in found.items() if k not in timing} == {k: v for k, v in expected.items() if k not in timing}
@@ -305,7 +318,7 @@ def test_a_candidate_that_kills_its_process_fails_and_the_others_end(place, own_
     reasons = {candidate["source"]: candidate["reason"] for candidate in result["candidates"]}
     assert set(reasons) == {"KilledInTraining", "Healthy", "scratch"}
     killed = (
-        "the process was killed 2 times in its training, probably because memory ran out; --retry failed tries again"
+        "the process was killed 2 times in its training, probably because memory ran out; run again with --retry failed"
     )
     assert reasons.pop("KilledInTraining").startswith(killed)
     assert set(reasons.values()) == {""}

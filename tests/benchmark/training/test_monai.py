@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.tasks.msd_layout import DecathlonTask
+from benchmark.errors import InputError
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
 from benchmark.training import monai
@@ -141,3 +142,9 @@ def test_labels_of_validation_cases_change_only_their_own_dice(model, target, tm
     again = TRAINER.fine_tune(model, changed, changed.preparation, seed=0)
     assert (again.losses, again.dice) == (outcome.losses, outcome.dice)
     assert again.rungs["full"].dice != outcome.rungs["full"].dice
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5, True])
+def test_a_fine_tuning_has_at_least_one_step(steps):
+    with pytest.raises(InputError, match=f"monai.steps must be a whole number of at least 1, got {steps}"):
+        MonaiTrainer("all", Budget(steps=steps))
