@@ -16,12 +16,14 @@ from benchmark.orchestration.dry_run import forecast, show_forecast
 from benchmark.orchestration.failed_jobs import FailedJob, failed_keys, write_failed
 from benchmark.orchestration.further_jobs import check_further, further_jobs
 from benchmark.orchestration.pipeline import (
+    STAGES,
     Bench,
     finish,
     interrupted,
     is_prepared,
     keys_of,
     run_stages,
+    up_to,
     with_further,
 )
 from benchmark.orchestration.planner import Planner
@@ -34,6 +36,8 @@ def run(cfg: DictConfig) -> None:
     read_truth_table(cfg.truth, cfg.table)  # report a bad table before hours of work
     if cfg.retry not in {None, "failed"}:
         raise InputError(f"retry must be failed or null, got {cfg.retry}")
+    if cfg.until not in {None, *STAGES}:
+        raise InputError(f"until must be {', '.join(STAGES)} or null, got {cfg.until}")
     benches = Path(cfg.output_dir) / "bench"
     bench = Bench(cfg, benches, only=failed_keys(benches) if cfg.retry else None)
     if delivered := bench.store.deliver():
@@ -45,7 +49,10 @@ def run(cfg: DictConfig) -> None:
         _dry_run(bench, planner)
         return
     try:
-        if plan := run_stages(bench, planner, set(bench.store.finished()), correlates=True):
+        plan = run_stages(bench, planner, set(bench.store.finished()), correlates=True, until=cfg.until)
+        if cfg.until is not None:
+            bench.say(f"ended after {cfg.until} (until={cfg.until}); run without it to go on")
+        elif plan:
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))
     except KeyboardInterrupt:
@@ -62,8 +69,8 @@ def _dry_run(bench: Bench, planner: Planner) -> None:
     missing = [job for job in tasks if not is_prepared(planner.overrides["prepare"], job)]
     known = {key: row for key, row in finished.items() if not any(key in job.keys for job in missing)}
     stages = [forecast("prepare", tasks, known)]
-    if not missing:
-        every = with_further(planner.after_prepare(), further_jobs(planner))
+    if not missing and bench.cfg.until != "prepare":
+        every = up_to(bench.cfg.until, with_further(planner.after_prepare(), further_jobs(planner)))
         stages += [forecast(stage, jobs, finished) for stage, jobs in every.items()]
     show_forecast(stages, workers=bench.cfg.workers, console=bench.board.console)
     if missing:

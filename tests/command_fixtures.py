@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,8 +179,11 @@ def python_m() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Runs a command as its users do, with imports already done: `python_m("benchmark.truth", "source=scratch")`."""
     warm = WarmPython(CONF.parent)
 
-    def run(module: str, *overrides: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return warm.run(module, overrides, os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "160"}, cwd=cwd)
+    def run(
+        module: str, *overrides: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        settings = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", **(env or {})}
+        return warm.run(module, overrides, os.environ | settings, cwd=cwd)
 
     yield run
     warm.stop()

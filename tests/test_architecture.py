@@ -62,6 +62,14 @@ ARROWS = {
         "benchmark.training",
     },
     "benchmark.orchestration": {"benchmark.data", "benchmark.jobs", "benchmark.tracking"},
+    "benchmark.ranking.pool_ranking": {  # what the commands `rank` and `race` share, from the sources to the page
+        "benchmark.data",
+        "benchmark.sources",
+        "benchmark.metric",
+        "benchmark.jobs",
+        "benchmark.ranking",
+        "analysis",
+    },
     "benchmark.ranking": {
         "benchmark.core",
         "benchmark.data",
@@ -103,7 +111,7 @@ FOR_COMMANDS = {
     "benchmark.jobs.cli",
     "benchmark.jobs.keys",
 }  # what makes a module a command, such as analysis.correlate
-MAY_IMPORT_ANALYSIS = {f"benchmark/{name}.py" for name in ("bench", "race", "rank", "sensitivity")}
+MAY_IMPORT_ANALYSIS = {f"benchmark/{name}.py" for name in ("bench", "race", "ranking/pool_ranking", "sensitivity")}
 MAY_IMPORT_MLFLOW = {f"benchmark/tracking/{name}.py" for name in ("store", "outbox", "artifacts")}
 
 
@@ -461,7 +469,7 @@ OFFENDERS = {
 GOOD = {
     "benchmark/features/stream.py": DOC + "from benchmark.core.gather import gather\nfrom ..data import case\n",
     "benchmark/data/files/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
-    "benchmark/rank.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
+    "benchmark/race.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
     "benchmark/tracking/store.py": DOC + "import mlflow\nfrom benchmark.tracking.records import TruthRow\n",
     "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n" + MAIN,
     "benchmark/sources/arch.py": DOC + "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)\n",

@@ -64,6 +64,7 @@ def run_command(
         rewrite: Replaces arguments that mean something else in this command than in Hydra.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach this function instead of being shortened
+    logging.raiseExceptions = False  # a log that cannot be written, as on a full disk, adds no traceback to the error
     try:
         arguments = _overrides(sys.argv[1:])
         sys.argv[1:] = with_paths_quoted(rewrite(arguments) if rewrite else arguments)

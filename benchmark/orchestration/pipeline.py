@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -25,6 +25,8 @@ from benchmark.tracking import Store
 PLACES = ("uri", "experiment", "artifacts", "outbox", "locks")  # tracking settings that jobs share with the bench
 STAGES = ("prepare", "pretrain", "truth", "score")
 PASSED_ON = ("suite.", "trainer=", "trainer.", "monai.", "nnunet.")  # overrides of the bench that its jobs take, too
+
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -130,7 +132,7 @@ def launch_all(bench: Bench, name: str, jobs: Sequence[Job], overrides: Sequence
 
 
 def run_stages(
-    bench: Bench, planner: Planner, finished: set[str], *, correlates: bool = False
+    bench: Bench, planner: Planner, finished: set[str], *, correlates: bool = False, until: str | None = None
 ) -> Mapping[str, Sequence[Job]] | None:
     """Run the jobs of every stage whose keys are not among the finished ones.
 
@@ -140,6 +142,7 @@ def run_stages(
         finished: Keys of the finished jobs.
         correlates: Whether `correlate` runs afterwards. If so, its time is part of the remaining time, and the further
             jobs whose results it reports run after those of each stage.
+        until: The last stage to run, without `correlate`; None: all.
 
     Returns:
         Stage or kind of further jobs -> its jobs, for the stages after `prepare`; None if a task could not be prepared.
@@ -150,15 +153,15 @@ def run_stages(
     bench.expect("prepare", tasks, prepared)
     bench.board.remaining.planned = False  # the keys of later stages depend on the prepared data
     bench.stage("prepare", tasks, overrides["prepare"], prepared)
-    if bench.failures:
+    if bench.failures or until == "prepare":
         return None
     plan = planner.after_prepare()
     further = further_jobs(planner) if correlates else {}
-    stages = with_further(plan, further)
+    stages = up_to(until, with_further(plan, further))
     for stage, jobs in stages.items():
         bench.expect(stage, jobs, finished)
     bench.board.remaining.planned = True
-    if correlates:
+    if correlates and until is None:
         bench.board.remaining.expect("correlate", {"correlate": planner.correlate_work()})
     for stage, jobs in stages.items():
         bench.stage(stage, jobs, overrides[stage], finished)
@@ -171,6 +174,17 @@ def with_further(plan: Mapping[str, Sequence[Job]], further: Mapping[str, Sequen
         stage: [*jobs, *(job for kind, more in further.items() if STAGE_OF[kind] == stage for job in more)]
         for stage, jobs in plan.items()
     }
+
+
+def up_to(until: str | None, stages: Mapping[str, Value]) -> dict[str, Value]:
+    """The stages up to one of them, and with it; all of them for None.
+
+    Example:
+        >>> up_to("truth", {"pretrain": 3, "truth": 2, "score": 1})
+        {'pretrain': 3, 'truth': 2}
+    """
+    last = STAGES.index(until) if until is not None else len(STAGES)
+    return {stage: value for stage, value in stages.items() if STAGES.index(stage) <= last}
 
 
 def keys_of(plan: Mapping[str, Sequence[Job]]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, ViewType
 
 from benchmark.storage.files import flush, read_json, write_json
 from benchmark.tracking.records import Data
@@ -166,8 +166,7 @@ def deliver(parcel: Parcel, client: MlflowClient, experiment: str) -> str:
         run,
         [Metric(*values) for values in row["metrics"]],
         [Param(name, value) for name, value in row["params"].items()],
-        [RunTag(name, value) for name, value in row["tags"].items()],
-    )
+    )  # the run was created with its tags
     if inputs := [_input(*facts) for facts in row.get("data", [])]:  # absent in parcels of older versions
         client.log_inputs(run, inputs)
     if any((parcel.folder / FILES).iterdir()):

@@ -270,7 +270,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     shutil.rmtree(again.folder / "outputs" / "sources")
     before = figures(bench[0])
     assert not set(broken) & set(again.store().finished())
-    done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
+    done = command_line("bench", "experiment=synthetic", "until=score", "hydra/launcher=basic", *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage in ("pretrain", "truth", "score"):
         jobs = JOBS[stage]

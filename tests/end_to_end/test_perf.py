@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 
 import pytest
 
@@ -140,7 +141,15 @@ def perf(place, command_line):
     return run
 
 
+@pytest.fixture
+def forks(monkeypatch):
+    """What is measured in a fresh process runs in a fork, which has imported everything: no figure is asserted."""
+    fork = multiprocessing.get_context("fork")
+    monkeypatch.setattr("benchmark.performance.measurement.get_context", lambda method: fork)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 def test_every_row_is_measured_written_and_tracked(perf, place):
     done, rows = perf()
     assert done.code == 0, done.out + done.err

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -211,6 +212,11 @@ def test_a_ranking_chooses_the_candidates(race, place, checkpoints, command_line
     level = json.loads(ranking.read_text(encoding="utf-8"))["cannot_be_told_apart"]
     raced = {candidate["source"] for candidate in written(place)["candidates"]}
     assert raced == set(level[:2])
+    command = shlex.split(json.loads(ranking.read_text(encoding="utf-8"))["command"])
+    assert command[:3] == ["python", "-m", "benchmark.rank"]
+    repeated = command_line("rank", *command[3:])
+    assert repeated.code == 0, repeated.err
+    assert json.loads(ranking.read_text(encoding="utf-8"))["cannot_be_told_apart"] == level
     shown = command_line("race", f"ranking={ranking}", "keep=2", "--dry-run", *BASIC, *SMALL[1:], *place.overrides)
     assert shown.code == 0, shown.err
     assert f"of {8 * len(raced)} steps" in shown.out

@@ -45,6 +45,7 @@ def test_runs_without_the_dice_of_validation_cases_have_no_race_and_a_reason(aga
         return stored
 
     monkeypatch.setattr("analysis.truth.load.read_json", read_old)
+    monkeypatch.setattr("analysis.correlate.publish", lambda *_, **__: None)  # its runs take most of the time
     done = command_line("correlate", "experiment=synthetic", "seed=1", "resamples=20", *again.overrides)
     assert done.code == 0, done.err
     assert f"Whether a race is worth it is not known: {NO_CASES}." in done.out

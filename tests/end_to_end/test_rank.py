@@ -9,10 +9,10 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from benchmark.rank import make_ranker
 from benchmark.ranking import case_passes as passes
 from benchmark.ranking.case_passes import reduce_stream
 from benchmark.ranking.default_metrics import DEFAULT_METRICS, EVIDENCE
+from benchmark.ranking.pool_ranking import make_ranker
 
 FEW = ["draws=5", "draws_of_points=2", "metric.nleep.count=200"]
 QUICK = ["metric=[ccfv,logme,knn]", "draws_of_points=2", "metric.knn.count=200"]

@@ -4,10 +4,11 @@ import os
 
 import pytest
 
+from benchmark.jobs.cli import CONF
 from tests.end_to_end.engines.servers import MlflowServer, Postgres, Slurm
 
 METRICS = ("ccfv", "logme")
-SMALL = (  # one target of the synthetic suite, two sources
+SMALL = (  # one target of the synthetic suite, two sources; no report, which no engine has a part in
     "experiment=synthetic",
     "suite.sources=[synthetic_drop,scratch]",
     "suite.tasks=[synthetic_ball,synthetic_drop]",
@@ -15,7 +16,7 @@ SMALL = (  # one target of the synthetic suite, two sources
     "suite.longer=null",
     "suite.repeated=null",
     f"overrides.score=['metric=[{','.join(METRICS)}]']",
-    f"overrides.correlate=['metric=[{','.join(METRICS)}]','resamples=20']",
+    "until=score",
 )
 
 
@@ -23,6 +24,17 @@ SMALL = (  # one target of the synthetic suite, two sources
 def small() -> tuple[str, ...]:
     """The overrides of a bench of 8 jobs whose figures are also those of the session's whole bench."""
     return SMALL
+
+
+@pytest.fixture(scope="session")
+def run_bench(python_m):
+    """Runs a bench in a place's folder: `run_bench(place, *overrides)`."""
+
+    def run(place, *overrides, env=None):
+        settings = {"PYTHONPATH": str(CONF.parent), **(env or {})}
+        return python_m("benchmark.bench", *place.overrides, *overrides, cwd=place.folder, env=settings)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -125,18 +125,16 @@ def test_a_corrupt_copy_of_a_source_is_fetched_again(again, command_line):
     assert "7" in seeds(again)
 
 
-def test_a_job_that_takes_too_long_fails_and_the_others_go_on(again, command_line, monkeypatch):
-    monkeypatch.setattr("analysis.correlate.write_report", lambda *arguments, **named: [])
-    done = command_line("bench", "experiment=synthetic", "suite.seeds=[0,1,9]", "time_limit=0.00001",
+def test_a_job_that_takes_too_long_fails_and_the_others_go_on(again, command_line):
+    done = command_line("bench", "experiment=synthetic", "suite.seeds=[0,1,9]", "time_limit=0.00001", "until=truth",
                         "hydra/launcher=basic", *again.overrides)  # fmt: skip
     assert done.code == 2, "every job that ran failed by a setting"
     assert "job exceeded time_limit (" in done.err
     assert "10 jobs failed" in done.out  # 8 of the study, and 2 of a source that is pre-trained again
 
 
-def test_fail_fast_begins_no_further_job_and_retry_runs_those_that_failed(again, command_line, monkeypatch):
-    monkeypatch.setattr("analysis.correlate.write_report", lambda *arguments, **named: [])
-    given = ["experiment=synthetic", "suite.seeds=[0,1,9]", "hydra/launcher=basic", *again.overrides]
+def test_fail_fast_begins_no_further_job_and_retry_runs_those_that_failed(again, command_line):
+    given = ["experiment=synthetic", "suite.seeds=[0,1,9]", "until=truth", "hydra/launcher=basic", *again.overrides]
     done = command_line("bench", *given, "time_limit=0.00001", "--fail-fast")
     assert done.code != 0
     assert done.out.count("not started because another job failed") == 9

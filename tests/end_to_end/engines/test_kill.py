@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -14,23 +13,15 @@ from mlflow import MlflowClient
 
 from benchmark.jobs.cli import CONF
 from benchmark.tracking import Store
+from tests.end_to_end.engines.conftest import METRICS, SMALL
 from tests.end_to_end.engines.servers import PATIENCE, MlflowServer, Postgres, kill_tree
+from tests.end_to_end.engines.test_launchers import JOBS, differences
 from tests.end_to_end.test_commands import figures
 
-KILLS, WITH_SERVERS = 5, {2, 4}
-LONGEST = 1.5  # seconds of work between two kills, beyond the start-up
-START = 8.0  # seconds within which every fifth kill falls, whatever the sweep is at
-METRICS = ("ccfv", "logme")
-SWEEP = (  # two targets, five sources: 3 + 5 + 8 + 8 jobs, 32 runs
-    "experiment=synthetic",
-    "suite.longer=null",
-    "suite.repeated=null",
-    f"overrides.score=['metric=[{','.join(METRICS)}]']",
-    f"overrides.correlate=['metric=[{','.join(METRICS)}]','resamples=20']",
-    "hydra/launcher=joblib",
-    "hydra.launcher.n_jobs=2",
-)
-JOBS = {"prepare": 3, "pretrain": 5, "truth": 8 * 2, "score": 8}
+KILLS, WITH_SERVERS = 4, {2}
+LONGEST = 1.0  # seconds of work between two kills, beyond the start-up
+START = 8.0  # seconds within which every fourth kill falls, whatever the sweep is at
+SWEEP = (*SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 pytestmark = [pytest.mark.kill, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -126,15 +117,16 @@ def left_over(folder):
     return [path for path in names if path.name not in known and not path.name.endswith(".lock")]
 
 
-def test_a_sweep_that_is_killed_again_and_again(sweep, undisturbed):
+def test_a_sweep_that_is_killed_again_and_again(sweep, bench):
     draw = random.Random(KILLS)
     kills = 0
     while kills < KILLS:
         names = sweep.remember()
         process = sweep.start()
-        if kills % 5 < 4:
+        begun = kills % 4 < 3
+        if begun:
             sweep.wait_for_work(process)
-        sweep.let_run(process, draw.uniform(0.0, LONGEST if kills % 5 < 4 else START))
+        sweep.let_run(process, draw.uniform(0.0, LONGEST if begun else START))
         if process.poll() is not None:
             break  # it was faster than the kills; the count below tells
         kills += 1
@@ -145,22 +137,21 @@ def test_a_sweep_that_is_killed_again_and_again(sweep, undisturbed):
     last = sweep.start()
     assert last.wait() == 0, (sweep.place.folder / "sweep.log").read_text(encoding="utf-8")[-4000:]
     sweep.look(names)
-    verdict = judge(sweep, undisturbed, kills)
+    verdict = judge(sweep, bench[0], kills)
     place = CONF.parent / "outputs"
     place.mkdir(exist_ok=True)
     (place / "kill.json").write_text(json.dumps(verdict, indent=1), encoding="utf-8")
     assert verdict == {
         "kills": KILLS, "jobs": sum(JOBS.values()), "finished": sum(JOBS.values()), "duplicates": 0, "lost": 0,
-        "repeated": [], "left_over": [], "identical": True,
+        "repeated": [], "left_over": [], "differences": [],
     }  # fmt: skip
 
 
-def judge(sweep, undisturbed, kills):
+def judge(sweep, whole, kills):
     client = MlflowClient(sweep.server.uri)
     experiment = client.get_experiment_by_name("ccfv-bench/synthetic").experiment_id
     runs = client.search_runs([experiment], "attributes.status = 'FINISHED'", max_results=5000)
     counted = Counter(run.data.tags["job_key"] for run in runs if run.data.tags["stage"] in JOBS)
-    found = figures(sweep.place, METRICS, client=client)
     return {
         "kills": kills,
         "jobs": sum(JOBS.values()),
@@ -169,15 +160,5 @@ def judge(sweep, undisturbed, kills):
         "lost": sum(JOBS.values()) - len(counted),
         "repeated": sweep.repeated,
         "left_over": [str(path) for name in ("outputs", "data") for path in left_over(sweep.place.folder / name)],
-        "identical": found == undisturbed,
+        "differences": differences(figures(sweep.place, METRICS, client=client), whole),
     }
-
-
-@pytest.fixture(scope="module")
-def undisturbed(make_place, prepared, python_m):
-    """The figures of the same sweep that nobody kills."""
-    place = make_place("undisturbed")
-    shutil.copytree(prepared, place.folder / "data")
-    done = python_m("benchmark.bench", *SWEEP, *place.overrides)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return figures(place, METRICS)

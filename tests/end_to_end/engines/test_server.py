@@ -12,14 +12,14 @@ from benchmark.errors import InputError
 from benchmark.tracking import Store
 from benchmark.tracking.locks import claimed
 from tests.end_to_end.engines.servers import MlflowServer
-from tests.end_to_end.engines.test_launchers import JOBS, run_bench
+from tests.end_to_end.engines.test_launchers import JOBS
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 WRITERS, RUNS, POINTS = 16, 4, 50
 
 
 @pytest.fixture(scope="module")
-def served(make_place, mlflow_server, postgres, small):
+def served(make_place, mlflow_server, postgres, small, run_bench):
     """A place whose bench went through the server, with jobs claimed in the database."""
     place = make_place("served")
     tracking = [f"tracking.uri={mlflow_server.uri}", f"tracking.locks={postgres.uri}"]
@@ -38,7 +38,7 @@ def test_the_bench_through_a_server(served, mlflow_server):
     assert {stage: sum(row.stage == stage for row in rows) for stage in JOBS} == JOBS
 
 
-def test_a_worker_takes_what_it_needs_from_artifacts(served, mlflow_server, small):
+def test_a_worker_takes_what_it_needs_from_artifacts(served, mlflow_server, small, run_bench):
     """Another machine: no sources, no statistics, no data; the address of the server is all that it has."""
     place, _, tracking = served
     for name in ("outputs", "data"):
