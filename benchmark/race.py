@@ -6,13 +6,14 @@
 import math
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import INTERRUPTED, InputError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.racing.halving import Race
     from benchmark.racing.plan import RacePlan
     from benchmark.racing.runner import RaceRunner
+    from benchmark.sources.readers.recognise import FoundSources
 
 PRIORS = ("ranking", "none")
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
@@ -106,14 +108,17 @@ def _seeds(cfg: DictConfig) -> list[int]:
 def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
     """The content of a ranking.json, or of what it would say without scores, and notes on it."""
     from benchmark.racing.plan import read_ranking
+    from benchmark.ranking.pool_ranking import rank_pool
+    from benchmark.ranking.source_timing import forecast_of
 
     if cfg.ranking is not None:
         return read_ranking(path := Path(cfg.ranking), trust=cfg.trust), [_candidates_note(cfg, path)]
     if cfg.prior == "none":
         return _unranked(cfg), ["candidates: the sources in the order given, without a ranking (prior=none)"]
-    rank = composed("rank", _rank_overrides(cfg))
-    get_method("benchmark.rank.run")(rank)
-    name = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))).name
+    start, overrides = time.monotonic(), _rank_overrides(cfg)
+    node, given = _named(cfg)
+    rank_pool(composed("rank", overrides), node, given, timed=forecast_of, arguments=overrides, start=start)
+    name = instantiate(node).name
     path = Path(cfg.output_dir) / "rank" / quote(name, safe="") / "ranking.json"
     return read_ranking(path, trust=cfg.trust), [_candidates_note(cfg, path)]
 
@@ -124,12 +129,17 @@ def _candidates_note(cfg: DictConfig, path: Path) -> str:
     return f"candidates: those that {path} does not separate from its first source"
 
 
-def _unranked(cfg: DictConfig) -> dict[str, Any]:
+def _named(cfg: DictConfig) -> "tuple[DictConfig, FoundSources]":
+    """The config of the task, and the sources, that the command names."""
     from benchmark.sources.readers.mlflow import Artifacts
 
     node = task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
-    found = source_nodes(cfg.given.source, trust=cfg.trust, overrides=_places(cfg), artifacts=artifacts)
+    return node, source_nodes(cfg.given.source, trust=cfg.trust, overrides=_places(cfg), artifacts=artifacts)
+
+
+def _unranked(cfg: DictConfig) -> dict[str, Any]:
+    node, found = _named(cfg)
     nodes = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in found.nodes.items()}
     return {"ranking": [], "cannot_be_told_apart": [], "sources": nodes, "skipped": dict(found.left),
             "settings": {"task": resolved(node)}}  # fmt: skip

@@ -469,7 +469,8 @@ OFFENDERS = {
 GOOD = {
     "benchmark/features/stream.py": DOC + "from benchmark.core.gather import gather\nfrom ..data import case\n",
     "benchmark/data/files/case.py": DOC + "from ..errors import InputError\nfrom . import volumes\nimport torch\n",
-    "benchmark/race.py": DOC + "from analysis import tables\nfrom benchmark.sources import file\n" + MAIN,
+    "benchmark/race.py": DOC + "from analysis import tables\n" + MAIN,
+    "benchmark/rank.py": DOC + "from benchmark.sources import file\n" + MAIN,
     "benchmark/tracking/store.py": DOC + "import mlflow\nfrom benchmark.tracking.records import TruthRow\n",
     "benchmark/pretrain.py": DOC + "import torch\ngenerator = torch.Generator().manual_seed(0)\n" + MAIN,
     "benchmark/sources/arch.py": DOC + "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(0)\n",

@@ -5,14 +5,17 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import nn
 
 from benchmark.jobs.provenance import provenance
-from benchmark.ranking.estimates import SourceOutcome
 from benchmark.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from benchmark.ranking.estimates import SourceOutcome
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class FineTuningWork:
         )
 
 
-def cost_frame(outcomes: Sequence[SourceOutcome], work: FineTuningWork) -> pd.DataFrame:
+def cost_frame(outcomes: "Sequence[SourceOutcome]", work: FineTuningWork) -> pd.DataFrame:
     """The costs of scored sources, one row each, as `analysis.ranking.tables.Account` has them."""
     return pd.DataFrame(
         [
