@@ -379,6 +379,15 @@ BAD = {
         r"splits_final\.json: fold 0 lists case_0 more than once",
         fold([{"train": ["case_0"], "val": ["case_0"]}]), "nnunet", (("fold", 0),),
     ),
+    "a fold without validation cases": Bad(
+        r"splits_final\.json: val of fold 0 lists no case", fold([{"train": ["case_0"], "val": []}]), "nnunet",
+        (("fold", 0),),
+    ),
+    "a fold counted from the end": Bad(
+        r"fold must be a whole number of at least 0, got -1",
+        fold([{"train": ["case_0"], "val": ["case_1"]}]), "nnunet",
+        (("fold", -1),),
+    ),
     "a split that is no list": Bad(
         r"splits_final\.json must list folds with train and val, .*", fold({"train": []}), "nnunet", (("fold", 0),)
     ),

@@ -76,7 +76,8 @@ def test_inspect_shows_a_layout_or_refuses_it_in_one_line(layout, written, comma
         assert layout.says in " ".join(done.out.split())
 
 
-def test_rank_scores_the_layouts_and_lists_the_others(written, prepared, command_line, tmp_path):
+def test_rank_scores_the_layouts_and_lists_the_others(written, prepared, command_line, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.ranking.ranker.step_seconds", lambda *_, **__: 1.0)  # a third of the time
     pool = written[0] / "pool"
     done = command_line(
         "rank", f"task={prepared / 'synthetic' / 'synthetic_ball'}", f"source={pool}", "metric=[logme]", "draws=2",

@@ -45,8 +45,11 @@ def fold_split(path: Path, fold: int, names: Sequence[str]) -> Parted:
     """The training cases of a fold of nnU-Net's splits_final.json, and its validation cases as test cases.
 
     Raises:
-        InputError: The file is missing or malformed, names an unknown case or a case twice, or lacks the fold.
+        InputError: The file is missing or malformed, names an unknown case or a case twice, or lacks the fold, or the
+            fold has no training or no validation case.
     """
+    if isinstance(fold, bool) or not isinstance(fold, int) or fold < 0:
+        raise InputError(f"fold must be a whole number of at least 0, got {fold}")
     folds = read_json(path, hint=f"; fold={fold} needs it")
     try:
         train, test = ([str(name) for name in folds[fold][part]] for part in ("train", "val"))
@@ -56,4 +59,6 @@ def fold_split(path: Path, fold: int, names: Sequence[str]) -> Parted:
         raise InputError(f"{path}: {unknown[0]} is not a labelled case")
     if twice := [name for name in train + test if (train + test).count(name) > 1]:
         raise InputError(f"{path}: fold {fold} lists {twice[0]} more than once")
+    if empty := [part for part, cases in (("train", train), ("val", test)) if not cases]:
+        raise InputError(f"{path}: {empty[0]} of fold {fold} lists no case")
     return train, test
