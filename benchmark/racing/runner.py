@@ -289,24 +289,36 @@ class RaceRunner:
     def _launch(self, rung: str, jobs: Sequence[Job]) -> list[FailedJob]:
         """Launch jobs; after a killed worker, which ends the launcher, launch the unfinished ones again.
 
-        A candidate whose process was killed `KILLS` times is skipped by its job, so a race ends also if no job of a
-        launch finished.
+        All jobs that ran when a worker was killed end with it, whichever was the cause. Each is then launched alone, so
+        that only the cause is killed again. A candidate whose process was killed `KILLS` times is skipped by its job, so
+        a race ends also if no job of a launch finished.
         """
-        for attempt in range((KILLS + 1) * len(jobs) + 1):
+        failure: list[FailedJob] = []
+        for attempt in range((KILLS + 2) * len(jobs) + 1):
             left = [job for job in jobs if self.store.find(job.keys[0]) is None]
-            if not left:
+            killed = [job for job in left if self._marker(job).is_file()]
+            batch = killed[:1] or left
+            if not batch:
                 return []
             folder = str(self.folder / "jobs" / rung) + (f"_{attempt + 1}" if attempt else "")
             try:
-                return launch("advance", left, shared=self.shared, launcher=launcher_overrides(), folder=folder)
+                failure = launch("advance", batch, shared=self.shared, launcher=launcher_overrides(), folder=folder)
             except InputError:
                 raise
             except Exception as error:
-                failure = [failed_job("advance", job, error, folder) for job in left]
-                if not any(marker.is_file() for marker in self._markers()):
+                failure = [failed_job("advance", job, error, folder) for job in batch]
+                if not any(self._marker(job).is_file() for job in batch):
                     return failure
-                self.say(f"{rung}: a job was killed ({one_line(error)[:120]}); its candidate is tried again")
+                self.say(f"{rung}: a job was killed ({one_line(error)[:120]}); those that ran are tried again alone")
+                continue
+            if failure or len(batch) == len(left):
+                return failure
         return failure
+
+    def _marker(self, job: Job) -> Path:
+        """Where a process that is killed in the training of the job's candidate leaves its marker."""
+        given = dict(override.split("=", 1) for override in job.overrides)
+        return self.state_folder(list(self.plan.candidates)[int(given["candidate"])], int(given["seed"])) / MARKER
 
     def say(self, line: str) -> None:
         """Print a line."""

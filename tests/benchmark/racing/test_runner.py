@@ -1,6 +1,7 @@
 """A race's runner with a store and a launcher of plain Python: what is trained, kept, deleted and refused."""
 
 import json
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,7 +12,7 @@ from benchmark.errors import InputError
 from benchmark.orchestration.progress_display import Board
 from benchmark.racing import runner as module
 from benchmark.racing.halving import Race
-from benchmark.racing.job import MARKER
+from benchmark.racing.job import KILLS, MARKER
 from benchmark.racing.plan import RacePlan
 from benchmark.racing.runner import RaceRunner, StoppedError, only_race
 from benchmark.tracking.records import Row, Stage
@@ -144,6 +145,35 @@ def test_only_markers_of_own_candidates_are_forgotten_and_taken_for_a_kill(runne
     with pytest.raises(InputError, match="the launcher is gone"):
         runner.measure("eighth", NAMES)
     assert launches == [3]  # nothing of this race was killed, so nothing is tried again
+
+
+def test_candidates_that_ran_beside_one_that_kills_its_process_are_not_blamed(runner, monkeypatch):
+    """The kernel kills `b` whenever it trains, and with it all jobs that run beside it."""
+    launches, kills = [], Counter()
+
+    def launch(stage, jobs, **settings):
+        names = [job.keys[0].partition("/")[0] for job in jobs]
+        launches.append("".join(names))
+        for job, name in zip(jobs, names, strict=True):
+            marker = runner.state_folder(name, 0) / MARKER
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            if kills[name] >= KILLS:
+                runner.store.skipped[job.keys[0]] = "the process was killed"
+            elif "b" in names:
+                kills[name] += 1
+                marker.write_text(f"{kills[name]} 0 0 -", encoding="ascii")
+                continue
+            marker.unlink(missing_ok=True)
+            runner.store.finish(job.keys[0])
+        if any((runner.state_folder(name, 0) / MARKER).is_file() for name in names):
+            raise OSError("a worker was killed")
+        return []
+
+    monkeypatch.setattr(module, "launch", launch)
+    measured = runner.measure("eighth", NAMES)
+    assert launches == ["abc", "a", "b", "b", "c"]
+    assert measured.failed == {"b": "the process was killed"}
+    assert set(measured.dice) == {"a", "c"}
 
 
 def test_the_progress_of_an_earlier_race_is_forgotten_when_a_race_begins(runner):
