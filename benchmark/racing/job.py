@@ -22,6 +22,7 @@ from benchmark.tracking import Store
 from benchmark.tracking.outbox import Draft
 from benchmark.tracking.records import REASON, SECONDS, VALIDATION_DICE, Data
 from benchmark.training.dice import mean_dice
+from benchmark.training.resume import CorruptStateError
 from benchmark.training.trainer import PartialTraining, Trainer
 
 KILLS = 2  # how often a process may be killed in the training of a candidate while its race is running
@@ -92,7 +93,8 @@ class RaceJob:
                 draft.log(params={"spacing": pair.preparation.spacing or "as stored"})
                 describe_network(pair.model.arch.network)  # what cannot be handed over need not be trained
                 with blamed_on_source(DOING, advice="a smaller patch or batch of the trainer needs less"), own_disk():
-                    done = trainer.advance(
+                    advance = partial(
+                        trainer.advance,
                         pair.model,
                         self.target,
                         pair.preparation,
@@ -102,6 +104,10 @@ class RaceJob:
                         report=partial(_checked, report),
                         folder=self.state,
                     )
+                    try:
+                        done = advance()
+                    except CorruptStateError:  # which is deleted, so that this trains from scratch
+                        done = advance()
         except FAULTS as error:
             return self._fail(draft, logs.reason(self.name, error))
         return self._log(draft, done)

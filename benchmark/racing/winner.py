@@ -3,6 +3,8 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
@@ -18,7 +20,7 @@ from benchmark.sources.writers.nnunet import write_results_folder
 from benchmark.sources.writers.own_format import write_source
 from benchmark.tracking import Store
 from benchmark.training.dice import mean_dice
-from benchmark.training.resume import load_weights, state_path
+from benchmark.training.resume import NoWeightsError, load_weights, state_path
 from benchmark.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -27,21 +29,21 @@ if TYPE_CHECKING:
 
 
 def fine_tuned_model(job: RaceJob, trainer: Trainer, store: Store, *, dice: float) -> Model:
-    """The fine-tuned network in the state of a candidate, as a source with the labels of the task.
+    """The network of a candidate as it was measured at a rung, as a source with the labels of the task.
 
     Args:
-        job: The candidate, and where its state is.
+        job: The candidate, its rung, and where its state is.
         trainer: The trainer of the race.
         store: Where a source that a suite pre-trained is.
-        dice: Its validation Dice at the last rung that it was measured at.
+        dice: Its validation Dice at this rung.
 
     Raises:
-        InputError: There is no state, or it is corrupt.
+        NoWeightsError: The weights of this rung are not on disk.
     """
-    pair, target = job.pair(store), job.target
+    pair, target, steps = job.pair(store), job.target, trainer.rungs[job.rung]
     model = pair.model
     network = model.arch.build(channels=target.channels, classes=target.classes, seed=job.seed)
-    steps = load_weights(network, state_path(job.state))
+    load_weights(network, job.state, steps=steps)
     preparation, patch = trainer.trained_with(model, target, pair.preparation)
     facts = {
         "fine_tuned_from": job.name,
@@ -99,18 +101,28 @@ def save_leader(race: "Race", runner: "RaceRunner", target: Task, *, device: str
         state=runner.state_folder(name, seed),
         output=runner.states.parents[1],
     )
-    if not state_path(job.state).is_file():  # deleted since the race ended; its training gives the same bits
-        runner.say(f"the training state of {name} is gone, so it is trained up to {decision.rung} again")
-        pair = job.pair(runner.store)
+    try:
+        model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
+    except NoWeightsError:
+        runner.say(f"the weights of {name} at {job.rung} are gone or damaged, so it is trained up to there again")
         with training_settings(device, deterministic=deterministic):
-            runner.trainer.advance(
-                pair.model, target, pair.preparation, rung=job.rung, seed=seed, device=device, folder=job.state
-            )
-    model = fine_tuned_model(job, runner.trainer, runner.store, dice=by_seed[seed])
+            model = _trained_again(job, runner, dice=by_seed[seed])
     write_source(model, runner.checkpoint)
     of_seed = f", seed {seed}, the best of {len(by_seed)} on the validation cases" if len(by_seed) > 1 else ""
     lines = [f"checkpoint of {name}{of_seed}: {runner.checkpoint}"]
     return [*lines, *_nnunet_folder(model, runner, target)]
+
+
+def _trained_again(job: RaceJob, runner: "RaceRunner", *, dice: float) -> Model:
+    """The model of `fine_tuned_model` after another training, which gives the same bits; a state past it is kept."""
+    job.state.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="again_", dir=job.state) as folder:
+        if state_path(job.state).is_file():
+            job = replace(job, state=Path(folder))
+        pair, advance = job.pair(runner.store), runner.trainer.advance
+        advance(pair.model, job.target, pair.preparation, rung=job.rung, seed=job.seed, device=job.device,
+                folder=job.state)  # fmt: skip
+        return fine_tuned_model(job, runner.trainer, runner.store, dice=dice)
 
 
 def _nnunet_folder(model: Model, runner: "RaceRunner", target: Task) -> list[str]:

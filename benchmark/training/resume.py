@@ -15,12 +15,25 @@ from benchmark.errors import InputError, WriteError, one_line
 from benchmark.storage.files import partial_file
 
 # what reading a damaged file, or loading the state of another network, raises
-CORRUPT = (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError)
+CORRUPT = (RuntimeError, KeyError, ValueError, TypeError, IndexError, EOFError, pickle.UnpicklingError)
+
+
+class CorruptStateError(InputError):
+    """A saved state cannot be used and was deleted, so that another attempt trains from scratch."""
+
+
+class NoWeightsError(InputError):
+    """A folder has no usable weights of a training after a number of steps."""
 
 
 def state_path(folder: Path) -> Path:
     """The file of a training's state in a folder."""
     return folder / "training.pt"
+
+
+def paused_path(folder: Path) -> Path:
+    """The file with the weights of a training at its last pause, once it has continued from there."""
+    return folder / "paused.pt"
 
 
 def saved_losses(path: Path) -> list[float]:
@@ -31,18 +44,25 @@ def saved_losses(path: Path) -> list[float]:
         return []
 
 
-def load_weights(network: nn.Module, path: Path) -> int:
-    """Give a network the weights of a saved state and return the number of steps that it was trained for.
+def load_weights(network: nn.Module, folder: Path, *, steps: int) -> None:
+    """Give a network the weights that its training had after `steps` steps: those of its state, or of its last pause.
+
+    A file that is corrupt or belongs to another network is deleted.
 
     Raises:
-        InputError: The file is missing, corrupt or belongs to another network.
+        NoWeightsError: The folder does not have them.
     """
-    try:
-        state = _read(path, next(network.parameters()).device)
-        network.load_state_dict(state["network"])
-        return len(state["losses"])
-    except (*CORRUPT, OSError) as error:
-        raise InputError(f"cannot read the training checkpoint {path}: {one_line(error)}") from error
+    for path in (state_path(folder), paused_path(folder)):
+        if not path.is_file():
+            continue
+        try:
+            state = _read(path, next(network.parameters()).device)
+            if len(state["losses"]) == steps:
+                network.load_state_dict(state["network"])
+                return
+        except CORRUPT:
+            path.unlink()
+    raise NoWeightsError(f"{folder} has no weights after {steps} steps")
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
@@ -65,13 +85,14 @@ class Keeper:
     path: Path
     every: float = 60.0
     extra: str = field(default="", init=False)
+    _paused: bool = field(default=False, init=False)  # whether the state on disk is that of a pause
     _last: float = field(default_factory=time.monotonic, init=False)
 
     def load(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> list[float]:
         """Restore a saved state and return the losses of the finished steps, an empty list without a saved state.
 
         Raises:
-            InputError: The file is corrupt or belongs to another network; it is deleted.
+            CorruptStateError: The file is corrupt or belongs to another network; it is deleted.
         """
         if not self.path.is_file():
             return []
@@ -83,13 +104,13 @@ class Keeper:
             torch.set_rng_state(state["random"][0].cpu())
             if device.type == "cuda" and len(state["random"]) > 1:
                 torch.cuda.set_rng_state(state["random"][1].cpu(), device)
-            self.extra = state["extra"]
+            self.extra, self._paused = state["extra"], state.get("paused", False)
             return list(state["losses"])
         except CORRUPT as error:
             detail = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.path.unlink()
-            raise InputError(f"corrupt training checkpoint {self.path} ({detail}); deleted, run again to train from "
-                             "scratch") from error  # fmt: skip
+            raise CorruptStateError(f"corrupt training checkpoint {self.path} ({detail}); deleted, run again to train "
+                                    "from scratch") from error  # fmt: skip
 
     def keep(
         self,
@@ -100,7 +121,9 @@ class Keeper:
         extra: str = "",
         now: bool = False,
     ) -> None:
-        """Save the state if `every` seconds have passed since the last save, or at once if `now` is set.
+        """Save the state if `every` seconds have passed since the last save, or at once at a pause (`now`).
+
+        The weights of the pause that the training continued from are kept in a file of their own.
 
         Raises:
             WriteError: The file cannot be written, such as on a full disk.
@@ -115,12 +138,20 @@ class Keeper:
             "random": [torch.get_rng_state(), *on_gpu],
             "losses": list(losses),
             "extra": extra,
+            "paused": now,
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self._paused:
+                self._keep_pause()
             with partial_file(self.path) as partial:
                 torch.save(state, partial)
         except (OSError, RuntimeError) as error:  # torch reports a full disk by a RuntimeError
             free = shutil.disk_usage(self.path.parent if self.path.parent.is_dir() else Path.cwd()).free // 2**20
             raise WriteError(f"cannot write {self.path} ({free} MB free): {one_line(error)}") from error
-        self._last = time.monotonic()
+        self._paused, self._last = now, time.monotonic()
+
+    def _keep_pause(self) -> None:
+        state = _read(self.path, torch.device("cpu"))
+        with partial_file(paused_path(self.path.parent)) as partial:
+            torch.save({part: state[part] for part in ("network", "losses")}, partial)

@@ -12,7 +12,7 @@ from benchmark.sources.pretrained import Budget
 from benchmark.training.dice import case_dice
 from benchmark.training.monai import MonaiTrainer
 from benchmark.training.prediction import predict
-from benchmark.training.resume import load_weights, saved_losses, state_path
+from benchmark.training.resume import NoWeightsError, load_weights, saved_losses, state_path
 from tests.benchmark.data.conftest import make_msd
 
 TRAINER = MonaiTrainer("all", Budget(steps=9, batch=2, patch=(16, 16, 16)), window=(16, 16, 16))
@@ -65,7 +65,7 @@ def test_the_weights_of_a_state_are_those_of_the_rung(model, msd, tmp_path):
     done = advance(model, msd, "half", tmp_path)
     target = MsdTask(msd, test_share=0.4, held_out="validation")
     network = model.arch.build(channels=1, classes=target.classes, seed=0)
-    assert load_weights(network, state_path(tmp_path)) == 5
+    load_weights(network, tmp_path, steps=5)
     tuned = Model("tuned", model.arch, network.state_dict(), channels=1, classes=target.classes)
     predictions = predict(tuned.network(), target.cases(Split.VALIDATION).readers(), window=TRAINER.window)
     dice = {case.name: case_dice(labels, case.labels, classes=target.classes) for case, labels in predictions}
@@ -85,8 +85,9 @@ def test_another_held_out_split_is_refused(msd):
         MsdTask(msd, held_out="external")
 
 
-def test_a_corrupt_state_is_one_line(model, tmp_path):
+def test_a_corrupt_state_is_deleted_and_has_no_weights(tmp_path):
     (tmp_path / "training.pt").write_bytes(b"no state")
-    with pytest.raises(InputError, match=r"cannot read the training checkpoint .*training\.pt"):
-        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "training.pt")
     assert saved_losses(tmp_path / "training.pt") == []
+    with pytest.raises(NoWeightsError, match="has no weights after 5 steps"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path, steps=5)
+    assert list(tmp_path.iterdir()) == []

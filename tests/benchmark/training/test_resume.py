@@ -5,10 +5,9 @@ import torch
 from torch import nn
 
 from benchmark.data.files.cases import Case
-from benchmark.errors import InputError
 from benchmark.sources.pretrained import Budget
 from benchmark.training.loop import train
-from benchmark.training.resume import Keeper
+from benchmark.training.resume import CorruptStateError, Keeper, NoWeightsError, load_weights
 
 BUDGET = Budget(steps=8, batch=2, patch=(8, 8, 8))
 
@@ -60,6 +59,24 @@ def test_a_stopped_training_ends_with_the_same_bits(cases, tmp_path, stop):
     )
 
 
+def test_a_pause_keeps_its_weights_while_the_training_continues(cases, tmp_path):
+    """Of the steps at which it paused, the last two are on disk: in the state, and in a file of its own."""
+    path, at = tmp_path / "training.pt", {}
+    for until in (2, 4):
+        paused = network()
+        train(paused, cases, budget=BUDGET, seed=3, keeper=Keeper(path), until=until)
+        at[until] = paused.state_dict()
+    with pytest.raises(StoppedError):
+        train(network(), cases, budget=BUDGET, seed=3, keeper=Keeper(path, every=0), report=stop_after(6))
+    loaded = network()
+    load_weights(loaded, tmp_path, steps=4)
+    assert all(torch.equal(at[4][name], tensor) for name, tensor in loaded.state_dict().items())
+    load_weights(loaded, tmp_path, steps=6)
+    assert not all(torch.equal(at[4][name], tensor) for name, tensor in loaded.state_dict().items())
+    with pytest.raises(NoWeightsError, match="no weights after 2 steps"):
+        load_weights(loaded, tmp_path, steps=2)
+
+
 def test_nothing_is_written_before_it_is_time(cases, tmp_path):
     train(network(), cases, budget=BUDGET, seed=3, keeper=Keeper(tmp_path / "training.pt", every=3600))
     assert list(tmp_path.iterdir()) == []
@@ -81,7 +98,8 @@ def test_a_corrupt_state_is_reported_in_one_line(cases, tmp_path, content):
         other = nn.Sequential(nn.Conv3d(1, 2, 1))
         train(other, cases, budget=BUDGET, seed=0, keeper=Keeper(path, every=0))
     with pytest.raises(
-        InputError, match=r"corrupt training checkpoint .*training\.pt \(.+\); deleted, run again to train from scratch"
+        CorruptStateError,
+        match=r"corrupt training checkpoint .*training\.pt \(.+\); deleted, run again to train from scratch",
     ):
         train(network(), cases, budget=BUDGET, seed=3, keeper=Keeper(path))
     assert not path.exists()
