@@ -4,7 +4,6 @@
 """
 
 import math
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import INTERRUPTED, InputError
 from benchmark.jobs.cli import composed, resolved, run_command
-from benchmark.ranking.inputs import as_values, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, places_of, source_nodes, task_node
 from benchmark.storage.files import write_bytes
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from benchmark.racing.runner import RaceRunner
     from benchmark.sources.readers.recognise import FoundSources
 
-PRIORS = ("ranking", "none")
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 KEEP = 8  # maximum number of candidates of a ranking by default
 ONE_CANDIDATE = (
@@ -39,7 +37,6 @@ ONE_CANDIDATE = (
     "`source=`"
 )
 TRAINER = ("trainer=", "trainer.", "monai.", "nnunet.")  # overrides that the ranking's cost of fine-tuning follows, too
-OF_RANKING = ("rank", "links")  # settings of a ranking that is still to be made
 
 
 def run(cfg: DictConfig) -> None:
@@ -47,8 +44,9 @@ def run(cfg: DictConfig) -> None:
     from benchmark.data.tasks.opening import prepared
     from benchmark.racing.halving import Race
     from benchmark.racing.runner import only_race
+    from benchmark.racing.settings import SETTINGS, check_settings
 
-    _check(cfg)
+    check_settings({name: resolved(cfg.get(name)) for name in SETTINGS})
     ranking, notes = _ranking(cfg)
     plan = _plan(cfg, ranking, notes)
     target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
@@ -62,47 +60,13 @@ def run(cfg: DictConfig) -> None:
         runner.begin(retry=cfg.retry is not None)
         stopped = _race(race, runner)
         outcome = _outcome(race, runner, target, ranking=ranking, notes=[*notes, *runner.notes()], stopped=stopped)
+        if race.leader is None:
+            _show(outcome, runner)
+            raise InputError(_nothing_trained(race, runner, register=cfg.register))
         _show(_finish(cfg, outcome, runner, target), runner)
+        runner.say(f"results: race.html, race.csv, race.json in {runner.folder}")
     if stopped == "interrupted":
         sys.exit(INTERRUPTED)
-
-
-def _check(cfg: DictConfig) -> None:
-    if cfg.prior not in PRIORS:
-        raise InputError(f"prior must be {' or '.join(PRIORS)}, got {cfg.prior}")
-    for name in ("keep", "workers"):
-        value: object = cfg[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"{name} must be a whole number of at least 1" + (" or null" if name == "keep" else "") +
-                             f", got {value}")  # fmt: skip
-    if cfg.retry not in {None, "failed"}:
-        raise InputError(f"retry must be failed or null, got {cfg.retry}")
-    budget: object = cfg.budget
-    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
-        raise InputError(f"budget must be a share above 0 and at most 1, got {budget}")
-    share: object = cfg.validation_share
-    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
-        raise InputError(f"validation_share must be a share between 0 and 1 or null, got {share}")
-    _seeds(cfg)
-    if cfg.register is not None and (not str(cfg.register).strip() or set("/:") & set(str(cfg.register))):
-        raise InputError(f"register must be a name without / and :, got {cfg.register}")
-    if cfg.ranking is not None and (cfg.given.task or cfg.given.source):
-        raise InputError(f"ranking={cfg.ranking} already names a task and sources; give either ranking, or task and "
-                         "source")  # fmt: skip
-    if cfg.ranking is not None and (given := [name for name in OF_RANKING if cfg[name]]):
-        raise InputError(f"{given[0]} is a setting of a new ranking and does not apply with ranking={cfg.ranking}")
-
-
-def _seeds(cfg: DictConfig) -> list[int]:
-    """The seeds of each candidate's training: a number n stands for 0 to n - 1."""
-    given: object = resolved(cfg.seeds)
-    seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
-    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds) or not all(
-        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
-    ):  # fmt: skip
-        raise InputError("seeds must be a number of at least 1, or a list of different whole numbers of at least 0, "
-                         f"got {given}")  # fmt: skip
-    return seeds
 
 
 def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
@@ -112,7 +76,8 @@ def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
     from benchmark.ranking.source_timing import forecast_of
 
     if cfg.ranking is not None:
-        return read_ranking(path := Path(cfg.ranking), trust=cfg.trust), [_candidates_note(cfg, path)]
+        ranking = read_ranking(path := Path(cfg.ranking), trust=cfg.trust)
+        return ranking, [_candidates_note(cfg, path), *_trust_note(cfg, ranking)]
     if cfg.prior == "none":
         return _unranked(cfg), ["candidates: the sources in the order given, without a ranking (prior=none)"]
     start, overrides = time.monotonic(), _rank_overrides(cfg)
@@ -129,13 +94,20 @@ def _candidates_note(cfg: DictConfig, path: Path) -> str:
     return f"candidates: those that {path} does not separate from its first source"
 
 
+def _trust_note(cfg: DictConfig, ranking: Mapping[str, Any]) -> list[str]:
+    if not cfg.trust or any(node.get("trust") for node in ranking["sources"].values()):
+        return []
+    return [f"trust=true has no effect: {cfg.ranking} was made without it, or none of its sources needs it; rank again "
+            "with trust=true"]  # fmt: skip
+
+
 def _named(cfg: DictConfig) -> "tuple[DictConfig, FoundSources]":
     """The config of the task, and the sources, that the command names."""
     from benchmark.sources.readers.mlflow import Artifacts
 
-    node = task_node(cfg.given.task, links=cfg.links, overrides=_places(cfg))
+    node = task_node(cfg.given.task, links=cfg.links, overrides=(places := places_of(cfg)))
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
-    return node, source_nodes(cfg.given.source, trust=cfg.trust, overrides=_places(cfg), artifacts=artifacts)
+    return node, source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)
 
 
 def _unranked(cfg: DictConfig) -> dict[str, Any]:
@@ -150,12 +122,12 @@ def _rank_overrides(cfg: DictConfig) -> list[str]:
     trainer = [item for item in HydraConfig.get().overrides.task if item.lstrip("+~").startswith(TRAINER)]
     return [
         *(f"given.{name}={_quoted(value)}" for name, value in given.items() if value is not None),
-        *_places(cfg),
+        *places_of(cfg),
         *trainer,
         f"trust={cfg.trust}",
         f"links={cfg.links}",
         f"device={HydraConfig.get().runtime.choices['device']}",
-        f"tracking.uri='{cfg.tracking.uri}'",
+        f"tracking.uri={_quoted(cfg.tracking.uri)}",
         *(f"preparation.{name}={value}" for name, value in cfg.preparation.items()),
         *resolved(cfg.rank),
     ]
@@ -167,10 +139,6 @@ def _quoted(value: object) -> str:
     return f"[{','.join(map(quoted, value))}]" if isinstance(value, list) else quoted(str(value))
 
 
-def _places(cfg: DictConfig) -> list[str]:
-    return [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
-
-
 def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "RacePlan":
     from benchmark.racing.plan import RacePlan, chosen_candidates, with_validation
 
@@ -179,7 +147,7 @@ def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "Rac
     candidates, left = chosen_candidates(ranking, prior=cfg.prior, keep=keep, path=path)
     if left:
         notes.append(f"left out by keep={keep}: {', '.join(left)}")
-    if len(candidates) == 1 and cfg.prior == "ranking":
+    if len(candidates) == 1 and not left and cfg.prior == "ranking":
         notes.append(ONE_CANDIDATE)
     notes += [f"not a candidate: {name}: {why}" for name, why in ranking.get("skipped", {}).items()
               if name not in candidates]  # fmt: skip
@@ -205,6 +173,7 @@ def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
     from benchmark.orchestration.pipeline import job_overrides
     from benchmark.orchestration.progress_display import Board
     from benchmark.racing.runner import RaceRunner
+    from benchmark.racing.settings import seeds_of
 
     output = Path(cfg.output_dir).absolute()
     folder = output / "race" / quote(target.name, safe="")
@@ -216,7 +185,7 @@ def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
         store=store,
         trainer=instantiate(cfg.trainer),
         data=target.digest(),
-        seeds=_seeds(cfg),
+        seeds=seeds_of(resolved(cfg.seeds)),
         folder=folder,
         states=output / "race" / "states",
         shared=job_overrides(cfg, progress=progress),
@@ -304,6 +273,12 @@ def _race(race: "Race", runner: "RaceRunner") -> str:
     return ""
 
 
+def _nothing_trained(race: "Race", runner: "RaceRunner", *, register: str | None) -> str:
+    others = "; not registered" if register else ""
+    return (f"none of the {len(race.candidates)} candidates could be fine-tuned, for the reasons above; results of an "
+            f"earlier race in {runner.folder} are left as they are{others}")  # fmt: skip
+
+
 def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", target: "Task") -> "RaceOutcome":
     """Save the leader's checkpoint and the results, record the race, and delete the other candidates' states."""
     from dataclasses import replace
@@ -313,12 +288,8 @@ def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", targe
     from benchmark.racing.winner import save_leader
 
     race, stopped = outcome.race, outcome.stopped
-    if race.leader is None:
-        for stale in (runner.checkpoint, runner.folder / "nnunet"):  # of an earlier race
-            shutil.rmtree(stale, ignore_errors=True)
-    else:
-        saved = save_leader(race, runner, target, device=cfg.device.name, deterministic=cfg.device.deterministic)
-        outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
+    saved = save_leader(race, runner, target, device=cfg.device.name, deterministic=cfg.device.deterministic)
+    outcome = replace(outcome, notes=(*outcome.notes, *saved), checkpoint=str(runner.checkpoint))
     contents = {
         "race.html": race_page(outcome),
         "race.csv": race_csv(outcome),
@@ -327,10 +298,9 @@ def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", targe
     runner.plan.write(runner.plan_path)  # with stop=true it may be that of another race
     for name, content in contents.items():
         write_bytes(runner.folder / name, content.encode(errors=UNPRINTABLE))
-    if cfg.register and (stopped or race.leader is None):
-        why = "the race is not finished" if stopped else "no candidate could be fine-tuned"
-        runner.say(f"not registered: {why}")
-    if not stopped and race.leader is not None:
+    if stopped and cfg.register:
+        runner.say("not registered: the race is not finished")
+    if not stopped:
         if line := runner.record([runner.folder / name for name in contents], race, register=cfg.register):
             runner.say(line)
         runner.drop([name for name in race.candidates if name != race.leader])
@@ -373,7 +343,6 @@ def _show(outcome: "RaceOutcome", runner: "RaceRunner") -> None:
 
     for table in race_tables(outcome):
         runner.board.console.print(TerminalTable(table))
-    runner.say(f"results: race.html, race.csv, race.json in {runner.folder}")
 
 
 def main() -> None:

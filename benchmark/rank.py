@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from benchmark.errors import INTERRUPTED
 from benchmark.jobs.cli import run_command
-from benchmark.ranking.inputs import as_values, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, check_switches, places_of, source_nodes, task_node
 from benchmark.ranking.pool_ranking import UNPRINTABLE, rank_pool
 
 
@@ -19,7 +19,8 @@ def run(cfg: DictConfig) -> None:
     from benchmark.sources.readers.mlflow import Artifacts
 
     start = time.monotonic()
-    places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
+    check_switches({name: cfg[name] for name in ("trust", "links")})
+    places = places_of(cfg)
     node = task_node(cfg.given.task, links=cfg.links, overrides=places)
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
     given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)

@@ -40,7 +40,7 @@ def race_figure(outcome: RaceOutcome) -> Figure:
         if own.empty:
             continue
         means = own.groupby("step")[["dice", "training"]].mean()
-        label = name.replace("$", r"\$")  # matplotlib takes $...$ for a formula
+        label = _label_of(name)
         for panel, x in ((against_steps, means.index.to_numpy()), (against_time, means["training"].to_numpy())):
             panel.plot(
                 x, means["dice"], marker=marker, color=colour, linestyle=line, markersize=4, linewidth=1.2, label=label
@@ -57,6 +57,11 @@ def race_figure(outcome: RaceOutcome) -> Figure:
     _label(loss, "steps", "training loss (smoothed)")
     figure.legend(*against_steps.get_legend_handles_labels(), loc="outside lower center", fontsize=TINY, ncols=4)
     return figure
+
+
+def _label_of(name: str) -> str:
+    """A name in matplotlib's legend, which takes $...$ for a formula and leaves out names that start with _."""
+    return (f" {name}" if name.startswith("_") else name).replace("$", r"\$")
 
 
 def _label(panel: Axes, x: str, y: str) -> None:

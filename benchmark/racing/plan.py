@@ -12,6 +12,7 @@ from benchmark.data.tasks.task import Split
 from benchmark.errors import InputError, with_class
 from benchmark.jobs.keys import job_key, targets
 from benchmark.racing.halving import FEWEST_CASES
+from benchmark.racing.settings import check_preparation
 from benchmark.sources.opening import source_identity
 from benchmark.storage.files import read_json, write_json
 from benchmark.tracking.records import Stage
@@ -150,14 +151,34 @@ def read_ranking(path: Path, *, trust: bool) -> dict[str, Any]:
         InputError: The file is missing or is no such file, or was made with trust=true and `trust` is False.
     """
     content = read_json(path, hint="; it is written by python -m benchmark.rank")
-    try:
-        _ = [row["source"] for row in content["ranking"]], content["cannot_be_told_apart"], content["settings"]["task"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a ranking.json of benchmark.rank: it has no {error}") from error
-    if not trust and (trusted := [name for name, node in (content.get("sources") or {}).items() if node.get("trust")]):
+    if not isinstance(content, dict) or (wrong := _wrong_parts(content)):
+        named = f" in {wrong[0]}" if isinstance(content, dict) else ""
+        raise InputError(f"{path} is not a ranking.json of benchmark.rank, or is damaged{named}; run benchmark.rank "
+                         "again")  # fmt: skip
+    check_preparation(content["settings"].get("preparation", {}), path=path)
+    if not trust and (trusted := [name for name, node in content["sources"].items() if node.get("trust")]):
         raise InputError(f"{path} was made with trust=true, so that {trusted[0]} may name classes and expressions of "
                          "its own; give trust=true to race it")  # fmt: skip
-    return dict(content)
+    return content
+
+
+def _wrong_parts(content: Mapping[str, Any]) -> list[str]:
+    """The parts of a ranking.json that are missing or not of their form."""
+    rows, level, nodes = (content.get(part) for part in ("ranking", "cannot_be_told_apart", "sources"))
+    skipped, settings = content.get("skipped", {}), content.get("settings")
+    sound = {
+        "ranking": isinstance(rows, list) and all(isinstance(row, dict) and "source" in row for row in rows),
+        "cannot_be_told_apart": isinstance(level, list) and all(isinstance(name, str) for name in level),
+        "sources": isinstance(nodes, dict) and all(map(_is_config, nodes.values())),
+        "skipped": isinstance(skipped, dict),
+        "settings": isinstance(settings, dict) and _is_config(settings.get("task")),
+    }
+    return [part for part, right in sound.items() if not right]
+
+
+def _is_config(node: object) -> bool:
+    """Whether it is a config of something that can be instantiated."""
+    return isinstance(node, dict) and isinstance(node.get("_target_"), str)
 
 
 def chosen_candidates(
@@ -175,9 +196,9 @@ def chosen_candidates(
         Name -> config, and the names of sources that are left out although the ranking does not separate them.
 
     Raises:
-        InputError: The ranking was written by an older version, or has no source.
+        InputError: The ranking has no source.
     """
-    nodes: Mapping[str, Mapping[str, Any]] = ranking.get("sources") or {}
+    nodes: Mapping[str, Mapping[str, Any]] = ranking["sources"]
     if not nodes:
         raise InputError(f"{path} has no configs of its sources; run benchmark.rank again")
     order = [str(row["source"]) for row in ranking["ranking"]]

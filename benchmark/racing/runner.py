@@ -22,6 +22,7 @@ from benchmark.orchestration.progress_display import Board, watch
 from benchmark.racing.halving import Measured, Race, case_contributions
 from benchmark.racing.job import KILLS, MARKER, TRAINING
 from benchmark.racing.plan import RacePlan
+from benchmark.storage.digest import text_digest
 from benchmark.storage.files import read_json
 from benchmark.tracking import Store
 from benchmark.tracking.records import Row, Stage
@@ -60,7 +61,7 @@ class Trained:
         losses: (steps,) the loss at each step.
         dice: Validation case -> Dice of each foreground class; NaN for a class that is absent from the case.
         spacing: Voxel size of the grid that its Dice is measured on.
-        validation_seconds: Seconds of measuring the validation cases; 0 if they are not timed apart.
+        validation_seconds: Seconds of measuring the validation cases of the rung.
     """
 
     steps: int
@@ -102,6 +103,7 @@ class RaceRunner:
     stop: bool = False
     trained: dict[tuple[str, int, str], Trained] = field(default_factory=dict)
     failures: list[FailedJob] = field(default_factory=list)
+    _states: dict[tuple[str, int], str] = field(default_factory=dict, init=False)  # keys when first looked at
 
     @property
     def plan_path(self) -> Path:
@@ -131,9 +133,11 @@ class RaceRunner:
         Before anything is trained, the plan is written and the states of all other candidates are deleted.
 
         Raises:
-            InputError: A job failed for another reason than its candidate.
+            InputError: A job failed for another reason than its candidate, or the files of a candidate have changed
+                since the race began.
             StoppedError: Jobs are unfinished and `stop` is set.
         """
+        self._check_unchanged(names)
         jobs = {self._key(name, seed, rung): self._job(name, seed, rung) for name in names for seed in self.seeds}
         left = [job for key, job in jobs.items() if self.store.find(key) is None]
         if left and self.stop:
@@ -161,9 +165,18 @@ class RaceRunner:
             dice[name] = case_contributions(np.array(values, dtype=np.float64))
         return Measured(dice, failed)
 
+    def _check_unchanged(self, names: Sequence[str]) -> None:
+        seed = self.seeds[0]
+        for name in names:
+            if self.states / self.plan.state_key(name, seed=seed, data=self.data)[:32] != self.state_folder(name, seed):
+                raise InputError(f"{name} has changed since the race began, so its rungs would be those of different "
+                                 "networks; nothing more was trained, run the race again")  # fmt: skip
+
     def state_folder(self, name: str, seed: int) -> Path:
         """The folder of a candidate's training state."""
-        return self.states / self.plan.state_key(name, seed=seed, data=self.data)[:32]
+        if (name, seed) not in self._states:
+            self._states[name, seed] = self.plan.state_key(name, seed=seed, data=self.data)
+        return self.states / self._states[name, seed][:32]
 
     @property
     def checkpoint(self) -> Path:
@@ -232,17 +245,17 @@ class RaceRunner:
         """
         inputs = {"jobs": sorted(self._key(*place) for place in self.trained), "budget": race.budget, "eta": race.eta}
         key = job_key(Stage.RACE, "benchmark.racing.halving", inputs)
-        with self.store.claim(key) as finished:
+        with self.store.claim(key) as finished:  # also while it is registered, so that no other process does so, too
             if finished is None:
                 self._record(key, files, race)
-        row = self.store.find(key)
-        assert row is not None, "it was written or found above"
-        self.store.nest(row.run, [self._row(*place).run for place in self.trained])
-        if not register or race.leader is None:
-            return ""
-        tag = f"registered/{register}"
-        version = row.tags.get(tag) or str(self.store.register(register, self.checkpoint, run=row.run))
-        self.store.tag(row.run, tag, version)
+            row = self.store.find(key)
+            assert row is not None, "it was written or found above"
+            self.store.nest(row.run, [self._row(*place).run for place in self.trained])
+            if not register or race.leader is None:
+                return ""
+            tag = f"registered/{text_digest(register)[:16]}"  # MLflow takes fewer characters in a tag than in a name
+            version = row.tags.get(tag) or str(self.store.register(register, self.checkpoint, run=row.run))
+            self.store.tag(row.run, tag, version)
         return f"registered: models:/{register}/{version}"
 
     def _record(self, key: str, files: Sequence[Path], race: Race) -> None:
@@ -290,8 +303,8 @@ class RaceRunner:
         """Launch jobs; after a killed worker, which ends the launcher, launch the unfinished ones again.
 
         All jobs that ran when a worker was killed end with it, whichever was the cause. Each is then launched alone, so
-        that only the cause is killed again. A candidate whose process was killed `KILLS` times is skipped by its job, so
-        a race ends also if no job of a launch finished.
+        that only the cause is killed again. A candidate whose process was killed `KILLS` times is skipped by its job,
+        so a race ends also if no job of a launch finished.
         """
         failure: list[FailedJob] = []
         for attempt in range((KILLS + 2) * len(jobs) + 1):

@@ -1,6 +1,7 @@
 """The command `race` in parts: settings that do not apply, how it ends, and what it says that it will take."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -8,8 +9,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from benchmark import race as module
+from benchmark.data.tasks import opening
 from benchmark.errors import InputError
-from benchmark.race import _candidates_note, _check, _finish, _preparation, _race, forecast_lines
+from benchmark.race import _candidates_note, _finish, _preparation, _race, forecast_lines
+from benchmark.racing import plan as plans
+from benchmark.racing import runner as runners
 from benchmark.racing.forecast import CandidateCost, RaceForecast
 from benchmark.racing.halving import Measured, Race
 from benchmark.racing.runner import StoppedError
@@ -67,16 +71,6 @@ def test_the_candidates_are_described_by_the_prior():
     assert "does not separate" in _candidates_note(OmegaConf.create({"prior": "ranking"}), "x.json")
 
 
-@pytest.mark.parametrize("setting", [{"rank": ["minutes=5"]}, {"links": True}])
-def test_settings_of_a_new_ranking_are_refused_with_a_stored_one(compose_command, setting):
-    cfg = OmegaConf.merge(compose_command("race"), {"ranking": "x.json", **setting})
-    (name,) = setting
-    with pytest.raises(
-        InputError, match=f"{name} is a setting of a new ranking and does not apply with ranking=x.json"
-    ):
-        _check(cfg)
-
-
 @dataclass(frozen=True)
 class Ended:
     """As much of an outcome as its end needs."""
@@ -105,8 +99,55 @@ def test_what_is_not_registered_is_said(tmp_path, monkeypatch):
     cfg = OmegaConf.create({"register": "best", "device": {"name": "cpu", "deterministic": False}})
     _finish(cfg, Ended(SimpleNamespace(leader="a"), "stop=true"), runner, None)
     assert said == ["not registered: the race is not finished"]
-    _finish(cfg, Ended(SimpleNamespace(leader=None), ""), runner, None)
-    assert said[1:] == ["not registered: no candidate could be fine-tuned"]
+
+
+@pytest.mark.parametrize(
+    ("register", "end"), [(None, "left as they are"), ("best", "left as they are; not registered")]
+)
+def test_a_race_in_which_every_candidate_fails_is_an_error_and_leaves_the_last_one_s_results(
+    monkeypatch, compose_command, tmp_path, register, end
+):
+    shown = []
+    monkeypatch.setattr(runners, "only_race", lambda folder: nullcontext())
+    monkeypatch.setattr(opening, "prepared", lambda node, folder: None)
+    monkeypatch.setattr(module, "_ranking", lambda cfg: ({"ranking": []}, []))
+    monkeypatch.setattr(module, "_plan", lambda *arguments: SimpleNamespace(task={}, candidates={"a": {}, "b": {}}))
+    monkeypatch.setattr(module, "_check_cases", lambda *arguments: None)
+    monkeypatch.setattr(module, "_outcome", lambda race, runner, target, **facts: race)
+    monkeypatch.setattr(module, "_show", lambda outcome, runner: shown.append(outcome.leader))
+    runner = ending("", None)
+    runner.trainer, runner.folder = SimpleNamespace(rungs=RUNGS), tmp_path / "race"
+    runner.begin, runner.notes = lambda retry: None, list
+    monkeypatch.setattr(module, "_runner", lambda *arguments: runner)
+    cfg = OmegaConf.merge(compose_command("race"), {"register": register})
+    with pytest.raises(InputError) as raised:
+        module.run(cfg)
+    assert str(raised.value).startswith("none of the 2 candidates could be fine-tuned, for the reasons above")
+    assert str(raised.value).endswith(end)
+    assert shown == [None]
+    assert not runner.folder.exists()
+
+
+def test_only_one_candidate_that_the_ranking_left_is_said_to_be_its_doing(command, monkeypatch):
+    command()
+    monkeypatch.setattr(plans, "with_validation", lambda node, **settings: node)
+    cfg = OmegaConf.create({"ranking": "x.json", "prior": "ranking", "keep": 1, "validation_share": None, "folds": None,
+                            "split_seed": 0, "fold": None, "preparation": {}, "trainer": {}})  # fmt: skip
+    for names in ("ab", "a"):
+        rows, nodes = [{"source": name} for name in names], {name: {} for name in names}
+        stored = {"ranking": rows, "cannot_be_told_apart": list(names), "sources": nodes, "settings": {"task": {}}}
+        module._plan(cfg, stored, notes := [])
+        assert notes == (["left out by keep=1: b"] if names == "ab" else [module.ONE_CANDIDATE])
+
+
+@pytest.mark.parametrize(
+    ("trust", "sources", "count"), [(True, [{}], 1), (True, [{"trust": True}], 0), (False, [{}], 0)]
+)
+def test_trust_that_a_stored_ranking_was_made_without_is_said_to_have_no_effect(trust, sources, count):
+    cfg = OmegaConf.create({"trust": trust, "ranking": "x.json"})
+    notes = module._trust_note(cfg, {"sources": dict(enumerate(sources))})
+    assert len(notes) == count
+    assert all(note.startswith("trust=true has no effect: x.json was made without it") for note in notes)
 
 
 def forecast(costs, untimed=()):

@@ -224,12 +224,9 @@ def test_a_ranking_chooses_the_candidates(race, place, checkpoints, command_line
 
 
 BAD = {
-    "an unknown prior": (["prior=luck"], "prior must be ranking or none, got luck"),
-    "a budget above 1": (["budget=2"], "budget must be a share above 0 and at most 1, got 2"),
-    "no candidate": (["keep=0"], "keep must be a whole number of at least 1 or null, got 0"),
-    "a share of all": (["validation_share=1"], "validation_share must be a share between 0 and 1 or null, got 1"),
-    "equal seeds": (["seeds=[1,1]"], "or a list of different whole numbers of at least 0, got [1, 1]"),
-    "a name that MLflow refuses": (["register=a/b"], "register must be a name without / and :, got a/b"),
+    "a misspelt switch": (["stop=flase"], "stop must be true or false, got flase"),
+    "no trainer": (["~trainer"], "trainer must be a name in conf/trainer, such as monai or nnunet, got None"),
+    "steps that are no number": (["monai.steps=abc"], "monai.steps"),
     "a fold that is not there": (["fold=3"], "splits_final.json"),
     "a ranking that is none": (["task=null", "ranking=nowhere.json"], "nowhere.json"),
     "both": (["ranking=nowhere.json", "source=scratch"], "give either ranking, or task and source"),

@@ -166,3 +166,8 @@ def test_csv_json_and_page_say_the_same_and_escape_names():
     assert [table.title for table in race_tables(done)] == [
         "spleen: race of 3 candidates, 10 training cases, 6 validation cases", "what the estimates had said", "cost",
     ]  # fmt: skip
+
+
+def test_the_legend_names_a_candidate_that_begins_with_an_underscore():
+    figure = race_figure(outcome(levels={"_a": 0.9, "b$x$": 0.7}, fails=()))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [" _a", r"b\$x\$"]

@@ -12,7 +12,9 @@ from benchmark.racing.plan import RacePlan, read_ranking, with_validation
 PLAN = RacePlan(
     {"name": "mine"}, {"b": {"path": "b.pt"}, "a": {"path": "a.pt"}}, {"spacing": "source"}, {"tune": "all"}
 )
-RANKING = {"ranking": [{"source": "a"}], "cannot_be_told_apart": ["a"], "settings": {"task": {}}}
+NODE = {"_target_": "x"}
+RANKING = {"ranking": [{"source": "a"}], "cannot_be_told_apart": ["a"], "sources": {"a": NODE},
+           "skipped": {"b": "no file"}, "settings": {"task": NODE}}  # fmt: skip
 
 
 class Folder:
@@ -96,9 +98,38 @@ def test_a_task_with_validation_cases_of_its_own_takes_no_split(validation, sett
 
 def test_a_ranking_of_trusted_sources_needs_trust_again(tmp_path):
     path = tmp_path / "ranking.json"
-    path.write_text(json.dumps(RANKING | {"sources": {"a": {}, "b": {"trust": True}}}), encoding="utf-8")
+    path.write_text(json.dumps(RANKING | {"sources": {"a": NODE, "b": NODE | {"trust": True}}}), encoding="utf-8")
     with pytest.raises(InputError, match=r"made with trust=true, so that b may .* give trust=true to race it"):
         read_ranking(path, trust=False)
     assert read_ranking(path, trust=True)["cannot_be_told_apart"] == ["a"]
     path.write_text(json.dumps(RANKING), encoding="utf-8")
     assert read_ranking(path, trust=False) == RANKING
+
+
+DAMAGED = {
+    "ranking": [None, 3, [1], [{"name": "a"}]],
+    "cannot_be_told_apart": [None, "a", [1]],
+    "sources": [None, ["a"], {"a": {}}, {"a": 1}],
+    "skipped": [None, ["a"]],
+    "settings": [None, {}, {"task": "mine"}, {"task": {}}],
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("part", "value"), [(part, value) for part, values in DAMAGED.items() for value in values])
+def test_a_damaged_ranking_is_refused_by_its_part(tmp_path, part, value):
+    path = tmp_path / "ranking.json"
+    path.write_text(json.dumps(RANKING | {part: value}), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"ranking\.json is not a ranking\.json .* damaged in {part}; run benchmark"):
+        read_ranking(path, trust=True)
+
+
+@pytest.mark.bad_input
+def test_a_list_is_no_ranking_and_its_preparation_is_checked(tmp_path):
+    path = tmp_path / "ranking.json"
+    path.write_text("[1]", encoding="utf-8")
+    with pytest.raises(InputError, match=r"or is damaged; run benchmark\.rank again"):
+        read_ranking(path, trust=False)
+    path.write_text(json.dumps(RANKING | {"settings": {"task": NODE, "preparation": {"spacing": 1}}}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"ranking\.json: preparation\.spacing must be one of source, target, got 1"):
+        read_ranking(path, trust=False)

@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from mlflow.utils.validation import validate_param_and_metric_name
 
 from benchmark.errors import InputError
 from benchmark.orchestration.progress_display import Board
@@ -195,6 +197,53 @@ def test_a_second_race_in_a_folder_is_refused_in_one_line(tmp_path):
         pass
     with only_race(folder):
         assert folder.is_dir()
+
+
+def test_a_candidate_that_changes_between_two_rungs_ends_the_race_before_more_is_trained(runner, monkeypatch):
+    runner.begin()
+    runner.measure("eighth", NAMES)
+    monkeypatch.setattr(Keys, "state_key", lambda plan, name, *, seed, data: f"{name}-{seed}-changed")
+    with pytest.raises(InputError, match="a has changed since the race began"):
+        runner.measure("quarter", ["a"])
+    assert states(runner) == {"a", "b", "c"}
+
+
+def test_a_race_is_registered_once_under_its_lock_by_any_name(runner, tmp_path):
+    registered = []
+
+    class Registry(Memory):
+        locked = False
+
+        def run(self, stage, key, name, **settings):
+            self.finish(key)
+            draft = SimpleNamespace(describe=lambda text: None, log=lambda metrics: None)
+            return nullcontext(draft)
+
+        @contextmanager
+        def claim(self, key):
+            self.locked = True
+            yield self.find(key)
+            self.locked = False
+
+        def nest(self, parent, runs):
+            pass
+
+        def register(self, name, folder, *, run):
+            assert self.locked
+            registered.append(name)
+            return 1
+
+        def tag(self, run, name, value):
+            assert self.locked
+            assert validate_param_and_metric_name(name)
+            self.rows[run].tags[name] = value
+
+    runner.store = Registry()
+    race = Race(list(NAMES), RUNGS, budget=0.45)
+    race.run(runner.measure)
+    for _ in range(2):
+        assert runner.record([], race, register="é(x) it's") == "registered: models:/é(x) it's/1"
+    assert registered == ["é(x) it's"]
 
 
 def test_the_run_of_a_race_has_the_steps_of_all_seeds(runner, tmp_path):
