@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 
 from benchmark.errors import INTERRUPTED
 from benchmark.jobs.cli import run_command
-from benchmark.ranking.inputs import as_values, check_switches, places_of, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, places_of, source_nodes, task_node
 from benchmark.ranking.pool_ranking import UNPRINTABLE, rank_pool
+from benchmark.ranking.switches import check_switches
 
 
 def run(cfg: DictConfig) -> None:

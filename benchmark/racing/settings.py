@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from benchmark.data.preprocessing.preparation import FOLLOW
 from benchmark.errors import InputError
-from benchmark.ranking.inputs import check_switches
+from benchmark.ranking.switches import check_switches
 
 PRIORS = ("ranking", "none")
 SWITCHES = ("trust", "links", "stop", "dry_run")

@@ -5,7 +5,7 @@ they are plain values, handed on as `given.task` and `given.source`.
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -40,17 +40,6 @@ def as_values(arguments: Iterable[str], *, names: Collection[str] = ("task", "so
         plain = f"given.{key}={_list_of(value) if key == 'source' else _quoted(value)}"
         values.append(plain if key in names and value else argument)
     return values
-
-
-def check_switches(values: Mapping[str, object]) -> None:
-    """Check settings that are either true or false, so that a misspelt `false` does not count as true.
-
-    Raises:
-        InputError: One of them is neither.
-    """
-    for name, value in values.items():
-        if not isinstance(value, bool):
-            raise InputError(f"{name} must be true or false, got {value}")
 
 
 def places_of(cfg: DictConfig) -> list[str]:

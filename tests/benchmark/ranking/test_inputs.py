@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF, prepare_config
-from benchmark.ranking.inputs import as_values, check_switches, places_of, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, places_of, source_nodes, task_node
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,6 @@ def test_a_path_comes_before_a_name_of_the_configs(nodes, tmp_path, monkeypatch)
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / "net.pt").touch()
     assert list(nodes("scratch").nodes) == ["net"]
-
-
-@pytest.mark.bad_input
-@pytest.mark.parametrize("value", ["flase", 1, None, "true"])
-def test_what_is_neither_true_nor_false_is_refused(value):
-    check_switches({"links": False})
-    with pytest.raises(InputError, match=f"trust must be true or false, got {value}"):
-        check_switches({"links": True, "trust": value})
 
 
 def test_a_folder_of_any_name_is_passed_on():
