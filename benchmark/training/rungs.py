@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmark.errors import InputError, one_line
 from benchmark.storage.files import read_json, write_json
+from benchmark.training.resume import CorruptStateError
 from benchmark.training.trainer import RUNGS, Rung
 
 
@@ -39,9 +41,18 @@ class RungFile:
     path: Path
 
     def read(self) -> dict[str, Rung]:
-        """Rung -> what was measured; empty without the file."""
-        stored = read_json(self.path) if self.path.is_file() else {}
-        return {name: Rung(**rung) for name, rung in stored.items()}
+        """Rung -> what was measured; empty without the file.
+
+        Raises:
+            CorruptStateError: The file is corrupt; it is deleted.
+        """
+        try:
+            stored = read_json(self.path) if self.path.is_file() else {}
+            return {name: Rung(**rung) for name, rung in stored.items()}
+        except (InputError, TypeError, AttributeError) as error:
+            self.path.unlink()
+            raise CorruptStateError(f"corrupt list of measured rungs {self.path} ({one_line(error)}); deleted, run "
+                                    "again to measure them") from error  # fmt: skip
 
     def write(self, rungs: Mapping[str, Rung]) -> None:
         """Replace the file."""

@@ -10,8 +10,8 @@ from torch import nn
 from benchmark.sources.pretrained import Budget
 from benchmark.training import rungs
 from benchmark.training.loop import train
-from benchmark.training.resume import Keeper
-from benchmark.training.rungs import RungRecorder, rung_steps
+from benchmark.training.resume import CorruptStateError, Keeper
+from benchmark.training.rungs import RungFile, RungRecorder, rung_steps
 from benchmark.training.trainer import RUNGS, Rung
 
 BUDGET = Budget(steps=8, batch=2, patch=(8, 8, 8), lr=1e-2)
@@ -162,3 +162,14 @@ def test_a_training_without_steps_is_measured_as_it_is(cases):
     recorder = RungRecorder(rung_steps(0), probe(trained))
     assert train(trained, cases, budget=Budget(steps=0, patch=(8, 8, 8)), seed=0, between=recorder) == []
     assert recorder.rungs["full"].dice["a"][0] == probe(trained.eval())()["a"][0]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"full": 1}', '{"full": {"colour": 1}}'])
+def test_a_damaged_file_of_rungs_is_deleted_so_that_they_are_measured_again(tmp_path, content):
+    file = RungFile(tmp_path / "rungs.json")
+    file.path.write_text(content, encoding="utf-8")
+    with pytest.raises(CorruptStateError, match=r"corrupt list of measured rungs .*rungs\.json \(.+\); deleted"):
+        file.read()
+    assert file.read() == {}
+    file.write(measured := {"full": Rung(8, {"a": [0.5]}, 2.0, 1.0)})
+    assert file.read() == measured
