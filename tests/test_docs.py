@@ -4,6 +4,7 @@ import doctest
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,8 @@ def test_the_tutorial_s_python():
 
 
 @pytest.mark.slow
-def test_the_tutorial_s_commands(tmp_path, python_m):
+def test_the_tutorial_s_commands(tmp_path, python_m, empty_store):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     commands = re.findall(r"^\$ (.*)$", TUTORIAL.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(commands) == 5
     for command in commands:

@@ -33,9 +33,12 @@ def write_program(path: Path, text: str) -> Path:
     return path
 
 
+MAKE_SETS = ("ARGS", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")  # where these tests are run by `make test ARGS='...'`
+
+
 def call(*command, cwd=ROOT, **environment):
     # Inside `make test` the outer make's flags would reach the inner one.
-    inherited = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    inherited = {name: value for name, value in os.environ.items() if name not in MAKE_SETS}
     env = {**inherited, **{name: str(value) for name, value in environment.items()}}
     return subprocess.run(
         [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, check=False

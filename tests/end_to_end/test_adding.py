@@ -74,7 +74,8 @@ def test_a_metric_is_in_the_documentation(tree):
 
 
 @pytest.mark.slow
-def test_a_metric_and_a_source_are_in_the_bench_and_its_tables(tree):
+def test_a_metric_and_a_source_are_in_the_bench_and_its_tables(tree, empty_store):
+    shutil.copy(empty_store, tree / "mlflow.db")
     places = [
         "data_dir=data",
         "output_dir=outputs",
