@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from benchmark.racing.plan import RacePlan
     from benchmark.racing.runner import RaceRunner
     from benchmark.sources.readers.recognise import FoundSources
+    from benchmark.training.trainer import Trainer
 
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 KEEP = 8  # maximum number of candidates of a ranking by default
@@ -47,10 +48,11 @@ def run(cfg: DictConfig) -> None:
     from benchmark.racing.settings import SETTINGS, check_settings
 
     check_settings({name: resolved(cfg.get(name)) for name in SETTINGS})
+    trainer = instantiate(cfg.trainer)
     ranking, notes = _ranking(cfg)
     plan = _plan(cfg, ranking, notes)
     target = prepared(OmegaConf.create(dict(plan.task)), cfg.data_dir)
-    runner = _runner(cfg, plan, target)
+    runner = _runner(cfg, plan, target, trainer)
     race = Race(list(plan.candidates), runner.trainer.rungs, cfg.budget)
     _check_cases(cfg, target)
     if cfg.dry_run:
@@ -169,7 +171,7 @@ def _preparation(cfg: DictConfig, ranking: Mapping[str, Any]) -> dict[str, str]:
     return {name: own[name] if f"preparation.{name}" in given else stored.get(name, own[name]) for name in own}
 
 
-def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
+def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task", trainer: "Trainer") -> "RaceRunner":
     from benchmark.orchestration.pipeline import job_overrides
     from benchmark.orchestration.progress_display import Board
     from benchmark.racing.runner import RaceRunner
@@ -183,7 +185,7 @@ def _runner(cfg: DictConfig, plan: "RacePlan", target: "Task") -> "RaceRunner":
     return RaceRunner(
         plan=plan,
         store=store,
-        trainer=instantiate(cfg.trainer),
+        trainer=trainer,
         data=target.digest(),
         seeds=seeds_of(resolved(cfg.seeds)),
         folder=folder,

@@ -226,7 +226,9 @@ def test_a_ranking_chooses_the_candidates(race, place, checkpoints, command_line
 BAD = {
     "a misspelt switch": (["stop=flase"], "stop must be true or false, got flase"),
     "no trainer": (["~trainer"], "trainer must be a name in conf/trainer, such as monai or nnunet, got None"),
-    "steps that are no number": (["monai.steps=abc"], "monai.steps"),
+    "steps that are no number": (
+        ["task=/nowhere", "monai.steps=abc"], "monai.steps must be a whole number of at least 1, got abc"
+    ),
     "a fold that is not there": (["fold=3"], "splits_final.json"),
     "a ranking that is none": (["task=null", "ranking=nowhere.json"], "nowhere.json"),
     "both": (["ranking=nowhere.json", "source=scratch"], "give either ranking, or task and source"),
