@@ -20,6 +20,7 @@ from benchmark.jobs.path_arguments import existing_path
 from benchmark.jobs.stage_keys import source_key
 from benchmark.jobs.terminal import wide_console
 from benchmark.ranking.inputs import as_values, task_node
+from benchmark.ranking.switches import check_switches
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import Layer, layers_of
 from benchmark.sources.networks.skeleton import skeleton
@@ -90,6 +91,7 @@ def _node(cfg: DictConfig) -> DictConfig:
     if source is not None:
         return source
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
+    check_switches({"trust": cfg.trust})
     return OmegaConf.create(recognise(cfg.path, trust=cfg.trust, artifacts=artifacts))
 
 

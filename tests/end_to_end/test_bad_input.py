@@ -154,6 +154,9 @@ TABLE = {
     "an unknown source": Bad(r".*source/liver_longer.*", overrides=["source=liver_longer", "target=synthetic_ball"]),
     "an unknown target": Bad(r".*target/nowhere.*", overrides=["source=scratch", "target=nowhere"]),
     "an unknown metric": Bad(r".*metric/ccvf.*", command="score", overrides=[*TRUTH, "metric=[ccvf]"]),
+    "trust that is no boolean": Bad(
+        r"trust must be true or false, got flase", command="inspect", overrides=["path=/tmp", "trust=flase"]
+    ),
     "an unknown last stage": Bad(
         r"until must be prepare, pretrain, truth, score or null, got scores",
         command="bench",
