@@ -13,6 +13,7 @@ NARROW = 390
 
 @pytest.fixture
 def opened(browser, report):
+    browser.get("about:blank")  # opening the page again while it is shown may return before it is replaced
     complaints(browser)
     requested(browser)
     browser.get((report / "report.html").as_uri())

@@ -29,6 +29,7 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, page):
+    browser.get("about:blank")  # as in the other test of a report
     complaints(browser)
     requested(browser)
     browser.get(page.as_uri())
