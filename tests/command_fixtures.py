@@ -117,6 +117,7 @@ def command_line(monkeypatch, capfd) -> Callable[..., Done]:
         monkeypatch.setattr(sys, "argv", [command, *overrides])
         capfd.readouterr()
         code = 0
+        prepare_config()  # once a process, since what a command registers is forgotten after it
         with untouched_process():
             try:
                 module.main()

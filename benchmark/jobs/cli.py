@@ -45,6 +45,7 @@ PREPARED, NNUNET = "prepared", "nnunet"  # folders of prepared cases in `output_
 FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry=", "--clean": "clean=0",
          "--schema": "schema=true"}  # fmt: skip
 
+READ = "_read"  # name under which Hydra's store keeps which yamls its other entries come from
 Rewrite = Callable[[Sequence[str]], list[str]]  # of a command line
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,8 @@ def message_of(error: BaseException) -> str | None:
 def prepare_config(config_dir: Path = CONF) -> None:
     """Register the resolvers and the choices that no yaml of their own defines.
 
-    These are the default metrics, the tasks as choices of `target`, and the pre-trained sources of all suites.
+    These are the default metrics, the tasks as choices of `target`, and the pre-trained sources of all suites. They are
+    read anew only if a yaml that they come from has changed.
 
     Args:
         config_dir: A folder of the user's own configs, in addition to conf.
@@ -154,11 +156,16 @@ def prepare_config(config_dir: Path = CONF) -> None:
     """
     _register_resolvers()
     store = ConfigStore.instance()
+    yamls = [path for group in ("task", "source", "suite", "metric") for path in _yamls(group, config_dir)]
+    state = [[str(path), path.stat().st_mtime_ns] for path in yamls]
+    if (kept := store.repo.get(f"{READ}.yaml")) is not None and kept.node["yamls"] == state:
+        return
     for path in _yamls("task", config_dir):
         store.store(group="target", name=path.stem, node={"defaults": [{"/task@_here_": path.stem}, "_self_"]})
     for name, settings in suite_sources(config_dir).items():
         store.store(group="source", name=name, node=_source_node(name, settings))
     store.store(name="_metrics", node={"defaults": [{"metric": default_metrics()}]})
+    store.store(name=READ, node={"yamls": state})
 
 
 def names_in(group: str) -> list[str]:
