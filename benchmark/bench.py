@@ -51,7 +51,8 @@ def run(cfg: DictConfig) -> None:
     try:
         plan = run_stages(bench, planner, set(bench.store.finished()), correlates=True, until=cfg.until)
         if cfg.until is not None:
-            bench.say(f"ended after {cfg.until} (until={cfg.until}); run without it to go on")
+            if not bench.failures:
+                bench.say(f"ended after {cfg.until} (until={cfg.until}); run without it to continue")
         elif plan:
             table = [f"{name}='{cfg[name]}'" for name in ("truth", "table") if cfg[name] is not None]
             _correlate(bench, [*bench.overrides()["correlate"], *table], keys_of(plan))

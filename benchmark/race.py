@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import INTERRUPTED, InputError
 from benchmark.jobs.cli import composed, resolved, run_command
-from benchmark.ranking.inputs import as_values, places_of, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, named, places_of
 from benchmark.storage.files import write_bytes
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from benchmark.racing.halving import Race
     from benchmark.racing.plan import RacePlan
     from benchmark.racing.runner import RaceRunner
-    from benchmark.sources.readers.recognise import FoundSources
     from benchmark.training.trainer import Trainer
 
 UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
@@ -83,7 +82,7 @@ def _ranking(cfg: DictConfig) -> tuple[dict[str, Any], list[str]]:
     if cfg.prior == "none":
         return _unranked(cfg), ["candidates: the sources in the order given, without a ranking (prior=none)"]
     start, overrides = time.monotonic(), _rank_overrides(cfg)
-    node, given = _named(cfg)
+    node, given = named(cfg)
     rank_pool(composed("rank", overrides), node, given, timed=forecast_of, arguments=overrides, start=start)
     name = instantiate(node).name
     path = Path(cfg.output_dir) / "rank" / quote(name, safe="") / "ranking.json"
@@ -103,17 +102,8 @@ def _trust_note(cfg: DictConfig, ranking: Mapping[str, Any]) -> list[str]:
             "with trust=true"]  # fmt: skip
 
 
-def _named(cfg: DictConfig) -> "tuple[DictConfig, FoundSources]":
-    """The config of the task, and the sources, that the command names."""
-    from benchmark.sources.readers.mlflow import Artifacts
-
-    node = task_node(cfg.given.task, links=cfg.links, overrides=(places := places_of(cfg)))
-    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
-    return node, source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)
-
-
 def _unranked(cfg: DictConfig) -> dict[str, Any]:
-    node, found = _named(cfg)
+    node, found = named(cfg)
     nodes = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in found.nodes.items()}
     return {"ranking": [], "cannot_be_told_apart": [], "sources": nodes, "skipped": dict(found.left),
             "settings": {"task": resolved(node)}}  # fmt: skip

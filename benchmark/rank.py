@@ -3,13 +3,12 @@
 import sys
 import time
 from io import TextIOWrapper
-from pathlib import Path
 
 from omegaconf import DictConfig
 
 from benchmark.errors import INTERRUPTED
 from benchmark.jobs.cli import run_command
-from benchmark.ranking.inputs import as_values, places_of, source_nodes, task_node
+from benchmark.ranking.inputs import as_values, named
 from benchmark.ranking.pool_ranking import UNPRINTABLE, rank_pool
 from benchmark.ranking.switches import check_switches
 
@@ -17,14 +16,10 @@ from benchmark.ranking.switches import check_switches
 def run(cfg: DictConfig) -> None:
     """Score every source, order them, print and write the ranking."""
     from benchmark.ranking.source_timing import forecast_of
-    from benchmark.sources.readers.mlflow import Artifacts
 
     start = time.monotonic()
     check_switches({name: cfg[name] for name in ("trust", "links")})
-    places = places_of(cfg)
-    node = task_node(cfg.given.task, links=cfg.links, overrides=places)
-    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
-    given = source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)
+    node, given = named(cfg)
     rank_pool(cfg, node, given, timed=forecast_of, arguments=sys.argv[1:], start=start)
 
 

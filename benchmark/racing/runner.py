@@ -3,7 +3,7 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -124,8 +124,9 @@ class RaceRunner:
                         row = self.store.find(self._key(name, seed, rung))
                         if row is not None and row.tags.get("skipped"):
                             self.store.discard(row.run)
-        for marker in self._markers():
-            marker.unlink(missing_ok=True)
+        for name in self.plan.candidates:
+            for seed in self.seeds:
+                self._marker(name, seed).unlink(missing_ok=True)
 
     def measure(self, rung: str, names: Sequence[str]) -> Measured:
         """Train candidates up to a rung and read their Dice on the validation cases.
@@ -138,17 +139,18 @@ class RaceRunner:
             StoppedError: Jobs are unfinished and `stop` is set.
         """
         self._check_unchanged(names)
-        jobs = {self._key(name, seed, rung): self._job(name, seed, rung) for name in names for seed in self.seeds}
-        left = [job for key, job in jobs.items() if self.store.find(key) is None]
+        places = {self._key(name, seed, rung): (name, seed) for name in names for seed in self.seeds}
+        unfinished = [place for key, place in places.items() if self.store.find(key) is None]
+        left = {self._marker(*place): self._job(*place, rung) for place in unfinished}
         if left and self.stop:
             raise StoppedError
         steps = self.trainer.rungs[rung]
         before = max((step for step in self.trainer.rungs.values() if step < steps), default=0)
-        self.board.remaining.expect(rung, {job.keys[0]: float(steps - before) for job in left})
+        self.board.remaining.expect(rung, {job.keys[0]: float(steps - before) for job in left.values()})
         if left:
             self.plan.write(self.plan_path)
             self.drop([name for name in self.plan.candidates if name not in names])
-            with watch(self.board, rung, {job.keys[0] for job in left}):
+            with watch(self.board, rung, {job.keys[0] for job in left.values()}):
                 self.failures = self._launch(rung, left)
         if self.failures:
             raise InputError(self._failed(rung))
@@ -278,9 +280,9 @@ class RaceRunner:
         for folder in {self.state_folder(name, seed) for name in names for seed in self.seeds} - kept:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _markers(self) -> list[Path]:
-        """Where a process that is killed in the training of a candidate of this race leaves its marker."""
-        return [self.state_folder(name, seed) / MARKER for name in self.plan.candidates for seed in self.seeds]
+    def _marker(self, name: str, seed: int) -> Path:
+        """Where a process that is killed in the training of a candidate leaves its marker."""
+        return self.state_folder(name, seed) / MARKER
 
     def _row(self, name: str, seed: int, rung: str) -> Row:
         row = self.store.find(self._key(name, seed, rung))
@@ -299,18 +301,22 @@ class RaceRunner:
         overrides = (f"race={quoted(str(self.plan_path))}", f"candidate={place}", f"seed={seed}", f"rung={rung}")
         return Job(overrides, (self._key(name, seed, rung),), 1.0)
 
-    def _launch(self, rung: str, jobs: Sequence[Job]) -> list[FailedJob]:
+    def _launch(self, rung: str, jobs: Mapping[Path, Job]) -> list[FailedJob]:
         """Launch jobs; after a killed worker, which ends the launcher, launch the unfinished ones again.
 
         All jobs that ran when a worker was killed end with it, whichever was the cause. Each is then launched alone, so
         that only the cause is killed again. A candidate whose process was killed `KILLS` times is skipped by its job,
         so a race ends also if no job of a launch finished.
+
+        Args:
+            rung: The rung.
+            jobs: Marker of a killed process -> the job that leaves it.
         """
         failure: list[FailedJob] = []
         for attempt in range((KILLS + 2) * len(jobs) + 1):
-            left = [job for job in jobs if self.store.find(job.keys[0]) is None]
-            killed = [job for job in left if self._marker(job).is_file()]
-            batch = killed[:1] or left
+            left = {marker: job for marker, job in jobs.items() if self.store.find(job.keys[0]) is None}
+            tried = [marker for marker in left if marker.is_file()][:1] or list(left)
+            batch = [left[marker] for marker in tried]
             if not batch:
                 return []
             folder = str(self.folder / "jobs" / rung) + (f"_{attempt + 1}" if attempt else "")
@@ -320,18 +326,13 @@ class RaceRunner:
                 raise
             except Exception as error:
                 failure = [failed_job("advance", job, error, folder) for job in batch]
-                if not any(self._marker(job).is_file() for job in batch):
+                if not any(marker.is_file() for marker in tried):
                     return failure
                 self.say(f"{rung}: a job was killed ({one_line(error)[:120]}); those that ran are tried again alone")
                 continue
             if failure or len(batch) == len(left):
                 return failure
         return failure
-
-    def _marker(self, job: Job) -> Path:
-        """Where a process that is killed in the training of the job's candidate leaves its marker."""
-        given = dict(override.split("=", 1) for override in job.overrides)
-        return self.state_folder(list(self.plan.candidates)[int(given["candidate"])], int(given["seed"])) / MARKER
 
     def say(self, line: str) -> None:
         """Print a line."""

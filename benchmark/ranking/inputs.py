@@ -47,6 +47,20 @@ def places_of(cfg: DictConfig) -> list[str]:
     return [f"{name}={quoted(str(cfg[name]))}" for name in ("data_dir", "output_dir")]
 
 
+def named(cfg: DictConfig) -> "tuple[DictConfig, FoundSources]":
+    """The config of the task, and the sources, that a command names by `task=` and `source=`.
+
+    Raises:
+        InputError: As in `task_node` and `source_nodes`.
+    """
+    from benchmark.sources.readers.mlflow import Artifacts
+
+    places = places_of(cfg)
+    node = task_node(cfg.given.task, links=cfg.links, overrides=places)
+    artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
+    return node, source_nodes(cfg.given.source, trust=cfg.trust, overrides=places, artifacts=artifacts)
+
+
 def task_node(text: str | None, *, overrides: Sequence[str], links: bool = False) -> DictConfig:
     """The config of the task at a path, or of that name in conf/task under overrides such as `data_dir=...`.
 

@@ -143,19 +143,23 @@ def test_the_interval_is_students():
     assert high == pytest.approx(0.2 + 2.262157 / 30, abs=1e-6)
 
 
-def test_if_all_survivors_fail_a_dropped_candidate_comes_back():
-    """`a` and `b` fail at the second rung; `c` was dropped by force, `d` clearly."""
-    dice = {"a": [0.9, 0.8, 0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.8, 0.9, 0.8], "c": [0.4, 0.9, 0.9, 0.9, 0.9],
-            "d": [0.1, 0.1, 0.1, 0.1, 0.2]}  # fmt: skip
-    asked = []
+def a_and_b_fail(dice, asked):
+    """Measures candidates by the Dice of each case; `a` and `b` fail after the first rung."""
 
     def measure(rung, names):
         asked.append((rung, list(names)))
         good = [name for name in names if rung == "eighth" or name not in "ab"]
         return Measured({name: np.array(dice[name]) for name in good}, {n: "nan" for n in names if n not in good})
 
-    race = Race(list(dice), RUNGS, budget=0.1)
-    assert race.run(measure) == "c"
+    return measure
+
+
+def test_if_all_survivors_fail_a_dropped_candidate_comes_back():
+    """`a` and `b` fail at the second rung; `c` was dropped by force, `d` clearly."""
+    dice = {"a": [0.9, 0.8, 0.9, 0.8, 0.9], "b": [0.8, 0.9, 0.8, 0.9, 0.8], "c": [0.4, 0.9, 0.9, 0.9, 0.9],
+            "d": [0.1, 0.1, 0.1, 0.1, 0.2]}  # fmt: skip
+    race, asked = Race(list(dice), RUNGS, budget=0.1), []
+    assert race.run(a_and_b_fail(dice, asked)) == "c"
     assert [sorted(names) for _, names in asked[:3]] == [["a", "b", "c", "d"], ["a", "b"], ["a", "b", "c"]]
     assert race.decisions[1].spent == 4 + 2 + 2  # `c` is trained from its start
 
@@ -200,15 +204,8 @@ def test_the_last_standing_of_a_candidate_that_came_back_is_its_latest():
 def test_forced_drops_come_back_before_clear_ones():
     """`c` is dropped clearly and `d`, though further behind, by force: its Dice varies too much for an interval."""
     dice = {"a": [0.9] * 5 + [0.9], "b": [0.89] * 6, "c": [0.5] * 6, "d": [0.0, 0.9, 0.0, 0.9, 0.0, 0.9]}
-    asked = []
-
-    def measure(rung, names):
-        asked.append((rung, list(names)))
-        good = [name for name in names if rung == "eighth" or name not in "ab"]
-        return Measured({name: np.array(dice[name]) for name in good}, {n: "nan" for n in names if n not in good})
-
-    race = Race(list(dice), RUNGS, budget=0.1)
-    race.run(measure)
+    race, asked = Race(list(dice), RUNGS, budget=0.1), []
+    race.run(a_and_b_fail(dice, asked))
     first = {standing.name: standing.drop for standing in race.decisions[0].standings}
     assert (first["c"], first["d"]) == (Drop.CLEAR, Drop.FORCED)
     assert asked[2] == ("quarter", ["a", "b", "d"])
