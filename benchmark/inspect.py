@@ -19,7 +19,7 @@ from benchmark.jobs.cli import names_in, resolved, run_command
 from benchmark.jobs.path_arguments import existing_path
 from benchmark.jobs.stage_keys import source_key
 from benchmark.jobs.terminal import wide_console
-from benchmark.ranking.inputs import as_values, task_node
+from benchmark.ranking.inputs import as_values, places_of, task_node
 from benchmark.ranking.switches import check_switches
 from benchmark.sources.model import Model
 from benchmark.sources.networks.discover import Layer, layers_of
@@ -37,6 +37,7 @@ def run(cfg: DictConfig) -> None:
     Raises:
         InputError: No source is named, or it or the task cannot be read, or its code called `sys.exit`.
     """
+    check_switches({name: cfg[name] for name in ("trust", "links")})
     if cfg.schema:
         wide_console().print(schema_table())
         return
@@ -65,8 +66,7 @@ def _show_compatibility(model: Model, cfg: DictConfig) -> None:
     from benchmark.ranking.case_passes import StreamSettings
     from benchmark.ranking.compatibility import RankSettings, compatibility
 
-    places = [f"{name}={cfg[name]}" for name in ("data_dir", "output_dir")]
-    target: Task = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=places))
+    target: Task = instantiate(task_node(cfg.given.task, links=cfg.links, overrides=places_of(cfg)))
     stream = {name: value for name, value in resolved(cfg.stream).items() if name != "cases"}
     settings = RankSettings(
         **resolved(cfg.preparation),
@@ -91,7 +91,6 @@ def _node(cfg: DictConfig) -> DictConfig:
     if source is not None:
         return source
     artifacts = Artifacts(cfg.tracking.uri, Path(cfg.output_dir) / "fetched")
-    check_switches({"trust": cfg.trust})
     return OmegaConf.create(recognise(cfg.path, trust=cfg.trust, artifacts=artifacts))
 
 

@@ -1,4 +1,4 @@
-"""Settings of `rank` and `race` that are either true or false."""
+"""Settings of `rank`, `race` and `inspect` that are either true or false."""
 
 from collections.abc import Mapping
 
