@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from benchmark.errors import INTERRUPTED, InputError
-from benchmark.jobs.cli import composed, resolved, run_command
+from benchmark.jobs.cli import composed, entry_point, resolved
 from benchmark.ranking.inputs import as_values, named, places_of
 from benchmark.storage.files import write_bytes
 
@@ -337,13 +337,7 @@ def _show(outcome: "RaceOutcome", runner: "RaceRunner") -> None:
         runner.board.console.print(TerminalTable(table))
 
 
-def main() -> None:
-    """Entry point."""
-    try:
-        run_command("race", run, limited=False, rewrite=as_values)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
-        sys.exit(INTERRUPTED)
+main = entry_point("race", run, limited=False, rewrite=as_values)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from io import TextIOWrapper
 
 from omegaconf import DictConfig
 
-from benchmark.errors import INTERRUPTED
 from benchmark.jobs.cli import run_command
 from benchmark.ranking.inputs import as_values, named
 from benchmark.ranking.pool_ranking import UNPRINTABLE, rank_pool
@@ -27,11 +26,7 @@ def main() -> None:
     """Entry point."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=UNPRINTABLE)
-    try:
-        run_command("rank", run, rewrite=as_values)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
-        sys.exit(INTERRUPTED)
+    run_command("rank", run, rewrite=as_values)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from benchmark.errors import InputError, one_line
+from benchmark.errors import INTERRUPTED, InputError, one_line
 from benchmark.jobs.former_names import with_current_names
+from benchmark.jobs.interrupts import interruptible
 from benchmark.jobs.path_arguments import with_paths_quoted
 from benchmark.jobs.suite_settings import repeated_of
 from benchmark.jobs.time_limit import failing_fast, within
@@ -56,7 +57,8 @@ def run_command(
 ) -> None:
     """Compose `conf/<name>.yaml` with the overrides of the command line and call `task` with it.
 
-    Bad input prints one line on standard error and exits with code 2; a programming error keeps its traceback.
+    Bad input prints one line on standard error and exits with code 2, as does Ctrl-C with code 130; a programming error
+    keeps its traceback.
 
     Args:
         name: Name of the root config.
@@ -71,6 +73,9 @@ def run_command(
         sys.argv[1:] = with_paths_quoted(rewrite(arguments) if rewrite else arguments)
         prepare_config(_config_dir(sys.argv[1:]))
         error = _through_hydra(name, partial(run_job, task, limited=limited))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
+        sys.exit(INTERRUPTED)
     except Exception as raised:
         error = raised
     if error is None:
@@ -273,7 +278,11 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
     try:
         with_current_names(cfg)
         torch.set_num_threads(_positive(cfg.threads))
-        with remembering(Path(cfg.output_dir) / DIGESTS, one_job=limited), storing_prepared(_prepared_settings(cfg)):
+        with (
+            interruptible(),
+            remembering(Path(cfg.output_dir) / DIGESTS, one_job=limited),
+            storing_prepared(_prepared_settings(cfg)),
+        ):
             if not limited:
                 return task(cfg)
             with failing_fast(Path(cfg.stop_file) if cfg.stop_file else None), within(cfg.time_limit):

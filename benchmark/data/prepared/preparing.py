@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -118,7 +119,8 @@ def _prepared(store: "PreparedStore", missing: Sequence[CaseRequest], processes:
 
 
 def _start(parent: int, digests: Path | None) -> None:
-    """Set a worker up: one thread, the digests that its parent remembers, and an end with its parent's."""
+    """Set a worker up: one thread, the digests that its parent remembers, and an end with its parent's, or by it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which kills its workers
     torch.set_num_threads(1)
     threadpool_limits(limits=1)
     if digests is not None:
