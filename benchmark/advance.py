@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.core.torch_settings import training_settings
 from benchmark.data.tasks.opening import prepared
-from benchmark.errors import InputError
+from benchmark.errors import InputError, is_whole
 from benchmark.jobs.cli import entry_point, settings_of
 from benchmark.jobs.progress import Reporter
 from benchmark.racing.job import RaceJob
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def _candidate(place: object, names: Sequence[str]) -> str:
-    if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(names):
+    if not is_whole(place, least=0) or place >= len(names):
         raise InputError(f"candidate must be a whole number from 0 to {len(names) - 1}, got {place}")
     return names[place]
 

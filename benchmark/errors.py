@@ -1,6 +1,8 @@
-"""Errors that the user can fix, reported in one line."""
+"""Errors that the user can fix, reported in one line, and the check of numbers that many settings share."""
 
+import math
 from collections.abc import Sequence
+from typing import TypeGuard
 
 INTERRUPTED = 130  # exit code after Ctrl-C, as shells have it
 LONGEST = 500  # characters of another library's message
@@ -35,6 +37,27 @@ class TimeLimitError(InputError):
 
 class NotStartedError(InputError):
     """A job was not started, because another one failed and `fail_fast` was asked for."""
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a setting is a finite number; true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: object, *, least: float = -math.inf) -> TypeGuard[int]:
+    """Whether a setting is a whole number of at least `least`; true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_whole(name: str, value: object, *, least: int, optional: bool = False) -> None:
+    """Check a setting that must be a whole number of at least `least`, or may be null, too, if it is optional.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    if not is_whole(value, least=least) and not (optional and value is None):
+        or_null = " or null" if optional else ""
+        raise InputError(f"{name} must be a whole number of at least {least}{or_null}, got {value}")
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

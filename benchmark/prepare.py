@@ -13,12 +13,11 @@ from benchmark.data.prepared.room import GIB
 from benchmark.data.prepared.store import active_store
 from benchmark.data.tasks.opening import cutting_code, make
 from benchmark.data.tasks.task import Split, Task
-from benchmark.errors import InputError
+from benchmark.errors import InputError, is_number
 from benchmark.jobs.cli import entry_point, resolved
 from benchmark.jobs.progress import Reporter
 from benchmark.jobs.resources import work_folder
 from benchmark.jobs.stage_keys import prepare_key
-from benchmark.storage.prepared_settings import is_number
 from benchmark.tracking.records import Data
 
 log = logging.getLogger(__name__)

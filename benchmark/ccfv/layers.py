@@ -21,7 +21,7 @@ from benchmark.ccfv.distances import (
 )
 from benchmark.core.energy import riesz_energy
 from benchmark.core.wasserstein import Factor, factor_samples
-from benchmark.errors import InputError
+from benchmark.errors import InputError, is_whole
 from benchmark.metric.score import Score
 from benchmark.metric.standalone import StandaloneMetric, require_choice
 from benchmark.statistics import CasePointsRequest, LayerSamples, Statistics
@@ -270,7 +270,7 @@ class LayerMetric(StandaloneMetric[Iterable[LayerSamples]]):
     def __post_init__(self) -> None:
         counts = self.counts
         listed = isinstance(counts, Sequence) and not isinstance(counts, str) and len(counts) > 0
-        valid = listed and all(isinstance(count, int) and count > 0 for count in counts)
+        valid = listed and all(is_whole(count, least=1) for count in counts)
         if not valid and counts != "proportional":
             raise InputError(f"counts must be a list of positive whole numbers, or proportional, got {counts}")
 

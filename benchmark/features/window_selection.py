@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmark.core.labels import foreground
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole, is_whole
 from benchmark.features.windows import Place, box
 from benchmark.statistics.protocol import VoxelArray
 
@@ -34,12 +34,11 @@ def check_windows(*, window: Sequence[int], overlap: float, batch: int, windows:
     Raises:
         InputError: One is invalid.
     """
-    if len(window) != 3 or not all(isinstance(side, int) and side > 0 for side in window):
+    if len(window) != 3 or not all(is_whole(side, least=1) for side in window):
         raise InputError(f"stream.window must be three positive whole numbers, got {list(window)}")
     if not 0 <= overlap < 1:
         raise InputError(f"stream.overlap must be at least 0 and below 1, got {overlap}")
-    if not isinstance(batch, int) or batch < 1:
-        raise InputError(f"stream.batch must be a positive whole number, got {batch}")
+    check_whole("stream.batch", batch, least=1)
     if windows not in get_args(WindowPolicy):
         raise InputError(f"stream.windows must be one of {', '.join(get_args(WindowPolicy))}, got {windows}")
 

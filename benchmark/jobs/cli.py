@@ -7,7 +7,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import hydra
 from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import get_method
@@ -23,10 +24,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from benchmark.errors import INTERRUPTED, InputError, one_line
+from benchmark.errors import INTERRUPTED, InputError, check_whole, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.interrupts import interruptible
-from benchmark.jobs.path_arguments import with_paths_quoted
+from benchmark.jobs.path_arguments import exists, with_paths_quoted
 from benchmark.jobs.suite_settings import repeated_of
 from benchmark.jobs.time_limit import failing_fast, within
 from benchmark.storage.digest_memory import remembering
@@ -45,6 +46,14 @@ PREPARED, NNUNET = "prepared", "nnunet"  # folders of prepared cases in `output_
 # flag -> Hydra override
 FLAGS = {"--dry-run": "dry_run=true", "--fail-fast": "fail_fast=true", "--retry": "retry=", "--clean": "clean=0",
          "--schema": "schema=true"}  # fmt: skip
+
+# group of configs -> the settings of a command that takes one of its names, for a path
+BY_PATH = {
+    "source": "source=file, nnunet, bundle or state_dict, and source.path",
+    "target": "target=msd or nnunet, and target.folder",
+    "task": "task=msd or nnunet, and task.folder",
+}
+GROUPS = {"target": "task"}  # group whose configs are those of another one
 
 READ = "_read"  # name under which Hydra's store keeps which yamls its other entries come from
 Rewrite = Callable[[Sequence[str]], list[str]]  # of a command line
@@ -71,7 +80,9 @@ def run_command(
     try:
         arguments = _overrides(sys.argv[1:])
         sys.argv[1:] = with_paths_quoted(rewrite(arguments) if rewrite else arguments)
-        prepare_config(_config_dir(sys.argv[1:]))
+        config_dir = _config_dir(sys.argv[1:])
+        _check_choices(sys.argv[1:], config_dir)
+        prepare_config(config_dir)
         error = _through_hydra(name, partial(run_job, task, limited=limited))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
@@ -115,6 +126,28 @@ def _config_dir(arguments: Sequence[str]) -> Path:
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", default=CONF)  # Hydra's flag for a folder of the user's own configs
     return Path(parser.parse_known_args(arguments)[0].config_dir).resolve()
+
+
+def _check_choices(arguments: Sequence[str], config_dir: Path) -> None:
+    """Refuse null, a number or a path as the choice from a group of configs, which Hydra reports in its own words."""
+    for argument in arguments:
+        group = argument.lstrip("+").partition("=")[0].partition("@")[0]
+        groups = [folder / group for folder in (CONF, config_dir) if (folder / group).is_dir()]
+        if not group or not (groups or group in BY_PATH):
+            continue
+        with suppress(HydraException):  # a value that is not in Hydra's grammar is reported by Hydra
+            choice = OverridesParser.create().parse_override(argument).value()
+            must = f"{group} must be the name of a config in conf/{GROUPS.get(group, group)}"
+            if choice is None or isinstance(choice, int | float):
+                raise InputError(f"{must}, got {argument.partition('=')[2]}")
+            if group in BY_PATH and _is_path(choice, groups):
+                raise InputError(f"{must}, got the path {choice}; to use a path, set {BY_PATH[group]}")
+
+
+def _is_path(choice: object, groups: Sequence[Path]) -> bool:
+    if not isinstance(choice, str) or any((folder / f"{choice}.yaml").is_file() for folder in groups):
+        return False
+    return choice.startswith("/") or ("/" in choice and exists(choice))
 
 
 def _through_hydra(name: str, run: Callable[[DictConfig], object]) -> Exception | None:
@@ -277,7 +310,8 @@ def run_job(task: Callable[[DictConfig], object], cfg: DictConfig, *, limited: b
 
     try:
         with_current_names(cfg)
-        torch.set_num_threads(_positive(cfg.threads))
+        check_whole("threads", cfg.threads, least=1)
+        torch.set_num_threads(cfg.threads)
         with (
             interruptible(),
             remembering(Path(cfg.output_dir) / DIGESTS, one_job=limited),
@@ -321,12 +355,6 @@ def _prepared_settings(cfg: DictConfig) -> PreparedSettings:
     if not isinstance(values, dict) or set(values) - {"keep_gib", "processes", "workers"}:
         raise InputError(f"data must have the settings keep_gib, processes and workers, got {values}")
     return PreparedSettings(output / PREPARED, **values, copies=(output / NNUNET,))
-
-
-def _positive(threads: object) -> int:
-    if not isinstance(threads, int) or threads < 1:
-        raise InputError(f"threads must be a positive whole number, got {threads}")
-    return threads
 
 
 def _use_standard_processes() -> None:

@@ -1,12 +1,11 @@
 """A suite's settings of further jobs: longer training from scratch, and sources that are pre-trained again."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omegaconf import OmegaConf
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, is_number, is_whole
 
 LONGER = "longer"  # the tag `variant` of the runs of longer training
 # kind of further jobs -> the stage after whose own jobs they run
@@ -72,7 +71,7 @@ def longer_of(settings: object) -> Longer | None:
     if values is None:
         return None
     factor = values["factor"]
-    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 1.0 < factor < math.inf:
+    if not is_number(factor) or factor <= 1.0:
         raise InputError(f"suite.longer.factor must be a number above 1, got {factor}")
     return Longer(float(factor), _seeds("suite.longer.seeds", values["seeds"]))
 
@@ -107,7 +106,7 @@ def _mapping(name: str, settings: object, fields: set[str]) -> Mapping[str, obje
 
 
 def _seeds(name: str, seeds: object) -> tuple[int, ...]:
-    valid = isinstance(seeds, list) and all(isinstance(seed, int) and not isinstance(seed, bool) for seed in seeds)
-    if not isinstance(seeds, list) or not valid or not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+    valid = isinstance(seeds, list) and all(is_whole(seed, least=0) for seed in seeds)
+    if not isinstance(seeds, list) or not valid or not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"{name} must be a list of different whole numbers of at least 0, got {seeds}")
     return tuple(seeds)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from benchmark.errors import InputError, NotStartedError, TimeLimitError
+from benchmark.errors import InputError, NotStartedError, TimeLimitError, is_number
 
 AGAIN = 0.01  # seconds until a limit that was raised where Python drops exceptions is raised again
 
@@ -27,7 +27,7 @@ def within(minutes: float | None) -> Iterator[None]:
     if minutes is None:
         yield
         return
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or minutes <= 0:
+    if not is_number(minutes) or minutes <= 0:
         raise InputError(f"time_limit must be a positive number of minutes, got {minutes}")
     if threading.current_thread() is not threading.main_thread():
         raise InputError("time_limit needs a launcher that runs jobs in the main thread of a process")

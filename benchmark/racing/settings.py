@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Mapping
 
 from benchmark.data.preprocessing.preparation import FOLLOW
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole, is_number, is_whole
 from benchmark.ranking.switches import check_switches
 
 PRIORS = ("ranking", "none")
@@ -61,8 +61,8 @@ def seeds_of(given: object) -> list[int]:
         >>> seeds_of(2), seeds_of([3, 5])
         ([0, 1], [3, 5])
     """
-    seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
-    if not isinstance(seeds, list) or not seeds or not all(_is_whole(seed, 0) for seed in seeds) or (
+    seeds = list(range(given)) if is_whole(given) else given
+    if not isinstance(seeds, list) or not seeds or not all(is_whole(seed, least=0) for seed in seeds) or (
         len(set(seeds)) < len(seeds)
     ):  # fmt: skip
         raise InputError("seeds must be a number of at least 1, or a list of different whole numbers of at least 0, "
@@ -70,19 +70,13 @@ def seeds_of(given: object) -> list[int]:
     return seeds
 
 
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 def _check_numbers(settings: Mapping[str, object]) -> None:
     for name, least in (("keep", 1), ("workers", 1), ("split_seed", 0), ("fold", 0)):
-        value, optional = settings[name], " or null" if name in {"keep", "fold"} else ""
-        if not _is_whole(value, least) and not (optional and value is None):
-            raise InputError(f"{name} must be a whole number of at least {least}{optional}, got {value}")
+        check_whole(name, settings[name], least=least, optional=name in {"keep", "fold"})
     budget, share = settings["budget"], settings["validation_share"]
-    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget <= 1:
+    if not is_number(budget) or not 0 < budget <= 1:
         raise InputError(f"budget must be a share above 0 and at most 1, got {budget}")
-    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1):
+    if share is not None and (not is_number(share) or not 0 < share < 1):
         raise InputError(f"validation_share must be a share between 0 and 1 or null, got {share}")
 
 

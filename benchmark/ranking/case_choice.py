@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.data.tasks.checking import CheckedCase
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole
 from benchmark.features.window_selection import WindowPolicy
 
 ORDER = "most classes first, then most foreground voxels"
@@ -30,7 +30,7 @@ class CaseChoice:
     left_out: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, checked: Mapping[str, CheckedCase], *, windows: WindowPolicy, number: object) -> "CaseChoice":
+    def of(cls, checked: Mapping[str, CheckedCase], *, windows: WindowPolicy, number: int | None) -> "CaseChoice":
         """The first `number` cases in order, or all of them for None or a larger number.
 
         Raises:
@@ -38,8 +38,7 @@ class CaseChoice:
         """
         if windows not in get_args(WindowPolicy):
             raise InputError(f"stream.windows must be one of {', '.join(get_args(WindowPolicy))}, got {windows}")
-        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
-            raise InputError(f"stream.cases must be a positive whole number or null, got {number}")
+        check_whole("stream.cases", number, least=1, optional=True)
         order = ordered(checked)
         return cls(windows, tuple(order[:number]), tuple(order[number:] if number else ()))
 

@@ -1,6 +1,5 @@
 """Rank the checkpoints of a pool for a task, as `benchmark.rank` and, for its candidates, `benchmark.race` do."""
 
-import math
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, is_number
 from benchmark.jobs.cli import resolved
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def _minutes(cfg: DictConfig) -> float | None:
     minutes: object = cfg.minutes
     if minutes is None:
         return None
-    if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes < math.inf:
+    if not is_number(minutes) or minutes <= 0:
         raise InputError(f"minutes must be a positive number or null, got {minutes}")
     return minutes
 

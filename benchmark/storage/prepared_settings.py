@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole, is_number
 
 
 @dataclass(frozen=True)
@@ -32,14 +31,7 @@ class PreparedSettings:
         if self.keep_gib is not None and not (is_number(self.keep_gib) and self.keep_gib > 0):
             raise InputError(f"data.keep_gib must be a positive number or null, got {self.keep_gib}")
         for name, least in (("processes", 1), ("workers", 0)):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < least):
-                raise InputError(f"data.{name} must be a whole number of at least {least} or null, got {value}")
-
-
-def is_number(value: object) -> bool:
-    """Whether a setting is a finite number; true and false are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+            check_whole(f"data.{name}", getattr(self, name), least=least, optional=True)
 
 
 _settings: ContextVar[PreparedSettings | None] = ContextVar("prepared_settings", default=None)

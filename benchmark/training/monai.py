@@ -16,7 +16,7 @@ from benchmark.data.files.cases import BoxReader
 from benchmark.data.prepared.cases import Cases, prepare_together
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
-from benchmark.errors import InputError
+from benchmark.errors import check_whole
 from benchmark.sources.model import Model
 from benchmark.sources.pretrained import Budget
 from benchmark.sources.weights.match import Transfer, transfer
@@ -51,9 +51,7 @@ class MonaiTrainer:
     keep_every: float = 60.0
 
     def __post_init__(self) -> None:
-        steps: object = self.budget.steps
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise InputError(f"monai.steps must be a whole number of at least 1, got {steps}")
+        check_whole("monai.steps", self.budget.steps, least=1)
 
     @property
     def steps(self) -> int:

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_it_in_one_line(rank, monkeypatch):
         ("minutes=[1]", "minutes must be a positive number or null, got [1]"),
         ("minutes=inf", "minutes must be a positive number or null, got inf"),
         ("minutes=soon", "minutes must be a positive number or null, got soon"),
-        ("stream.cases=0", "stream.cases must be a positive whole number or null, got 0"),
+        ("stream.cases=0", "stream.cases must be a whole number of at least 1 or null, got 0"),
         ("stream.windows=some", "stream.windows must be one of all, foreground, got some"),
     ],
 )

@@ -42,7 +42,6 @@ class RealSizeTask(GeneratedTask):
         slices: (lowest, highest) number of slices; the cases are spread evenly over the range.
         spacing: (lowest, highest) mm between voxels of a slice.
         thickness: (lowest, highest) mm between slices.
-        counts: Split -> number of cases.
         noise: Standard deviation in HU.
         seed: Seed of the task.
     """

@@ -51,13 +51,12 @@ class ScanFiles:
 
 @dataclass(frozen=True)
 class ScansTask(GeneratedTask):
-    """A task in MSD layout that is generated from a scan.
+    """A task in MSD layout that is generated from a scan; its splits share no seed.
 
     Attributes:
         scan: The scan that cases are derived from.
         classes_from: Class name -> label values of the scan.
         size: Voxels of a case.
-        counts: Split -> number of cases; splits share no seed.
         deformation: Limits of the deformation and of the intensity changes.
         seed: Seed of the task.
         external: Another patient's scan of the same organ, or None.
@@ -68,7 +67,6 @@ class ScansTask(GeneratedTask):
     scan: ScanFiles | None = None
     classes_from: dict[str, list[int]] = field(default_factory=dict)
     size: tuple[int, int, int] = (32, 32, 32)
-    counts: dict[str, int] = field(default_factory=dict)
     deformation: Deformation = field(default_factory=Deformation)
     seed: int = 0
     external: ScanFiles | None = None

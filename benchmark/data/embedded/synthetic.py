@@ -1,6 +1,6 @@
 """Synthetic task: MONAI's volumes of balls, for tests and trials without any download."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,12 @@ class SyntheticTask(GeneratedTask):
     Attributes:
         organs: Class names; the balls of a class share one intensity.
         size: Voxels per side.
-        counts: Split -> number of cases.
         seed: Seed of the task.
         noise: Largest noise, relative to an intensity range of 1.
     """
 
     organs: tuple[str, ...] = ("ball",)
     size: int = 24
-    counts: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     noise: float = 0.3
 

@@ -25,7 +25,7 @@ from benchmark.data.files.read_image import ending, stem
 from benchmark.data.preprocessing.normalise import Normalisation
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Split, Task
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole
 from benchmark.storage.digest import text_digest
 from benchmark.storage.files import clear_partial, partial_folder
 
@@ -81,7 +81,21 @@ class DecathlonTask(Task):
 
 @dataclass(frozen=True)
 class GeneratedTask(DecathlonTask):
-    """A task whose cases are generated from settings; a new folder replaces an old one as a whole."""
+    """A task whose cases are generated from settings; a new folder replaces an old one as a whole.
+
+    Attributes:
+        counts: Split -> number of cases.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        counts: object = self.counts
+        if not isinstance(counts, dict) or not set(counts) <= set(self.splits):
+            raise InputError(f"task {self.name}: counts must map splits ({', '.join(self.splits)}) to numbers of "
+                             f"cases, got {counts}")  # fmt: skip
+        for split, number in counts.items():
+            check_whole(f"task {self.name}: counts.{split}", number, least=0)
 
     @abstractmethod
     def generate(self, folder: Path, cache: Path, recipe: str) -> Description:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.errors import InputError
+from benchmark.errors import InputError, check_whole
 from benchmark.storage.files import read_json
 
 Parted = tuple[list[str], list[str]]  # the names of the training and of the test cases
@@ -48,8 +48,7 @@ def fold_split(path: Path, fold: int, names: Sequence[str]) -> Parted:
         InputError: The file is missing or malformed, names an unknown case or a case twice, or lacks the fold, or the
             fold has no training or no validation case.
     """
-    if isinstance(fold, bool) or not isinstance(fold, int) or fold < 0:
-        raise InputError(f"fold must be a whole number of at least 0, got {fold}")
+    check_whole("fold", fold, least=0)
     folds = read_json(path, hint=f"; fold={fold} needs it")
     try:
         train, test = ([str(name) for name in folds[fold][part]] for part in ("train", "val"))

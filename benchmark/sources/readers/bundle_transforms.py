@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import NEAREST, Preparation, Resampling, in_network_axes, is_orientation
+from benchmark.errors import is_number
 from benchmark.sources.readers.bundle_config import at, read_config, resolved
 
 # where bundles list the transforms of images that are segmented, then of those that are trained with
@@ -159,8 +160,8 @@ def _spacing(transforms: Sequence[Transform], dims: int) -> Preparation | None:
     if len(transforms) > 1 or transforms[0].name != "Spacing":
         return None
     pixdim = transforms[0].settings.get("pixdim")
-    sides = [pixdim] if _is_number(pixdim) else pixdim
-    if not isinstance(sides, list) or not sides or not all(_is_number(side) and side > 0 for side in sides):
+    sides = [pixdim] if is_number(pixdim) else pixdim
+    if not isinstance(sides, list) or not sides or not all(is_number(side) and side > 0 for side in sides):
         return None
     sides = (sides + [sides[-1]] * dims)[:dims]  # as MONAI completes a shorter list
     mode = transforms[0].settings.get("mode", "bilinear")
@@ -190,7 +191,7 @@ def _ranged(settings: Arguments, channels: int) -> Intensities | None:
     low, high, start, end = (settings.get(name) for name in ("a_min", "a_max", "b_min", "b_max"))
     start, end = (0.0, 1.0) if start is None and end is None else (start, end)
     clip = settings.get("clip", False)
-    if not all(map(_is_number, (low, high, start, end))) or not isinstance(clip, bool):
+    if not all(map(is_number, (low, high, start, end))) or not isinstance(clip, bool):
         return None
     low, high, start, end = (float(cast("float", value)) for value in (low, high, start, end))
     if not low < high or not start < end:
@@ -214,7 +215,7 @@ def _normalised(settings: Arguments, channels: int) -> Intensities | None:
         is_each = by_channel or channels == 1
         return ChannelSchemes((Scheme("ZScoreNormalization", masked=nonzero),)) if is_each else None
     means, stds = (value if isinstance(value, list) else [value] for value in (mean, std))
-    if len(means) != len(stds) or nonzero or len(means) not in (1, channels) or not all(map(_is_number, means + stds)):
+    if len(means) != len(stds) or nonzero or len(means) not in (1, channels) or not all(map(is_number, means + stds)):
         return None
     if min(cast("list[float]", stds)) <= 0:
         return None
@@ -231,7 +232,3 @@ def _scaled(settings: Arguments, channels: int) -> Intensities | None:
 
 def _linear(mean: float, std: float, low: float, high: float) -> Scheme:
     return Scheme("CTNormalization", mean=float(mean), std=float(std), low=low, high=high)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,12 +1,12 @@
 """The fields of a source's settings: their types, meanings and examples, as `inspect --schema` prints them."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from benchmark.data.preprocessing.normalise import SCHEMES
 from benchmark.data.preprocessing.preparation import is_orientation
+from benchmark.errors import is_number, is_whole
 
 
 @dataclass(frozen=True)
@@ -17,14 +17,6 @@ class Field:
     meaning: str
     example: str
     suits: Callable[[Any], bool]
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_text(value: object) -> bool:
@@ -39,30 +31,30 @@ def _is_labels(value: object) -> bool:
     return (
         isinstance(value, dict)
         and bool(value)
-        and all(_is_whole(number) and _is_text(name) for number, name in value.items())
+        and all(is_whole(number) and _is_text(name) for number, name in value.items())
     )
 
 
 def _is_patch(value: object) -> bool:
-    return isinstance(value, list) and len(value) in (2, 3) and all(_is_whole(side) and side > 0 for side in value)
+    return isinstance(value, list) and len(value) in (2, 3) and all(is_whole(side) and side > 0 for side in value)
 
 
 def _is_spacing(value: object) -> bool:
-    return isinstance(value, list) and len(value) in (2, 3) and all(_is_number(mm) and mm > 0 for mm in value)
+    return isinstance(value, list) and len(value) in (2, 3) and all(is_number(mm) and mm > 0 for mm in value)
 
 
 def _is_scheme(value: object) -> bool:
     if not isinstance(value, dict) or not _is_text(value.get("name")):
         return False
     numbers = {name: number for name, number in value.items() if name not in ("name", "masked")}
-    return isinstance(value.get("masked", False), bool) and all(map(_is_number, numbers.values()))
+    return isinstance(value.get("masked", False), bool) and all(map(is_number, numbers.values()))
 
 
 def _is_intensities(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and all(map(_is_scheme, value))
     window = value.get("window") if isinstance(value, dict) and len(value) == 1 else None
-    is_window = isinstance(window, list) and len(window) == 2 and all(map(_is_number, window)) and window[0] < window[1]
+    is_window = isinstance(window, list) and len(window) == 2 and all(map(is_number, window)) and window[0] < window[1]
     return is_window or value == "zscore"
 
 
@@ -92,7 +84,7 @@ FIELDS: dict[str, Field] = {
         "2 or 3",
         "dimensions of the network that `factory` builds; 3 if not given",
         "3",
-        lambda value: _is_whole(value) and value in (2, 3),
+        lambda value: is_whole(value) and value in (2, 3),
     ),
     "fixed": Field(
         "true or false",

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmark.errors import is_whole
+
 # arguments of MONAI's classes that fetch initial weights from the internet -> the value that fetches none
 FETCHED: Mapping[str, object] = {"pretrained": False, "pretrained_url": None}
 # class -> former argument -> its present name, or None if it only said which patches the network is used with
@@ -86,4 +88,4 @@ def without_fetching(network: Callable[..., Any], settings: Mapping[str, Any]) -
 
 def _is_patch(value: Any) -> bool:
     sides = value if isinstance(value, list | tuple) and value else [value]
-    return all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+    return all(is_whole(side, least=1) for side in sides)

@@ -11,7 +11,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from omegaconf import OmegaConf
 
 from benchmark.errors import InputError
-from benchmark.jobs.cli import BAD_INPUT, DIGESTS, names_in, prepare_config, resolved, run_command, run_job
+from benchmark.jobs.cli import BAD_INPUT, CONF, DIGESTS, names_in, prepare_config, resolved, run_command, run_job
 from benchmark.storage.digest import files_digest
 
 
@@ -74,6 +74,11 @@ OVERRIDES = {
     "no assignment": ("resamples", "resamples"),
     "no grammar": ("threads=[", "error: threads=[ must be an override in Hydra's grammar, got: "),
     "unknown suite": ("suite=nothing", "suite/nothing"),
+    "no choice": ("device=null", "error: device must be the name of a config in conf/device, got null\n"),
+    "a number": ("+hydra/launcher=3", "hydra/launcher must be the name of a config in conf/hydra/launcher, got 3\n"),
+    "no target": ("target=null", "error: target must be the name of a config in conf/task, got null\n"),
+    "a path of a source": ("source=/no/net.pt", "got the path /no/net.pt; to use a path, set source=file, nnunet, "),
+    "a path of a target": (f"target={CONF}", f"got the path {CONF}; to use a path, set target=msd or nnunet, and "),
 }
 
 

@@ -35,7 +35,7 @@ def test_a_number_takes_the_first_and_names_the_rest():
 @pytest.mark.bad_input
 @pytest.mark.parametrize("number", [0, -1, 1.5, "two"])
 def test_a_number_that_is_none_is_refused(number):
-    with pytest.raises(InputError, match=r"stream\.cases must be a positive whole number or null, got"):
+    with pytest.raises(InputError, match=r"stream\.cases must be a whole number of at least 1 or null, got"):
         CaseChoice.of(checked(a={1: 1}), windows="all", number=number)
 
 

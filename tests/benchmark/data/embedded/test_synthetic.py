@@ -7,6 +7,7 @@ import torch
 
 from benchmark.data.embedded.synthetic import SyntheticTask
 from benchmark.data.preprocessing.normalise import Normalisation
+from benchmark.errors import InputError
 
 SPLITS = {"source_train": "source_training", "train": "training", "test": "test", "validation": "validation"}
 COUNTS = {"source_train": 2, "train": 3, "test": 1, "validation": 2}
@@ -83,3 +84,21 @@ def test_validation_cases_are_drawn_last(task, tmp_path, compose_command):
     for split in without:
         assert all(a.image.equal(b.image) for a, b in zip(task.cases(split), smaller.cases(split), strict=True))
     assert list(compose_command("prepare", "task=synthetic_ball").task.counts)[-1] == "validation"
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("counts", "rest"),
+    [
+        ("train:2", r"must map splits \(.*\) to numbers of cases, got train:2"),
+        (None, r"must map splits \(.*\) to numbers of cases, got None"),
+        ({"training": 2}, r"must map splits \(source_train, .*\) to numbers of cases, got \{'training': 2\}"),
+        *(
+            ({"train": number}, rf"\.train must be a whole number of at least 0, got {number}")
+            for number in (-1, 2.5, True)
+        ),
+    ],
+)
+def test_numbers_of_cases_that_are_none(task, counts, rest):
+    with pytest.raises(InputError, match=f"task {task.name}: counts ?{rest}"):
+        replace(task, counts=counts)
