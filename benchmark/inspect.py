@@ -4,6 +4,7 @@ With `task=FOLDER` it also says whether and how the source meets the labelled ca
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -41,28 +42,34 @@ def run(cfg: DictConfig) -> None:
     if cfg.schema:
         wide_console().print(schema_table())
         return
-    node = _node(cfg)
+    node, console = _node(cfg), wide_console()
+    with forgetting():
+        with _stopping(node):
+            model = open_source(node, instantiate(cfg.tracking), Path(cfg.output_dir))
+            tables = [_facts(model, source_key(node)), _layers(layers_of(model), model)]
+        console.print(*tables)
+        for note in model.notes:
+            console.print(Text(f"- {note}"))
+        if cfg.write:
+            console.print(Text(f"written: {write_settings(model)}"), soft_wrap=True)
+        if cfg.given.task:
+            with _stopping(node):
+                table, verdict = _compatibility(model, cfg)
+            console.print(table)
+            console.print(Text(verdict), soft_wrap=True)  # one line, whatever the terminal's width
+
+
+@contextmanager
+def _stopping(node: DictConfig) -> Iterator[None]:
+    """Report that a source's code calls `sys.exit`; nothing is printed in it, since rich exits at a closed pipe."""
     try:
-        with forgetting():
-            _show(node, cfg)
+        yield
     except SystemExit as error:
         raise InputError(f"source {node.name}: its code called sys.exit({error.code!r})") from error
 
 
-def _show(node: DictConfig, cfg: DictConfig) -> None:
-    model = open_source(node, instantiate(cfg.tracking), Path(cfg.output_dir))
-    console = wide_console()
-    console.print(_facts(model, source_key(node)))
-    console.print(_layers(layers_of(model), model))
-    for note in model.notes:
-        console.print(Text(f"- {note}"))
-    if cfg.write:
-        console.print(Text(f"written: {write_settings(model)}"), soft_wrap=True)
-    if cfg.given.task:
-        _show_compatibility(model, cfg)
-
-
-def _show_compatibility(model: Model, cfg: DictConfig) -> None:
+def _compatibility(model: Model, cfg: DictConfig) -> tuple[Table, str]:
+    """How a source meets a task, and the verdict in one line."""
     from benchmark.ranking.case_passes import StreamSettings
     from benchmark.ranking.compatibility import RankSettings, compatibility
 
@@ -78,9 +85,7 @@ def _show_compatibility(model: Model, cfg: DictConfig) -> None:
     table = Table(title=Text(f"with the task {target.name}"), show_header=False, title_justify="left", pad_edge=False)
     for aspect in meeting.aspects:
         table.add_row(aspect.name, Text(aspect.text))
-    console = wide_console()
-    console.print(table)
-    console.print(Text(meeting.verdict), soft_wrap=True)  # one line, whatever the terminal's width
+    return table, meeting.verdict
 
 
 def _node(cfg: DictConfig) -> DictConfig:

@@ -8,7 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from benchmark import inspect
 from benchmark.data.files import cases as reading
 from tests.checkpoints import small_network, write_nnunet, write_weights
 
@@ -143,3 +145,19 @@ def test_the_help_explains_it(command_line):
     done = command_line("inspect", "--help")
     assert "With `task=FOLDER`" in done.out
     assert "== Configuration groups ==" in done.out
+
+
+@pytest.mark.parametrize("task", [False, True], ids=["alone", "with a task"])
+def test_a_closed_pipe_is_no_fault_of_the_source(pool, command_line, tmp_path, monkeypatch, task):
+    """As in `inspect ... | head`, for which rich ends the program."""
+
+    class Closed(Console):
+        def print(self, *shown, **settings):
+            if not task or str(shown[0]).startswith("fits"):
+                raise SystemExit(1)
+
+    monkeypatch.setattr(inspect, "wide_console", Closed)
+    more = [f"task={write_task(tmp_path / 'images', shape=(20, 18, 14), channels=4)}"] if task else []
+    done = command_line("inspect", f"path={pool / 'channels_1.pt'}", *more, f"output_dir={tmp_path}")
+    assert done.code == 1
+    assert "sys.exit" not in done.err
