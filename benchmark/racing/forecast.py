@@ -26,7 +26,7 @@ class CandidateCost:
 
     Attributes:
         seconds: Seconds of one training step.
-        state_bytes: Size of its training state.
+        state_bytes: Size of its training state and of the weights of its last rung, which are kept beside it.
         prepared: Key -> bytes of each prepared case, before compression; candidates may share them.
     """
 
@@ -67,7 +67,7 @@ class RaceForecast:
 
     @property
     def state_bytes(self) -> float:
-        """Size of all training states, each of the mean size; NaN if no candidate could be timed."""
+        """Size of what all trainings keep, each of the mean size; NaN if no candidate could be timed."""
         known = [cost.state_bytes for cost in self.costs.values()]
         return sum(known) / len(known) * len(self.race.candidates) * self.seeds if known else math.nan
 
@@ -109,7 +109,7 @@ def forecast_race(
                 ]
                 costs[name] = CandidateCost(
                     work.seconds(seconds, window) / work.steps,
-                    (1 + trainer.moments) * nbytes,
+                    (2 + trainer.moments) * nbytes,
                     {request.key: request.estimated_bytes for request in requests},
                 )
         except FAULTS as error:

@@ -42,8 +42,10 @@ def test_without_any_timed_candidate_time_and_disk_are_unknown():
     assert math.isnan(nothing.seconds(10))
 
 
-@pytest.mark.parametrize(("moments", "copies"), [(1, 2), (2, 3)])
-def test_a_state_holds_the_weights_and_what_the_optimiser_keeps_of_each(monkeypatch, tmp_path, moments, copies):
+@pytest.mark.parametrize(("moments", "copies"), [(1, 3), (2, 4)])
+def test_a_training_keeps_its_weights_what_the_optimiser_keeps_of_each_and_those_of_the_last_rung(
+    monkeypatch, tmp_path, moments, copies
+):
     network = nn.Linear(10, 10, bias=False)
     arch = SimpleNamespace(build=lambda **settings: network, fit=lambda window: window)
     pair = SimpleNamespace(model=SimpleNamespace(arch=arch, patch=None), preparation=None)
