@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.errors import INTERRUPTED, InputError
+from benchmark.errors import INTERRUPTED, InputError, listed
 from benchmark.jobs.cli import composed, entry_point, resolved
 from benchmark.ranking.inputs import as_values, named, places_of
 from benchmark.storage.files import write_bytes
@@ -54,6 +54,8 @@ def run(cfg: DictConfig) -> None:
     runner = _runner(cfg, plan, target, trainer)
     race = Race(list(plan.candidates), runner.trainer.rungs, cfg.budget)
     _check_cases(cfg, target)
+    for note in notes:
+        runner.say(note)
     if cfg.dry_run:
         _dry_run(cfg, race, runner, target)
         return
@@ -132,7 +134,7 @@ def _quoted(value: object) -> str:
 
 
 def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "RacePlan":
-    from benchmark.racing.plan import RacePlan, chosen_candidates, with_validation
+    from benchmark.racing.plan import RacePlan, changed_candidates, chosen_candidates, with_validation
 
     path = Path(cfg.ranking or "ranking.json")
     keep = KEEP if cfg.keep is None and cfg.prior == "ranking" else cfg.keep
@@ -141,6 +143,9 @@ def _plan(cfg: DictConfig, ranking: Mapping[str, Any], notes: list[str]) -> "Rac
         notes.append(f"left out by keep={keep}: {', '.join(left)}")
     if len(candidates) == 1 and not left and cfg.prior == "ranking":
         notes.append(ONE_CANDIDATE)
+    if changed := changed_candidates(ranking, candidates):
+        notes.append(f"changed since {path} was written: {listed(changed)}; the choice of candidates is that of the "
+                     "old files, so rank again to choose anew")  # fmt: skip
     notes += [f"not a candidate: {name}: {why}" for name, why in ranking.get("skipped", {}).items()
               if name not in candidates]  # fmt: skip
     task = with_validation(

@@ -13,7 +13,7 @@ from benchmark.errors import InputError, with_class
 from benchmark.jobs.keys import job_key, targets
 from benchmark.racing.halving import FEWEST_CASES
 from benchmark.racing.settings import check_preparation
-from benchmark.sources.opening import source_identity
+from benchmark.sources.opening import files_digest, source_identity
 from benchmark.storage.files import read_json, write_json
 from benchmark.tracking.records import Stage
 
@@ -165,15 +165,26 @@ def read_ranking(path: Path, *, trust: bool) -> dict[str, Any]:
 def _wrong_parts(content: Mapping[str, Any]) -> list[str]:
     """The parts of a ranking.json that are missing or not of their form."""
     rows, level, nodes = (content.get(part) for part in ("ranking", "cannot_be_told_apart", "sources"))
-    skipped, settings = content.get("skipped", {}), content.get("settings")
+    skipped, digests, settings = content.get("skipped", {}), content.get("digests", {}), content.get("settings")
     sound = {
         "ranking": isinstance(rows, list) and all(isinstance(row, dict) and "source" in row for row in rows),
         "cannot_be_told_apart": isinstance(level, list) and all(isinstance(name, str) for name in level),
         "sources": isinstance(nodes, dict) and all(map(_is_config, nodes.values())),
         "skipped": isinstance(skipped, dict),
+        "digests": isinstance(digests, dict),
         "settings": isinstance(settings, dict) and _is_config(settings.get("task")),
     }
     return [part for part, right in sound.items() if not right]
+
+
+def changed_candidates(ranking: Mapping[str, Any], candidates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The candidates whose files are no longer those that the ranking scored; none if it is too old to have digests."""
+    stored: Mapping[str, str | None] = ranking.get("digests", {})
+    return [
+        name
+        for name, node in candidates.items()
+        if stored.get(name) is not None and files_digest(OmegaConf.create(dict(node))) != stored[name]
+    ]
 
 
 def _is_config(node: object) -> bool:

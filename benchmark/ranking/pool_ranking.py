@@ -155,7 +155,7 @@ class RankPlan:
     forecast: "Forecast"
     command: str
     start: float
-    sources: "Mapping[str, object]"
+    sources: "Mapping[str, dict[str, object]]"
 
 
 def _plan(
@@ -184,7 +184,7 @@ def _plan(
         screen.say(
             f"minutes={cfg.minutes:g} gives {ranker.choice.settings}; the same ranking on any machine: {command}"
         )
-    sources = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in given.nodes.items()}
+    sources = {_printable(name): node for name, node in given.nodes.items()}
     return RankPlan(ranker, forecast, command, start, sources)
 
 
@@ -301,6 +301,11 @@ def _account(
     )
 
 
+def _printable(name: str) -> str:
+    """A name as it is written to files, which are UTF-8."""
+    return name.encode(errors=UNPRINTABLE).decode()
+
+
 def _windows_note(outcome: "SourceOutcome") -> list[str]:
     forwarded, windows = outcome.facts["forwarded"], outcome.facts["windows"]
     return [f"{forwarded} of {windows} windows forwarded"] if forwarded < windows else []
@@ -323,14 +328,16 @@ def _write(cfg: DictConfig, plan: RankPlan, ranking: "Ranking", account: "Accoun
     from analysis.ranking.tables import ranking_csv, ranking_json
     from benchmark.data.slices import png, three_slices
     from benchmark.jobs.provenance import provenance
+    from benchmark.sources.opening import files_digest
     from benchmark.storage.files import write_bytes
 
     ranker, choice = plan.ranker, plan.ranker.choice
     case = ranker.chosen_cases().prepare([0], required=False).reader(0)
-    origin = provenance()
+    origin, scored = provenance(), [_printable(name) for name in account.costs["source"]]
     facts = {
         "provenance": origin.tags | origin.details,
         "sources": plan.sources,
+        "digests": {name: files_digest(OmegaConf.create(plan.sources[name])) for name in scored},
         "settings": ranker.options.settings,
         "seed": cfg.seed,
         "minutes": cfg.minutes,

@@ -1,6 +1,7 @@
 """Open a source from its config: a source pre-trained here, or a checkpoint on disk."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -69,6 +70,14 @@ def open_model(node: DictConfig, store: Store, cache: Path) -> Model:
         return open_source(node, store, cache)
     network = source.arch.build(channels=source.channels, classes=source.classes, seed=source.seed)
     return source.model(Checkpoint(network.state_dict(), {}))
+
+
+def files_digest(node: DictConfig) -> str | None:
+    """Digest of a source's files; None without files, and for files that cannot be read."""
+    with suppress(InputError, OSError):
+        source = instantiate(node)
+        return None if isinstance(source, PoolSource) else str(source.digest())
+    return None
 
 
 def source_identity(node: DictConfig) -> str:

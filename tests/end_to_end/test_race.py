@@ -221,6 +221,12 @@ def test_a_ranking_chooses_the_candidates(race, place, checkpoints, command_line
     assert shown.code == 0, shown.err
     assert f"of {8 * len(raced)} steps" in shown.out
     assert "for training states" in shown.out
+    assert "changed since" not in shown.out
+    content = json.loads(ranking.read_text(encoding="utf-8"))
+    content["digests"][level[0]] = "0" * 64
+    ranking.write_text(json.dumps(content), encoding="utf-8")
+    shown = command_line("race", f"ranking={ranking}", "keep=2", "--dry-run", *BASIC, *SMALL[1:], *place.overrides)
+    assert f"changed since {ranking} was written: {level[0]}; " in " ".join(shown.out.split())
 
 
 BAD = {
