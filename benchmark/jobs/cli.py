@@ -26,7 +26,7 @@ from yaml import YAMLError
 
 from benchmark.errors import INTERRUPTED, InputError, check_whole, one_line
 from benchmark.jobs.former_names import with_current_names
-from benchmark.jobs.interrupts import interruptible
+from benchmark.jobs.interrupts import interruptible, no_interrupt_dropped
 from benchmark.jobs.path_arguments import exists, with_paths_quoted
 from benchmark.jobs.suite_settings import repeated_of
 from benchmark.jobs.time_limit import failing_fast, within
@@ -83,7 +83,8 @@ def run_command(
         config_dir = _config_dir(sys.argv[1:])
         _check_choices(sys.argv[1:], config_dir)
         prepare_config(config_dir)
-        error = _through_hydra(name, partial(run_job, task, limited=limited))
+        with no_interrupt_dropped():
+            error = _through_hydra(name, partial(run_job, task, limited=limited))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is finished is kept, run again to resume\n")
         sys.exit(INTERRUPTED)

@@ -1,24 +1,83 @@
-"""Ctrl-C in the workers of joblib, which get it from the terminal as the command that started them does."""
+"""Ctrl-C, which a terminal sends to a command and to all processes that it started.
+
+Only the command's own process should act on it, and end the others: a process that Python starts prints a traceback
+when it is interrupted, and a pool whose processes die while they start may wait for them for ever.
+"""
 
 import multiprocessing
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.resource_tracker import ensure_running
+
+CTRL_C = {signal.SIGINT}
+AGAIN = 0.01  # seconds until an interruption that was raised where Python drops exceptions is raised again
+
+
+@contextmanager
+def no_interrupt_dropped() -> Iterator[None]:
+    """Raise an interruption again that Python drops, since it came in a finaliser or a callback of a weak reference."""
+    report_dropped = sys.unraisablehook
+
+    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            report_dropped(dropped)
+
+    sys.unraisablehook = raise_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report_dropped
+
+
+@contextmanager
+def only_this_process_interrupted() -> Iterator[None]:
+    """Block Ctrl-C in the processes that the block starts; this process gets it if its main thread runs the block.
+
+    Processes inherit the main thread's blocked signals. The signal itself goes to the thread that waits here, and
+    Python raises KeyboardInterrupt in the main thread as soon as no system call holds it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _start_trackers()
+    over = threading.Event()
+    threading.Thread(target=over.wait, name="takes Ctrl-C", daemon=True).start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, CTRL_C)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+
+
+def _start_trackers() -> None:
+    """Start the processes that track what other processes share: to start one later would unblock the signal."""
+    from joblib.externals.loky.backend.resource_tracker import ensure_running as ensure_running_of_loky  # as below
+
+    ensure_running()
+    ensure_running_of_loky()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C interrupt a job of a worker, which then records that it was stopped; nothing in other processes.
+    """Let Ctrl-C interrupt a job in a worker of joblib, which then records that it was stopped.
 
-    Between its jobs a worker ignores Ctrl-C from its first job on: it would print a traceback, and the command ends it.
+    A worker starts with Ctrl-C blocked, and ignores it between its jobs. In other processes nothing changes.
     """
     from joblib.externals.loky.backend.process import LokyProcess  # a top-level import would load numpy
 
     if not isinstance(multiprocessing.current_process(), LokyProcess):
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)  # raises if it was pressed since the worker started
         yield
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,6 +5,7 @@ and the signatures of its plugins, for which pyproject.toml pins hydra-core to 1
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from hydra._internal.callbacks import Callbacks
@@ -14,9 +15,10 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from hydra.utils import get_method
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from benchmark.jobs.cli import run_job
+from benchmark.jobs.interrupts import only_this_process_interrupted
 from benchmark.orchestration.failed_jobs import FailedJob, failed_job
 from benchmark.orchestration.planner import Job
 
@@ -48,12 +50,19 @@ def launch(
         task_function=partial(run_job, get_method(f"benchmark.{stage}.run")),
         config=config,
     )
-    returns = chosen.launch([[*shared, *job.overrides] for job in jobs], initial_job_idx=0)
+    each = [[*shared, *job.overrides] for job in jobs]
+    with only_this_process_interrupted() if _has_local_workers(config) else nullcontext():
+        returns = chosen.launch(each, initial_job_idx=0)
     return [
         failed_job(stage, job, done._return_value, f"{folder}/{index}/{stage}.log")
         for index, (job, done) in enumerate(zip(jobs, returns, strict=True))
         if done.status != JobStatus.COMPLETED
     ]
+
+
+def _has_local_workers(config: DictConfig) -> bool:
+    """Whether the launcher is joblib's, whose workers get Ctrl-C from the terminal; a job lets it through again."""
+    return str(config.hydra.launcher._target_).endswith(".JoblibLauncher")
 
 
 def launcher_overrides() -> list[str]:

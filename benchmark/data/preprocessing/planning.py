@@ -21,6 +21,7 @@ from benchmark.data.files.read_image import has_vectors
 from benchmark.data.preprocessing.normalise import ChannelSchemes, Normalisation, Scheme
 from benchmark.data.preprocessing.preparation import Preparation, Resampling, settings
 from benchmark.errors import InputError, one_line
+from benchmark.jobs.interrupts import only_this_process_interrupted
 from benchmark.storage.digest import files_digest, value_digest
 from benchmark.storage.files import read_json, write_bytes
 from benchmark.storage.prepared_settings import prepared_settings
@@ -174,7 +175,8 @@ def fingerprint(name: str, preprocessed: Path, *, processes: int = 1) -> Path:
         if not (folder / "dataset_fingerprint.json").is_file():
             extractor = DatasetFingerprintExtractor(name, num_processes=processes)
             extractor.show_progress_bar = False
-            extractor.run()
+            with only_this_process_interrupted():
+                extractor.run()
     return folder
 
 

@@ -25,6 +25,7 @@ from benchmark.data.preprocessing.planning import FOLDERS, RawDataset, environme
 from benchmark.data.preprocessing.preparation import Preparation
 from benchmark.data.tasks.task import Task
 from benchmark.errors import InputError
+from benchmark.jobs.interrupts import only_this_process_interrupted
 from benchmark.storage.digest import text_digest
 from benchmark.storage.files import partial_folder
 
@@ -75,6 +76,7 @@ class NnunetSpace:
             "nnUNet_wandb_enabled": "0",
         }
         with (
+            only_this_process_interrupted(),
             log.open("a", encoding="utf-8") as stream,
             environment(variables),
             contextlib.redirect_stdout(stream),
