@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
+from types import FrameType
 
 CTRL_C = {signal.SIGINT}
 AGAIN = 0.01  # seconds until an interruption that was raised where Python drops exceptions is raised again
@@ -68,11 +69,13 @@ def _start_trackers() -> None:
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C interrupt a job in a worker of joblib, which then records that it was stopped.
 
-    A worker starts with Ctrl-C blocked, and ignores it between its jobs. In other processes nothing changes.
+    A worker starts with Ctrl-C blocked, and ignores it between its jobs. Nothing changes in other processes, nor if the
+    command ignores Ctrl-C, as one in the background of a shell script does.
     """
     from joblib.externals.loky.backend.process import LokyProcess  # a top-level import would load numpy
 
-    if not isinstance(multiprocessing.current_process(), LokyProcess):
+    is_worker = isinstance(multiprocessing.current_process(), LokyProcess)
+    if not is_worker or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     try:
@@ -80,4 +83,8 @@ def interruptible() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, CTRL_C)  # raises if it was pressed since the worker started
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, _do_nothing)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass

@@ -12,6 +12,20 @@ from benchmark.data.prepared import preparing
 from benchmark.jobs.interrupts import interruptible, no_interrupt_dropped, only_this_process_interrupted
 
 
+@pytest.fixture(autouse=True)
+def _terminal():
+    """Handle SIGINT as a program of a terminal does; in the background of a script a program ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_worker_of_a_command_that_ignores_it_does_so_too():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with only_this_process_interrupted(), ProcessPoolExecutor(1) as worker:
+        assert worker.submit(_interrupted_job).result() == "goes on"
+
+
 def test_a_worker_is_interrupted_within_its_jobs_only():
     with ProcessPoolExecutor(1) as worker:
         with pytest.raises(KeyboardInterrupt):
@@ -75,7 +89,7 @@ def _press_here():
 
 def _interrupted_job():
     with interruptible():
-        _press("")
+        return _press("goes on")
 
 
 def _press(told):
