@@ -8,7 +8,6 @@ import time
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
-from benchmark.data.prepared import preparing
 from benchmark.jobs.interrupts import interruptible, no_interrupt_dropped, only_this_process_interrupted
 
 
@@ -43,6 +42,8 @@ def test_a_process_that_is_no_worker_keeps_its_handler():
 
 
 def test_a_worker_of_the_preparation_leaves_ctrl_c_to_its_parent():
+    from benchmark.data.prepared import preparing  # the workers of the other tests need no torch
+
     with ProcessPoolExecutor(1, initializer=preparing._start, initargs=(os.getpid(), None)) as worker:
         assert worker.submit(_press, "goes on").result() == "goes on"
 
