@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -77,15 +78,19 @@ def pytest_ignore_collect(collection_path, config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """With several workers (`make test`): a file shares one, and so do all tests of the bench; long ones come first."""
+    """With several workers (`make test`): a file shares one, and so do all tests of the bench.
+
+    Long tests come first, and then files of many tests, so that no worker is left with a long file when the others end.
+    """
     if not hasattr(config, "workerinput"):
         return
+    tests_of = Counter(item.path for item in items)
     for item in items:
         group = next((name for name in SHARED if name in item.fixturenames), str(item.path))
         item.add_marker(pytest.mark.xdist_group(group))
         if hasattr(item, "_id"):  # pytest 9.2 or newer, whose ids pytest-xdist 3.8 does not change
             item._id = type(item._id).parse(f"{item.nodeid}@{group}")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, -tests_of[item.path]))
 
 
 def pytest_runtest_setup(item):
