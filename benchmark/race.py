@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from benchmark.racing.runner import RaceRunner
     from benchmark.training.trainer import Trainer
 
-UNPRINTABLE = "backslashreplace"  # what becomes of the bytes of a file's name that are no UTF-8
 KEEP = 8  # maximum number of candidates of a ranking by default
 ONE_CANDIDATE = (
     "the ranking separates its first source from all others on these cases, so one candidate is left and nothing is "
@@ -105,8 +104,10 @@ def _trust_note(cfg: DictConfig, ranking: Mapping[str, Any]) -> list[str]:
 
 
 def _unranked(cfg: DictConfig) -> dict[str, Any]:
+    from benchmark.ranking.pool_ranking import printable
+
     node, found = named(cfg)
-    nodes = {name.encode(errors=UNPRINTABLE).decode(): node for name, node in found.nodes.items()}
+    nodes = {printable(name): node for name, node in found.nodes.items()}
     return {"ranking": [], "cannot_be_told_apart": [], "sources": nodes, "skipped": dict(found.left),
             "settings": {"task": resolved(node)}}  # fmt: skip
 
@@ -283,6 +284,7 @@ def _finish(cfg: DictConfig, outcome: "RaceOutcome", runner: "RaceRunner", targe
     from analysis.racing.page import race_page
     from analysis.racing.tables import race_csv, race_json
     from benchmark.racing.winner import save_leader
+    from benchmark.ranking.pool_ranking import UNPRINTABLE
 
     race, stopped = outcome.race, outcome.stopped
     saved = save_leader(race, runner, target, device=cfg.device.name, deterministic=cfg.device.deterministic)

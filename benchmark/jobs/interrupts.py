@@ -1,7 +1,7 @@
 """Ctrl-C, which a terminal sends to a command and to all processes that it started.
 
 Only the command's own process should act on it, and end the others: a process that Python starts prints a traceback
-when it is interrupted, and a pool whose processes die while they start may wait for them for ever.
+when it is interrupted, and a pool whose processes die while they start may wait for them forever.
 """
 
 import multiprocessing
@@ -9,31 +9,45 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.resource_tracker import ensure_running
 from types import FrameType
 
 CTRL_C = {signal.SIGINT}
-AGAIN = 0.01  # seconds until an interruption that was raised where Python drops exceptions is raised again
+AGAIN = 0.01  # seconds until an error that a signal raised where Python drops exceptions is raised again
 
 
 @contextmanager
-def no_interrupt_dropped() -> Iterator[None]:
-    """Raise an interruption again that Python drops, since it came in a finaliser or a callback of a weak reference."""
+def repeated_if_dropped(error: type[BaseException], repeat: Callable[[], object]) -> Iterator[None]:
+    """Call `repeat` if Python drops an error of a signal.
+
+    Python drops what a finaliser, a weak reference's callback or the garbage collector's callback raises.
+    """
     report_dropped = sys.unraisablehook
 
-    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
-        if isinstance(dropped.exc_value, KeyboardInterrupt):
-            threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def notice(dropped: "sys.UnraisableHookArgs") -> None:
+        if isinstance(dropped.exc_value, error):
+            repeat()
         else:
             report_dropped(dropped)
 
-    sys.unraisablehook = raise_again
+    sys.unraisablehook = notice
     try:
         yield
     finally:
         sys.unraisablehook = report_dropped
+
+
+@contextmanager
+def no_interrupt_dropped() -> Iterator[None]:
+    """Interrupt this process again if Python drops an interruption."""
+    with repeated_if_dropped(KeyboardInterrupt, lambda: threading.Timer(AGAIN, _interrupt).start()):
+        yield
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager

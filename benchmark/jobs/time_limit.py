@@ -1,7 +1,6 @@
 """Limits of a job under any launcher: its time limit, and fail-fast after the failure of another job."""
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from benchmark.errors import InputError, NotStartedError, TimeLimitError, is_number
-
-AGAIN = 0.01  # seconds until a limit that was raised where Python drops exceptions is raised again
+from benchmark.jobs.interrupts import AGAIN, repeated_if_dropped
 
 
 @contextmanager
@@ -35,24 +33,14 @@ def within(minutes: float | None) -> Iterator[None]:
     def ring(number: int, frame: FrameType | None) -> None:
         raise TimeLimitError(f"job exceeded time_limit ({minutes:g} minutes)")
 
-    report_dropped = sys.unraisablehook
-
-    def raise_again(dropped: "sys.UnraisableHookArgs") -> None:
-        # Python drops what a finaliser, a weak reference's callback or the garbage collector's callback raises.
-        if isinstance(dropped.exc_value, TimeLimitError):
-            signal.setitimer(signal.ITIMER_REAL, AGAIN)
-        else:
-            report_dropped(dropped)
-
     before = signal.signal(signal.SIGALRM, ring)
-    sys.unraisablehook = raise_again
-    signal.setitimer(signal.ITIMER_REAL, minutes * 60.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
-        sys.unraisablehook = report_dropped
+    with repeated_if_dropped(TimeLimitError, lambda: signal.setitimer(signal.ITIMER_REAL, AGAIN)):
+        signal.setitimer(signal.ITIMER_REAL, minutes * 60.0)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

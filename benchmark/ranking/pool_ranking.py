@@ -184,7 +184,7 @@ def _plan(
         screen.say(
             f"minutes={cfg.minutes:g} gives {ranker.choice.settings}; the same ranking on any machine: {command}"
         )
-    sources = {_printable(name): node for name, node in given.nodes.items()}
+    sources = {printable(name): node for name, node in given.nodes.items()}
     return RankPlan(ranker, forecast, command, start, sources)
 
 
@@ -241,7 +241,7 @@ def _outcomes(ranker: "Ranker", given: "FoundSources", screen: "Screen") -> "lis
     outcomes = []
     with screen.progress(len(given.nodes) * len(ranker.choice.chosen)):
         for place, (given_name, node) in enumerate(given.nodes.items(), 1):
-            name = given_name.encode(errors=UNPRINTABLE).decode()
+            name = printable(given_name)
             screen.begin(name)
             outcome = ranker.outcome(name, OmegaConf.create(node), screen.step)
             reason = outcome.facts.get("step_reason")
@@ -301,7 +301,7 @@ def _account(
     )
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A name as it is written to files, which are UTF-8."""
     return name.encode(errors=UNPRINTABLE).decode()
 
@@ -333,7 +333,7 @@ def _write(cfg: DictConfig, plan: RankPlan, ranking: "Ranking", account: "Accoun
 
     ranker, choice = plan.ranker, plan.ranker.choice
     case = ranker.chosen_cases().prepare([0], required=False).reader(0)
-    origin, scored = provenance(), [_printable(name) for name in account.costs["source"]]
+    origin, scored = provenance(), [printable(name) for name in account.costs["source"]]
     facts = {
         "provenance": origin.tags | origin.details,
         "sources": plan.sources,
