@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -82,6 +83,7 @@ def module_of(command: str):
 @contextlib.contextmanager
 def untouched_process() -> Iterator[None]:
     """Hydra sets up logging and its own singletons; put both back."""
+    Plugins.instance()  # their configs are stored as they are first found, and a second search would not store all again
     root = logging.getLogger()
     handlers, level, state = root.handlers[:], root.level, Singleton.get_state()
     try:

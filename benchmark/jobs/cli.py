@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import hydra
 from hydra import compose
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import get_method
@@ -205,6 +206,26 @@ def prepare_config(config_dir: Path = CONF) -> None:
         store.store(group="source", name=name, node=_source_node(name, settings))
     store.store(name="_metrics", node={"defaults": [{"metric": default_metrics()}]})
     store.store(name=READ, node={"yamls": state})
+    Plugins.instance()  # finds Hydra's plugins, whose modules store choices, too
+    _share_nodes(store.repo)
+
+
+class _SharedNode(ConfigNode):
+    """A choice that copies of Hydra's store have in common, which is safe: Hydra copies a choice again as it loads it.
+
+    Hydra copies the store for each composition, and for each group that `--help` lists, where it was half of the time.
+    """
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
+def _share_nodes(choices: dict[str, Any]) -> None:
+    for name, choice in choices.items():
+        if isinstance(choice, dict):
+            _share_nodes(choice)
+        else:
+            choices[name] = _SharedNode(**vars(choice))
 
 
 def names_in(group: str) -> list[str]:
