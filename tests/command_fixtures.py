@@ -83,7 +83,7 @@ def module_of(command: str):
 @contextlib.contextmanager
 def untouched_process() -> Iterator[None]:
     """Hydra sets up logging and its own singletons; put both back."""
-    Plugins.instance()  # their configs are stored as they are first found, and a second search would not store all again
+    Plugins.instance()  # stores their configs, which a second search would not store again
     root = logging.getLogger()
     handlers, level, state = root.handlers[:], root.level, Singleton.get_state()
     try:
@@ -178,18 +178,24 @@ def study(place, prepared) -> Place:
 
 
 @pytest.fixture(scope="session")
-def python_m() -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Runs a command as its users do, with imports already done: `python_m("benchmark.truth", "source=scratch")`."""
+def warm_python() -> Iterator[WarmPython]:
+    """A process with imports already done, which forks for each command."""
     warm = WarmPython(CONF.parent)
+    yield warm
+    warm.stop()
+
+
+@pytest.fixture(scope="session")
+def python_m(warm_python) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a command as its users do, with imports already done: `python_m("benchmark.truth", "source=scratch")`."""
 
     def run(
         module: str, *overrides: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         settings = {"OMP_NUM_THREADS": "1", "COLUMNS": "160", **(env or {})}
-        return warm.run(module, overrides, os.environ | settings, cwd=cwd)
+        return warm_python.run(module, overrides, os.environ | settings, cwd=cwd)
 
-    yield run
-    warm.stop()
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -191,4 +191,5 @@ from tests.command_fixtures import (  # noqa: E402, F401, RUF100
     python_m,
     quiet_process,
     study,
+    warm_python,
 )

@@ -13,6 +13,9 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Thread
+
+import psutil
 
 
 class WarmPython:
@@ -55,12 +58,56 @@ class WarmPython:
             texts = (path.read_text(encoding="utf-8", errors="backslashreplace") for path in (out, err))
             return subprocess.CompletedProcess([module, *arguments], int(answer), *texts)
 
+    def kill(self) -> None:
+        """Kill the command that runs, if any; `run` then returns in the thread that waits for it."""
+        for child in psutil.Process(self._server.pid).children() if self._server else ():
+            child.kill()
+
     def stop(self) -> None:
         """End the process."""
         if self._server is not None:
             assert self._server.stdin is not None
             self._server.stdin.close()
             self._server.wait()
+
+
+class WarmSubprocess:
+    """What the code under test uses of the module `subprocess`, for `[sys.executable, "-m", module, ...]`."""
+
+    def __init__(self, warm: WarmPython) -> None:
+        self._warm = warm
+
+    def run(self, command: Sequence[str], *, cwd: Path, **settings: bool) -> subprocess.CompletedProcess[str]:
+        done = self._warm.run(command[2], command[3:], os.environ, cwd=cwd)
+        if settings.get("check"):
+            done.check_returncode()
+        return done
+
+    def Popen(self, command: Sequence[str], *, cwd: Path, **files: object) -> "WarmPopen":
+        return WarmPopen(self._warm, command, cwd)
+
+
+class WarmPopen:
+    """A command that runs beside its caller."""
+
+    def __init__(self, warm: WarmPython, command: Sequence[str], cwd: Path) -> None:
+        self._warm = warm
+        self._done: list[int] = []
+        self._thread = Thread(target=self._run, args=(command[2], command[3:], dict(os.environ), cwd))
+        self._thread.start()
+
+    def _run(self, module: str, arguments: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        self._done.append(self._warm.run(module, arguments, env, cwd=cwd).returncode)
+
+    def poll(self) -> int | None:
+        return self._done[0] if self._done else None
+
+    def kill(self) -> None:
+        self._warm.kill()
+
+    def wait(self) -> int:
+        self._thread.join()
+        return self._done[0]
 
 
 def _serve() -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import pytest
 
 from benchmark.performance.measurement import Check, Measurement
+from tests.warm_python import WarmSubprocess
 
 ROWS = {
     "score_over_forward",
@@ -142,10 +143,12 @@ def perf(place, command_line):
 
 
 @pytest.fixture
-def forks(monkeypatch):
+def forks(monkeypatch, warm_python):
     """What is measured in a fresh process runs in a fork, which has imported everything: no figure is asserted."""
     fork = multiprocessing.get_context("fork")
     monkeypatch.setattr("benchmark.performance.measurement.get_context", lambda method: fork)
+    for module in ("preparing", "race_overhead", "rank_estimate"):
+        monkeypatch.setattr(f"benchmark.performance.{module}.subprocess", WarmSubprocess(warm_python))
 
 
 @pytest.mark.slow
