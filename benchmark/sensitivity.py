@@ -44,6 +44,7 @@ def run(cfg: DictConfig) -> None:
     bench = Bench(cfg, Path(cfg.output_dir) / "sensitivity" / "jobs")
     planner = Planner(cfg.suite, bench.overrides())
     planner.check()
+    _check_targets(cfg.parts, planner)
     try:
         plan = run_stages(bench, planner, set(bench.store.finished()))
         if plan is not None:
@@ -53,6 +54,12 @@ def run(cfg: DictConfig) -> None:
     except KeyboardInterrupt:
         interrupted(bench, "sensitivity")
     finish(bench, "sensitivity")
+
+
+def _check_targets(parts: DictConfig, planner: Planner) -> None:
+    for name, part in parts.items():
+        if "truth" in part and part.target not in planner.pools:
+            raise InputError(f"parts.{name!s}.target must be one of {', '.join(planner.pools)}, got {part.target}")
 
 
 def _run_variants(bench: Bench, planner: Planner) -> list[Planned]:
@@ -74,17 +81,12 @@ def plan_part(name: str, part: DictConfig, planner: Planner) -> list[Planned]:
 
     Its config has `metrics` and `score`, or `target`, `seeds` and `truth`; each variant is a list of overrides. With
     `metrics` and `race`, there are none.
-
-    Raises:
-        InputError: The target is not in the suite.
     """
     planned = []
     for variant, given in part.get("score", {}).items():
         overrides = (f"metric=[{','.join(part.metrics)}]", f"variant={name}/{variant}", *given)
         planned.append(Planned(name, str(variant), "score", overrides, planner.score(overrides)))
     for variant, given in part.get("truth", {}).items():
-        if part.target not in planner.pools:
-            raise InputError(f"parts.{name}.target must be one of {', '.join(planner.pools)}, got {part.target}")
         overrides = (f"variant={name}/{variant}", *given)
         jobs = planner.tuned(part.target, part.seeds, overrides)
         planned.append(Planned(name, str(variant), "truth", overrides, jobs))

@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,9 @@ class Module:
         )
 
 
+@cache
 def read_modules(root: Path) -> list[Module]:
+    """All modules of a tree, read once."""
     modules = []
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
@@ -147,8 +150,13 @@ def read_modules(root: Path) -> list[Module]:
     return modules
 
 
-def imported(module: Module) -> Iterator[tuple[int, str]]:
+@cache
+def imported(module: Module) -> list[tuple[int, str]]:
     """Line and dotted name of all that a module imports, relative imports and `import_module("...")` included."""
+    return list(_imported(module))
+
+
+def _imported(module: Module) -> Iterator[tuple[int, str]]:
     package = module.name if module.is_package else module.name.rpartition(".")[0]
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):

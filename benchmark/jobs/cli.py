@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import hydra
 from hydra import compose
-from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from hydra.types import RunMode
 from hydra.utils import get_method
@@ -29,6 +28,7 @@ from benchmark.errors import INTERRUPTED, InputError, check_whole, one_line
 from benchmark.jobs.former_names import with_current_names
 from benchmark.jobs.interrupts import interruptible, no_interrupt_dropped
 from benchmark.jobs.path_arguments import exists, with_paths_quoted
+from benchmark.jobs.shared_choices import share_choices
 from benchmark.jobs.suite_settings import repeated_of
 from benchmark.jobs.time_limit import failing_fast, within
 from benchmark.storage.digest_memory import remembering
@@ -206,26 +206,7 @@ def prepare_config(config_dir: Path = CONF) -> None:
         store.store(group="source", name=name, node=_source_node(name, settings))
     store.store(name="_metrics", node={"defaults": [{"metric": default_metrics()}]})
     store.store(name=READ, node={"yamls": state})
-    Plugins.instance()  # finds Hydra's plugins, whose modules store choices, too
-    _share_nodes(store.repo)
-
-
-class _SharedNode(ConfigNode):
-    """A choice that copies of Hydra's store have in common, which is safe: Hydra copies a choice again as it loads it.
-
-    Hydra copies the store for each composition, and for each group that `--help` lists, where it was half of the time.
-    """
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
-
-
-def _share_nodes(choices: dict[str, Any]) -> None:
-    for name, choice in choices.items():
-        if isinstance(choice, dict):
-            _share_nodes(choice)
-        else:
-            choices[name] = _SharedNode(**vars(choice))
+    share_choices()
 
 
 def names_in(group: str) -> list[str]:

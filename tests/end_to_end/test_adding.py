@@ -89,7 +89,7 @@ def test_a_metric_and_a_source_are_in_the_bench_and_its_tables(tree, empty_store
         "suite.seeds=[0]",
         "suite.longer=null",
         "suite.repeated=null",
-        "overrides.correlate=['resamples=20']",
+        "overrides.correlate=['resamples=20','metric=[mean_gap,logme]']",
     ]
     run(tree, "benchmark.bench", "experiment=synthetic", "hydra/launcher=basic", *fewer, *places)
     agreement = pd.read_csv(tree / "outputs" / "study" / "synthetic" / "agreement.csv")

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from benchmark.training.trainer import RUNGS
+from tests.command_fixtures import BENCH, CHOSEN, METRICS
 
 COMMANDS = ["bench", "prepare", "pretrain", "truth", "score", "correlate"]
-METRICS = ["ccfv", "ccfv_released", "logme", "gbc", "h_score", "leep"]
 TARGETS = {"synthetic_ball", "synthetic_pebble"}
 SOURCES = {"synthetic_ball", "synthetic_pebble", "synthetic_drop", "scratch", "scratch_wide"}
 REPEAT = "synthetic_drop_seed1"  # a source of the suite, pre-trained again
@@ -252,7 +252,7 @@ def test_further_runs_check_the_study(bench):
 def test_a_second_bench_trains_nothing_and_prints_the_same(bench, again, command_line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     before = counts(again)
-    done = command_line("bench", "experiment=synthetic", "hydra/launcher=basic", *again.overrides)
+    done = command_line("bench", *BENCH, *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage, jobs in JOBS.items():
         assert f"{stage}: all {jobs} jobs already finished" in done.out
@@ -270,7 +270,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     shutil.rmtree(again.folder / "outputs" / "sources")
     before = figures(bench[0])
     assert not set(broken) & set(again.store().finished())
-    done = command_line("bench", "experiment=synthetic", "until=score", "hydra/launcher=basic", *again.overrides)
+    done = command_line("bench", *BENCH, "until=score", *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage in ("pretrain", "truth", "score"):
         jobs = JOBS[stage]
@@ -313,7 +313,7 @@ def test_the_commands_in_their_order_as_users_run_them(place, python_m, command_
 
 def test_correlate_reads_the_whole_store(bench, again, python_m):
     before = counts(again)
-    done = python_m("analysis.correlate", "experiment=synthetic", *again.overrides)
+    done = python_m("analysis.correlate", "experiment=synthetic", CHOSEN, *again.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     assert table(done.stdout) == table(bench[1].stdout)
     assert counts(again) == before

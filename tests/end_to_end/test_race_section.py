@@ -5,6 +5,7 @@ import pytest
 
 from analysis.evaluation.race_replay import NO_CASES
 from benchmark.storage.files import read_json
+from tests.command_fixtures import CHOSEN
 
 
 def race_rows(folder):
@@ -46,7 +47,7 @@ def test_runs_without_the_dice_of_validation_cases_have_no_race_and_a_reason(aga
 
     monkeypatch.setattr("analysis.truth.load.read_json", read_old)
     monkeypatch.setattr("analysis.correlate.publish", lambda *_, **__: None)  # its runs take most of the time
-    done = command_line("correlate", "experiment=synthetic", "seed=1", "resamples=20", *again.overrides)
+    done = command_line("correlate", "experiment=synthetic", CHOSEN, "seed=1", "resamples=20", *again.overrides)
     assert done.code == 0, done.err
     assert f"Whether a race is worth it is not known: {NO_CASES}." in done.out
     rows = race_rows(again.folder).set_index("strategy")

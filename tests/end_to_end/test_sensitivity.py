@@ -5,6 +5,8 @@ import shutil
 import pandas as pd
 import pytest
 
+from tests.command_fixtures import BENCH, CHOSEN
+
 PARTS = [
     "~parts.points",
     "~parts.sampling",
@@ -21,7 +23,6 @@ SMALL = [
     "~parts.tuned.truth.last",
     "~parts.tuned.truth.all",
     "resamples=50",
-    "hydra/launcher=basic",
 ]
 
 
@@ -32,7 +33,7 @@ def studied(bench, python_m, tmp_path_factory):
     for name in ("data", "outputs"):
         shutil.copytree(bench[0].folder / name, place.folder / name)
     shutil.copy(bench[0].folder / "mlflow.db", place.folder / "mlflow.db")
-    done = python_m("benchmark.sensitivity", "experiment=synthetic", *SMALL, *place.overrides)
+    done = python_m("benchmark.sensitivity", *BENCH, *SMALL, *place.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return place, done
 
@@ -91,14 +92,16 @@ def test_runs_of_variants_are_tagged_and_enter_no_other_table(studied, bench, co
     assert {row.tags.get("variant") for row in scored} == {None, "passes/extra", "windows/foreground"}
     assert {row.params.get("variant") for row in place.store().finished("variant").values()} >= {"foreground", "extra"}
     before = (bench[0].folder / "outputs" / "study" / "synthetic" / "agreement.csv").read_bytes()
-    done = command_line("correlate", "experiment=synthetic", *place.overrides)
+    done = command_line("correlate", "experiment=synthetic", CHOSEN, *place.overrides)
     assert done.code == 0
     assert (place.folder / "outputs" / "study" / "synthetic" / "agreement.csv").read_bytes() == before
     assert "otce" not in done.out
 
 
 def test_a_target_outside_the_suite_is_named(again, command_line):
-    bad = ["parts.tuned.target=liver", *PARTS, "hydra/launcher=basic"]
-    done = command_line("sensitivity", "experiment=synthetic", *bad, *again.overrides)
+    bad = ["parts.tuned.target=liver", "suite.seeds=[0,1,9]", *PARTS]
+    before = set(again.store().finished())
+    done = command_line("sensitivity", *BENCH, *bad, *again.overrides)
     assert done.code == 2
+    assert set(again.store().finished()) == before  # it is told before any job runs
     assert "parts.tuned.target must be one of synthetic_ball, synthetic_pebble, got liver" in done.err

@@ -18,9 +18,9 @@ from tests.end_to_end.engines.servers import PATIENCE, MlflowServer, Postgres, k
 from tests.end_to_end.engines.test_launchers import JOBS, differences
 from tests.end_to_end.test_commands import figures
 
-KILLS, WITH_SERVERS = 4, {2}
+KILLS, WITH_SERVERS = 3, {2}
 LONGEST = 1.0  # seconds of work between two kills, beyond the start-up
-START = 8.0  # seconds within which every fourth kill falls, whatever the sweep is at
+START = 8.0  # seconds within which every third kill falls, whatever the sweep is at
 SWEEP = (*SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 pytestmark = [pytest.mark.kill, pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -123,7 +123,7 @@ def test_a_sweep_that_is_killed_again_and_again(sweep, bench):
     while kills < KILLS:
         names = sweep.remember()
         process = sweep.start()
-        begun = kills % 4 < 3
+        begun = kills % 3 < 2
         if begun:
             sweep.wait_for_work(process)
         sweep.let_run(process, draw.uniform(0.0, LONGEST if begun else START))
