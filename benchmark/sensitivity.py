@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> None:
     bench = Bench(cfg, Path(cfg.output_dir) / "sensitivity" / "jobs")
     planner = Planner(cfg.suite, bench.overrides())
     planner.check()
-    _check_targets(cfg.parts, planner)
+    _check_parts(bench, planner)
     try:
         plan = run_stages(bench, planner, set(bench.store.finished()))
         if plan is not None:
@@ -56,10 +56,17 @@ def run(cfg: DictConfig) -> None:
     finish(bench, "sensitivity")
 
 
-def _check_targets(parts: DictConfig, planner: Planner) -> None:
-    for name, part in parts.items():
+def _check_parts(bench: Bench, planner: Planner) -> None:
+    """Refuse what only the variants' jobs, which come after those of the bench, would refuse."""
+    for name, part in bench.cfg.parts.items():
         if "truth" in part and part.target not in planner.pools:
             raise InputError(f"parts.{name!s}.target must be one of {', '.join(planner.pools)}, got {part.target}")
+        for given in part.get("score", {}).values():
+            scored = composed("score", [*bench.overrides()["score"], f"metric=[{','.join(part.metrics)}]", *given])
+            for node in scored.metric.values():
+                instantiate(node)
+        for given in part.get("truth", {}).values():
+            instantiate(composed("truth", [*bench.overrides()["truth"], *given]).trainer)
 
 
 def _run_variants(bench: Bench, planner: Planner) -> list[Planned]:

@@ -26,7 +26,7 @@ from benchmark.training.precision import Precision, choose_precision
 from benchmark.training.prediction import predict
 from benchmark.training.resume import Keeper, state_path
 from benchmark.training.rungs import RungRecorder, race_rungs, rung_steps
-from benchmark.training.trainer import PartialTraining, TrainingOutcome, freeze
+from benchmark.training.trainer import PartialTraining, TrainingOutcome, check_tune, freeze
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class MonaiTrainer:
     keep_every: float = 60.0
 
     def __post_init__(self) -> None:
+        check_tune(self.tune)
+        choose_precision(self.amp, "cpu")
         check_whole("monai.steps", self.budget.steps, least=1)
 
     @property

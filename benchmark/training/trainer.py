@@ -163,6 +163,16 @@ class Trainer(Protocol):
         ...
 
 
+def check_tune(tune: str) -> None:
+    """Refuse a part to train that is not in TUNE.
+
+    Raises:
+        InputError: It is not.
+    """
+    if tune not in TUNE:
+        raise InputError(f"trainer.tune must be one of {', '.join(TUNE)}, got {tune}")
+
+
 def freeze(network: nn.Module, architecture: Architecture, *, tune: str) -> list[nn.Parameter]:
     """Freeze every weight that `tune` does not select, and return the parameters to train.
 
@@ -174,8 +184,7 @@ def freeze(network: nn.Module, architecture: Architecture, *, tune: str) -> list
     Raises:
         InputError: `tune` has another value.
     """
-    if tune not in TUNE:
-        raise InputError(f"trainer.tune must be one of {', '.join(TUNE)}, got {tune}")
+    check_tune(tune)
     parts: Sequence[str] = {
         "all": ("",),
         "decoder": (*architecture.decoder, *architecture.head),

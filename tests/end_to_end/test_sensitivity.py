@@ -1,5 +1,6 @@
 """`sensitivity` on top of a finished bench: variants beside the default, and nothing of them anywhere else."""
 
+import re
 import shutil
 
 import pandas as pd
@@ -98,10 +99,21 @@ def test_runs_of_variants_are_tagged_and_enter_no_other_table(studied, bench, co
     assert "otce" not in done.out
 
 
-def test_a_target_outside_the_suite_is_named(again, command_line):
-    bad = ["parts.tuned.target=liver", "suite.seeds=[0,1,9]", *PARTS]
-    before = set(again.store().finished())
-    done = command_line("sensitivity", *BENCH, *bad, *again.overrides)
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [
+        ("parts.tuned.target=liver", r"parts.tuned.target must be one of synthetic_ball, synthetic_pebble, got liver"),
+        ("parts.windows.metrics=[nope]", r".*Could not load 'metric/nope'.*"),
+        ("parts.windows.score.foreground=['stream.nope=1']", r".*Could not override 'stream.nope'.*"),
+        (
+            "parts.tuned.truth.head=['trainer.tune=most']",
+            r"trainer.tune must be one of all, .*, got most",
+        ),
+    ],
+)
+def test_a_wrong_part_is_told_before_any_job_runs(study, command_line, bad, line):
+    kept = PARTS if "tuned" in bad else [*PARTS, "~parts.tuned"]
+    done = command_line("sensitivity", *BENCH, bad, *kept, *study.overrides)
     assert done.code == 2
-    assert set(again.store().finished()) == before  # it is told before any job runs
-    assert "parts.tuned.target must be one of synthetic_ball, synthetic_pebble, got liver" in done.err
+    assert re.fullmatch(f"error: {line}\n", done.err), done.err
+    assert study.store().finished() == {}

@@ -38,7 +38,7 @@ from benchmark.training.nnunet.dataset import (
 from benchmark.training.nnunet.plans import adapt, plan, preprocess
 from benchmark.training.resume import Keeper, saved_losses, state_path
 from benchmark.training.rungs import RungFile, race_rungs
-from benchmark.training.trainer import PartialTraining, Rung, TrainingOutcome, freeze
+from benchmark.training.trainer import PartialTraining, Rung, TrainingOutcome, check_tune, freeze
 
 CONFIGURATIONS = {3: "3d_fullres", 2: "2d"}
 
@@ -97,6 +97,9 @@ class NnunetTrainer:
     augment_processes: int = 0
     keep_every: float = 300.0
     mirroring: bool = True
+
+    def __post_init__(self) -> None:
+        check_tune(self.tune)
 
     @property
     def steps(self) -> int:

@@ -88,6 +88,9 @@ def test_a_further_truth_that_tunes_the_same_part_by_other_settings_is_refused(p
         (["suite.steps.fine_tuning=0"], r"trainer\.budget\.epochs must be a whole number of at least 1, got 0"),
         (["suite.steps.pretraining=300"], r"got 1\.2: steps must be a multiple of the 250 iterations of an epoch"),
         (["suite.iterations=0"], r"trainer\.budget\.iterations must be a whole number of at least 1, got 0"),
+        (["trainer.tune=most"], r"trainer\.tune must be one of all, decoder, last, head, got most"),
+        (["trainer=monai", "trainer.tune=null"], r"trainer\.tune must be one of all, .*, got None"),
+        (["trainer=monai", "trainer.amp=half"], r"trainer\.amp must be null, false, float32 or bfloat16, got half"),
     ],
 )
 def test_settings_that_only_jobs_would_refuse_are_refused_before(planner, overrides, message):
