@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from benchmark.sources.model import Model
 from benchmark.sources.networks.batch_statistics_unet import UNet3D
 from benchmark.sources.networks.mednext import MedNeXtV1
 from benchmark.sources.networks.stunet import STUNet
@@ -26,6 +27,7 @@ from tests.checkpoints import SMALL, plans, plans_network, small_network, write_
 Network = nn.Module | None
 WORKS, WITH_YAML, NOT_READ = "works", "works with a yaml", "not read"
 FINAL = "fold_0/checkpoint_final.pth"
+SIDE = 16  # voxels of a small volume, where its network accepts them
 TRAINING = {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
 
 
@@ -40,7 +42,6 @@ class Layout:
         result: `WORKS`, `WITH_YAML` or `NOT_READ`.
         path: What is named, below the folder; empty: the folder.
         head: Whether predictions can be compared; otherwise the features of the finest tap are.
-        side: Voxels of the input that is compared, along each axis.
     """
 
     title: str
@@ -49,7 +50,18 @@ class Layout:
     result: str = WORKS
     path: str = ""
     head: bool = True
-    side: int = 32
+
+
+def small_image(model: Model) -> Tensor:
+    """Noise of few voxels, with more than one at the bottleneck for instance norm."""
+    arch = model.arch
+    steps = [arch.divisor] * arch.dims if isinstance(arch.divisor, int) else list(arch.divisor)
+    sides = [-(-SIDE // step) * step for step in steps]
+    if sides == steps:
+        sides[0] *= 2
+    shape = arch.size or sides
+    depth = (1,) * (3 - arch.dims)  # a slice of a 2D network
+    return torch.randn(1, model.channels, *depth, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def seeded(make: Callable[[], nn.Module]) -> nn.Module:
@@ -417,10 +429,10 @@ LAYOUTS = [
     Layout("MONAI BasicUNetPlusPlus", other_monai("BasicUNetPlusPlus", features=[4, 4, 8, 8, 16, 4]),
            "recognised as BasicUNetPlusPlus"),
     Layout("MONAI FlexibleUNet", other_monai("FlexibleUNet", backbone="resnet10", spatial_dims=3,
-           decoder_channels=[16, 8, 8, 4, 4]), "recognised as FlexibleUNet", side=64),
+           decoder_channels=[16, 8, 8, 4, 4]), "recognised as FlexibleUNet"),
     Layout("SuPreM: U-Net", suprem_unet, "normalises with the statistics of its input", head=False),
     Layout("SuPreM: SegResNet", suprem_segresnet, "recognised as SegResNet"),
-    Layout("SuPreM: Swin UNETR", suprem_swin, "merging = monai_1.4", head=False, side=64),
+    Layout("SuPreM: Swin UNETR", suprem_swin, "merging = monai_1.4", head=False),
     Layout("Models Genesis: U-Net", genesis, "a head with one output restores the image", head=False),
     Layout("MIC-DKFZ: MedNeXt", mednext, "recognised as MedNeXtV1"),
     Layout("OpenMind / nnssl: residual U-Net", partial(nnssl, decoder=True), "no segmentation head", head=False),
@@ -432,11 +444,11 @@ LAYOUTS = [
     Layout("`torch.save(model)`, with a scheduler", whole_module, "its code is not run"),
     Layout("sharded safetensors of Hugging Face", sharded, "recognised as DynUNet"),
     Layout("a MONAI bundle", bundle, ""),
-    Layout("a MONAI bundle of an older version (`img_size`)", old_bundle, "is used as its patch", side=64),
+    Layout("a MONAI bundle of an older version (`img_size`)", old_bundle, "is used as its patch"),
     Layout("a folder that this project saved", own, ""),
     Layout("two networks in one file", two_networks, "given by distilled.yaml: prefix", WITH_YAML),
     Layout("strides that no tensor shows", other_strides, "given by sources.yaml: unet.pt", WITH_YAML),
-    Layout("Swin UNETR trained with MONAI up to 1.4", early_merging, "given by swin.yaml", WITH_YAML, side=64),
+    Layout("Swin UNETR trained with MONAI up to 1.4", early_merging, "given by swin.yaml", WITH_YAML),
     Layout("a part of a larger network", named_network, "given by mine.yaml", WITH_YAML),
     Layout("the EMA weights of a pair", ema_on_request, "the EMA weights under 'state_dict_ema' are used", WITH_YAML),
     Layout("nnU-Net v1: other models", version_1_of_nnunet, "a model of nnU-Net v1, and only nnU-Net v2 is read",

@@ -162,6 +162,12 @@ if __name__ == "__main__":
     import pandas  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    import benchmark.jobs.cli  # noqa: F401
+    import analysis.evaluation.correlate
+    import analysis.report.files  # noqa: F401
+    import benchmark.orchestration.pipeline
+    import benchmark.ranking.ranker
+    import benchmark.training.monai  # noqa: F401
+    from benchmark.jobs.keys import code_digest
 
+    code_digest(tuple(f"benchmark.{command}" for command in ("prepare", "pretrain", "truth", "score")))  # is kept
     _serve()

@@ -10,11 +10,13 @@ import pytest
 
 from benchmark.ranking import case_passes as passes
 from benchmark.ranking import ranker as outcomes
+from benchmark.ranking import window_timing
 from benchmark.statistics import case_cache
 from tests.checkpoints import write_nnunet
 
 HERE = "tests.end_to_end.failing_networks"
-QUICK = ["metric=[ccfv,logme,leep,ncti]", "draws_of_points=2"]
+QUICK = ["draws=20", "draws_of_points=2"]
+FEW, SEVERAL = "metric=[logme]", "metric=[ccfv,logme,leep,ncti]"
 SCORED = ["Healthy", "Wide", "Wider", "NoMemoryInTraining", "RaisesInTraining", "NanFeatures", "deeply_supervised",
           "ExitsInTraining"]  # fmt: skip
 PASS = r"in its forward pass of case synthetic_ball_train_00, 2 windows of 24x24x24 voxels at a time"
@@ -54,8 +56,10 @@ def rank(command_line, tmp_path, monkeypatch):
     """Ranks networks of `failing_networks`, or what else is named, into a folder of this test's own."""
     monkeypatch.setenv("COLUMNS", "400")  # so that no reason is broken into lines
 
-    def run(task, pool, *overrides):
-        return command_line("rank", f"task={task}", pool, f"output_dir={tmp_path}/outputs",
+    monkeypatch.setattr(window_timing, "REPEATS", 1)  # no test compares the estimate of time
+
+    def run(task, pool, *overrides, metrics=FEW):
+        return command_line("rank", f"task={task}", pool, f"output_dir={tmp_path}/outputs", metrics,
                             f"tracking.uri=sqlite:///{tmp_path}/mlflow.db", *QUICK, *overrides)  # fmt: skip
 
     return run
@@ -74,7 +78,7 @@ def written(tmp_path):
 
 
 def test_what_one_source_raises_is_its_own_reason(rank, ball, written):
-    done = rank(ball, sources(*SCORED, *SKIPPED))
+    done = rank(ball, sources(*SCORED, *SKIPPED), metrics=SEVERAL)
     assert done.code == 0, done.err
     content, table, folder = written()
     reasons = {name: why.replace("LOGS", str(folder / "logs")) for name, why in SKIPPED.items()}
@@ -105,9 +109,9 @@ def test_what_one_source_raises_is_its_own_reason(rank, ball, written):
 def test_others_have_the_scores_that_they_have_without_it(rank, ball, written):
     columns = ["place", "ccfv", "logme", "leep", "ncti", "standing", "standing_low", "standing_high"]
     names = ["Healthy", "Wide", "Wider"]
-    assert rank(ball, sources("NanFeatures", "ChangesSettings", *names, "RaisesInThePass")).code == 0
+    assert rank(ball, sources("NanFeatures", "ChangesSettings", *names, "RaisesInThePass"), metrics=SEVERAL).code == 0
     together = written()[1].loc[names, columns]
-    assert rank(ball, sources(*names)).code == 0
+    assert rank(ball, sources(*names), metrics=SEVERAL).code == 0
     pd.testing.assert_frame_equal(written()[1].loc[names, columns], together)
 
 
@@ -172,23 +176,25 @@ def test_a_cost_that_failed_is_measured_again_and_a_known_one_is_not(rank, ball,
 
 
 @pytest.mark.slow
-def test_a_source_that_kills_the_process_while_it_is_opened_is_skipped_in_the_end(python_m, ball, tmp_path, written):
+def test_a_source_that_kills_the_process_while_it_is_opened_is_skipped_in_the_end(
+    python_m, rank, ball, tmp_path, written
+):
     command = ("benchmark.rank", f"task={ball}", sources("KilledWhenTried", "Healthy"),
-               f"output_dir={tmp_path}/outputs", *QUICK)  # fmt: skip
+               f"output_dir={tmp_path}/outputs", FEW, *QUICK)  # fmt: skip
     assert [python_m(*command).returncode for _ in range(2)] == [-9, -9]
-    done = python_m(*command)
-    assert done.returncode == 0, done.stderr
+    done = rank(ball, sources("KilledWhenTried", "Healthy"))
+    assert done.code == 0, done.err
     (why,) = written()[0]["skipped"].values()
     assert why.startswith("the process was killed 2 times while it was opened and forwarded one window, probably ")
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_in_a_training_step_leaves_the_scores(python_m, ball, tmp_path, written):
+def test_a_process_that_is_killed_in_a_training_step_leaves_the_scores(python_m, rank, ball, tmp_path, written):
     command = ("benchmark.rank", f"task={ball}", sources("KilledInTraining", "Healthy"),
-               f"output_dir={tmp_path}/outputs", *QUICK)  # fmt: skip
+               f"output_dir={tmp_path}/outputs", FEW, *QUICK)  # fmt: skip
     assert python_m(*command).returncode == -9
-    done = python_m(*command)
-    assert done.returncode == 0, done.stderr
+    done = rank(ball, sources("KilledInTraining", "Healthy"))
+    assert done.code == 0, done.err
     content, _, _ = written()
     assert {line["source"] for line in content["ranking"]} == {"KilledInTraining", "Healthy"}
     reason = content["costs"][0]["fine_tuning_reason"]
@@ -211,14 +217,14 @@ def test_a_source_whose_pass_killed_the_process_twice_is_skipped(rank, ball, wri
 
 
 def test_kept_statistics_that_are_corrupt_are_made_again(rank, ball, written, tmp_path):
-    assert rank(ball, sources("Healthy", "Wide")).code == 0
+    assert rank(ball, sources("Healthy", "Wide"), metrics=SEVERAL).code == 0
     before = written()[1][["ccfv", "logme", "leep", "standing"]]
     cache = tmp_path / "outputs" / "rank" / "cache"
     shutil.rmtree(cache / "outcomes")
     corrupt = [*(cache / "passes").rglob("moments.safetensors")][:2]
     for path in corrupt:
         path.write_bytes(b"corrupt")
-    assert rank(ball, sources("Healthy", "Wide")).code == 0
+    assert rank(ball, sources("Healthy", "Wide"), metrics=SEVERAL).code == 0
     pd.testing.assert_frame_equal(written()[1][["ccfv", "logme", "leep", "standing"]], before)
     assert all(path.read_bytes() != b"corrupt" for path in corrupt)
 
@@ -234,7 +240,7 @@ def test_a_metric_that_raises_for_a_source_is_nan_with_its_reason(rank, ball, wr
         return compute(self, statistics)
 
     monkeypatch.setattr(LogME, "compute", fails)
-    assert rank(ball, sources("Healthy", "Wide", "Wider")).code == 0
+    assert rank(ball, sources("Healthy", "Wide", "Wider"), metrics="metric=[ccfv,logme]").code == 0
     content, table, folder = written()
     assert table["logme"].isna().to_dict() == {"Healthy": False, "Wide": True, "Wider": False}
     assert table["ccfv"].notna().all()

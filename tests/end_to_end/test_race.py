@@ -2,20 +2,19 @@
 
 import errno
 import json
-import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
-from benchmark.jobs.cli import CONF
 from benchmark.racing import job
 from benchmark.tracking.records import Stage
 from benchmark.training.monai import MonaiTrainer
@@ -36,7 +35,7 @@ def write_task(folder, make_case, cases=CASES):
 
     listed = []
     for number in range(cases):
-        case = make_case(seed=number, shape=(20, 18, 16))
+        case = make_case(seed=number, shape=(18, 16, 16))
         for part, volume in (("imagesTr", case.image[0]), ("labelsTr", case.labels)):
             (folder / part).mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(volume.numpy(), np.eye(4)), folder / part / f"{case.name}.nii.gz")
@@ -56,11 +55,15 @@ def write_task(folder, make_case, cases=CASES):
 def race(command_line, place, own_data):
     """Runs a race in a place of this test's own."""
 
-    def run(*overrides, task=own_data):
-        return command_line("race", f"task={task}", *BASIC, *SMALL, *place.overrides, "tracking.experiment=race",
-                            *overrides)  # fmt: skip
+    def run(*overrides, task=own_data, into=place):
+        return command_line("race", *given(into, task), *BASIC, *overrides)
 
     return run
+
+
+def given(place, task):
+    """What every race gets."""
+    return [f"task={task}", *SMALL, *place.overrides, "tracking.experiment=race"]
 
 
 def written(place, task="mine"):
@@ -80,10 +83,18 @@ def sources(checkpoints, *names):
 FOUR = ("unet_3d", "dynunet_3d", "Dataset503_Made__3d_fullres")
 
 
+@pytest.fixture(scope="module")
+def raced(make_place, own_data, checkpoints, python_m):
+    """A place with a finished race of four, and what was printed."""
+    place = make_place("raced")
+    done = python_m("benchmark.race", sources(checkpoints, *FOUR), *given(place, own_data), *BASIC, "register=best")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, done.stdout
+
+
 @pytest.mark.slow
-def test_a_race_hands_over_a_checkpoint_that_other_commands_open(race, place, checkpoints, command_line, own_data):
-    done = race(sources(checkpoints, *FOUR), "register=best")
-    assert done.code == 0, done.err
+def test_a_race_hands_over_a_checkpoint_that_other_commands_open(race, raced, checkpoints, command_line, own_data):
+    place, printed = raced
     result = written(place)
     names = [candidate["source"] for candidate in result["candidates"]]
     assert sorted(names) == sorted([*FOUR, "scratch"])
@@ -91,7 +102,7 @@ def test_a_race_hands_over_a_checkpoint_that_other_commands_open(race, place, ch
     assert result["cases"] == {"training": 7, "validation": 5}
     assert len(result["decisions"][0]["standings"]) == 4
     assert result["steps"]["race"] <= 0.45 * result["steps"]["fine_tuning_all"]
-    assert f"{names[0]} wins with a validation Dice" in " ".join(done.out.split())
+    assert f"{names[0]} wins with a validation Dice" in " ".join(printed.split())
     table = pd.read_csv(place.folder / "outputs/race/mine/race.csv")
     assert list(table["source"]) == names
     page = (place.folder / "outputs/race/mine/race.html").read_text(encoding="utf-8")
@@ -114,10 +125,13 @@ def test_a_race_hands_over_a_checkpoint_that_other_commands_open(race, place, ch
     assert {row.tags["mlflow.parentRunId"] for row in jobs} == {parents[0].run}
     assert len(jobs) == sum(len(decision["standings"]) for decision in result["decisions"])
 
-    again = race(sources(checkpoints, *FOUR), "register=best")
+    again = race(sources(checkpoints, *FOUR), "register=best", into=place)
     assert again.code == 0, again.err
     assert len(rows(place)) == len(jobs) + 1  # nothing was trained or written twice
     assert "models:/best/1" in again.out
+
+
+SOME = ("unet_3d", "dynunet_3d", "unet_2d")
 
 
 @pytest.mark.slow
@@ -134,7 +148,7 @@ def test_what_fails_is_the_candidate_s_own_reason_and_the_others_go_on(race, pla
         return whole(self, model, *arguments, report=report, **settings)
 
     monkeypatch.setattr(MonaiTrainer, "advance", advance)
-    done = race(sources(checkpoints, *FOUR, "unet_2d"))
+    done = race(sources(checkpoints, *SOME))
     assert done.code == 0, done.err
     result = written(place)
     reasons = {candidate["source"]: candidate["reason"] for candidate in result["candidates"]}
@@ -146,9 +160,9 @@ def test_what_fails_is_the_candidate_s_own_reason_and_the_others_go_on(race, pla
     assert "unet_3d: the loss is nan at step 1" in printed
     assert "2 candidates failed" in printed
     fates.clear()  # what was the matter is mended
-    assert race(sources(checkpoints, *FOUR, "unet_2d")).code == 0
+    assert race(sources(checkpoints, *SOME)).code == 0
     assert "2 candidates failed" in " ".join(written(place)["verdict"].split())  # a failure is a result
-    assert race(sources(checkpoints, *FOUR, "unet_2d"), "--retry", "failed").code == 0
+    assert race(sources(checkpoints, *SOME), "--retry", "failed").code == 0
     assert {candidate["reason"] for candidate in written(place)["candidates"]} == {""}
 
 
@@ -282,39 +296,43 @@ def reported(place):
     return [(path.stat().st_ino, path.stat().st_size) for path in place.folder.glob("outputs/race/*/progress.jsonl")]
 
 
+def children():
+    """All processes that this one has started, and those that they have started."""
+    return set(psutil.Process().children(recursive=True))
+
+
 @pytest.mark.kill
 @pytest.mark.slow
-def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make_place, checkpoints, own_data):
-    """Five kills of all its processes at random moments; then it ends, with every job once and the same result."""
+def test_a_race_that_is_killed_again_and_again_ends_as_without(race, raced, place, checkpoints, own_data, python_m):
+    """Three kills of all its processes at random moments; then it ends, with every job once and the same result."""
     pool = sources(checkpoints, *FOUR)
-    assert race(pool).code == 0
-    expected = written(place)
-    other = make_place("killed")
-    command = [sys.executable, "-m", "benchmark.race", f"task={own_data}", pool, *SMALL, *other.overrides,
-               "tracking.experiment=race", "trainer.keep_every=0"]  # fmt: skip
+    expected = written(raced[0])
     moments = random.Random(7)
-    settings = {"cwd": CONF.parent, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    for attempt in range(5):
-        launcher = "joblib" if attempt % 2 else "basic"  # whose process runs the jobs itself, so it starts sooner
-        process = subprocess.Popen([*command, f"hydra/launcher={launcher}"], start_new_session=True, **nowhere,
-                                   **settings)  # fmt: skip
-        before, start = reported(other), time.monotonic()
-        while process.poll() is None and reported(other) == before and time.monotonic() - start < 60:
-            time.sleep(0.05)
-        time.sleep(2 * moments.random())
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    done = race(pool, "trainer.keep_every=0", *other.overrides)
+    idle, codes = children(), []
+    for launcher in ("basic", "joblib", "basic"):
+        settings = [pool, *given(place, own_data), "trainer.keep_every=0", f"hydra/launcher={launcher}"]
+        with ThreadPoolExecutor(1) as beside:
+            running = beside.submit(python_m, "benchmark.race", *settings)
+            before, start = reported(place), time.monotonic()
+            while not running.done() and reported(place) == before and time.monotonic() - start < 60:
+                time.sleep(0.05)
+            time.sleep(2 * moments.random())
+            for process in children() - idle:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            codes.append(running.result().returncode)
+    assert -signal.SIGKILL in codes
+    assert set(codes) <= {-signal.SIGKILL, 0}  # it may have ended before the kill
+    done = race(pool, "trainer.keep_every=0")
     assert done.code == 0, done.out + done.err
-    found = written(other)
+    found = written(place)
     timing = {"seconds", "checkpoint", "command", "plan", "points", "candidates", "notes", "verdict"}
     assert {k: v for k, v in found.items() if k not in timing} == {k: v for k, v in expected.items() if k not in timing}
     dice = [[(p["candidate"], p["rung"], p["dice"]) for p in result["points"]] for result in (found, expected)]
     assert sorted(dice[0]) == sorted(dice[1])
-    keys = [row.key for row in rows(other)]
-    assert len(keys) == len(set(keys)) == len(rows(place))
-    assert not list((other.folder / "outputs").rglob(job.MARKER))
+    keys = [row.key for row in rows(place)]
+    assert len(keys) == len(set(keys)) == len(rows(raced[0]))
+    assert not list((place.folder / "outputs").rglob(job.MARKER))
 
 
 @pytest.mark.kill
@@ -322,8 +340,8 @@ def test_a_race_that_is_killed_again_and_again_ends_as_without(race, place, make
 def test_a_candidate_that_kills_its_process_fails_and_the_others_end(place, own_data, python_m):
     """As the kernel does to the largest process where memory runs out; the launcher's other jobs die with it."""
     networks = ",".join(f"tests.end_to_end.failing_networks:{name}" for name in ("KilledInTraining", "Healthy"))
-    done = python_m("benchmark.race", f"task={own_data}", f"source=[{networks},scratch]", *SMALL, "monai.steps=2",
-                    "hydra.launcher.n_jobs=2", *place.overrides, "tracking.experiment=race")  # fmt: skip
+    pool = f"source=[{networks},scratch]"
+    done = python_m("benchmark.race", pool, *given(place, own_data), "monai.steps=2", "hydra.launcher.n_jobs=2")
     assert done.returncode == 0, done.stdout + done.stderr
     result = written(place)
     reasons = {candidate["source"]: candidate["reason"] for candidate in result["candidates"]}

@@ -13,9 +13,10 @@ from benchmark.ranking import case_passes as passes
 from benchmark.ranking.case_passes import reduce_stream
 from benchmark.ranking.default_metrics import DEFAULT_METRICS, EVIDENCE
 from benchmark.ranking.pool_ranking import make_ranker
+from tests.quick_nnunet import quick_nnunet
 
 FEW = ["draws=5", "draws_of_points=2", "metric.nleep.count=200"]
-QUICK = ["metric=[ccfv,logme,knn]", "draws_of_points=2", "metric.knn.count=200"]
+QUICK = ["metric=[ccfv,logme,knn]", "draws=20", "draws_of_points=2", "metric.knn.count=200"]
 # Sums over windows in another order, in float32 features; a network's own rounding differs by the size of a batch
 TOLERANCE = 1e-4
 
@@ -129,6 +130,13 @@ def test_a_killed_run_goes_on_case_by_case(rank, ball, checkpoints, tmp_path, mo
     assert table(tmp_path)[columns].equals(table(tmp_path / "anew")[columns])
 
 
+@pytest.fixture
+def quick():
+    """nnU-Net in this process is quick."""
+    with quick_nnunet():
+        yield
+
+
 def counted(monkeypatch):
     """The names of the cases that go through a network from now on."""
     names = []
@@ -141,7 +149,7 @@ def counted(monkeypatch):
 def test_a_mended_case_costs_one_case(rank, ball, checkpoints, tmp_path, monkeypatch):
     task = tmp_path / "balls"
     shutil.copytree(ball, task)
-    command = (f"task={task}", f"source={checkpoints['dynunet_3d']}", "metric=[ccfv,logme,leep]")
+    command = (f"task={task}", f"source={checkpoints['dynunet_3d']}", "metric=[ccfv,logme,leep]", "draws=20")
     assert rank(*command).code == 0
     for kind in ("image", "label"):  # mended: by a case of the test split
         other = task / f"{kind}sTs" / "synthetic_ball_test_00.nii.gz"
@@ -155,6 +163,7 @@ def test_a_mended_case_costs_one_case(rank, ball, checkpoints, tmp_path, monkeyp
     assert table(tmp_path, "balls")[columns].equals(table(tmp_path / "anew", "balls")[columns])
 
 
+@pytest.mark.usefixtures("quick")
 def test_where_a_case_changes_the_plan_all_cases_are_passed_again(ball, tmp_path, monkeypatch, compose_command):
     task = tmp_path / "balls"
     shutil.copytree(ball, task)

@@ -11,11 +11,11 @@ from tests.end_to_end.test_commands import figures
 JOBS = {"prepare": 2, "pretrain": 2, "truth": 2 * 2, "score": 2}
 
 
-def check(place, done, whole):
+def check(place, done, whole, *, seeds=2):
     """Every job ran once, and came to the bits that the whole bench of the session came to."""
     assert done.returncode == 0, done.stdout + done.stderr
     rows = place.store().finished().values()
-    assert Counter(row.stage for row in rows) == JOBS
+    assert Counter(row.stage for row in rows) == JOBS | {"truth": 2 * seeds}
     assert "ended after score (until=score)" in done.stdout
     assert differences(figures(place, METRICS), whole) == []
 
@@ -42,17 +42,17 @@ def test_joblib(bench, place, small, run_bench):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray(bench, place, small, run_bench):
-    done = run_bench(place, *small, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
+    done = run_bench(place, *small, "suite.seeds=[0]", "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2",
                      env={"RAY_USAGE_STATS_ENABLED": "0"})  # fmt: skip
-    check(place, done, bench[0])
+    check(place, done, bench[0], seeds=1)
 
 
 @pytest.mark.slurm
 @pytest.mark.slow
 def test_slurm(bench, place, small, slurm, run_bench):
     resources = [f"hydra.launcher.{name}" for name in ("partition=debug", "mem_gb=3", "timeout_min=10")]
-    done = run_bench(place, *small, "hydra/launcher=slurm", *resources, env=slurm.environment)
-    check(place, done, bench[0])
+    done = run_bench(place, *small, "suite.seeds=[0]", "hydra/launcher=slurm", *resources, env=slurm.environment)
+    check(place, done, bench[0], seeds=1)
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ SIGNATURES = {
     "DynUNet": Signature(
         {"kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2], "filters": [4, 8, 16]},
         {
-            "kernel_size": [[3, 3, 3, 3], [[3, 3, 1], 3, 3], [5, 3, 3]],
+            "kernel_size": [[[3, 3, 1], 3, 3], [5, 3, 3]],
             "strides": [[2, 2, 2]],
             "filters": [[8, 8, 8], [4, 12, 20]],
             "norm_name": NORMS,
@@ -46,12 +46,12 @@ SIGNATURES = {
             "res_block": [True],
             "trans_bias": [True],
         },
-        (32, 32, 32),
+        (16, 16, 16),
     ),
     "UNet": Signature(
         {"channels": [4, 8, 16], "strides": [2, 2]},
         {
-            "channels": [[8, 8, 8], [4, 8], [4, 8, 12, 16]],
+            "channels": [[8, 8, 8], [4, 8]],
             "strides": [[1, 2], [[2, 2, 1], 2]],
             "kernel_size": [5, [3, 3, 1]],
             "up_kernel_size": [5, [3, 3, 5]],
@@ -62,7 +62,7 @@ SIGNATURES = {
             "bias": [False],
             "adn_ordering": ["ADN", "NA", "A", "DN"],
         },
-        (32, 32, 32),
+        (16, 16, 16),
     ),
     "SegResNet": Signature(
         {"init_filters": 8, "blocks_down": [1, 1, 1], "blocks_up": [1, 1]},
@@ -90,29 +90,28 @@ SIGNATURES = {
             "dropout": [0.3, ("dropout", {"p": 0.1})],
             "upsample": ["nontrainable", "pixelshuffle", "deconvgroup"],
         },
-        (32, 32, 32),
+        (32, 16, 16),
     ),
     "VNet": Signature(
         {},
         {
-            "act": ACTS,
+            "act": ACTS[:4],  # each is a network of 45 million weights
             "dropout_prob_down": [None, 0.1],
             "dropout_prob_up": [(0.1, 0.2)],
             "dropout_dim": [2],
             "bias": [True],
         },
-        (32, 32, 32),
+        (32, 16, 16),
     ),
     "UNETR": Signature(
         {"img_size": 32, "feature_size": 4, "hidden_size": 64, "mlp_dim": 32},
         {
-            "img_size": [48, [32, 32, 16]],
             "feature_size": [8],
             "hidden_size": [128],
             "mlp_dim": [64],
             "num_heads": [2, 4],
             "proj_type": ["perceptron"],
-            "norm_name": NORMS,
+            "norm_name": NORMS[1::2],
             "conv_block": [False],
             "res_block": [False],
             "dropout_rate": [0.1],
@@ -130,7 +129,7 @@ SIGNATURES = {
             "qkv_bias": [False],
             "mlp_ratio": [2.0, 2.7, 1.0],
             "feature_size": [24],
-            "norm_name": NORMS,
+            "norm_name": NORMS[1::2],
             "drop_rate": [0.1],
             "attn_drop_rate": [0.1],
             "dropout_path_rate": [0.1],

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 
 import pytest
@@ -15,8 +15,8 @@ from benchmark.sources.networks.batch_statistics_unet import BatchStatisticsNorm
 from benchmark.sources.networks.mednext import MedNeXtV1
 from benchmark.sources.networks.skeleton import skeleton
 from benchmark.sources.readers.recognise import recognise
-from benchmark.sources.readers.state_dict import StateDictSource, recognised
-from benchmark.sources.weights.families import FAMILIES
+from benchmark.sources.readers.state_dict import StateDictSource
+from benchmark.sources.weights.families import FAMILIES, guess
 from tests.benchmark.sources.weights.check_weights import check_model, facts_of, filled, layout_digest, save_as_public
 from tests.benchmark.sources.weights.drawn_settings import SIGNATURES, build
 
@@ -93,6 +93,10 @@ class Public:
     modules: dict = field(default_factory=dict)
 
 
+def suprem_unet():
+    return UNet3D(1, 1)
+
+
 def swin_unetr():
     return nets.SwinUNETR(in_channels=1, out_channels=2, feature_size=48)
 
@@ -100,7 +104,7 @@ def swin_unetr():
 PUBLIC = {
     "SuPreM's U-Net": Public(
         ("unet3d_suprem_genesis", "headless"),
-        lambda: UNet3D(1, 1),
+        suprem_unet,
         "UNet3D",
         head="out_tr.",
         form=SUPREM,
@@ -108,7 +112,7 @@ PUBLIC = {
     ),
     "Models Genesis' U-Net": Public(
         ("unet3d_suprem_genesis", "headless"),
-        lambda: UNet3D(1, 1),
+        suprem_unet,
         "UNet3D",
         head="out_tr.",
         form=GENESIS,
@@ -149,19 +153,20 @@ PUBLIC = {
 }
 
 
-def state_of(public):
-    """The state dict of a public file: names and shapes of its network, without those of the head if it has none."""
-    state = {name: tensor for name, tensor in public.network().state_dict().items() if not name.startswith(public.head)}
-    return names_of_mic_dkfz(state) if public.modules else state
+@cache
+def weights_of(network, head, *, mic_dkfz):
+    """The weights of a public file: those of its network, without those of the head if it has none."""
+    state = {name: tensor for name, tensor in network().state_dict().items() if not name.startswith(head)}
+    return filled(names_of_mic_dkfz(state) if mic_dkfz else state)
 
 
 @pytest.mark.parametrize("public", PUBLIC.values(), ids=PUBLIC)
 def test_it_computes_what_the_public_class_computes(public, tmp_path):
     family, check = public.facts
     facts = facts_of(family)
-    state = state_of(public)
-    assert layout_digest(state) == facts["layout"]
-    path = save_as_public(tmp_path / "public.pth", filled(state), **public.form)
+    weights = weights_of(public.network, public.head, mic_dkfz=bool(public.modules))
+    assert layout_digest(weights) == facts["layout"]
+    path = save_as_public(tmp_path / "public.pth", weights, **public.form)
     model = instantiate(recognise(path) | {"settings": public.settings}).open()
     check_model(model, facts["checks"][check], public.modules)
     stages = [stage["module"] for stage in facts["checks"][check]["decoder_stages"]]
@@ -258,7 +263,7 @@ def test_a_network_of_monai_is_rebuilt_from_its_tensors(name, settings, tmp_path
     network.load_state_dict(filled(network.state_dict()))
     path = save_as_public(tmp_path / "mine.pt", network.state_dict(), prefix="net.")
     model = StateDictSource("mine", path).open()
-    shown = recognised(network.state_dict(), source="mine", settings={}).guess.settings
+    shown = guess(network.state_dict(), source="mine", given={}).settings
     for setting, value in settings.items():
         if setting not in HIDDEN:
             assert as_lists(shown[setting]) in (

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import socket
 import sys
 from collections import OrderedDict
@@ -34,7 +35,7 @@ from benchmark.sources.weights.checkpoint import SIDECAR
 from benchmark.sources.weights.families import FAMILIES
 from benchmark.sources.writers.own_format import write_source
 from tests.benchmark.sources.readers.test_bundle import code_bundle
-from tests.checkpoint_layouts import LAYOUTS, NOT_READ
+from tests.checkpoint_layouts import LAYOUTS, NOT_READ, small_image
 from tests.checkpoints import plans
 
 TARGET = {0: "background", 1: "spleen", 2: "left kidney", 3: "right kidney"}
@@ -69,11 +70,9 @@ def listed(value):
     return list(value) if isinstance(value, tuple) else value
 
 
-def logits(model: Model, side: int) -> torch.Tensor:
-    sides = model.arch.fit((side,) * 3)
-    image = torch.randn(1, model.channels, *sides, generator=torch.Generator().manual_seed(0))
+def logits(model: Model) -> torch.Tensor:
     with torch.no_grad():
-        output = model.network()(image)
+        output = model.network()(small_image(model))
     return output[0] if isinstance(output, list | tuple) else output
 
 
@@ -91,7 +90,7 @@ def test_each_layout_comes_back_as_it_was_written(layout, tmp_path):
         assert getattr(read, part) == getattr(model, part), part
     assert read.facts == {"kind": "file", "path": str(tmp_path / "winner"), "fine_tuned_on": "organs", "dice": 0.75}
     assert read.weights.keys() == model.weights.keys()
-    assert torch.equal(logits(read, layout.side), logits(model, layout.side))
+    assert torch.equal(logits(read), logits(model))
     assert describe_network(read.arch.network) == describe_network(model.arch.network)
 
 
@@ -129,7 +128,7 @@ def renamed():
 def test_other_factories_come_back(network, tmp_path):
     model = made(network)
     read = write_source(model, tmp_path / "winner").open()
-    assert torch.equal(logits(read, 32), logits(model, 32))
+    assert torch.equal(logits(read), logits(model))
 
 
 class Wide(nn.Module):
@@ -146,7 +145,7 @@ def test_the_network_of_a_trainer_comes_back(tmp_path, monkeypatch):
     content = plans()
     plan = content["configurations"]["3d_fullres"]
     model = made(nnunet_trainers.network_of_trainer("Wide", content, plan))
-    assert torch.equal(logits(write_source(model, tmp_path / "winner").open(), 32), logits(model, 32))
+    assert torch.equal(logits(write_source(model, tmp_path / "winner").open()), logits(model))
     edited(tmp_path / "winner", lambda node: node.update(trainer="Wider"))
     with pytest.raises(InputError, match=r"factory must name a trainer of nnU-Net that builds a network, got Wider$"):
         opened(tmp_path / "winner")
@@ -183,13 +182,13 @@ def test_a_network_of_the_users_own_is_read_again_with_trust_only(name, own_code
     model = made(partial(getattr(own_code, name), **settings))
     source = write_source(model, tmp_path / "winner")
     assert source.trust
-    expected = logits(model, 32)
+    expected = logits(model)
     del sys.modules["own_code"]
     (tmp_path / "ran").unlink()
     with pytest.raises(InputError, match=rf"must name a network class of .*, got own_code.{name}; trust=true allows"):
         opened(tmp_path / "winner")
     assert not (tmp_path / "ran").exists()
-    assert torch.equal(logits(opened(tmp_path / "winner", trust=True), 32), expected)
+    assert torch.equal(logits(opened(tmp_path / "winner", trust=True)), expected)
 
 
 def test_a_bundle_with_code_of_its_own_is_read_again_with_trust_only(tmp_path):
@@ -197,7 +196,7 @@ def test_a_bundle_with_code_of_its_own_is_read_again_with_trust_only(tmp_path):
     model = tuned(instantiate(recognise(folder, trust=True)).open())
     source = write_source(model, tmp_path / "winner")
     assert source.trust
-    assert torch.equal(logits(source.open(), 32), logits(model, 32))
+    assert torch.equal(logits(source.open()), logits(model))
     with pytest.raises(InputError, match=r"is of scripts\.net\.Net in \S+bundle, whose code is run only with trust="):
         opened(tmp_path / "winner")
 
@@ -275,6 +274,14 @@ def test_preparations_come_back(normalisation, tmp_path):
 # --- hostile sidecars ---
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A written source, to copy before its description is changed."""
+    folder = tmp_path_factory.mktemp("small") / "winner"
+    write_source(made(partial(UNet, spatial_dims=3, channels=(4, 8), strides=(2,))), folder)
+    return folder
+
+
 def edited(folder, change):
     """A folder whose description of the network is changed; `change` returns another one, or None."""
     path = folder / SIDECAR
@@ -340,9 +347,9 @@ HOSTILE = {
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("fault", HOSTILE)
-def test_a_hostile_sidecar_is_one_line_and_runs_nothing(fault, own_code, tmp_path):
+def test_a_hostile_sidecar_is_one_line_and_runs_nothing(fault, small, own_code, tmp_path):
     description, message = HOSTILE[fault]
-    write_source(made(partial(UNet, spatial_dims=3, channels=(4, 8), strides=(2,))), tmp_path / "winner")
+    shutil.copytree(small, tmp_path / "winner")
     edited(tmp_path / "winner", lambda node: description)
     del sys.modules["own_code"]
     (tmp_path / "ran").unlink()
@@ -370,8 +377,8 @@ def test_weights_that_a_class_would_fetch_are_not_fetched(key, monkeypatch, tmp_
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("depth", [900, 200_000])
-def test_values_nested_without_end_are_one_line(depth, tmp_path):
-    write_source(made(partial(UNet, spatial_dims=3, channels=(4, 8), strides=(2,))), tmp_path / "winner")
+def test_values_nested_without_end_are_one_line(depth, small, tmp_path):
+    shutil.copytree(small, tmp_path / "winner")
     edited(tmp_path / "winner", lambda node: unet(act="NESTED"))
     path = tmp_path / "winner" / SIDECAR
     text = path.read_text(encoding="utf-8").replace('"NESTED"', "[" * depth + "]" * depth)
