@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 METRICS = ("ccfv", "ccfv_released", "logme", "gbc", "h_score", "leep", "transrate")  # of the session's bench
 CHOSEN = f"metric=[{','.join(METRICS)}]"
+BASIC = "hydra/launcher=basic"
 BENCH = (
     "experiment=synthetic",
-    "hydra/launcher=basic",
     *(f"overrides.{one}=['{CHOSEN}']" for one in ("score", "correlate")),
 )
 MODULES = {"correlate": "analysis.correlate"}  # command -> its module, where that is not benchmark.<command>
@@ -210,7 +210,7 @@ def bench(make_place, prepared, python_m) -> tuple[Place, subprocess.CompletedPr
     """A place with a whole study, as `python -m benchmark.bench` made it, and how that went."""
     place = make_place("bench")
     shutil.copytree(prepared, place.folder / "data")
-    done = python_m("benchmark.bench", *BENCH, *place.overrides)
+    done = python_m("benchmark.bench", *BENCH, BASIC, *place.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return place, done
 

@@ -15,7 +15,7 @@ import pytest
 from safetensors import SafetensorError
 
 from benchmark.sources.weights import checkpoint
-from tests.command_fixtures import BENCH, Place
+from tests.command_fixtures import BASIC, BENCH, Place
 
 pytestmark = pytest.mark.bad_input
 
@@ -231,7 +231,7 @@ def test_a_bench_with_a_corrupt_volume_finishes_what_it_can(again, command_line)
     """Jobs that read the volume fail, each told by its own line; the others stay finished."""
     before = finished(again)
     cut_short(again, None)
-    done = command_line("bench", *BENCH, "until=score", *again.overrides)
+    done = command_line("bench", *BENCH, BASIC, "until=score", *again.overrides)
     assert done.code == 3, "some jobs of this run finished"
     assert re.fullmatch(rf"error: cannot read \S*{IMAGE} as NIfTI: .+\n", done.err), done.err
     assert re.search(

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from benchmark.training.trainer import RUNGS
-from tests.command_fixtures import BENCH, CHOSEN, METRICS
+from tests.command_fixtures import BASIC, BENCH, CHOSEN, METRICS
 
 COMMANDS = ["bench", "prepare", "pretrain", "truth", "score", "correlate"]
 TARGETS = {"synthetic_ball", "synthetic_pebble"}
@@ -252,7 +252,7 @@ def test_further_runs_check_the_study(bench):
 def test_a_second_bench_trains_nothing_and_prints_the_same(bench, again, command_line, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     before = counts(again)
-    done = command_line("bench", *BENCH, *again.overrides)
+    done = command_line("bench", *BENCH, BASIC, *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage, jobs in JOBS.items():
         assert f"{stage}: all {jobs} jobs already finished" in done.out
@@ -270,7 +270,7 @@ def test_jobs_that_did_not_finish_are_run_again(bench, again, command_line):
     shutil.rmtree(again.folder / "outputs" / "sources")
     before = figures(bench[0])
     assert not set(broken) & set(again.store().finished())
-    done = command_line("bench", *BENCH, "until=score", *again.overrides)
+    done = command_line("bench", *BENCH, BASIC, "until=score", *again.overrides)
     assert done.code == 0, done.out + done.err
     for stage in ("pretrain", "truth", "score"):
         jobs = JOBS[stage]

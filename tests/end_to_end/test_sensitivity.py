@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from tests.command_fixtures import BENCH, CHOSEN
+from tests.command_fixtures import BASIC, BENCH, CHOSEN
 
 PARTS = [
     "~parts.points",
@@ -34,7 +34,7 @@ def studied(bench, python_m, tmp_path_factory):
     for name in ("data", "outputs"):
         shutil.copytree(bench[0].folder / name, place.folder / name)
     shutil.copy(bench[0].folder / "mlflow.db", place.folder / "mlflow.db")
-    done = python_m("benchmark.sensitivity", *BENCH, *SMALL, *place.overrides)
+    done = python_m("benchmark.sensitivity", *BENCH, BASIC, *SMALL, *place.overrides)
     assert done.returncode == 0, done.stdout + done.stderr
     return place, done
 
@@ -113,7 +113,7 @@ def test_runs_of_variants_are_tagged_and_enter_no_other_table(studied, bench, co
 )
 def test_a_wrong_part_is_told_before_any_job_runs(study, command_line, bad, line):
     kept = PARTS if "tuned" in bad else [*PARTS, "~parts.tuned"]
-    done = command_line("sensitivity", *BENCH, bad, *kept, *study.overrides)
+    done = command_line("sensitivity", *BENCH, BASIC, bad, *kept, *study.overrides)
     assert done.code == 2
     assert re.fullmatch(f"error: {line}\n", done.err), done.err
     assert study.store().finished() == {}

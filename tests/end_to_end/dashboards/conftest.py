@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.command_fixtures import CHOSEN
 from tests.end_to_end.engines.servers import MlflowServer
 
 SWEEP = ("stream.overlap=0,0.25,0.5", "source=scratch,synthetic_drop", "target=synthetic_ball")
@@ -56,7 +57,7 @@ def shown(bench, make_place, python_m, serve) -> Shown:
     for name in ("data", "outputs"):
         shutil.copytree(bench[0].folder / name, place.folder / name)
     shutil.copy(bench[0].folder / "mlflow.db", place.folder / "mlflow.db")
-    swept = python_m("benchmark.score", "-m", "experiment=synthetic", *SWEEP, *place.overrides)
+    swept = python_m("benchmark.score", "-m", "experiment=synthetic", CHOSEN, *SWEEP, *place.overrides)
     assert swept.returncode == 0, swept.stdout + swept.stderr
     url = serve(place.uri, place.folder / "mlartifacts")
     refreshed = python_m("analysis.dashboard", "experiment=synthetic", f"ui={url}", *place.overrides)

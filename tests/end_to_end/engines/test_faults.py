@@ -14,7 +14,7 @@ import pytest
 from benchmark.errors import InputError
 from benchmark.jobs.cli import CONF
 from benchmark.tracking import Store
-from tests.command_fixtures import Place
+from tests.command_fixtures import BENCH, Place
 from tests.end_to_end.engines.servers import PATIENCE
 
 PAIR = ["source=scratch", "target=synthetic_ball", "experiment=synthetic", "seeds=[7]"]
@@ -150,7 +150,7 @@ def test_fail_fast_begins_no_further_job_and_retry_runs_those_that_failed(again,
 @pytest.mark.joblib
 def test_ctrl_c_stops_cleanly(again):
     """As a terminal sends it, to the bench and its workers alike: one line, what is finished stays."""
-    command = [sys.executable, "-m", "benchmark.bench", "experiment=synthetic", "suite.seeds=[0,1,9]",
+    command = [sys.executable, "-m", "benchmark.bench", *BENCH, "suite.seeds=[0,1,9]",
                "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *again.overrides]  # fmt: skip
     settings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONF.parent)}
     benches = again.folder / "outputs" / "bench"
