@@ -175,6 +175,12 @@ def test_an_experiment_fits_every_command_that_takes_one(root, experiment):
     assert mismatches(compose_root(root, experiment=experiment)) == []
 
 
+@pytest.mark.parametrize("experiment", names_in("experiment"))
+def test_a_study_of_settings_has_a_target_of_the_experiment_s_suite(experiment):
+    config = compose_root("sensitivity", experiment=experiment)
+    assert config.study_target in config.suite.targets
+
+
 def test_the_paper_s_ablation_has_the_rows_of_its_table_2_and_two_more():
     plain, ablation = (compose_root("score", experiment=name) for name in ("paper", "paper_ablation"))
     assert {key: value for key, value in plain.items() if key != "metric"} == {
