@@ -62,7 +62,7 @@ def _check_parts(bench: Bench, planner: Planner) -> None:
         if "truth" in part and part.target not in planner.pools:
             raise InputError(f"parts.{name!s}.target must be one of {', '.join(planner.pools)}, got {part.target}")
         for given in part.get("score", {}).values():
-            scored = composed("score", [*bench.overrides()["score"], f"metric=[{','.join(part.metrics)}]", *given])
+            scored = composed("score", [*bench.overrides()["score"], _metrics(part), *given])
             for node in scored.metric.values():
                 instantiate(node)
         for given in part.get("truth", {}).values():
@@ -91,13 +91,17 @@ def plan_part(name: str, part: DictConfig, planner: Planner) -> list[Planned]:
     """
     planned = []
     for variant, given in part.get("score", {}).items():
-        overrides = (f"metric=[{','.join(part.metrics)}]", f"variant={name}/{variant}", *given)
+        overrides = (_metrics(part), f"variant={name}/{variant}", *given)
         planned.append(Planned(name, str(variant), "score", overrides, planner.score(overrides)))
     for variant, given in part.get("truth", {}).items():
         overrides = (f"variant={name}/{variant}", *given)
         jobs = planner.tuned(part.target, part.seeds, overrides)
         planned.append(Planned(name, str(variant), "truth", overrides, jobs))
     return planned
+
+
+def _metrics(part: DictConfig) -> str:
+    return f"metric=[{','.join(part.metrics)}]"
 
 
 def _report(bench: Bench, plan: Mapping[str, Sequence[Job]], variants: Sequence[Planned]) -> None:
